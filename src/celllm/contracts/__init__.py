@@ -1,0 +1,1 @@
+"""Files on disk: one module a format, with read, write and check."""

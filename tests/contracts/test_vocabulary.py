@@ -1,0 +1,54 @@
+"""The gene axis keeps its order and notices when it was tampered with."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from celllm.contracts import vocabulary
+from celllm.contracts.vocabulary import Vocabulary
+from celllm.errors import InputError
+
+
+@pytest.fixture
+def genes():
+    return Vocabulary(
+        pd.DataFrame(
+            {
+                "symbol": ["A1BG", "NA", "ZZZ3"],
+                "hgnc_id": ["HGNC:5", "HGNC:6", "HGNC:7"],
+                "ensembl": ["ENSG00000121410", "", ""],
+                "entrez": ["1", "", "3"],
+            },
+        ),
+    )
+
+
+def test_a_round_trip_keeps_genes_and_digest(genes, tmp_path):
+    vocabulary.write(genes, tmp_path / "genes.tsv")
+    again = vocabulary.read(tmp_path / "genes.tsv")
+    pd.testing.assert_frame_equal(again.genes, genes.genes)
+    assert again.digest == genes.digest
+
+
+def test_the_digest_depends_on_the_order_of_genes(genes):
+    assert Vocabulary(genes.genes.iloc[::-1]).digest != genes.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda text: text.replace("hgnc_id", "hgnc"), "columns"),
+        (lambda text: text.replace("\n1\t", "\n7\t"), "index"),
+        (lambda text: text.replace("ZZZ3", "A1BG"), "symbol"),
+    ],
+    ids=["column renamed", "row renumbered", "symbol twice"],
+)
+def test_a_damaged_file_is_refused_by_field(genes, tmp_path, change, field):
+    path = tmp_path / "genes.tsv"
+    vocabulary.write(genes, path)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(InputError) as caught:
+        vocabulary.read(path)
+    assert caught.value.field == field
+    assert "build_vocabulary" in caught.value.remedy
