@@ -1,0 +1,1 @@
+"""One cell at a time: quality, normalisation, bins, tokens."""

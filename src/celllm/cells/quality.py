@@ -1,0 +1,42 @@
+"""Which cells are kept, and how a cell is recognised elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+
+def n_expressed(values: sparse.csr_matrix) -> npt.NDArray[np.int64]:
+    """Count the expressed genes of each cell; a stored zero is silent."""
+    return np.asarray((values != 0).sum(axis=1), dtype=np.int64).ravel()
+
+
+def enough_genes(values: sparse.csr_matrix, min_genes: int) -> npt.NDArray[np.bool_]:
+    """Tell which cells express at least `min_genes` genes.
+
+    Meant for the source's own axis: how many of its genes the vocabulary knows is no quality of a cell.
+    """
+    return n_expressed(values) >= min_genes
+
+
+def cell_hashes(values: sparse.csr_matrix) -> list[str]:
+    """Hash each cell's sorted (gene index, value) pairs, 32 hex digits.
+
+    Equal cells have equal hashes whatever their name, sample or file, so that a test cell is found in a
+    pretraining corpus. Only hashes over one vocabulary compare.
+    """
+    ordered = sparse.csr_matrix(values, copy=True)
+    ordered.sum_duplicates()
+    ordered.eliminate_zeros()
+    genes = ordered.indices.astype("<i4")
+    amounts = ordered.data.astype("<f8")
+    hashes = []
+    for start, end in zip(ordered.indptr[:-1], ordered.indptr[1:], strict=True):
+        cell = hashlib.blake2b(digest_size=16)
+        cell.update(genes[start:end].tobytes())
+        cell.update(amounts[start:end].tobytes())
+        hashes.append(cell.hexdigest())
+    return hashes

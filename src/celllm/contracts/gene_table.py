@@ -1,0 +1,96 @@
+"""`table.safetensors`: one embedding a gene, tensor `genes` (n_genes x width, float32), JSON in the header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from celllm.contracts.atomic import writing
+from celllm.errors import InputError, VocabularyMismatch
+
+FORMAT = "celllm-genes-1"
+REMEDY = "rebuild it: snakemake --forcerun embed_genes"
+
+
+@dataclass(frozen=True)
+class GeneTable:
+    """What the file holds.
+
+    Parameters
+    ----------
+    genes_GD
+        Row i belongs to gene i of the vocabulary; no rows for CLS and PAD.
+    vocabulary
+        Its digest.
+    method
+        graphmae, svd, random or learned (a start that training need not keep).
+    report
+        How it went: genes without edges, loss of each epoch.
+    provenance
+        What made it.
+    """
+
+    genes_GD: NDArray[np.float32]
+    vocabulary: str
+    method: str
+    report: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read(path: Path | str, *, vocabulary: str | None = None) -> GeneTable:
+    """Read a gene table.
+
+    Parameters
+    ----------
+    path
+        The file.
+    vocabulary
+        Digest it must have been made for; None: any.
+
+    Raises
+    ------
+    InputError
+        If the file is no gene table.
+    VocabularyMismatch
+        If its genes are others than those of `vocabulary`.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            header = file.metadata() or {}
+            found = header.get("format")
+            if found == FORMAT:
+                genes_GD = file.get_tensor("genes")
+    except SafetensorError as error:
+        found = f"no safetensors file ({error})"
+    if found != FORMAT:
+        raise InputError(file=path, field="format", expected=FORMAT, found=str(found), remedy=REMEDY)
+    if vocabulary is not None and header["vocabulary"] != vocabulary:
+        raise VocabularyMismatch(file=path, found=header["vocabulary"], expected=vocabulary, remedy=REMEDY)
+    return GeneTable(
+        genes_GD=genes_GD,
+        vocabulary=header["vocabulary"],
+        method=header["method"],
+        report=json.loads(header["report"]),
+        provenance=json.loads(header["provenance"]),
+    )
+
+
+def write(table: GeneTable, path: Path | str) -> None:
+    """Write a gene table, whole or not at all."""
+    header = {
+        "format": FORMAT,
+        "vocabulary": table.vocabulary,
+        "method": table.method,
+        "report": json.dumps(dict(table.report)),
+        "provenance": json.dumps(dict(table.provenance)),
+    }
+    with writing(path) as part:
+        save_file({"genes": np.ascontiguousarray(table.genes_GD, dtype=np.float32)}, str(part), metadata=header)

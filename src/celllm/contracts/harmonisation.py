@@ -1,0 +1,58 @@
+"""`results/cells/{dataset}.harmonisation.json`: what became of a dataset's gene names and cells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from celllm.contracts.atomic import writing
+from celllm.errors import InputError
+
+
+@dataclass(frozen=True)
+class Harmonisation:
+    """The count of a dataset's names and cells; shares are of counts, spike-ins left out."""
+
+    dataset: str
+    n_names: int
+    """Names of the source; over several files, the sum."""
+    mapped: int
+    """Names that map to a vocabulary gene."""
+    ambiguous: int
+    """Names that could be several genes, so they map to none."""
+    lost: int
+    """Names of known genes outside the vocabulary, and names nobody knows."""
+    mapped_share_of_counts: float
+    """Share of the counts that lands on the vocabulary. For z-scores, which have no counts: share of names."""
+    by_route: dict[str, int]
+    """Names by how they mapped or why they did not; genes/symbols.py lists the routes."""
+    top_lost: list[tuple[str, float]]
+    """The unmapped names with most counts, with their share of the counts."""
+    cells_kept: int
+    cells_dropped: int
+    """Cells below the dataset's min_genes."""
+    threshold: float
+    """The least mapped_share_of_counts that is accepted."""
+
+
+def write(harmonisation: Harmonisation, path: Path | str) -> None:
+    """Write the report."""
+    with writing(path) as part:
+        part.write_text(json.dumps(asdict(harmonisation), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read(path: Path | str) -> Harmonisation:
+    """Read the report; InputError if it lacks or adds a key."""
+    values = json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        lost = [(str(name), float(share)) for name, share in values.pop("top_lost")]
+        return Harmonisation(**values, top_lost=lost)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            file=path,
+            field="(whole file)",
+            expected="the keys of a harmonisation report",
+            found=str(error),
+            remedy="rebuild it: snakemake --forcerun align_cells",
+        ) from None

@@ -1,0 +1,153 @@
+"""`predictions.parquet`: what a method said about the test part of a task, one row a unit.
+
+Columns: unit, truth, predicted; for classification one float column `score:{class}` a class the method
+knows; for regression line and drug. How it was made stands in the schema metadata, key `celllm`, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from celllm.contracts.atomic import writing
+from celllm.errors import InputError
+
+Kind = Literal["classification", "regression"]
+
+SCORE = "score:"
+_KEY = b"celllm"
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "classification": ("unit", "truth", "predicted"),
+    "regression": ("unit", "truth", "predicted", "line", "drug"),
+}
+_REMEDY = "fit again: remove the file and run snakemake"
+
+
+@dataclass(frozen=True)
+class PredictionsMeta:
+    """How predictions were made and what they cost.
+
+    Parameters
+    ----------
+    simulated
+        Whether the cells come from the simulator; such numbers say nothing about biology.
+    fit_s, predict_s
+        Wall time of fitting (selection included) and of predicting the test part, in seconds.
+    peak_mb
+        Largest resident memory of the whole command, in MiB, the loaded data included.
+    trained_parameters
+        Numbers that fitting changed; those of a frozen encoder do not count.
+    vocabulary
+        Digest of the gene axis.
+    encoder
+        Digest of the encoder file; None where the method uses none.
+    """
+
+    task: str
+    method: str
+    seed: int
+    kind: Kind
+    simulated: bool
+    fit_s: float
+    predict_s: float
+    peak_mb: float
+    trained_parameters: int
+    vocabulary: str
+    encoder: str | None
+    provenance: Mapping[str, Any]
+
+
+def score_columns(table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """Return the classes a method knows and its scores, units x classes."""
+    columns = [column for column in table.columns if column.startswith(SCORE)]
+    return [column.removeprefix(SCORE) for column in columns], table[columns].to_numpy(np.float64)
+
+
+def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
+    """Read predictions and how they were made.
+
+    Raises
+    ------
+    InputError
+        If the metadata or a column is missing.
+    """
+    table = pq.read_table(path)
+    stored = (table.schema.metadata or {}).get(_KEY)
+    if stored is None:
+        raise InputError(
+            file=path,
+            field="schema metadata",
+            expected="the key celllm",
+            found=", ".join(key.decode() for key in table.schema.metadata or {}) or "none",
+            remedy=_REMEDY,
+        )
+    values = json.loads(stored)
+    wanted = {field.name for field in fields(PredictionsMeta)}
+    if set(values) != wanted:
+        raise InputError(
+            file=path,
+            field="schema metadata celllm",
+            expected=", ".join(sorted(wanted)),
+            found=", ".join(sorted(values)),
+            remedy=_REMEDY,
+        )
+    meta = PredictionsMeta(**values)
+    frame = table.to_pandas()
+    _check(frame, meta.kind, path)
+    return frame, meta
+
+
+def write(table: pd.DataFrame, meta: PredictionsMeta, path: Path | str) -> None:
+    """Write predictions; the same checks as in `read`."""
+    _check(table, meta.kind, path)
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    metadata = {**(arrow.schema.metadata or {}), _KEY: json.dumps(asdict(meta), sort_keys=True).encode()}
+    with writing(path) as part:
+        pq.write_table(arrow.replace_schema_metadata(metadata), part)
+
+
+def _check(table: pd.DataFrame, kind: str, path: Path | str) -> None:
+    wanted = _COLUMNS.get(kind)
+    if wanted is None:
+        raise InputError(
+            file=path,
+            field="kind",
+            expected="classification or regression",
+            found=repr(kind),
+            remedy=_REMEDY,
+        )
+    missing = [column for column in wanted if column not in table.columns]
+    if missing:
+        raise InputError(
+            file=path,
+            field="columns",
+            expected=", ".join(wanted),
+            found=", ".join(table.columns),
+            remedy=_REMEDY,
+        )
+    twice = table["unit"][table["unit"].duplicated()]
+    if len(twice):
+        raise InputError(
+            file=path,
+            field="unit",
+            expected="each unit once",
+            found=f"{twice.iloc[0]} more than once",
+            remedy=_REMEDY,
+        )
+    numbers = score_columns(table)[1] if kind == "classification" else table["predicted"].to_numpy(np.float64)
+    if not np.isfinite(numbers).all():
+        raise InputError(
+            file=path,
+            field="score:… or predicted",
+            expected="finite numbers",
+            found=f"{int((~np.isfinite(numbers)).sum())} that are not",
+            remedy="the fit diverged; lower the method's learning_rate in config/methods.tsv",
+        )

@@ -1,0 +1,210 @@
+"""`config/*.tsv`: datasets, the files behind them, benchmark tasks and methods; one row a thing.
+
+contracts/rows.py says how a table is written. Imports the standard library only, because the workflow
+reads these tables where nothing but Snakemake is installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from celllm.contracts.rows import (
+    NONE,
+    Converter,
+    Table,
+    json_object,
+    malignancy,
+    one_of,
+    optional,
+    optional_whole,
+    read_rows,
+    sha256,
+    share,
+    whole,
+    yes_no,
+)
+from celllm.errors import InputError
+
+__all__ = [
+    "Dataset",
+    "Method",
+    "SourceFile",
+    "Table",
+    "Task",
+    "read_datasets",
+    "read_files",
+    "read_methods",
+    "read_tasks",
+]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One row of `datasets.tsv`: something that is fetched or simulated."""
+
+    dataset: str
+    """Key; also the name of its folders and files."""
+    title: str
+    """What tables and figures call it."""
+    role: str
+    """`corpus`, `task`, `genes`, `network` or `response`."""
+    reader: str
+    """Name of the format its files come in; contracts/readers.py and contracts/responses.py."""
+    values: str | None
+    """What the numbers are: `counts`, `zscore`, `tpm` or `lognorm`; none for tables without cells."""
+    simulated: bool
+    """Whether the values come from the simulator and not from cells."""
+    label_column: str | None
+    """Column of `obs` with the label to be predicted."""
+    sample_column: str | None
+    """Column of `obs` with the sample (donor, run)."""
+    malignancy: str
+    """`normal`, `tumour` or `unknown` for all cells, or `obs:COLUMN:VALUE`: tumour where the column holds it."""
+    min_genes: int
+    """Cells with fewer expressed genes, counted before harmonisation, are dropped."""
+    citation: str | None
+    """Whom to cite."""
+    licence: str | None
+    """Licence of the source."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One row of `files.tsv`: a file of a dataset, as published."""
+
+    dataset: str
+    """The dataset it belongs to."""
+    file: str
+    """Its name, also in a mirror folder."""
+    url: str | None
+    """`https://…`, `package:<module>:<path in it>`, `repo:<path in the checkout>`; none: a mirror only."""
+    bytes: int | None
+    """Size; none where unknown."""
+    sha256: str | None
+    """Checksum in hex; none where unknown."""
+    sample: str | None
+    """Name of the sample that the file holds, where a dataset has one file a sample."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of `tasks.tsv`: a benchmark."""
+
+    task: str
+    """Key."""
+    kind: str
+    """`classification` (of cells) or `regression` (over pairs of line and drug)."""
+    title: str
+    """What tables and figures call it."""
+    dataset: str
+    """Where its cells come from."""
+    response: str | None
+    """Where its drug responses come from."""
+    split: str
+    """`random` over cells, stratified; `pairs`; `lines`: whole cell lines."""
+    train: float
+    """Share of the units for training."""
+    validation: float
+    """Share of the units for model selection."""
+    test: float
+    """Share of the units for the reported score."""
+    min_class_size: int
+    """Classes with fewer labelled cells take no part."""
+    protocol: str
+    """`compat` (as the released code) or `clean` (ours)."""
+    headline: str
+    """Name of the metric that the main table leads with."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of `methods.tsv`: something that is fitted to tasks."""
+
+    method: str
+    """Key."""
+    kind: str
+    """`classification` or `regression`."""
+    title: str
+    """What tables and figures call it."""
+    module: str
+    """Where its class is."""
+    recipe: str | None
+    """Recipe of the pretrained encoder it starts from; none: it needs no encoder."""
+    options: dict[str, Any]
+    """Settings of the class, a JSON object in the file."""
+    role: str
+    """What it is there for."""
+
+
+def read_datasets(path: Path | str) -> Table[Dataset]:
+    """Read `datasets.tsv`; InputError names the file, the row's column and what it may hold."""
+    table = read_rows(path, Dataset, key="dataset", unique=("dataset",), convert=_DATASET)
+    for row in table:
+        where = f"simulated of {row.dataset}"
+        if row.simulated and not ("simulated" in row.dataset and "simulated" in row.title.lower()):
+            raise InputError(
+                file=path,
+                field=where,
+                expected="the word simulated in the name and in the title of simulated data",
+                found=f"{row.dataset}, {row.title}",
+                remedy=f"name it simulated_{row.dataset.removeprefix('simulated_')} and say so in its title",
+            )
+    return table
+
+
+def read_files(path: Path | str) -> Table[SourceFile]:
+    """Read `files.tsv`; errors as in `read_datasets`."""
+    return read_rows(path, SourceFile, key="dataset", unique=("dataset", "file"), convert=_FILE)
+
+
+def read_tasks(path: Path | str) -> Table[Task]:
+    """Read `tasks.tsv`; shares of a task that sum to more than 1 are refused."""
+    table = read_rows(path, Task, key="task", unique=("task",), convert=_TASK)
+    for row in table:
+        total = row.train + row.validation + row.test
+        if total > 1 + 1e-9:
+            raise InputError(
+                file=path,
+                field=f"train, validation, test of {row.task}",
+                expected="shares that sum to at most 1",
+                found=f"{row.train} + {row.validation} + {row.test} = {total:g}",
+                remedy="lower one of the three",
+            )
+    return table
+
+
+def read_methods(path: Path | str) -> Table[Method]:
+    """Read `methods.tsv`; errors as in `read_datasets`."""
+    return read_rows(path, Method, key="method", unique=("method",), convert=_METHOD)
+
+
+_KIND = one_of("classification", "regression")
+_DATASET: dict[str, Converter] = {
+    "role": one_of("corpus", "task", "genes", "network", "response"),
+    "values": one_of("counts", "zscore", "tpm", "lognorm", NONE),
+    "simulated": yes_no,
+    "label_column": optional,
+    "sample_column": optional,
+    "malignancy": malignancy,
+    "min_genes": whole,
+    "citation": optional,
+    "licence": optional,
+}
+_FILE: dict[str, Converter] = {
+    "url": optional,
+    "bytes": optional_whole,
+    "sha256": sha256,
+    "sample": optional,
+}
+_TASK: dict[str, Converter] = {
+    "kind": _KIND,
+    "response": optional,
+    "split": one_of("random", "pairs", "lines"),
+    "train": share,
+    "validation": share,
+    "test": share,
+    "min_class_size": whole,
+}
+_METHOD: dict[str, Converter] = {"kind": _KIND, "recipe": optional, "options": json_object}

@@ -1,0 +1,1 @@
+"""Symbols in, vocabulary indices out."""

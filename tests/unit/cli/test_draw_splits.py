@@ -1,0 +1,95 @@
+"""A task's row and its data become a split file."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+
+from celllm.cli import draw_splits
+from celllm.contracts import counts, responses, splits
+from celllm.contracts.responses import Responses
+from celllm.contracts.vocabulary import Vocabulary
+from celllm.errors import InputError
+
+HEADER = "task kind title dataset response split train validation test min_class_size protocol headline"
+ROWS = [
+    "full classification Full d - random 0.7 0.1 0.2 5 clean macro_f1",
+    "few classification Few d - random 0.05 0 0.2 5 clean macro_f1",
+    "warm regression Warm d d pairs 0.8 0.1 0.1 0 clean pearson",
+    "cold regression Cold d d lines 0.8 0.1 0.1 0 clean pearson",
+]
+
+
+@pytest.fixture
+def files(tmp_path):
+    n_cells = 100
+    genes = Vocabulary(pd.DataFrame({"symbol": ["A", "B"], "hgnc_id": ["1", "2"], "ensembl": "", "entrez": ""}))
+    obs = pd.DataFrame(
+        {
+            "sample": "s",
+            "label": np.resize(["x", "y", "y", "", "x"], n_cells),
+            "is_malignant": 0,
+            "n_counts": 1.0,
+            "n_genes": 1,
+            "cell_hash": [str(number) for number in range(n_cells)],
+        },
+        index=[f"d:l{number}" for number in range(n_cells)],
+    )
+    matrix = csr_matrix(np.ones((n_cells, 2)))
+    cells = counts.build(
+        matrix,
+        obs,
+        vocabulary=genes,
+        dataset="d",
+        values="counts",
+        simulated=False,
+        provenance={},
+    )
+    counts.write(cells, tmp_path / "d.h5ad")
+    lines = [f"l{number}" for number in range(0, 40, 2)] + ["unknown line"]
+    pairs = [{"line": line, "drug": drug, "smiles": "C", "response": 1.0} for line in lines for drug in "pqrst"]
+    responses.write(Responses(pd.DataFrame(pairs), simulated=False), tmp_path / "d.parquet")
+    table = "\n".join(line.replace(" ", "\t") for line in [HEADER, *ROWS])
+    (tmp_path / "tasks.tsv").write_text(table + "\n")
+    return tmp_path
+
+
+def draw(files, task, *, with_responses=False, seed=0):
+    argv = ["--task", task, "--tasks", str(files / "tasks.tsv"), "--cells", str(files / "d.h5ad")]
+    argv += ["--responses", str(files / "d.parquet")] if with_responses else []
+    out = files / task / f"seed{seed}.parquet"
+    draw_splits.main([*argv, "--seed", str(seed), "--stage", "draw_splits-1", "--split", str(out)])
+    return splits.read(out)
+
+
+def test_full_and_few_shot_share_their_test_cells(files):
+    full, few = draw(files, "full"), draw(files, "few")
+
+    assert full.units_of("test") == few.units_of("test")
+    assert len(full.units_of("test")) == 16
+    assert len(few.units_of("train")) == 4
+    assert len(full.units_of("unused")) == 20  # the unlabelled ones
+    assert full.provenance["seed"] == 0
+    assert set(full.provenance["inputs"]) == {"cells"}
+
+
+def test_pairs_of_lines_without_expression_are_no_units(files):
+    warm = draw(files, "warm", with_responses=True)
+
+    assert len(warm.units) == 100
+    assert "l0|p" in warm.units
+    assert [len(warm.units_of(part)) for part in ("train", "validation", "test", "unused")] == [80, 10, 10, 0]
+
+
+def test_a_cold_split_keeps_the_pairs_of_a_line_together(files):
+    cold = draw(files, "cold", with_responses=True)
+
+    lines = {part: {unit.split("|")[0] for unit in cold.units_of(part)} for part in ("train", "validation", "test")}
+    assert [len(lines[part]) for part in lines] == [16, 2, 2]
+    assert len(set.union(*lines.values())) == 20
+
+
+@pytest.mark.parametrize(("task", "with_responses"), [("full", True), ("warm", False)])
+def test_a_task_without_its_kind_of_data_is_refused(files, task, with_responses):
+    with pytest.raises(InputError, match=f"split of {task}"):
+        draw(files, task, with_responses=with_responses)
