@@ -1,0 +1,75 @@
+"""Draw the training, validation and test part of a task for one seed."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celllm.cli.entry import run
+from celllm.contracts import counts, responses, splits, tables
+from celllm.contracts.splits import PARTS, Split
+from celllm.contracts.tables import Task
+from celllm.errors import InputError
+from celllm.provenance import stamp
+from celllm.tasks import splitting
+from celllm.tasks.data import cells_from, pairs_from
+
+
+def parser() -> argparse.ArgumentParser:
+    """Declare the options."""
+    options = argparse.ArgumentParser(prog="celllm.cli.draw_splits", description=__doc__, allow_abbrev=False)
+    options.add_argument("--task", required=True, help="a row of the table of tasks")
+    options.add_argument("--tasks", required=True, type=Path, help="tasks.tsv")
+    options.add_argument("--cells", required=True, type=Path, help="the task's aligned cells")
+    options.add_argument("--responses", type=Path, help="the task's drug responses, where it has any")
+    options.add_argument("--seed", required=True, type=int, help="of the draw")
+    options.add_argument("--stage", default="draw_splits", help="name and version of the stage")
+    options.add_argument("--split", required=True, type=Path, help="where to write the split")
+    return options
+
+
+def draw_cells(cells_file: Path, task: Task, *, seed: int, file: Path) -> tuple[list[str], NDArray[np.str_]]:
+    """Return the task's cells and their parts."""
+    cells = cells_from(counts.read(cells_file))
+    return cells.units, splitting.stratified(cells.labels, cells.units, task, seed=seed, file=file)
+
+
+def draw_pairs(cells_file: Path, responses_file: Path, task: Task, *, seed: int) -> tuple[list[str], NDArray[np.str_]]:
+    """Return the task's pairs of line and drug and their parts."""
+    pairs = pairs_from(counts.read(cells_file), responses.read(responses_file).table, file=responses_file)
+    if task.split == "lines":
+        return pairs.units, splitting.over_lines([pairs.line_ids[line] for line in pairs.line], task, seed=seed)
+    return pairs.units, splitting.over_pairs(len(pairs.line), task, seed=seed)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the units, divide them, write the parts."""
+    args = parser().parse_args(argv)
+    task = tables.read_tasks(args.tasks).row(args.task)
+    if (task.split == "random") != (args.responses is None):
+        raise InputError(
+            file=args.tasks,
+            field=f"split of {task.task}",
+            expected="pairs or lines if the task has responses, random if not",
+            found=f"{task.split}, {'no responses' if args.responses is None else args.responses}",
+            remedy="correct the task's columns split and response, or the option --responses",
+        )
+    inputs = {"cells": args.cells}
+    if args.responses is None:
+        units, parts = draw_cells(args.cells, task, seed=args.seed, file=args.tasks)
+    else:
+        inputs["responses"] = args.responses
+        units, parts = draw_pairs(args.cells, args.responses, task, seed=args.seed)
+    made = Split(task.task, args.seed, units, parts, provenance=stamp(args.stage, inputs, seed=args.seed))
+    splits.write(made, args.split)
+    sizes = Counter(parts.tolist())
+    print(", ".join(f"{part} {sizes[part]}" for part in PARTS))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,154 @@
+"""Splits: stratified, disjoint, fixed by the seed, and with one test part for every regime."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from celllm.contracts.tables import Task
+from celllm.errors import InputError
+from celllm.tasks.splitting import over_lines, over_pairs, stratified
+
+FULL = Task(
+    task="annotation",
+    kind="classification",
+    title="Annotation",
+    dataset="cells",
+    response=None,
+    split="random",
+    train=0.7,
+    validation=0.1,
+    test=0.2,
+    min_class_size=10,
+    protocol="clean",
+    headline="macro_f1",
+)
+FEW = replace(FULL, task="fewshot", train=0.05, validation=0.0)
+PAIRS = replace(FULL, kind="regression", split="pairs", train=0.8, validation=0.1, test=0.1)
+SIZES = {"T": 300, "B": 120, "NK": 60, "rare": 12, "tiny": 9, "": 40}
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(1).permutation(np.repeat(list(SIZES), list(SIZES.values())))
+
+
+@pytest.fixture
+def units(labels):
+    return [f"cells:{number:04d}" for number in range(len(labels))]
+
+
+def draw(labels, units, task, seed=0):
+    return stratified(labels, units, task, seed=seed, file="tasks.tsv")
+
+
+def test_every_class_has_nearly_its_share_in_every_part(labels, units):
+    parts = draw(labels, units, FULL)
+
+    for label in ("T", "B", "NK", "rare"):
+        for part, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
+            assert abs(np.sum((labels == label) & (parts == part)) - share * SIZES[label]) <= 1.01
+
+
+def test_shares_that_sum_to_one_leave_no_usable_cell_over(labels, units):
+    parts = draw(labels, units, FULL)
+
+    np.testing.assert_array_equal(parts == "unused", np.isin(labels, ["", "tiny"]))
+
+
+def test_cells_without_label_and_small_classes_are_unused_in_every_regime(labels, units):
+    assert set(draw(labels, units, FEW)[np.isin(labels, ["", "tiny"])]) == {"unused"}
+
+
+def test_the_test_part_is_the_same_for_full_and_few_shot_training(labels, units):
+    full, few = draw(labels, units, FULL), draw(labels, units, FEW)
+
+    np.testing.assert_array_equal(full == "test", few == "test")
+    assert np.sum(few == "test") == round(0.2 * 492)
+
+
+def test_few_shot_trains_on_a_share_of_all_cells_without_validation(labels, units):
+    few = draw(labels, units, FEW)
+
+    assert np.sum(few == "train") == round(0.05 * 492)
+    assert not np.any(few == "validation")
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_every_class_has_a_training_cell_even_in_few_shot(labels, units, seed):
+    few = draw(labels, units, replace(FEW, train=0.01), seed)
+
+    assert set(labels[few == "train"]) == {"T", "B", "NK", "rare"}
+    np.testing.assert_array_equal(few == "test", draw(labels, units, FULL, seed) == "test")
+
+
+def test_seeds_differ_and_one_seed_repeats(labels, units):
+    first = draw(labels, units, FULL, seed=3)
+
+    np.testing.assert_array_equal(draw(labels, units, FULL, seed=3), first)
+    assert (draw(labels, units, FULL, seed=4) != first).any()
+
+
+def test_the_order_of_the_cells_does_not_matter(labels, units):
+    order = np.random.default_rng(7).permutation(len(labels))
+
+    shuffled = draw(labels[order], [units[row] for row in order], FULL)
+
+    np.testing.assert_array_equal(shuffled, draw(labels, units, FULL)[order])
+
+
+def test_classes_that_are_all_too_small_are_refused(labels, units):
+    with pytest.raises(InputError, match="1 classes of at least 200 labelled cells") as caught:
+        draw(labels, units, replace(FULL, min_class_size=200))
+    assert caught.value.field == "min_class_size, test of annotation"
+    assert caught.value.file == "tasks.tsv"
+
+
+def test_pairs_are_divided_eight_to_one_to_one():
+    parts = over_pairs(1000, PAIRS, seed=0)
+
+    assert [int(np.sum(parts == part)) for part in ("train", "validation", "test")] == [800, 100, 100]
+    assert (over_pairs(1000, PAIRS, seed=1) != parts).any()
+
+
+def test_pairs_of_a_line_are_met_in_training_and_test_but_lines_are_not():
+    lines = np.repeat([f"line{number}" for number in range(50)], 12)
+    by_pair = over_pairs(len(lines), PAIRS, seed=0)
+    by_line = over_lines(lines, PAIRS, seed=0)
+
+    assert set(lines[by_pair == "train"]) & set(lines[by_pair == "test"])
+    parts_of_line = {line: set(by_line[lines == line].tolist()) for line in np.unique(lines)}
+    assert all(len(parts) == 1 for parts in parts_of_line.values())
+    counted = [part for parts in parts_of_line.values() for part in parts]
+    assert {part: counted.count(part) for part in set(counted)} == {"train": 40, "validation": 5, "test": 5}
+
+
+def test_the_order_of_pairs_does_not_move_a_line():
+    lines = np.repeat([f"line{number}" for number in range(20)], 3)
+
+    np.testing.assert_array_equal(over_lines(lines[::-1], PAIRS, seed=2), over_lines(lines, PAIRS, seed=2)[::-1])
+
+
+def test_splits_do_not_depend_on_the_hash_seed_of_the_process(root):
+    code = (
+        "import numpy as np; from celllm.tasks.splitting import over_lines, stratified;"
+        "from celllm.contracts.tables import Task;"
+        "t = Task('t','classification','t','d',None,'random',.05,0.,.2,5,'clean','macro_f1');"
+        "n = [f'cell{i}' for i in range(200)]; l = np.array(['a','b','c','d'] * 50);"
+        "print(''.join(stratified(l, n, t, seed=1, file='f')), ''.join(over_lines(n, t, seed=1)))"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root / "src")},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+    assert "train" in outputs.pop()
