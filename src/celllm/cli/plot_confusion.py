@@ -1,0 +1,77 @@
+"""Draw which class is taken for which: `python -m celllm.cli.plot_confusion`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from celllm import provenance
+from celllm.cli.entry import run
+from celllm.contracts import predictions, tables
+from celllm.errors import InputError
+from celllm.report import figures
+from celllm.report.catalogue import Catalogue
+from celllm.report.confusion import confusion_shares, draw_confusion
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    made = argparse.ArgumentParser(prog="python -m celllm.cli.plot_confusion", description=__doc__)
+    made.add_argument(
+        "--predictions", type=Path, required=True, nargs="+", help="predictions of one task and method, a file a seed"
+    )
+    made.add_argument("--tasks", type=Path, required=True, help="config/tasks.tsv")
+    made.add_argument("--methods", type=Path, required=True, help="config/methods.tsv")
+    made.add_argument("--datasets", type=Path, required=True, help="config/datasets.tsv, which says what is simulated")
+    made.add_argument("--stage", default="report", help="name and version of the workflow's stage")
+    made.add_argument("--png", type=Path, required=True, help="the figure for screens")
+    made.add_argument("--pdf", type=Path, required=True, help="the figure for print")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read predictions, count, draw, write."""
+    args = parser().parse_args(argv)
+    catalogue = Catalogue(
+        tasks=tables.read_tasks(args.tasks),
+        methods=tables.read_methods(args.methods),
+        datasets=tables.read_datasets(args.datasets),
+    )
+    read = [predictions.read(path) for path in args.predictions]
+    first = read[0][1]
+    for path, (_, meta) in zip(args.predictions, read, strict=True):
+        _check(path, meta, first)
+    pooled = pd.concat([table for table, _ in read])
+    truth, predicted = (pooled[column].to_numpy(dtype=np.str_) for column in ("truth", "predicted"))
+    known = {name for table, _ in read for name in predictions.score_columns(table)[0]}
+    classes = sorted(known | set(truth))
+    figure = draw_confusion(
+        confusion_shares(truth, predicted, classes),
+        classes,
+        support=[int((truth == name).sum()) for name in classes],
+        title=catalogue.task_title(first.task),
+        subtitle=f"{catalogue.methods.row(first.method).title}, test cells of {len(read)} seed{'s' * (len(read) > 1)}",
+    )
+    made = provenance.stamp(
+        args.stage, {f"seed {meta.seed}": path for path, (_, meta) in zip(args.predictions, read, strict=True)}
+    )
+    figures.save(figure, png=args.png, pdf=args.pdf, provenance=made)
+
+
+def _check(path: Path, meta: predictions.PredictionsMeta, first: predictions.PredictionsMeta) -> None:
+    if (meta.task, meta.method, meta.kind) != (first.task, first.method, "classification"):
+        raise InputError(
+            file=path,
+            field="task, method and kind",
+            expected=f"{first.task}, {first.method}, classification",
+            found=f"{meta.task}, {meta.method}, {meta.kind}",
+            remedy="give the predictions of one classification task and one method",
+        )
+
+
+if __name__ == "__main__":
+    run(main)

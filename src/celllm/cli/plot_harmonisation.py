@@ -1,0 +1,37 @@
+"""Draw how much of each data set reached the vocabulary: `python -m celllm.cli.plot_harmonisation`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from celllm import provenance
+from celllm.cli.entry import run
+from celllm.contracts import harmonisation, tables
+from celllm.report import figures
+from celllm.report.coverage import draw_harmonisation
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    made = argparse.ArgumentParser(prog="python -m celllm.cli.plot_harmonisation", description=__doc__)
+    made.add_argument("--harmonisation", type=Path, required=True, nargs="+", help="results/cells/*.harmonisation.json")
+    made.add_argument("--datasets", type=Path, required=True, help="config/datasets.tsv, for the titles")
+    made.add_argument("--stage", default="report", help="name and version of the workflow's stage")
+    made.add_argument("--png", type=Path, required=True, help="the figure for screens")
+    made.add_argument("--pdf", type=Path, required=True, help="the figure for print")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the reports, draw, write."""
+    args = parser().parse_args(argv)
+    titles = {dataset.dataset: dataset.title for dataset in tables.read_datasets(args.datasets)}
+    figure = draw_harmonisation([harmonisation.read(path) for path in args.harmonisation], titles=titles)
+    made = provenance.stamp(args.stage, {path.name: path for path in args.harmonisation})
+    figures.save(figure, png=args.png, pdf=args.pdf, provenance=made)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,76 @@
+"""Write the report's tables: `python -m celllm.cli.tabulate`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from celllm.cli.entry import run
+from celllm.contracts import claims, harmonisation, recipe, report_table, scores, shards, tables
+from celllm.report.catalogue import Catalogue
+from celllm.report.main_table import main_table
+from celllm.report.tables import (
+    choices_table,
+    claims_table,
+    config_table,
+    controls_table,
+    corpus_table,
+    costs_table,
+    harmonisation_table,
+)
+from celllm.shards.reader import ShardReader
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    made = argparse.ArgumentParser(prog="python -m celllm.cli.tabulate", description=__doc__)
+    made.add_argument("--scores", type=Path, required=True, help="results/bench/scores.tsv")
+    made.add_argument("--claims", type=Path, required=True, help="results/report/claims.tsv")
+    made.add_argument("--tasks", type=Path, required=True, help="config/tasks.tsv")
+    made.add_argument("--methods", type=Path, required=True, help="config/methods.tsv")
+    made.add_argument("--datasets", type=Path, required=True, help="config/datasets.tsv, which says what is simulated")
+    made.add_argument("--harmonisation", type=Path, required=True, nargs="+", help="results/cells/*.harmonisation.json")
+    made.add_argument("--recipes", type=Path, required=True, nargs="+", help="config/recipes/*.yaml in use")
+    made.add_argument("--shards", type=Path, required=True, help="results/shards/manifest.json")
+    made.add_argument("--config", type=json.loads, required=True, help="the configuration in force, JSON text")
+    made.add_argument("--not-run", nargs="*", default=[], metavar="TASK", help="tasks whose data are not at hand")
+    made.add_argument("--stage", default="report", help="name and version of the workflow's stage")
+    made.add_argument("--tables", type=Path, required=True, help="folder the tables are written to")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read scores and records, summarise, write."""
+    args = parser().parse_args(argv)
+    catalogue = Catalogue(
+        tasks=tables.read_tasks(args.tasks),
+        methods=tables.read_methods(args.methods),
+        datasets=tables.read_datasets(args.datasets),
+    )
+    answers = claims.read_answers(args.claims)
+    long_scores = scores.read(args.scores)
+    titles = {dataset.dataset: dataset.title for dataset in catalogue.datasets}
+    corpus = ShardReader(args.shards)
+    made = [
+        claims_table(answers),
+        controls_table(long_scores, catalogue),
+        costs_table(long_scores, catalogue),
+        choices_table({path.stem: recipe.read(path) for path in args.recipes}),
+        config_table(args.config),
+        harmonisation_table([harmonisation.read(path) for path in args.harmonisation], titles=titles),
+        corpus_table(
+            shards.read(args.shards).datasets,
+            dataset=corpus.dataset,
+            is_malignant=corpus.is_malignant,
+            titles=titles,
+        ),
+        main_table(long_scores, answers, catalogue=catalogue, not_run=args.not_run),
+    ]
+    for table in made:
+        report_table.write(table, args.tables)
+
+
+if __name__ == "__main__":
+    run(main)

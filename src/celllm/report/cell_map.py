@@ -1,0 +1,116 @@
+"""UMAP of cells: the pretrained encoder's embedding beside principal components of the expression.
+
+The second panel is the neighbour of the first: an embedding that parts the cell types no better than fifty
+principal components has not shown that pretraining is worth anything.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.sparse import csr_matrix
+
+from celllm.report.figures import MANY_COLOURS, PALE, look, style
+
+N_COMPONENTS = 50
+N_NEIGHBOURS = 15
+# More points only blacken the page, and UMAP takes minutes on them.
+MOST_CELLS = 5_000
+
+
+def chosen_cells(n_cells: int, *, seed: int, most: int = MOST_CELLS) -> np.ndarray:
+    """Return the rows to draw, in order: all, or `most` drawn at random."""
+    if n_cells <= most:
+        return np.arange(n_cells)
+    return np.sort(np.random.default_rng(seed).choice(n_cells, size=most, replace=False))
+
+
+def principal_components(expression: csr_matrix, *, seed: int) -> np.ndarray:
+    """Return the first 50 principal components of cells x genes, fewer where the matrix has no 50."""
+    from sklearn.decomposition import PCA  # slow to import; only this figure needs it
+
+    n = min(N_COMPONENTS, min(expression.shape) - 1)
+    components: np.ndarray = PCA(n, svd_solver="arpack", random_state=seed).fit_transform(expression.astype(np.float64))
+    return components
+
+
+def plane(features: np.ndarray, *, seed: int, metric: str) -> np.ndarray:
+    """Return two UMAP coordinates a cell.
+
+    Parameters
+    ----------
+    features
+        Cells x features.
+    metric
+        Distance between cells: `cosine` for embeddings trained with it, `euclidean` for components.
+    seed
+        Fixes the outcome; another seed turns and bends the picture.
+    """
+    with warnings.catch_warnings():
+        # that Tensorflow is absent; only umap's neural variant needs it
+        warnings.simplefilter("ignore", ImportWarning)
+        from umap import UMAP  # takes many seconds to import: numba compiles
+
+    # one thread: with more, a seed does not fix the outcome
+    mapper = UMAP(
+        n_neighbors=min(N_NEIGHBOURS, len(features) - 1),
+        metric=metric,
+        random_state=seed,
+        n_jobs=1,
+        init="pca",
+    )
+    coordinates: np.ndarray = mapper.fit_transform(np.ascontiguousarray(features, dtype=np.float32))
+    return coordinates
+
+
+def draw_umap(planes: Mapping[str, np.ndarray], labels: np.ndarray, *, title: str) -> Figure:
+    """Draw the same cells on several planes, coloured by label.
+
+    Parameters
+    ----------
+    planes
+        By panel title: cells x 2.
+    labels
+        Label of each cell; "" is drawn pale, as unlabelled.
+    title
+        Name of the data set, with the word simulated where it is due.
+    """
+    names, counts = np.unique(labels[labels != ""], return_counts=True)
+    names = names[np.argsort(-counts, kind="stable")]
+    longest = max((len(str(name)) for name in names), default=10)
+    size = float(np.clip(6_000 / max(1, len(labels)), 3, 22))
+    with style():
+        figure = Figure(figsize=(4.3 * len(planes) + 0.075 * longest + 0.9, 4.6), layout="constrained")
+        axes = figure.subplots(1, len(planes), squeeze=False)[0]
+        for axis, (panel, xy) in zip(axes, planes.items(), strict=True):
+            bare = labels == ""
+            if bare.any():
+                axis.scatter(*xy[bare].T, s=size, color=PALE, linewidths=0, label="no label", rasterized=True)
+            for i, name in enumerate(names):
+                colour, mark = look(i, MANY_COLOURS)
+                rows = labels == name
+                axis.scatter(
+                    *xy[rows].T,
+                    s=size,
+                    color=colour,
+                    marker=mark,
+                    linewidths=0,
+                    alpha=0.75,
+                    label=str(name),
+                    rasterized=True,
+                )
+            axis.set_title(panel)
+            axis.set_xlabel("UMAP 1 (no unit)")
+            axis.set_ylabel("UMAP 2 (no unit)")
+            axis.set_xticks([])
+            axis.set_yticks([])
+        handles, texts = axes[0].get_legend_handles_labels()
+        legend = figure.legend(handles, texts, loc="outside right center", markerscale=(40 / size) ** 0.5)
+        for handle in legend.legend_handles:
+            if handle is not None:
+                handle.set_alpha(1)
+        figure.suptitle(title)
+        return figure

@@ -1,0 +1,103 @@
+"""Pretraining curves: loss terms and health of the embedding, with trivial baselines drawn in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from celllm.report.figures import GREY, look, style
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small plot: a quantity over the steps and the trivial value it must beat.
+
+    Parameters
+    ----------
+    key
+        Column of the history.
+    title, unit
+        What the axis says.
+    baseline
+        Column of the history with the value of the trivial rival, or a constant; None for none.
+    rival
+        What the baseline is.
+    """
+
+    key: str
+    title: str
+    unit: str
+    baseline: str | float | None = None
+    rival: str = ""
+
+
+PANELS = (
+    Panel("loss", "total loss", "nats, weighted"),
+    Panel("masked", "masked expression: loss", "nats a token"),
+    Panel("contrastive", "contrastive: loss", "nats a cell", "log_batch", "log of the batch: guessing"),
+    Panel("malignancy", "tumour or normal: loss", "nats a cell", math.log(2), "log 2: guessing"),
+    Panel("masked_accuracy", "masked expression: accuracy", "share of tokens", "masked_majority", "most common bin"),
+    Panel("malignancy_accuracy", "tumour or normal: accuracy", "share", "malignancy_majority", "larger class"),
+    Panel("alignment", "alignment of the two views", "mean squared distance, 0 best", 0.0, "views agree"),
+    Panel("uniformity", "uniformity", "log of mean Gaussian potential", 0.0, "all cells in one point"),
+    Panel("mean_cosine", "mean cosine of two cells", "cosine", 1.0, "all cells in one direction"),
+)
+_COLUMNS = 3
+
+
+def draw_curves(histories: Mapping[str, pd.DataFrame], *, is_simulated: bool = False) -> Figure:
+    """Draw each quantity of `PANELS` for each run.
+
+    Parameters
+    ----------
+    histories
+        By name of the run: one row a logged step, column `step` and those of `PANELS`. A column that is
+        absent or empty was not trained in that run.
+    is_simulated
+        Whether any cell of the corpus is simulated; the title then says so.
+    """
+    with style():
+        n_rows = math.ceil(len(PANELS) / _COLUMNS)
+        figure = Figure(figsize=(10, 2.6 * n_rows + 0.4 + 0.2 * len(histories)), layout="constrained")
+        axes = figure.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
+        for axis, panel in zip(axes, PANELS, strict=False):
+            _draw_panel(axis, panel, histories)
+        for axis in axes[len(PANELS) :]:
+            axis.set_axis_off()
+        handles = [axes[0].plot([], [], color=look(i)[0], label=name)[0] for i, name in enumerate(histories)]
+        handles.append(axes[0].plot([], [], color=GREY, linestyle="--", label="trivial baseline")[0])
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
+        figure.suptitle("Pretraining" + (" (corpus partly simulated)" if is_simulated else ""))
+        return figure
+
+
+def _draw_panel(axis: Axes, panel: Panel, histories: Mapping[str, pd.DataFrame]) -> None:
+    drawn = False
+    for i, history in enumerate(histories.values()):
+        colour = look(i)[0]
+        if panel.key not in history:
+            continue
+        values = pd.to_numeric(history[panel.key])
+        if values.isna().all():
+            continue
+        drawn = True
+        axis.plot(history["step"], values, color=colour, linewidth=1.2)
+        if isinstance(panel.baseline, str) and panel.baseline in history:
+            baseline = pd.to_numeric(history[panel.baseline])
+            axis.plot(history["step"], baseline, color=colour, linewidth=1, linestyle="--", alpha=0.7)
+    axis.set_title(panel.title + (f"\ndashed: {panel.rival}" if panel.rival and drawn else ""))
+    if not drawn:
+        axis.text(0.5, 0.5, "not trained", transform=axis.transAxes, ha="center", va="center", color=GREY)
+        axis.set_xticks([])
+        axis.set_yticks([])
+        return
+    if isinstance(panel.baseline, float):
+        axis.axhline(panel.baseline, color=GREY, linestyle="--", linewidth=1)
+    axis.set_xlabel("optimiser step")
+    axis.set_ylabel(panel.unit)
+    axis.grid(axis="y", alpha=0.25)

@@ -1,0 +1,74 @@
+"""What all figures share: colours, marks, size of type, and how they are saved.
+
+Figures are built on `Figure` alone, without pyplot's global state, so no window system is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from celllm.contracts.atomic import writing
+
+# Okabe & Ito 2008, https://jfly.uni-koeln.de/color: told apart with any common colour blindness.
+# Its yellow is left out (too faint on white); beyond seven, the mark changes as well as the colour.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+# Tol 2021, https://sronpersonalpages.nl/~pault, scheme "muted", and black: ten classes, each a colour of its own.
+MANY_COLOURS = (
+    "#332288",
+    "#CC6677",
+    "#117733",
+    "#DDCC77",
+    "#88CCEE",
+    "#882255",
+    "#44AA99",
+    "#AA4499",
+    "#999933",
+    "#000000",
+)
+GREY = "#8A8A8A"
+PALE = "#DDDDDD"
+
+_STYLE = {
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 8.5,
+    "figure.titlesize": 10.5,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "pdf.fonttype": 42,  # TrueType, so that text stays text in an editor
+    "svg.hashsalt": "celllm",
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """Set the type and the frames of all figures for the length of a `with` block."""
+    context: AbstractContextManager[None] = mpl.rc_context(_STYLE)
+    return context
+
+
+def look(i: int, colours: Sequence[str] = COLOURS) -> tuple[str, str]:
+    """Return colour and mark of the i-th thing; no combination returns before all colours met several marks."""
+    return colours[i % len(colours)], MARKS[(i + i // len(colours)) % len(MARKS)]
+
+
+def save(figure: Figure, *, png: Path | str, pdf: Path | str, provenance: Mapping[str, Any]) -> None:
+    """Write a figure as PNG (150 dots an inch) and PDF, with its provenance in both.
+
+    No date goes in, so equal figures make equal files.
+    """
+    made = json.dumps(provenance, sort_keys=True)
+    with writing(png) as part:
+        figure.savefig(part, format="png", dpi=150, facecolor="white", metadata={"Description": made})
+    with writing(pdf) as part:
+        figure.savefig(part, format="pdf", facecolor="white", metadata={"Subject": made, "CreationDate": None})

@@ -1,0 +1,226 @@
+"""The report's audit tables: controls, choices in force, corpus, harmonisation of gene names."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from celllm.contracts.claims import Answer
+from celllm.contracts.harmonisation import Harmonisation
+from celllm.contracts.recipe import Recipe
+from celllm.contracts.report_table import ReportTable, as_markdown
+from celllm.contracts.scores import COSTS
+from celllm.report.catalogue import Catalogue, is_better, metric_title
+from celllm.report.main_table import NOT_RUN, interval_text
+from celllm.report.neighbours import LEAKED, LINEAR, SHUFFLED
+
+# Lost names shown for each data set; the full list stands in its harmonisation.json.
+_TOP_LOST = 5
+
+
+def claims_table(answers: Sequence[Answer]) -> ReportTable:
+    """Published numbers with ours beside them, as a reader sees them."""
+    rows = pd.DataFrame(
+        [
+            {
+                "claim": answer.claim.claim,
+                "task": answer.claim.task,
+                "method": answer.claim.method,
+                "metric": metric_title(answer.claim.metric),
+                "paper": f"{answer.claim.paper:g} ± {answer.claim.tolerance:g}",
+                "ours": "" if math.isnan(answer.ours) else interval_text(answer.ours, answer.ci_low, answer.ci_high),
+                "seeds": answer.n_seeds,
+                "verdict": answer.verdict,
+                "note": answer.note,
+                "source": answer.claim.source,
+            }
+            for answer in answers
+        ],
+    )
+    note = "Reproduced: our mean lies within the tolerance behind ±, which is ours and not the paper's."
+    return ReportTable("verdicts", rows, as_markdown(rows, title="Published numbers and ours", note=note))
+
+
+def controls_table(scores: pd.DataFrame, catalogue: Catalogue) -> ReportTable:
+    """Say for each task and seed whether the controls bound the linear model, as they must.
+
+    One control is shown the test labels and must win, another learns from shuffled labels and must lose. Where
+    they do not, the split, the metric or the plumbing is broken and no other number counts. At the top of
+    the scale, where the linear model is right throughout, a tie counts as a win.
+    """
+    values = {
+        (task, method, metric, int(seed)): float(value)
+        for task, method, seed, metric, value in scores[["task", "method", "seed", "metric", "value"]].itertuples(
+            index=False,
+            name=None,
+        )
+    }
+    rows = []
+    for task in catalogue.tasks:
+        seeds = sorted({int(seed) for seed in scores.loc[scores["task"] == task.task, "seed"]})
+        names = (SHUFFLED[task.kind], LINEAR[task.kind], LEAKED[task.kind])
+        for seed in seeds:
+            found = [values.get((task.task, name, task.headline, seed)) for name in names]
+            rows.append(
+                {
+                    "task": catalogue.task_title(task.task),
+                    "seed": seed,
+                    "metric": metric_title(task.headline),
+                    "shuffled": found[0],
+                    "linear model": found[1],
+                    "leaked": found[2],
+                    "ordered": _ordered(*found, metric=task.headline),
+                },
+            )
+    columns = ["task", "seed", "metric", "shuffled", "linear model", "leaked", "ordered"]
+    frame = pd.DataFrame(rows, columns=columns)
+    shown = frame.copy()
+    for column in columns[3:6]:
+        shown[column] = ["" if pd.isna(value) else f"{value:.3f}" for value in frame[column]]
+    note = "Ordered: shuffled labels lose against the linear model, leaked labels win."
+    return ReportTable("controls", frame, as_markdown(shown, title="Controls", note=note))
+
+
+def _ordered(shuffled: float | None, linear: float | None, leaked: float | None, *, metric: str) -> str:
+    if shuffled is None or linear is None or leaked is None:
+        return NOT_RUN
+    wins = is_better(leaked, linear, metric=metric) or leaked == linear == 1
+    return "yes" if wins and is_better(linear, shuffled, metric=metric) else "no"
+
+
+def costs_table(scores: pd.DataFrame, catalogue: Catalogue) -> ReportTable:
+    """List what each method took on each task, as means over seeds: time, memory, numbers trained."""
+    rows = []
+    for task in catalogue.tasks:
+        for method in catalogue.methods:
+            mine = scores[(scores["task"] == task.task) & (scores["method"] == method.method)]
+            if mine.empty:
+                continue
+            means = {cost: float(mine.loc[mine["metric"] == cost, "value"].mean()) for cost in COSTS}
+            titles = {"task": catalogue.task_title(task.task), "method": method.title}
+            rows.append({**titles, "n_seeds": mine["seed"].nunique(), **means})
+    frame = pd.DataFrame(rows, columns=["task", "method", "n_seeds", *COSTS])
+    shown = frame.copy()
+    for cost, digits in zip(COSTS, (1, 2, 0, 0), strict=True):
+        shown[cost] = ["" if math.isnan(value) else f"{value:,.{digits}f}" for value in frame[cost]]
+    shown = shown.rename(columns={"n_seeds": "seeds"} | {cost: metric_title(cost) for cost in COSTS})
+    note = "Means over seeds. Peak memory is that of the whole command, the data included; pretraining is not counted."
+    return ReportTable("costs", frame, as_markdown(shown, title="Costs", note=note))
+
+
+def choices_table(recipes: Mapping[str, Recipe]) -> ReportTable:
+    """List every recipe key whose value the paper does not give, with the value in force."""
+    rows = pd.DataFrame(
+        [
+            {"recipe": name, "key": key, "value": _at(recipe, key), "mark": "our choice"}
+            for name, recipe in recipes.items()
+            for key in recipe.our_choices
+        ],
+        columns=["recipe", "key", "value", "mark"],
+    )
+    note = "The paper gives no value for these keys. None of them may be quoted as the paper's."
+    return ReportTable("choices", rows, as_markdown(rows, title="Our choices in force", note=note))
+
+
+def _at(recipe: Recipe, key: str) -> str:
+    value: Any = recipe.model_dump(mode="json")
+    for part in key.split("."):
+        value = value[part]
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def config_table(config: Mapping[str, Any]) -> ReportTable:
+    """List the configuration in force, all files and command-line overrides merged."""
+    rows = pd.DataFrame(
+        [
+            {"key": key, "value": value if isinstance(value, str) else json.dumps(value)}
+            for key, value in _flat(config).items()
+        ],
+        columns=["key", "value"],
+    )
+    return ReportTable("config", rows, as_markdown(rows, title="Configuration in force"))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def harmonisation_table(reports: Sequence[Harmonisation], *, titles: Mapping[str, str]) -> ReportTable:
+    """Say for each data set how many gene names found their gene, and what share of the counts went with them."""
+    rows = pd.DataFrame(
+        [
+            {
+                "dataset": report.dataset,
+                "title": titles.get(report.dataset, report.dataset),
+                "names": report.n_names,
+                "mapped": report.mapped,
+                "ambiguous": report.by_route.get("ambiguous", 0),
+                "outside_vocabulary": report.by_route.get("outside_vocabulary", 0),
+                "unknown": report.by_route.get("unknown", 0),
+                "share_of_counts": report.mapped_share_of_counts,
+                "least_share": report.threshold,
+                "cells_kept": report.cells_kept,
+                "cells_dropped": report.cells_dropped,
+                "top_lost": "; ".join(f"{name} {share:.2%}" for name, share in report.top_lost[:_TOP_LOST]),
+            }
+            for report in reports
+        ],
+    )
+    shown = rows.copy()
+    for column in ("share_of_counts", "least_share"):
+        shown[column] = [f"{value:.1%}" for value in rows[column]]
+    shown.columns = [column.replace("_", " ") for column in shown.columns]
+    note = (
+        "Share of counts: what lands on the vocabulary, spike-ins left out; of names for z-scores, which have no "
+        "counts. Top lost: unmapped names with the most counts."
+    )
+    return ReportTable("harmonisation", rows, as_markdown(shown, title="Gene names", note=note))
+
+
+def corpus_table(
+    datasets: Mapping[str, Mapping[str, Any]],
+    *,
+    dataset: np.ndarray,
+    is_malignant: np.ndarray,
+    titles: Mapping[str, str],
+) -> ReportTable:
+    """Say what the encoder was pretrained on.
+
+    Parameters
+    ----------
+    datasets
+        By data set: cells `kept`, cells left out because a test set holds them (`excluded_test`), `simulated`.
+    dataset, is_malignant
+        Data set and label of each cell kept: 1 tumour, 0 normal, -1 unknown.
+    titles
+        What readers call the data sets.
+    """
+    rows = []
+    for name, facts in datasets.items():
+        labels = is_malignant[dataset == name]
+        shares = [float((labels == value).mean()) if len(labels) else math.nan for value in (1, 0, -1)]
+        rows.append(
+            {
+                "dataset": name,
+                "title": titles.get(name, name),
+                "simulated": "simulated" if facts["simulated"] else "real",
+                "cells_kept": int(facts["kept"]),
+                "test_cells_excluded": int(facts["excluded_test"]),
+                **dict(zip(("tumour_share", "normal_share", "unknown_share"), shares, strict=True)),
+            },
+        )
+    frame = pd.DataFrame(rows)
+    shown = frame.copy()
+    for column in ("tumour_share", "normal_share", "unknown_share"):
+        shown[column] = ["" if math.isnan(value) else f"{value:.1%}" for value in frame[column]]
+    shown.columns = [column.replace("_", " ") for column in shown.columns]
+    note = "Cells of any test set of any seed are left out. Unknown cells take no part in the tumour-or-normal loss."
+    return ReportTable("corpus", frame, as_markdown(shown, title="Pretraining corpus", note=note))

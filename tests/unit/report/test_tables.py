@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from celllm.contracts import recipe
+from celllm.contracts.claims import Answer, Claim
+from celllm.contracts.harmonisation import Harmonisation
+from celllm.report.tables import (
+    choices_table,
+    claims_table,
+    config_table,
+    controls_table,
+    corpus_table,
+    costs_table,
+    harmonisation_table,
+)
+
+
+def set_score(scores, method, value, *, task="blood", seed=0):
+    rows = (scores["task"] == task) & (scores["method"] == method) & (scores["seed"] == seed)
+    scores.loc[rows & (scores["metric"] == "macro_f1"), "value"] = value
+
+
+def ordered(scores, catalogue):
+    table = controls_table(scores, catalogue).rows
+    return dict(zip(zip(table["task"], table["seed"], strict=True), table["ordered"], strict=True))
+
+
+def test_controls_in_order_are_called_so_for_each_task_and_seed(scores, catalogue):
+    found = ordered(scores, catalogue)
+    assert len(found) == 6
+    assert set(found.values()) == {"yes"}
+
+
+@pytest.mark.parametrize(
+    ("method", "value"),
+    [
+        pytest.param("control_leaked", 0.5, id="leaked loses"),
+        pytest.param("control_shuffled", 0.9, id="shuffled wins"),
+        pytest.param("control_shuffled", math.nan, id="shuffled undefined"),
+    ],
+)
+def test_controls_out_of_order_are_called_so(scores, catalogue, method, value):
+    set_score(scores, method, value)
+    found = ordered(scores, catalogue)
+    assert found[("Annotation of blood", 0)] == "no"
+    assert found[("Annotation of blood", 1)] == "yes"
+
+
+def test_a_tie_with_the_leaked_control_counts_at_the_top_of_the_scale_only(scores, catalogue):
+    set_score(scores, "logistic", 1.0)
+    set_score(scores, "control_leaked", 1.0)
+    set_score(scores, "logistic", 0.9, seed=1)
+    set_score(scores, "control_leaked", 0.9, seed=1)
+    found = ordered(scores, catalogue)
+    assert found[("Annotation of blood", 0)] == "yes"
+    assert found[("Annotation of blood", 1)] == "no"
+
+
+def test_controls_that_did_not_run_are_called_so(scores, catalogue):
+    found = ordered(scores[scores["method"] != "control_leaked"], catalogue)
+    assert set(found.values()) == {"not run"}
+
+
+def test_of_an_error_less_is_better(scores, catalogue):
+    names = {
+        "control_leaked": "control_leaked_pairs",
+        "logistic": "ridge",
+        "control_shuffled": "control_shuffled_pairs",
+    }
+    errors = scores[(scores["task"] == "blood") & (scores["metric"] == "macro_f1") & scores["method"].isin(names)]
+    errors = errors.assign(task="lines", metric="rmse", method=errors["method"].map(names), value=1 - errors["value"])
+    assert set(ordered(errors, catalogue).values()) == {"yes"}
+
+
+def test_costs_are_means_over_seeds(scores, catalogue):
+    scores.loc[(scores["metric"] == "fit_s") & (scores["seed"] == 2), "value"] = 5.0
+    table = costs_table(scores, catalogue)
+    first = table.rows.to_dict("records")[0]
+    assert (first["fit_s"], first["peak_mb"], first["n_seeds"]) == (3.0, 300.0, 3)
+    assert "simulated" in table.markdown.splitlines()[-1].lower()
+
+
+def test_choices_list_each_key_with_the_value_in_force(root):
+    demo = recipe.read(root / "config/recipes/demo.yaml")
+    table = choices_table({"demo": demo}).rows
+    assert list(table["key"]) == list(demo.our_choices)
+    values = dict(zip(table["key"], table["value"], strict=True))
+    assert values["tokens.truncation"] == demo.tokens.truncation
+    assert values["training.steps"] == str(demo.training.steps)
+
+
+def test_nested_configuration_is_listed_by_dotted_key():
+    table = config_table({"seeds": [0, 1], "threads": {"fit": 1}, "network": "coexpression", "mirror": None}).rows
+    assert dict(zip(table["key"], table["value"], strict=True)) == {
+        "seeds": "[0, 1]",
+        "threads.fit": "1",
+        "network": "coexpression",
+        "mirror": "null",
+    }
+
+
+def test_the_corpus_is_shared_out_into_tumour_normal_and_unknown():
+    table = corpus_table(
+        {
+            "blood": {"kept": 4, "excluded_test": 2, "simulated": False},
+            "simulated_cells": {"kept": 0, "excluded_test": 0, "simulated": True},
+        },
+        dataset=np.array(["blood", "blood", "blood", "blood"]),
+        is_malignant=np.array([1, 0, 0, -1], dtype=np.int8),
+        titles={"blood": "Blood cells"},
+    )
+    first, second = table.rows.to_dict("records")
+    assert first["title"] == "Blood cells"
+    assert (first["cells_kept"], first["test_cells_excluded"], first["simulated"]) == (4, 2, "real")
+    assert (first["tumour_share"], first["normal_share"], first["unknown_share"]) == (0.25, 0.5, 0.25)
+    assert second["simulated"] == "simulated"
+    assert math.isnan(second["tumour_share"])
+    assert "| 25.0%" in table.markdown
+
+
+def test_harmonisation_lists_what_was_lost():
+    report = Harmonisation(
+        dataset="blood",
+        n_names=10,
+        mapped=6,
+        ambiguous=1,
+        lost=3,
+        mapped_share_of_counts=0.913,
+        by_route={"approved": 5, "previous": 1, "ambiguous": 1, "outside_vocabulary": 2, "unknown": 1},
+        top_lost=[("MALAT1", 0.05), ("XIST", 0.01)],
+        cells_kept=90,
+        cells_dropped=3,
+        threshold=0.8,
+    )
+    table = harmonisation_table([report], titles={"blood": "Blood cells"})
+    (found,) = table.rows.to_dict("records")
+    assert (found["outside_vocabulary"], found["unknown"], found["ambiguous"]) == (2, 1, 1)
+    assert found["top_lost"] == "MALAT1 5.00%; XIST 1.00%"
+    assert "91.3%" in table.markdown
+
+
+def test_verdicts_show_tolerance_and_reason():
+    claim = Claim("c", "abstract", "blood", "celllm", "macro_f1", 0.718, 0.02)
+    answer = Answer(claim, math.nan, math.nan, math.nan, 0, "not run", "no score for blood")
+    text = claims_table([answer]).markdown
+    assert "0.718 ± 0.02" in text
+    assert "no score for blood" in text
