@@ -65,7 +65,7 @@ def read(path: Path | str, *, vocabulary: str | None = None) -> EncoderFile:
     """
     try:
         with safe_open(str(path), framework="numpy") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get("celllm", "{}"))
             found = header.get("format")
             if found == FORMAT:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
@@ -88,10 +88,10 @@ def read(path: Path | str, *, vocabulary: str | None = None) -> EncoderFile:
         )
     return EncoderFile(
         tensors=tensors,
-        recipe=json.loads(header["recipe"]),
+        recipe=header["recipe"],
         vocabulary=header["vocabulary"],
-        panel=json.loads(header["panel"]),
-        provenance=json.loads(header["provenance"]),
+        panel=header["panel"],
+        provenance=header["provenance"],
     )
 
 
@@ -99,11 +99,13 @@ def write(encoder: EncoderFile, path: Path | str) -> None:
     """Write an encoder file, whole or not at all."""
     header = {
         "format": FORMAT,
-        "recipe": json.dumps(dict(encoder.recipe)),
+        "recipe": dict(encoder.recipe),
         "vocabulary": encoder.vocabulary,
-        "panel": json.dumps(encoder.panel),
-        "provenance": json.dumps(dict(encoder.provenance)),
+        "panel": encoder.panel,
+        "provenance": dict(encoder.provenance),
     }
+    # one entry: safetensors writes several in an order that differs from run to run, and so would the file's digest
+    metadata = {"celllm": json.dumps(header, sort_keys=True)}
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in encoder.tensors.items()}
     with writing(path) as part:
-        save_file(tensors, str(part), metadata=header)
+        save_file(tensors, str(part), metadata=metadata)

@@ -64,7 +64,7 @@ def read(path: Path | str, *, vocabulary: str | None = None) -> GeneTable:
     """
     try:
         with safe_open(str(path), framework="numpy") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get("celllm", "{}"))
             found = header.get("format")
             if found == FORMAT:
                 genes_GD = file.get_tensor("genes")
@@ -78,8 +78,8 @@ def read(path: Path | str, *, vocabulary: str | None = None) -> GeneTable:
         genes_GD=genes_GD,
         vocabulary=header["vocabulary"],
         method=header["method"],
-        report=json.loads(header["report"]),
-        provenance=json.loads(header["provenance"]),
+        report=header["report"],
+        provenance=header["provenance"],
     )
 
 
@@ -89,8 +89,10 @@ def write(table: GeneTable, path: Path | str) -> None:
         "format": FORMAT,
         "vocabulary": table.vocabulary,
         "method": table.method,
-        "report": json.dumps(dict(table.report)),
-        "provenance": json.dumps(dict(table.provenance)),
+        "report": dict(table.report),
+        "provenance": dict(table.provenance),
     }
+    # one entry: safetensors writes several in an order that differs from run to run, and so would the file's digest
+    metadata = {"celllm": json.dumps(header, sort_keys=True)}
     with writing(path) as part:
-        save_file({"genes": np.ascontiguousarray(table.genes_GD, dtype=np.float32)}, str(part), metadata=header)
+        save_file({"genes": np.ascontiguousarray(table.genes_GD, dtype=np.float32)}, str(part), metadata=metadata)

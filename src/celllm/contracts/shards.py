@@ -1,8 +1,9 @@
 """`results/shards/manifest.json` and its shards: the pretraining cells, shuffled, without labels.
 
 A shard `shard-00000` is four files beside the manifest: `.indptr.npy` (int64, n_cells + 1), `.genes.npy` and
-`.counts.npy` (uint16, a CSR matrix cells x vocabulary genes, memory-mapped) and `.cells.parquet` (cell_id,
-dataset, sample, is_malignant). The manifest is written last and removed first, so an interrupted run has none.
+`.counts.npy` (uint16, a CSR matrix cells x vocabulary genes, memory-mapped; counts are uint32 in a shard where one
+needs it) and `.cells.parquet` (cell_id, dataset, sample, is_malignant). No label stands in any of them. The manifest
+is written last and removed first, so an interrupted run has none.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from celllm.provenance import digest, digest_of
 
 FORMAT: Final = "celllm-shards-1"
 LARGEST: Final = int(np.iinfo(np.uint16).max)
-"""Largest count, and largest gene index, that a shard can hold."""
+"""Largest gene index that a shard can hold, and largest count at 16 bits."""
 REMEDY: Final = "rebuild them: snakemake --forcerun write_shards"
 
 Part = Literal["indptr.npy", "genes.npy", "counts.npy", "cells.parquet"]
@@ -83,7 +84,7 @@ class Shard(NamedTuple):
 
     indptr: NDArray[np.int64]
     genes: NDArray[np.uint16]
-    counts: NDArray[np.uint16]
+    counts: NDArray[np.uint16] | NDArray[np.uint32]
 
 
 def file_of(manifest: Path | str, name: str, part: Part) -> Path:
@@ -96,10 +97,12 @@ def write_shard(manifest: Path | str, name: str, shard: Shard, cells: pd.DataFra
 
     `cells` has one row a cell of the shard; of its columns only those of the format are kept, so no label comes in.
     """
+    # reads of full-length protocols reach beyond 16 bits; all other shards stay at half the size
+    is_wide = len(shard.counts) > 0 and int(shard.counts.max()) > LARGEST
     for part, array, dtype in (
         ("indptr.npy", shard.indptr, np.int64),
         ("genes.npy", shard.genes, np.uint16),
-        ("counts.npy", shard.counts, np.uint16),
+        ("counts.npy", shard.counts, np.uint32 if is_wide else np.uint16),
     ):
         with writing(file_of(manifest, name, part)) as path, path.open("wb") as file:  # type: ignore[arg-type]
             np.save(file, np.asarray(array, dtype=dtype), allow_pickle=False)

@@ -1,0 +1,149 @@
+"""The Performer that reads a cell as a set of genes at expression levels (paper section 5).
+
+Shapes: B cells, L tokens a cell (CLS first), Q of them asked for, D width, T token kinds (bins, CLS, PAD, MASK).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from celllm.cells.tokens import N_TOKENS, PAD
+from celllm.contracts.recipe import EncoderSettings
+from celllm.model.attention import Attention
+from celllm.model.dropout import Dropout
+from celllm.model.embedding import TokenEmbedding
+
+
+class Layer(nn.Module):
+    """Pre-LayerNorm attention and feed-forward, each added to its input, with dropout on what is added."""
+
+    def __init__(self, settings: EncoderSettings) -> None:
+        super().__init__()
+        width = settings.width
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(
+            width,
+            heads=settings.heads,
+            head_width=settings.head_width,
+            n_features=settings.n_features,
+            kind=settings.attention,
+        )
+        self.feedforward_norm = nn.LayerNorm(width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, settings.feedforward_factor * width),
+            nn.GELU(),
+            nn.Linear(settings.feedforward_factor * width, width),
+        )
+        self.dropout = Dropout(settings.dropout)
+
+    def forward(self, x_BLD: Tensor, is_pad_BL: Tensor | None, *, places_BQ: Tensor | None = None) -> Tensor:
+        """Return the tokens at `places_BQ` (None: all, in order) after this layer."""
+        normed_BLD = self.attention_norm(x_BLD)
+        x_BQD, queries_BQD = x_BLD, None
+        if places_BQ is not None:
+            x_BQD, queries_BQD = _at(places_BQ, x_BLD), _at(places_BQ, normed_BLD)
+        x_BQD = x_BQD + self.dropout(self.attention(normed_BLD, is_pad_BL, queries_BQD=queries_BQD))
+        return x_BQD + self.dropout(self.feedforward(self.feedforward_norm(x_BQD)))  # type: ignore[no-any-return]
+
+
+def _at(places_BQ: Tensor, x_BLD: Tensor) -> Tensor:
+    return x_BLD.gather(1, places_BQ[:, :, None].expand(-1, -1, x_BLD.shape[-1]))
+
+
+class Encoder(nn.Module):
+    """Embeds the tokens of cells; a cell's embedding depends on nothing but the cell.
+
+    Parameters
+    ----------
+    settings
+        Sizes, kind of attention and dropout, from the recipe.
+    n_genes
+        Size of the vocabulary.
+    gene_table
+        n_genes x D, frozen; None: learned with the rest.
+    n_tokens
+        Kinds of expression token; the paper's own count is 8, a MASK of its own makes 9.
+    """
+
+    def __init__(
+        self,
+        settings: EncoderSettings,
+        *,
+        n_genes: int,
+        gene_table: Tensor | None,
+        n_tokens: int = N_TOKENS,
+    ) -> None:
+        super().__init__()
+        self.settings, self.n_genes = settings, n_genes
+        self.embedding = TokenEmbedding(n_genes, settings.width, gene_table_GD=gene_table, n_tokens=n_tokens)
+        self.dropout = Dropout(settings.dropout)
+        self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.depth))
+        self.norm = nn.LayerNorm(settings.width)
+        self.to_expression = nn.Linear(settings.width, n_tokens)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.settings.width
+
+    def forward(self, genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
+        """Return the hidden states B x L x D after the final LayerNorm; those of PAD mean nothing."""
+        return self._run(genes_BL, bins_BL, places_BQ=None)
+
+    def at(self, genes_BL: Tensor, bins_BL: Tensor, places_BQ: Tensor) -> Tensor:
+        """Return the hidden states B x Q x D of the tokens at `places_BQ` (int64, below L).
+
+        The last layer is run for these alone: same numbers as `forward` with dropout off, for less work.
+        """
+        return self._run(genes_BL, bins_BL, places_BQ=places_BQ)
+
+    def embed(self, genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
+        """Return a cell's embedding B x D, the hidden state of CLS, computed as in `at`."""
+        return self.at(genes_BL, bins_BL, genes_BL.new_zeros(len(genes_BL), 1))[:, 0]
+
+    def _run(self, genes_BL: Tensor, bins_BL: Tensor, *, places_BQ: Tensor | None) -> Tensor:
+        is_pad_BL: Tensor | None = bins_BL == PAD
+        if not is_pad_BL.any():  # type: ignore[union-attr]
+            is_pad_BL = None
+        x = self.dropout(self.embedding(genes_BL, bins_BL))
+        last = len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            x = layer(x, is_pad_BL, places_BQ=places_BQ if i == last else None)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def expression_logits(self, hidden: Tensor) -> Tensor:
+        """Return scores of the token kinds, … x T, for hidden states … x D."""
+        return self.to_expression(hidden)  # type: ignore[no-any-return]
+
+    def redraw_features(self, generator: torch.Generator) -> None:
+        """Draw new random features for every layer from a CPU generator."""
+        for layer in self.layers:
+            layer.attention.redraw(generator)  # type: ignore[union-attr, operator]
+
+    def train_only(self, layers: Iterable[int]) -> None:
+        """Freeze everything but the final LayerNorm and the given layers (-1: the last).
+
+        What lies below the lowest of them then needs no graph: torch keeps none for it.
+        """
+        self.requires_grad_(False)  # noqa: FBT003 - torch's own signature
+        self.norm.requires_grad_(True)  # noqa: FBT003
+        for i in layers:
+            self.layers[i].requires_grad_(True)  # noqa: FBT003
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Switch modules to evaluation without gradients, and back to the mode each was in."""
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)

@@ -1,0 +1,111 @@
+"""Attention depends on nothing but the cell, and FAVOR+ approaches softmax."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from celllm.model.attention import default_features, favor_attention, orthogonal_features, softmax_attention
+
+
+def drawn(n_cells: int = 3, length: int = 7, *, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(n_cells, 2, length, 8, generator=generator, dtype=dtype) for _ in range(3)]
+
+
+def features(n_features: int, *, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return orthogonal_features(n_features, 8, torch.Generator().manual_seed(2)).to(dtype)
+
+
+def test_the_paper_has_266_features_for_heads_of_width_64() -> None:
+    assert default_features(64) == 266
+
+
+def test_features_are_orthogonal_within_a_block_and_as_long_as_gaussian_vectors() -> None:
+    rows = orthogonal_features(2000, 8, torch.Generator().manual_seed(0))
+    block = torch.nn.functional.normalize(rows[:8], dim=-1)
+    torch.testing.assert_close(block @ block.t(), torch.eye(8), atol=1e-5, rtol=0)
+    # a chi variable with 8 degrees of freedom has mean square 8
+    assert rows.square().sum(1).mean().item() == pytest.approx(8, rel=0.05)
+    assert rows.norm(dim=1).std().item() == pytest.approx(0.69, rel=0.1)
+
+
+def test_equal_generators_draw_equal_features() -> None:
+    assert torch.equal(features(20), features(20))
+
+
+def test_favor_approaches_softmax_as_features_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    # with the kernel's usual epsilon, that and not the number of features would set the error in the end
+    monkeypatch.setattr("celllm.model.attention.KERNEL_EPSILON", 1e-12)
+    q, k, v = drawn()
+    q, k = q / 2, k / 2
+    exact = softmax_attention(q, k, v)
+
+    def error(n_features: int, seed: int) -> float:
+        rows = orthogonal_features(n_features, 8, torch.Generator().manual_seed(seed)).double()
+        return (favor_attention(q, k, v, rows) - exact).abs().mean().item()
+
+    few, more, many = (sum(error(m, seed) for seed in range(3)) / 3 for m in (16, 256, 5000))
+    assert few > 2 * more > 4 * many
+    assert many < 0.01
+
+
+def test_favor_equals_the_formula_written_out() -> None:
+    q, k, v = drawn()
+    projection = features(20)
+    is_pad = torch.zeros(3, 7, dtype=torch.bool)
+    is_pad[1, 4:] = True
+
+    def phi(x: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+        x = x * 8**-0.25
+        return torch.exp(x @ projection.t() - 0.5 * x.square().sum(-1, keepdim=True) - shift) + 1e-4
+
+    for cell in range(3):
+        n = 4 if cell == 1 else 7
+        for head in range(2):
+            queries, keys, values = q[cell, head], k[cell, head, :n], v[cell, head, :n]
+            dots_q, dots_k = queries * 8**-0.25 @ projection.t(), keys * 8**-0.25 @ projection.t()
+            weights = phi(queries, dots_q.amax(-1, keepdim=True)) @ phi(keys, dots_k.amax()).t()
+            expected = (weights @ values) / weights.sum(-1, keepdim=True)
+            found = favor_attention(q, k, v, projection, is_pad)[cell, head]
+            torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["favor", "softmax"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+def test_a_padded_key_contributes_nothing(kind: str, dtype: torch.dtype, tolerance: float) -> None:
+    q, k, v = drawn(dtype=dtype)
+    is_pad = torch.zeros(3, 7, dtype=torch.bool)
+    is_pad[:, 5:] = True
+    projection = features(20, dtype=dtype)
+
+    def attend(q, k, v, is_pad):
+        return favor_attention(q, k, v, projection, is_pad) if kind == "favor" else softmax_attention(q, k, v, is_pad)
+
+    bare = attend(q, k[:, :, :5], v[:, :, :5], None)
+    k[:, :, 5:] *= 100  # were it seen by the stabiliser, exp would underflow for all others
+    v[:, :, 5:] = 1e6
+    torch.testing.assert_close(attend(q, k, v, is_pad), bare, atol=tolerance, rtol=0)
+
+
+def test_favor_has_the_gradient_of_the_formula() -> None:
+    q, k, v = (x[:2, :, :4].clone().requires_grad_() for x in drawn())
+    projection = features(6)
+    is_pad = torch.tensor([[False] * 4, [False, False, True, True]])
+
+    def written_out(q, k, v):
+        x, y = q * 8**-0.25, k * 8**-0.25
+        dots_k = (y @ projection.t()).masked_fill(is_pad[:, None, :, None], -1e9)
+        dots_q = x @ projection.t()
+        phi_q = torch.exp(dots_q - 0.5 * x.square().sum(-1, keepdim=True) - dots_q.detach().amax(-1, True)) + 1e-4
+        shift = dots_k.detach().amax((-1, -2), True)
+        phi_k = torch.exp(dots_k - 0.5 * y.square().sum(-1, keepdim=True) - shift) + 1e-4
+        phi_k = phi_k.masked_fill(is_pad[:, None, :, None], 0)
+        weights = phi_q @ phi_k.transpose(-1, -2)
+        return (weights @ v) / weights.sum(-1, keepdim=True)
+
+    pull = torch.randn(2, 2, 4, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    found = torch.autograd.grad((favor_attention(q, k, v, projection, is_pad) * pull).sum(), (q, k, v))
+    expected = torch.autograd.grad((written_out(q, k, v) * pull).sum(), (q, k, v))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)

@@ -1,0 +1,66 @@
+"""InfoNCE against a naive loop and in known cases."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from celllm.objectives.contrastive import alignment, info_nce, mean_cosine, uniformity
+
+
+def views() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    return first, first + 0.5 * torch.randn(6, 5, generator=generator, dtype=torch.float64)
+
+
+def naive(first: torch.Tensor, second: torch.Tensor, temperature: float) -> float:
+    losses = []
+    for i in range(len(first)):
+        similar = [math.exp(torch.cosine_similarity(first[i], other, dim=0).item() / temperature) for other in second]
+        losses.append(-math.log(similar[i] / sum(similar)))
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5])
+def test_the_loss_is_that_of_a_naive_loop(temperature: float) -> None:
+    first, second = views()
+    one, other = naive(first, second, temperature), naive(second, first, temperature)
+    assert info_nce(first, second, temperature=temperature).item() == pytest.approx(one, rel=1e-9)
+    both = info_nce(first, second, temperature=temperature, symmetric=True).item()
+    assert both == pytest.approx((one + other) / 2, rel=1e-9)
+    assert one != pytest.approx(other, rel=1e-3)
+
+
+def test_embeddings_that_tell_nothing_cost_log_of_the_batch() -> None:
+    same = torch.ones(8, 4)
+    assert info_nce(same, same, temperature=0.05).item() == pytest.approx(math.log(8), rel=1e-6)
+
+
+def test_the_length_of_an_embedding_does_not_matter() -> None:
+    first, second = views()
+    stretched = second * torch.arange(1, 7)[:, None]
+    assert info_nce(first, stretched, temperature=0.1).item() == pytest.approx(
+        info_nce(first, second, temperature=0.1).item(), rel=1e-9
+    )
+
+
+def test_embeddings_of_16_bits_are_compared_in_32() -> None:
+    first, second = (view.bfloat16() for view in views())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = info_nce(first, second, temperature=0.05)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(info_nce(first.float(), second.float(), temperature=0.05).item(), rel=1e-6)
+
+
+def test_spread_is_measured_on_the_unit_sphere() -> None:
+    opposite = torch.tensor([[1.0, 0], [-3, 0]])
+    assert mean_cosine(opposite) == pytest.approx(-1)
+    assert uniformity(opposite) == pytest.approx(-8)  # squared distance 4, times -2
+    collapsed = torch.ones(5, 3)
+    assert mean_cosine(collapsed) == pytest.approx(1)
+    assert uniformity(collapsed) == pytest.approx(0, abs=1e-5)
+    assert alignment(opposite, 2 * opposite) == pytest.approx(0, abs=1e-6)
+    assert alignment(opposite, -opposite) == pytest.approx(4)

@@ -1,0 +1,199 @@
+"""Pretraining is deterministic, goes on where it stopped, and learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from celllm.errors import InputError
+from celllm.model.encoder import Encoder
+from celllm.train import loop
+from celllm.train.loop import DivergedError, PretrainingResult, choose_panel, pretrain
+
+TIMED = "cells_per_s"
+
+
+def trained(recipe: Any, corpus: Any, gene_table: np.ndarray | None, **options: Any) -> PretrainingResult:
+    return pretrain(recipe, corpus, gene_table=gene_table, gene_digest="genes", **{"seed": 0, **options})
+
+
+def assert_same(one: PretrainingResult, other: PretrainingResult) -> None:
+    for name, tensor in one.encoder.state_dict().items():
+        assert torch.equal(tensor, other.encoder.state_dict()[name]), name
+    for first, second in zip(one.history, other.history, strict=True):
+        assert {**first, TIMED: 0} == {**second, TIMED: 0}
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    one = trained(tiny_recipe(), corpus, gene_table)
+    torch.rand(5)  # what the caller draws does not matter
+    assert_same(one, trained(tiny_recipe(), corpus, gene_table))
+    other = trained(tiny_recipe(), corpus, gene_table, seed=1)
+    assert not torch.equal(one.encoder.to_expression.weight, other.encoder.to_expression.weight)
+
+
+def test_the_callers_random_numbers_are_left_alone(corpus: Any, gene_table: np.ndarray, tiny_recipe: Any) -> None:
+    before = torch.get_rng_state()
+    trained(tiny_recipe(training={"steps": 1}), corpus, gene_table)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5])
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights_bit_for_bit(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path, stop_after: int
+) -> None:
+    straight = trained(tiny_recipe(), corpus, gene_table)
+    trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path, stop_after=stop_after)
+    assert_same(straight, trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path))
+
+
+def test_a_finished_run_is_not_trained_again(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path)
+    monkeypatch.setattr(loop, "make_batch", lambda *_, **__: pytest.fail("a step was taken"))
+    assert_same(done, trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("what", "field"),
+    [("recipe", "recipe"), ("vocabulary", "vocabulary"), ("digest", "shards"), ("seed", "seed"), ("stage", "stage")],
+)
+def test_the_checkpoint_of_another_run_is_refused(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path, what: str, field: str
+) -> None:
+    trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path, stop_after=1)
+    recipe, options = tiny_recipe(), {}
+    if what == "recipe":
+        recipe = tiny_recipe(optimiser={"learning_rate": 0.02})
+    elif what in ("seed", "stage"):
+        options = {what: 7 if what == "seed" else "pretrain-2"}
+    else:
+        setattr(corpus, what, "another")
+    with pytest.raises(InputError) as caught:
+        trained(recipe, corpus, gene_table, checkpoints=tmp_path, **options)
+    assert caught.value.field == field
+    assert f"rm -r {tmp_path}" in caught.value.remedy
+
+
+def test_a_broken_checkpoint_is_refused_by_name(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"half a file")
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors"):
+        trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path)
+
+
+def test_features_are_redrawn_every_so_many_steps_and_not_otherwise(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redraws = []
+    real = Encoder.redraw_features
+    monkeypatch.setattr(
+        Encoder, "redraw_features", lambda self, generator: (redraws.append(1), real(self, generator))[1]
+    )
+    for chunk in (1, 7):
+        redraws.clear()
+        trained(tiny_recipe(training={"redraw_every": 4, "chunk_cells": chunk}), corpus, gene_table)
+        assert len(redraws) == 1
+
+
+def test_the_chunk_size_does_not_change_the_course_of_training(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    still = {"encoder": {"dropout": 0.0}}  # with dropout the chunks draw other numbers
+    runs = [trained(tiny_recipe(training={"chunk_cells": c}, **still), corpus, gene_table) for c in (3, 14)]
+    for first, second in zip(runs[0].history, runs[1].history, strict=True):
+        assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
+
+
+def test_training_learns_all_three_tasks(corpus: Any, gene_table: np.ndarray, tiny_recipe: Any) -> None:
+    history = trained(tiny_recipe(training={"steps": 100, "log_every": 10}), corpus, gene_table).history
+    first, last = history[0], history[-1]
+    assert last["masked"] < 0.8 * first["masked"]
+    assert last["malignancy"] < 0.5 * first["malignancy"]
+    assert last["malignancy_accuracy"] > last["malignancy_majority"] + 0.2
+    assert last["contrastive"] < 0.8 * first["log_batch"]
+    assert last["mean_cosine"] < first["mean_cosine"]
+    assert max(row["pass_difference"] for row in history) == 0
+    assert [row["step"] for row in history] == list(range(10, 101, 10))
+
+
+def test_the_gene_table_stays_frozen_and_the_caller_keeps_his(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    before = gene_table.copy()
+    made = trained(tiny_recipe(), corpus, gene_table)
+    np.testing.assert_array_equal(made.encoder.embedding.genes.weight[:40].numpy(), before)
+    np.testing.assert_array_equal(gene_table, before)
+
+
+def test_a_learned_gene_table_moves(corpus: Any, tiny_recipe: Any) -> None:
+    recipe = tiny_recipe(genes={"method": "learned"})
+    short, long = (trained(recipe, corpus, None, stop_after=n) for n in (1, 6))
+    assert not torch.equal(short.encoder.embedding.genes.weight, long.encoder.embedding.genes.weight)
+    assert not long.encoder.embedding.genes.weight[41].any()  # PAD
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_the_weights_of_the_step_before(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loop.make_batch
+
+    def broken(*args: Any, step: int, **options: Any) -> Any:
+        batch = real(*args, step=step, **options)
+        return batch if step < 5 else None
+
+    def accumulate(self: Any, batch: Any) -> Any:
+        return (torch.tensor(float("nan")), {}) if batch is None else original(self, batch)
+
+    original = loop.StepLoss.accumulate
+    monkeypatch.setattr(loop, "make_batch", broken)
+    monkeypatch.setattr(loop.StepLoss, "accumulate", accumulate)
+    with pytest.raises(DivergedError, match="step 5: the loss is nan; the weights are those of step 4"):
+        trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path)
+    monkeypatch.undo()
+    assert_same(
+        trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path), trained(tiny_recipe(), corpus, gene_table)
+    )
+
+
+def test_layout_full_trains_on_a_panel_of_the_commonest_genes(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    corpus.counts = corpus.counts.tolil()
+    corpus.counts[:, 7] = 50
+    corpus.counts = corpus.counts.tocsr()
+    recipe = tiny_recipe(
+        tokens={"layout": "full", "panel_size": 12},
+        objectives={"contrastive": {"weight": 0}, "malignancy": {"weight": 0}},
+    )
+    made = trained(recipe, corpus, gene_table)
+    assert made.panel is not None
+    assert len(made.panel) == 12
+    assert 7 in made.panel
+    assert list(made.panel) == sorted(made.panel)
+    assert made.history[-1]["contrastive"] is None
+
+
+def test_the_panel_holds_the_genes_of_highest_mean_share_whatever_the_piece(corpus: Any) -> None:
+    shares = corpus.counts.toarray() / corpus.counts.toarray().sum(1, keepdims=True)
+    expected = np.sort(np.argsort(-shares.mean(0), kind="stable")[:9])
+    for piece in (7, 1000):
+        np.testing.assert_array_equal(choose_panel(corpus, 9, piece=piece), expected)
+    np.testing.assert_array_equal(choose_panel(corpus, None), np.arange(40))
+
+
+def test_a_batch_is_ordered_by_length_and_labels_go_with_their_cells(corpus: Any, tiny_recipe: Any) -> None:
+    indices = np.array([5, 0, 9, 3])
+    batch = loop.make_batch(corpus, indices, tiny_recipe(), panel=None, seed=0, step=1, device=torch.device("cpu"))
+    lengths = (batch.bins_BL != 7).sum(1)
+    assert lengths.tolist() == sorted(lengths.tolist())
+    by_length = np.argsort(np.minimum(np.diff(corpus.counts[indices].indptr), 23), kind="stable")
+    assert batch.is_malignant_B.tolist() == corpus.is_malignant[indices][by_length].tolist()

@@ -1,0 +1,133 @@
+"""One step's gradient is that of the total loss written out over the whole batch."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from celllm.contracts.recipe import Recipe
+from celllm.model.encoder import Encoder
+from celllm.objectives import masked
+from celllm.objectives.contrastive import info_nce
+from celllm.train.loop import make_batch
+from celllm.train.step import Pretrained, StepBatch, StepLoss
+
+CPU = torch.device("cpu")
+
+
+def prepared(recipe: Recipe, corpus: Any, gene_table: np.ndarray) -> tuple[Pretrained, StepBatch]:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        encoder = Encoder(recipe.encoder, n_genes=corpus.n_genes, gene_table=torch.from_numpy(gene_table))
+        module = Pretrained(encoder).double().train()
+    return module, make_batch(corpus, np.arange(14), recipe, panel=None, seed=0, step=1, device=CPU)
+
+
+def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool) -> torch.Tensor:
+    hidden = module.encoder(batch.genes_BL, batch.masked_BL)
+    is_target = batch.targets_BL != masked.IGNORED
+    logits = module.encoder.expression_logits(hidden)[is_target]
+    masked_loss = torch.nn.functional.cross_entropy(logits, batch.targets_BL[is_target])
+    is_known = batch.is_malignant_B >= 0
+    told = module.malignancy_head(hidden[:, 0])[is_known]
+    truth = batch.is_malignant_B[is_known].double()
+    malignancy_loss = torch.nn.functional.binary_cross_entropy_with_logits(told, truth)
+    z = module.encoder.embed(batch.genes_BL, batch.masked_BL if is_shared else batch.bins_BL)
+    contrastive_loss = info_nce(z, z, temperature=0.05)  # no dropout: both views are equal
+    losses = {"masked": masked_loss, "malignancy": malignancy_loss, "contrastive": contrastive_loss}
+    # 0 times a mean over no token is not 0
+    return torch.stack([weights[name] * loss for name, loss in losses.items() if weights[name]]).sum()
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"masked": 1.0, "contrastive": 0.5, "malignancy": 2.0},
+        {"masked": 1.0, "contrastive": 0.0, "malignancy": 0.0},
+        {"masked": 0.0, "contrastive": 1.0, "malignancy": 0.0},
+        {"masked": 0.0, "contrastive": 0.0, "malignancy": 1.0},
+    ],
+    ids=["all", "masked", "contrastive", "malignancy"],
+)
+@pytest.mark.parametrize("chunk_size", [1, 4, 14])
+def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
+    corpus: Any,
+    gene_table: np.ndarray,
+    tiny_recipe: Any,
+    weights: dict[str, float],
+    chunk_size: int,
+    is_shared: bool,
+) -> None:
+    objectives = {name: {"weight": weight} for name, weight in weights.items()}
+    recipe = tiny_recipe(objectives={**objectives, "shared_masked_view": is_shared}, encoder={"dropout": 0.0})
+    module, batch = prepared(recipe, corpus, gene_table)
+    expected_loss = written_out(module, batch, weights, is_shared=is_shared)
+    expected_loss.backward()
+    expected = {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
+    module.zero_grad()
+    step = StepLoss(module, recipe.objectives, chunk_size=chunk_size, autocast=nullcontext)
+    loss, figures = step.accumulate(batch)
+    torch.testing.assert_close(loss, expected_loss.detach())
+    assert figures["loss"] == pytest.approx(expected_loss.item())
+    for name, parameter in module.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-8, atol=1e-10)
+        else:
+            assert name not in expected or not expected[name].any(), name
+
+
+def test_without_a_contrastive_weight_no_view_is_encoded(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(objectives={"contrastive": {"weight": 0}, "malignancy": {"weight": 0}})
+    module, batch = prepared(recipe, corpus, gene_table)
+    monkeypatch.setattr(module.encoder, "embed", lambda *_: pytest.fail("a view was encoded"))
+    _, figures = StepLoss(module, recipe.objectives, chunk_size=5, autocast=nullcontext).accumulate(batch)
+    for name in ("contrastive", "alignment", "uniformity", "mean_cosine", "pass_difference", "malignancy"):
+        assert figures[name] is None
+    assert figures["masked"] == pytest.approx(figures["loss"])
+
+
+@pytest.mark.parametrize(("is_shared", "n_forwards"), [(False, 5), (True, 4)])
+def test_a_shared_masked_view_saves_one_forward_pass(
+    corpus: Any,
+    gene_table: np.ndarray,
+    tiny_recipe: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    is_shared: bool,
+    n_forwards: int,
+) -> None:
+    recipe = tiny_recipe(objectives={"shared_masked_view": is_shared})
+    module, batch = prepared(recipe, corpus, gene_table)
+    seen = []
+    real = module.encoder.at
+    monkeypatch.setattr(module.encoder, "at", lambda *tokens: (seen.append(1), real(*tokens))[1])
+    StepLoss(module, recipe.objectives, chunk_size=100, autocast=nullcontext).accumulate(batch)
+    assert len(seen) == n_forwards
+
+
+def test_the_two_views_differ_by_dropout_and_both_passes_agree(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    recipe = tiny_recipe()
+    module, batch = prepared(recipe, corpus, gene_table)
+    _, figures = StepLoss(module, recipe.objectives, chunk_size=5, autocast=nullcontext).accumulate(batch)
+    assert figures["pass_difference"] == 0
+    assert figures["alignment"] is not None
+    assert figures["alignment"] > 1e-3
+
+
+def test_a_batch_without_labels_has_no_malignancy_figures(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    corpus.is_malignant[:] = -1
+    recipe = tiny_recipe()
+    module, batch = prepared(recipe, corpus, gene_table)
+    loss, figures = StepLoss(module, recipe.objectives, chunk_size=5, autocast=nullcontext).accumulate(batch)
+    assert torch.isfinite(loss)
+    assert figures["malignancy"] is figures["malignancy_accuracy"] is figures["malignancy_majority"] is None
