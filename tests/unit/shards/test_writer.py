@@ -179,15 +179,16 @@ def test_cells_of_another_vocabulary_are_refused(cells, manifest):
     assert not manifest.exists()
 
 
-def test_a_count_that_does_not_fit_is_refused_not_clipped(cells, manifest):
-    large = aligned("bulk", 5)
-    large.X[2, 7] = 65_536
+@pytest.mark.parametrize(("count", "n_bytes"), [(65_535, 2), (65_536, 4), (70_001, 4)])
+def test_a_count_beyond_16_bits_is_kept_and_only_then_the_shard_widens(manifest, count, n_bytes):
+    cells = aligned("full length", 5)
+    cells.X[2, 7] = count
 
-    with pytest.raises(InputError, match="65536 in cell bulk:2"):
-        write([large], manifest)
-    large.X[2, 7] = 65_535
-    write([large], manifest)
-    assert ShardReader(manifest).rows(np.arange(5)).max() == 65_535
+    written = write([cells], manifest)
+
+    assert ShardReader(manifest).rows(np.arange(5)).max() == count
+    n_stored = written.shards[0].bytes["counts.npy"] - 128  # the header of an .npy file
+    assert n_stored == n_bytes * written.n_nonzero
 
 
 @pytest.mark.parametrize(

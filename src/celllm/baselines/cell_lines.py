@@ -1,0 +1,169 @@
+"""Baselines and controls of the drug-response tasks.
+
+Means of drugs and lines reach most of the global correlation, so they stand beside every model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import RidgeCV
+
+from celllm.baselines.features import gene_features
+from celllm.contracts.vocabulary import Vocabulary
+from celllm.tasks.data import Pairs
+from celllm.tasks.method import take_options
+
+# With fewer lines than this a drug's regression would be noise; it gets the drug's mean.
+MIN_PAIRS = 3
+
+
+class _OnPairs:
+    """What all of them share: they choose nothing, so they learn from training and validation part."""
+
+    sees_test_labels = False
+    trained_parameters = 0
+    defaults: Mapping[str, Any] = {}
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        seed: int,
+        encoder: Path | None,
+        vocabulary: Vocabulary,
+    ) -> None:
+        self.options = take_options(options, self.defaults)
+        self.seed, self.vocabulary = seed, vocabulary
+
+
+class DrugMean(_OnPairs):
+    """The drug's mean response over its training lines; the grand mean for a drug without any."""
+
+    def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
+        """Take the means."""
+        rows = np.concatenate([train, validation])
+        self._grand = float(pairs.response[rows].mean())
+        self._drug = _group_means(pairs.drug[rows], pairs.response[rows], len(pairs.drugs))
+        self.trained_parameters = int(np.isfinite(self._drug).sum()) + 1
+
+    def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
+        """Return the mean of each row's drug."""
+        return _filled(self._drug[pairs.drug[rows]], self._grand)
+
+
+class DrugAndLineMean(DrugMean):
+    """Drug mean + line mean - grand mean; an unseen drug or line counts as average."""
+
+    def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
+        """Take the means."""
+        super().fit(pairs, train, validation)
+        rows = np.concatenate([train, validation])
+        self._line = _group_means(pairs.line[rows], pairs.response[rows], len(pairs.line_ids))
+        self.trained_parameters += int(np.isfinite(self._line).sum())
+
+    def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
+        """Return the sum of both effects."""
+        line = _filled(self._line[pairs.line[rows]], self._grand)
+        return np.asarray(super().predict(pairs, rows) + line - self._grand)
+
+
+class RidgePerDrug(_OnPairs):
+    """One ridge regression a drug, response on the line's expression.
+
+    Counts are log-normalised. Genes are centred and scaled by the training lines; genes that do not vary
+    among them are left out. A drug with fewer than three training pairs gets its mean.
+
+    Parameters
+    ----------
+    options
+        `alphas`: strengths of the penalty on standardised genes; each drug takes the one of least leave-one-out
+        error among its training pairs.
+    """
+
+    defaults: Mapping[str, Any] = {"alphas": (100.0, 300.0, 1000.0, 3000.0, 10000.0)}
+
+    def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
+        """Fit each drug."""
+        rows = np.concatenate([train, validation])
+        self._means = DrugMean({}, seed=self.seed, encoder=None, vocabulary=self.vocabulary)
+        self._means.fit(pairs, train, validation)
+        self._standardise_by(pairs, np.unique(pairs.line[rows]))
+        lines = self._standardised(pairs)
+        taught = self.targets(pairs.response[rows])
+        self._models: dict[int, RidgeCV] = {}
+        for drug in np.unique(pairs.drug[rows]):
+            of_drug = pairs.drug[rows] == drug
+            if of_drug.sum() >= MIN_PAIRS:
+                features = self.features(lines, pairs, rows[of_drug])
+                self._models[int(drug)] = RidgeCV(alphas=self.options["alphas"]).fit(features, taught[of_drug])
+        self.trained_parameters = sum(model.coef_.size + 1 for model in self._models.values())
+
+    def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
+        """Return each row's response."""
+        predicted = self._means.predict(pairs, rows)
+        lines = self._standardised(pairs)
+        for drug in np.unique(pairs.drug[rows]):
+            model = self._models.get(int(drug))
+            if model is not None:
+                of_drug = pairs.drug[rows] == drug
+                predicted[of_drug] = model.predict(self.features(lines, pairs, rows[of_drug]))
+        return predicted
+
+    def features(self, lines: np.ndarray, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
+        """Return what a regression sees, a row a pair; `lines` are the standardised genes of all lines."""
+        return np.asarray(lines[pairs.line[rows]])
+
+    def targets(self, response: np.ndarray) -> np.ndarray:
+        """Return what they are taught."""
+        return response
+
+    def _standardise_by(self, pairs: Pairs, lines: np.ndarray) -> None:
+        seen = _expression(pairs)[lines]
+        spread = seen.std(axis=0)
+        self._varying = np.flatnonzero(spread > 0)
+        self._centre, self._spread = seen.mean(axis=0)[self._varying], spread[self._varying]
+
+    def _standardised(self, pairs: Pairs) -> np.ndarray:
+        return np.asarray((_expression(pairs)[:, self._varying] - self._centre) / self._spread)
+
+
+class LeakedResponses(RidgePerDrug):
+    """Must win: ridge regression that is also shown the response, in the test part too."""
+
+    sees_test_labels = True
+
+    # Standardised genes have spread 1; a feature a thousand times larger escapes the penalty.
+    SCALE = 1000.0
+
+    def features(self, lines: np.ndarray, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
+        """Return the genes and, beside them, 1000 x the response."""
+        return np.column_stack([super().features(lines, pairs, rows), self.SCALE * pairs.response[rows]])
+
+
+class ShuffledResponses(RidgePerDrug):
+    """Must lose: ridge regression taught the training responses in another order, across drugs and lines."""
+
+    def targets(self, response: np.ndarray) -> np.ndarray:
+        """Return the responses, permuted by the method's seed."""
+        return np.random.default_rng(self.seed).permutation(response)
+
+
+def _expression(pairs: Pairs) -> np.ndarray:
+    return np.asarray(gene_features(pairs.expression, pairs.values).toarray())
+
+
+def _group_means(groups: np.ndarray, values: np.ndarray, n_groups: int) -> np.ndarray:
+    """Return the mean of each group; nan for one without values."""
+    sums = np.bincount(groups, weights=values, minlength=n_groups)
+    sizes = np.bincount(groups, minlength=n_groups)
+    means = np.full(n_groups, np.nan)
+    np.divide(sums, sizes, out=means, where=sizes > 0)
+    return means
+
+
+def _filled(values: np.ndarray, default: float) -> np.ndarray:
+    return np.where(np.isnan(values), default, values)

@@ -1,0 +1,1 @@
+"""Numbers from predictions; no model in sight."""

@@ -1,0 +1,1 @@
+"""The benchmark tasks and the encoder's fine-tuning for them."""

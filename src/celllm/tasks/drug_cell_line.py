@@ -1,0 +1,199 @@
+"""A pretrained encoder taught the response of cell lines to drugs.
+
+Shapes: C lines of a batch, P their pairs, L tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.data import Batch
+
+from celllm.cells.tokens import PAD
+from celllm.contracts.vocabulary import Vocabulary
+from celllm.errors import InputError
+from celllm.metrics.regression import rmse
+from celllm.model.drugs import DrugEncoder, drug_graphs
+from celllm.model.encoder import evaluating
+from celllm.model.response import ResponseHead
+from celllm.tasks.data import Pairs
+from celllm.tasks.finetune import BestEpoch, adam, check_finite, n_epochs, ready_encoder, seeded, thaw
+from celllm.tasks.method import choose, take_options
+from celllm.tasks.tokens import TokenSource, token_source
+
+DRUG_WIDTH = 256
+
+DEFAULTS: Mapping[str, Any] = {
+    "mode": "last_layer",
+    "pool": "mean",
+    "scratch": False,
+    "layer": "last",
+    "epochs": 8,
+    "fixed_epochs": 8,
+    "steps": 300,
+    "lines": 16,
+    "learning_rate": 1e-3,
+    "patience": 3,
+}
+
+
+class EncoderResponse:
+    """Cell encoder and drug encoder, joined by a small network; least squares on standardised ln IC50.
+
+    A batch is some cell lines with all their training pairs, so that each line and each drug is encoded once
+    a batch. The epoch is chosen on the validation part by RMSE.
+
+    Parameters
+    ----------
+    options
+        `mode`: `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
+        `cls` token or the `mean` of its tokens. `scratch`: without the pretraining. `layer`: `last` or
+        `second_last`. `epochs`, `fixed_epochs`, `steps`, `learning_rate`, `patience`: as of EncoderClassifier.
+        `lines`: cell lines a batch.
+    """
+
+    sees_test_labels = False
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        seed: int,
+        encoder: Path | None,
+        vocabulary: Vocabulary,
+    ) -> None:
+        self.options = take_options(options, DEFAULTS)
+        choose(self.options, "mode", ("last_layer", "full", "frozen"))
+        choose(self.options, "pool", ("cls", "mean"))
+        choose(self.options, "layer", ("last", "second_last"))
+        self.seed = seed
+        self._pretrained = ready_encoder(encoder, vocabulary=vocabulary, seed=seed, scratch=self.options["scratch"])
+        self._read: tuple[list[str], Batch] | None = None
+        self.trained_parameters = 0
+
+    def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
+        """Learn from `train`; choose the epoch on `validation`."""
+        if len(train) == 0:
+            raise InputError(
+                file="split",
+                field="part",
+                expected="training pairs",
+                found="none",
+                remedy="raise the task's train fraction in config/tasks.tsv",
+            )
+        response = pairs.response[train]
+        self._mean = float(response.mean())
+        self._spread = float(response.std()) or 1.0  # one response alone has no spread
+        with seeded(self.seed):
+            self._fit(pairs, train, validation)
+
+    def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
+        """Return the responses of the rows, ln IC50."""
+        source, graphs = self._source(pairs), self._graphs(pairs)
+        lines, line_of_row = np.unique(pairs.line[rows], return_inverse=True)
+        predicted = np.empty(len(rows))
+        with evaluating(self._pretrained.encoder, self._drugs, self._head):
+            drugs_MH = self._drugs(graphs)
+            for at in source.in_order_of_length(lines, self.options["lines"]):
+                place = np.full(len(lines), -1)
+                place[at] = np.arange(len(at))
+                here = np.flatnonzero(place[line_of_row] >= 0)
+                answers_P = self._head(
+                    self._embedded(*source.batch(lines[at])),
+                    drugs_MH,
+                    torch.from_numpy(place[line_of_row[here]]),
+                    torch.from_numpy(pairs.drug[rows[here]]),
+                )
+                predicted[here] = answers_P.numpy()
+        return predicted * self._spread + self._mean
+
+    def _source(self, pairs: Pairs) -> TokenSource:
+        recipe, panel = self._pretrained.recipe, self._pretrained.panel
+        return token_source(pairs.expression, pairs.values, rule=recipe.tokens, panel=panel)
+
+    def _graphs(self, pairs: Pairs) -> Batch:
+        """Return the drugs' graphs, read once for a list of structures."""
+        if self._read is None or self._read[0] != pairs.smiles:
+            self._read = (list(pairs.smiles), drug_graphs(pairs.drugs, pairs.smiles))
+        return self._read[1]
+
+    def _embedded(self, genes_CL: Tensor, bins_CL: Tensor) -> Tensor:
+        """Return a line's embedding, C x D."""
+        encoder = self._pretrained.encoder
+        if self.options["pool"] == "cls":
+            return encoder.embed(genes_CL, bins_CL)
+        hidden_CLD = encoder(genes_CL, bins_CL)
+        is_token_CL1 = (bins_CL != PAD).unsqueeze(-1)
+        mean_CD: Tensor = (hidden_CLD * is_token_CL1).sum(dim=1) / is_token_CL1.sum(dim=1)
+        return mean_CD
+
+    def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
+        options, encoder, source = self.options, self._pretrained.encoder, self._source(pairs)
+        graphs = self._graphs(pairs)
+        weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
+        self._drugs = DrugEncoder(width=DRUG_WIDTH)
+        self._head = ResponseHead(encoder.width, DRUG_WIDTH)
+        weights = [*weights, *self._drugs.parameters(), *self._head.parameters()]
+        self.trained_parameters = sum(weight.numel() for weight in weights)
+        optimiser = adam(weights, options["learning_rate"])
+        best = BestEpoch([encoder, self._drugs, self._head], patience=options["patience"])
+        generator = np.random.default_rng(self.seed)
+        batches = _PairsByLine(pairs, train)
+        most = n_epochs(
+            epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
+            steps=options["steps"],
+            steps_per_epoch=-(-len(batches.lines) // options["lines"]),
+        )
+        for epoch in range(most):
+            _train(self._drugs, self._head)
+            for at in source.shuffled(batches.lines, options["lines"], generator):
+                rows, line_P = batches.of(at)
+                target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
+                answers_P = self._head(
+                    self._embedded(*source.batch(batches.lines[at], generator)),
+                    self._drugs(graphs),
+                    torch.from_numpy(line_P),
+                    torch.from_numpy(pairs.drug[rows]),
+                )
+                loss = functional.mse_loss(answers_P, target_P)
+                check_finite(loss, epoch=epoch)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+            if len(validation):
+                error = rmse(pairs.response[validation], self.predict(pairs, validation))
+                if best.is_over(-error):
+                    break
+        best.restore()
+
+
+class _PairsByLine:
+    """Training pairs, found by their line.
+
+    Parameters
+    ----------
+    pairs, train
+        All pairs, and the rows of those to train on.
+    """
+
+    def __init__(self, pairs: Pairs, train: np.ndarray) -> None:
+        self._rows = train[np.argsort(pairs.line[train], kind="stable")]
+        self.lines, first = np.unique(pairs.line[self._rows], return_index=True)
+        self._bounds = np.append(first, len(self._rows))
+
+    def of(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs of the lines at these places, and for each the place of its line in `at`."""
+        pieces = [self._rows[self._bounds[place] : self._bounds[place + 1]] for place in at]
+        line_P = np.repeat(np.arange(len(at)), [len(piece) for piece in pieces])
+        return np.concatenate(pieces), line_P
+
+
+def _train(*modules: nn.Module) -> None:
+    for module in modules:
+        module.train()

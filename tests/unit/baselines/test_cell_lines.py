@@ -1,0 +1,94 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from celllm.baselines.cell_lines import DrugAndLineMean, DrugMean, LeakedResponses, RidgePerDrug, ShuffledResponses
+
+NOTHING = np.array([], dtype=np.int64)
+
+
+@pytest.fixture
+def divided(pairs):
+    order = np.random.default_rng(2).permutation(len(pairs.line))
+    return order[:60], order[60:66], order[66:]
+
+
+def _predicted(kind, pairs, divided, vocabulary, **options):
+    method = kind(options, seed=0, encoder=None, vocabulary=vocabulary)
+    train, validation, test = divided
+    shown = pairs if method.sees_test_labels else pairs.hiding(test)
+    method.fit(shown, train, validation)
+    return method.predict(shown, test)
+
+
+def _rmse(predicted, pairs, divided):
+    return np.sqrt(np.mean((predicted - pairs.response[divided[2]]) ** 2))
+
+
+def test_the_drug_mean_is_that_of_its_training_lines_and_an_unseen_drug_gets_the_grand_mean(pairs, vocabulary):
+    response = np.arange(90, dtype=float)
+    method = DrugMean({}, seed=0, encoder=None, vocabulary=vocabulary)
+    # rows count through the drugs: 0 and 3 are of the first, 1 of the second, the third is not met
+    method.fit(replace(pairs, response=response), np.array([0, 3]), np.array([1]))
+
+    np.testing.assert_allclose(method.predict(pairs, np.array([6, 7, 8])), [1.5, 1.0, 4 / 3])
+
+
+def test_drug_and_line_effects_add_up(pairs, vocabulary):
+    line, drug = np.arange(30.0) / 7, np.array([-3.0, 0.0, 5.0])
+    additive = replace(pairs, response=line[pairs.line] + drug[pairs.drug])
+    method = DrugAndLineMean({}, seed=0, encoder=None, vocabulary=vocabulary)
+    method.fit(additive, np.arange(90), NOTHING)
+
+    np.testing.assert_allclose(method.predict(additive, np.arange(90)), additive.response)
+
+
+def test_an_unseen_line_counts_as_average(pairs, vocabulary):
+    drug_only, both = (kind({}, seed=0, encoder=None, vocabulary=vocabulary) for kind in (DrugMean, DrugAndLineMean))
+    train, test = np.flatnonzero(pairs.line < 20), np.flatnonzero(pairs.line >= 20)
+    for method in (drug_only, both):
+        method.fit(pairs, train, NOTHING)
+
+    np.testing.assert_allclose(both.predict(pairs, test), drug_only.predict(pairs, test))
+
+
+def test_ridge_equals_scikit_learn_on_standardised_lines(pairs, divided, vocabulary):
+    predicted = _predicted(RidgePerDrug, pairs, divided, vocabulary, alphas=[5.0])
+    train, test = np.concatenate(divided[:2]), divided[2]
+    dense = pairs.expression.toarray().astype(float)
+    seen = dense[np.unique(pairs.line[train])]
+    dense = (dense - seen.mean(axis=0)) / seen.std(axis=0)
+    for drug in range(3):
+        rows = train[pairs.drug[train] == drug]
+        reference = Ridge(alpha=5.0).fit(dense[pairs.line[rows]], pairs.response[rows])
+        of_drug = pairs.drug[test] == drug
+        np.testing.assert_allclose(predicted[of_drug], reference.predict(dense[pairs.line[test[of_drug]]]), rtol=1e-6)
+
+
+def test_ridge_with_two_pairs_of_a_drug_falls_back_on_the_mean(pairs, vocabulary):
+    method = RidgePerDrug({}, seed=0, encoder=None, vocabulary=vocabulary)
+    method.fit(pairs, np.array([0, 3]), NOTHING)
+
+    assert method.predict(pairs, np.array([9])) == pytest.approx(pairs.response[[0, 3]].mean())
+
+
+def test_a_gene_that_does_not_vary_among_training_lines_changes_nothing(pairs, divided, vocabulary):
+    dense = pairs.expression.toarray()
+    dense[:, 39] = 0
+    before = _predicted(RidgePerDrug, replace(pairs, expression=type(pairs.expression)(dense)), divided, vocabulary)
+    dense[:, 39] = 3
+    after = _predicted(RidgePerDrug, replace(pairs, expression=type(pairs.expression)(dense)), divided, vocabulary)
+
+    np.testing.assert_allclose(after, before)
+
+
+def test_controls_win_and_lose(pairs, divided, vocabulary):
+    honest = _rmse(_predicted(RidgePerDrug, pairs, divided, vocabulary, alphas=[5.0]), pairs, divided)
+    leaked = _rmse(_predicted(LeakedResponses, pairs, divided, vocabulary, alphas=[5.0]), pairs, divided)
+    shuffled = _rmse(_predicted(ShuffledResponses, pairs, divided, vocabulary, alphas=[5.0]), pairs, divided)
+    mean = _rmse(_predicted(DrugMean, pairs, divided, vocabulary), pairs, divided)
+
+    assert leaked < 0.1 * honest
+    assert honest < mean < shuffled
