@@ -1,4 +1,7 @@
-"""The main table: every task and method, mean and interval over seeds, with cost and the published value."""
+"""The main table: every task and method, mean and interval over seeds, with the published value.
+
+It holds nothing that differs between two runs of the same code: times and memory are a table of their own.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.neighbours import MISSING, alone
 
 NOT_RUN = "not run"
-SHOWN_COSTS = ("fit_s", "peak_mb", "trained_parameters")
 
 _KINDS = {
     "classification": "Cells: annotation and drug sensitivity",
@@ -51,7 +53,7 @@ def main_table(
     Returns
     -------
     In the rows: `value`, `value_low`, `value_high` of the task's headline metric, then three such columns a
-    metric, then mean costs. `value` is a text where there is no number to show.
+    metric. `value` is a text where there is no number to show.
     """
     hidden = alone(scores, catalogue)
     metrics = [name for name in dict.fromkeys(scores["metric"].sort_values()) if name not in COSTS]
@@ -70,13 +72,11 @@ def main_table(
                 _head(task.task, method.method, catalogue)
                 | {"n_seeds": mine["seed"].nunique()}
                 | ({"value": MISSING} if is_hidden else _numbers(mine, headline=task.headline, metrics=metrics))
-                | {"paper": _published(answers, task.task, method.method, catalogue)}
-                | {cost: mean_interval(_values(mine, cost))[0] for cost in SHOWN_COSTS},
+                | {"paper": _published(answers, task.task, method.method, catalogue)},
             )
     columns = [
         *("task", "dataset", "protocol", "method", "n_seeds", "headline", "value", "value_low", "value_high", "paper"),
         *(column for name in metrics for column in (name, f"{name}_low", f"{name}_high")),
-        *SHOWN_COSTS,
     ]
     frame = pd.DataFrame(rows, columns=columns)
     return ReportTable("main", frame, _markdown(frame, metrics, catalogue))
@@ -158,7 +158,5 @@ def _shown(frame: pd.DataFrame, metrics: Sequence[str], catalogue: Catalogue) ->
             cells[metric_title(name)] = (
                 interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"]) if is_shown else ""
             )
-        for cost, digits in zip(SHOWN_COSTS, (1, 0, 0), strict=True):
-            cells[metric_title(cost)] = "" if math.isnan(row[cost]) else f"{row[cost]:.{digits}f}"
         shown.append(cells)
     return pd.DataFrame(shown)

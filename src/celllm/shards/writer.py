@@ -60,8 +60,7 @@ def write(
     VocabularyMismatch
         If a source was aligned to another vocabulary.
     InputError
-        If a source holds no counts, a count or a gene index above 65,535, a dataset or cell twice, or if no
-        cell is left.
+        If a source holds no counts, has more than 65,536 genes, brings a dataset or cell twice, or if no cell is left.
     """
     manifest = Path(manifest)
     manifest.parent.mkdir(parents=True, exist_ok=True)
@@ -125,18 +124,8 @@ class _Spill:
         matrix = csr_matrix(cells.X[keep])
         matrix.eliminate_zeros()
         matrix.sort_indices()
-        if matrix.nnz and matrix.data.max() > LARGEST:
-            at = int(matrix.data.argmax())
-            cell = int(np.searchsorted(matrix.indptr, at, side="right")) - 1
-            raise InputError(
-                file=file,
-                field="X",
-                expected=f"counts of at most {LARGEST} (shards hold 16 bits)",
-                found=f"{matrix.data[at]} in cell {cells.obs_names[keep][cell]}",
-                remedy="leave this dataset out of the config's corpus: such counts are bulk, not single cells",
-            )
         self._open["genes"].write(matrix.indices.astype(np.uint16).tobytes())
-        self._open["counts"].write(matrix.data.astype(np.uint16).tobytes())
+        self._open["counts"].write(matrix.data.astype(np.uint32).tobytes())
         self._sizes.append(np.diff(matrix.indptr).astype(np.int64))
         table = cells.obs.loc[keep].assign(cell_id=cells.obs_names[keep], dataset=dataset)
         self._tables.append(table[list(CELL_COLUMNS)].reset_index(drop=True))
@@ -169,8 +158,10 @@ class _Spill:
         at = np.repeat(starts[indices] - indptr[:-1], wanted) + np.arange(indptr[-1])
         # a file of no bytes cannot be mapped: cells may be kept that have no count at all
         genes, counts = (
-            np.memmap(file, dtype=np.uint16, mode="r") if file.stat().st_size else np.empty(0, dtype=np.uint16)
-            for file in self._files.values()
+            np.memmap(self._files[part], dtype=dtype, mode="r")
+            if self._files[part].stat().st_size
+            else np.empty(0, dtype=dtype)
+            for part, dtype in (("genes", np.uint16), ("counts", np.uint32))
         )
         return Shard(indptr=indptr, genes=genes[at], counts=counts[at])
 
