@@ -1,0 +1,37 @@
+"""CellLM: from raw cells to the paper's tables and figures.
+
+Each include is one stage, in the order of the story; config.yaml says on what, config/*.tsv what exists.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/vocabulary.smk"
+include: "workflow/rules/cells.smk"
+include: "workflow/rules/shards.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/bench.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    """The report's tables and figures; `snakemake --report FILE.html` then makes one page of them."""
+    default_target: True
+    input:
+        rules.tabulate.output.main,
+        rules.compare_claims.output.claims,
+        rules.plot_scores.output,
+        rules.plot_harmonisation.output,
+        rules.plot_curves.output,
+        confusion_figures(),
+        umap_figures(),

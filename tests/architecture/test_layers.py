@@ -1,0 +1,87 @@
+"""The package's rooms depend downwards only, and know only what their room may know."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "celllm"
+# A room may import its own and any on a later line.
+LAYERS = [
+    {"cli"},
+    {"report"},
+    {"tasks", "baselines"},
+    {"train"},
+    {"model", "objectives"},
+    {"shards"},
+    {"genes", "cells", "metrics"},
+    {"contracts"},
+    {"errors", "provenance"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+TORCH_ROOMS = {"model", "objectives", "train", "tasks", "baselines"}
+TORCH_COMMANDS = {"pretrain", "embed_genes", "embed_cells", "fit"}
+
+
+def imported(path: Path) -> set[str]:
+    """Names of all modules a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def room(path: Path) -> str:
+    """The room a module lives in."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_imports_point_down(path):
+    here = LEVEL[room(path)]
+    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("celllm.") and "__version__" not in name}
+    upward = {other for other in rooms if LEVEL[other] < here}
+    assert not upward, f"{ids(path)} imports from {upward}, which lie above it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_torch_and_matplotlib_stay_in_their_rooms(path):
+    third_party = {name.split(".")[0] for name in imported(path)}
+    if "torch" in third_party:
+        assert room(path) in TORCH_ROOMS or path.stem in TORCH_COMMANDS
+    if "matplotlib" in third_party:
+        assert room(path) == "report"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_a_module_is_not_asking_to_be_two(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 320
+
+
+def test_importing_the_package_imports_nothing_else():
+    assert imported(PACKAGE / "__init__.py") == set()
+
+
+def test_a_dataset_is_named_in_tables_only():
+    names = [line.split("\t")[0] for line in (ROOT / "config/datasets.tsv").read_text().splitlines()[1:]]
+    for path in MODULES:
+        strings = {
+            node.value
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Compare)
+            for node in ast.walk(node)
+            if isinstance(node, ast.Constant)
+        }
+        found = strings & set(names)
+        assert not found, f"{ids(path)} compares with {found}"

@@ -1,0 +1,112 @@
+"""Every rule has what the house asks of a rule; every table row names what exists."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from celllm.contracts import recipe, tables
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = [
+    (match.group(1), match.group(2))
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk"))
+    for match in re.finditer(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+]
+CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize(("name", "body"), RULES, ids=[name for name, _ in RULES])
+def test_a_rule_has_a_docstring_a_log_a_benchmark_an_environment_and_a_command_of_its_name(name, body):
+    assert body.lstrip().startswith('"""')
+    assert f'"logs/{name}/' in body
+    assert f'"benchmarks/{name}/' in body
+    assert re.search(r"conda:\s+\"../../envs/\w+\.yaml\"", body)
+    assert f"python -m celllm.cli.{name}" in body
+    assert (ROOT / "src/celllm/cli" / f"{name}.py").is_file()
+    assert "&> {log:q}" in body
+
+
+def test_every_command_module_is_some_rules():
+    commands = {path.stem for path in (ROOT / "src/celllm/cli").glob("*.py")} - {"__init__", "entry"}
+    assert commands == {name for name, _ in RULES}
+
+
+@pytest.mark.parametrize("name", [name for name, _ in RULES])
+def test_a_command_explains_itself(name):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", f"celllm.cli.{name}", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--stage" in done.stdout
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config/recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_parses_and_opens_with_its_source(path):
+    recipe.read(path)
+    assert path.read_text().startswith("# ")
+
+
+def test_every_task_names_data_sets_that_exist():
+    datasets = {row.dataset for row in tables.read_datasets(ROOT / "config/datasets.tsv")}
+    for task in tables.read_tasks(ROOT / "config/tasks.tsv"):
+        assert task.dataset in datasets
+        assert task.response is None or task.response in datasets
+
+
+def test_every_data_set_that_is_not_simulated_has_files():
+    with_files = {row.dataset for row in tables.read_files(ROOT / "config/files.tsv")}
+    for row in tables.read_datasets(ROOT / "config/datasets.tsv"):
+        assert row.simulated == (row.dataset not in with_files), row.dataset
+        assert row.simulated == row.dataset.startswith("simulated_")
+
+
+def test_every_claim_names_tasks_and_a_method_that_exist():
+    tasks = {row.task for row in tables.read_tasks(ROOT / "config/tasks.tsv")}
+    methods = {row.method for row in tables.read_methods(ROOT / "config/methods.tsv")}
+    lines = (ROOT / "config/claims.tsv").read_text().splitlines()
+    header = lines[0].split("\t")
+    for line in lines[1:]:
+        row = dict(zip(header, line.split("\t"), strict=True))
+        assert set(row["task"].split("+")) <= tasks
+        assert row["method"] in methods
+
+
+def test_every_configuration_key_is_described_and_documented():
+    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    readme = (ROOT / "config/README.md").read_text()
+    for key, rule in schema["properties"].items():
+        assert rule["description"]
+        assert f"`{key}`" in readme
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_configuration_holds_every_key(path):
+    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    given = set(yaml.safe_load(path.read_text()))
+    assert given >= set(schema["required"]) - {"mirror"}
+
+
+@pytest.mark.parametrize("name", ["default", "slurm"])
+def test_a_profile_parses_and_says_what_each_entry_is_for(name):
+    text = (ROOT / "profiles" / name / "profile.yaml").read_text()
+    assert yaml.safe_load(text)
+    for line in text.splitlines():
+        if re.match(r"^[a-z-]+: \S", line):
+            assert " # " in line, line
+
+
+def test_the_picture_of_the_rule_graph_shows_every_rule_and_no_other():
+    picture = (ROOT / "docs/rulegraph.svg").read_text()
+    shown = set(re.findall(r"<text[^>]*>(\w+)</text>", picture)) - {"all"}
+    assert shown == {name for name, _ in RULES}

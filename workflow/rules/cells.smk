@@ -1,0 +1,108 @@
+"""Cells on the gene axis, responses of cell lines, and the split files of every task and seed.
+
+Reads:   resources/raw/{dataset}/manifest.json, results/vocabulary/genes.tsv, config/*.tsv
+Writes:  results/cells/{dataset}.h5ad, results/responses/, results/splits/
+"""
+
+
+rule align_cells:
+    """Source gene names to vocabulary indices, counts of one gene summed, shallow cells dropped.
+
+    The aligned cells stay: every method, seed and figure reads them, and a method added later would
+    otherwise align everything again.
+    """
+    input:
+        raw="resources/raw/{dataset}/manifest.json",
+        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+    output:
+        cells="results/cells/{dataset}.h5ad",
+        harmonisation="results/cells/{dataset}.harmonisation.json",
+    log:
+        "logs/align_cells/{dataset}.log",
+    benchmark:
+        "benchmarks/align_cells/{dataset}.tsv"
+    priority: 10
+    conda:
+        "../../envs/singlecell.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        stage=STAGES["align_cells"],
+        datasets=DATASETS_TABLE,
+        threshold=config["mapped_threshold"],
+    shell:
+        "python -m celllm.cli.align_cells"
+        " --dataset {wildcards.dataset}"
+        " --datasets {params.datasets:q}"
+        " --raw {input.raw:q}"
+        " --hgnc {input.hgnc:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --threshold {params.threshold}"
+        " --stage {params.stage}"
+        " --cells {output.cells:q}"
+        " --harmonisation {output.harmonisation:q}"
+        " &> {log:q}"
+
+
+rule align_responses:
+    """Drug responses of cell lines as one long table: line, drug, SMILES, ln IC50."""
+    input:
+        raw="resources/raw/{dataset}/manifest.json",
+    output:
+        responses="results/responses/{dataset}.parquet",
+    log:
+        "logs/align_responses/{dataset}.log",
+    benchmark:
+        "benchmarks/align_responses/{dataset}.tsv"
+    conda:
+        "../../envs/singlecell.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        stage=STAGES["align_responses"],
+        datasets=DATASETS_TABLE,
+    shell:
+        "python -m celllm.cli.align_responses"
+        " --dataset {wildcards.dataset}"
+        " --datasets {params.datasets:q}"
+        " --raw {input.raw:q}"
+        " --stage {params.stage}"
+        " --responses {output.responses:q}"
+        " &> {log:q}"
+
+
+rule draw_splits:
+    """Training, validation and test part of a task for one seed, as a file that every method reads."""
+    input:
+        unpack(split_inputs),
+    output:
+        split="results/splits/{task}/seed{seed}.parquet",
+    log:
+        "logs/draw_splits/{task}/seed{seed}.log",
+    benchmark:
+        "benchmarks/draw_splits/{task}/seed{seed}.tsv"
+    conda:
+        "../../envs/singlecell.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        stage=STAGES["draw_splits"],
+        tasks=TASKS_TABLE,
+        responses=responses_option,
+    shell:
+        "python -m celllm.cli.draw_splits"
+        " --task {wildcards.task}"
+        " --tasks {params.tasks:q}"
+        " --cells {input.cells:q}"
+        " {params.responses}"
+        " --seed {wildcards.seed}"
+        " --stage {params.stage}"
+        " --split {output.split:q}"
+        " &> {log:q}"

@@ -1,0 +1,270 @@
+"""Tables, wildcards and look-ups; no rules.
+
+Reads: config.yaml (and what overlays it), config/*.tsv, workflow/stages.yaml
+"""
+
+import json
+import sys
+from pathlib import Path
+from shlex import quote
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+SOURCE = Path(workflow.basedir) / "src"
+sys.path.insert(0, str(SOURCE))
+
+from celllm.contracts import configuration, tables
+from celllm.errors import InputError
+
+# Snakemake clears PYTHONPATH for conda jobs, so the package is handed to each command here.
+shell.prefix(
+    f"set -euo pipefail; export PYTHONNOUSERSITE=1 PYTHONPATH={quote(str(SOURCE))}; "
+)
+
+CONFIG = Path(workflow.basedir) / "config"
+DATASETS_TABLE = str(CONFIG / "datasets.tsv")
+FILES_TABLE = str(CONFIG / "files.tsv")
+TASKS_TABLE = str(CONFIG / "tasks.tsv")
+METHODS_TABLE = str(CONFIG / "methods.tsv")
+CLAIMS_TABLE = str(CONFIG / "claims.tsv")
+RECIPES = sorted(path.stem for path in (CONFIG / "recipes").glob("*.yaml"))
+CONFIG_FILES = [str(path) for path in workflow.configfiles]
+
+
+def checked_tables() -> tuple:
+    """Read the tables and check the configuration against its schema and against them."""
+    try:
+        configuration.check(
+            config,
+            schema=Path(workflow.basedir) / "workflow/schemas/config.schema.json",
+            files=CONFIG_FILES,
+        )
+        read = (
+            {row.dataset: row for row in tables.read_datasets(DATASETS_TABLE)},
+            tables.read_files(FILES_TABLE),
+            {row.task: row for row in tables.read_tasks(TASKS_TABLE)},
+            {row.method: row for row in tables.read_methods(METHODS_TABLE)},
+        )
+        datasets, _, tasks, methods = read
+        for field, names, known, table in (
+            ("gene_table", [config["gene_table"]], datasets, DATASETS_TABLE),
+            (
+                "network",
+                [config["network"]],
+                [*datasets, "coexpression"],
+                DATASETS_TABLE,
+            ),
+            ("corpus", config["corpus"], datasets, DATASETS_TABLE),
+            ("embed", config["embed"], datasets, DATASETS_TABLE),
+            ("tasks", config["tasks"], tasks, TASKS_TABLE),
+            ("tasks_if_present", config["tasks_if_present"], tasks, TASKS_TABLE),
+            ("methods", config["methods"], methods, METHODS_TABLE),
+            ("recipes", config["recipes"].values(), RECIPES, "config/recipes/"),
+        ):
+            configuration.check_names(
+                names, known, field=field, table=table, files=CONFIG_FILES
+            )
+        for method in config["methods"]:
+            part = methods[method].recipe
+            if part is not None:
+                configuration.check_names(
+                    [part],
+                    config["recipes"],
+                    field="recipes",
+                    table=f"recipes (method {method})",
+                    files=CONFIG_FILES,
+                )
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    return read
+
+
+DATASETS, FILES, TASKS, METHODS = checked_tables()
+STAGES = {
+    stage: f"{stage}-{version}"
+    for stage, version in yaml.safe_load(
+        (Path(workflow.basedir) / "workflow/stages.yaml").read_text()
+    ).items()
+}
+SEEDS = config["seeds"]
+GPUS = 1 if config["accelerator"] == "gpu" else 0
+TABLE_OPTIONS = " ".join(
+    f"--{name} {quote(path)}"
+    for name, path in (
+        ("tasks", TASKS_TABLE),
+        ("methods", METHODS_TABLE),
+        ("datasets", DATASETS_TABLE),
+    )
+)
+CONFIG_IN_FORCE = json.dumps(config, sort_keys=True)
+MIRROR = f"--mirror {quote(str(config['mirror']))}" if config["mirror"] else ""
+
+
+def files_of(dataset: str) -> list:
+    """Rows of files.tsv of one data set."""
+    return [row for row in FILES if row.dataset == dataset]
+
+
+def is_present(dataset: str) -> bool:
+    """Whether a data set needs no download: simulated, fetched already, or whole in the mirror."""
+    if DATASETS[dataset].simulated:
+        return True
+    if Path(f"resources/raw/{dataset}/manifest.json").is_file():
+        return True
+    rows = files_of(dataset)
+    local = [row.url is not None and not row.url.startswith("http") for row in rows]
+    mirror = config["mirror"]
+    held = [mirror is not None and (Path(mirror) / row.file).is_file() for row in rows]
+    return bool(rows) and all(a or b for a, b in zip(local, held))
+
+
+def datasets_of(task: str) -> list[str]:
+    """The data sets a task reads: its cells (or lines) and, for regression, its responses."""
+    row = TASKS[task]
+    return [name for name in (row.dataset, row.response) if name is not None]
+
+
+RUN_TASKS = [
+    *config["tasks"],
+    *[
+        task
+        for task in config["tasks_if_present"]
+        if all(is_present(dataset) for dataset in datasets_of(task))
+    ],
+]
+NOT_RUN = [task for task in config["tasks_if_present"] if task not in RUN_TASKS]
+
+
+def methods_of(task: str) -> list[str]:
+    """Methods of the configuration that fit the task's kind."""
+    return [
+        method
+        for method in config["methods"]
+        if METHODS[method].kind == TASKS[task].kind
+    ]
+
+
+def recipe_of(method: str) -> str | None:
+    """Recipe of the encoder a method starts from; None for a method without one."""
+    part = METHODS[method].recipe
+    return None if part is None else config["recipes"][part]
+
+
+USED_RECIPES = sorted(
+    {
+        recipe
+        for task in RUN_TASKS
+        for method in methods_of(task)
+        if (recipe := recipe_of(method))
+    }
+    or set(config["recipes"].values())
+)
+CELL_DATASETS = sorted(
+    {*config["corpus"], *config["embed"], *(TASKS[task].dataset for task in RUN_TASKS)}
+)
+
+
+wildcard_constraints:
+    dataset="|".join(DATASETS),
+    task="|".join(TASKS),
+    method="|".join(METHODS),
+    recipe="|".join(RECIPES),
+    seed=r"\d+",
+
+
+def splits_with_corpus_cells(_wildcards) -> list[str]:
+    """Splits, of every seed, of tasks on cells that are in the corpus too: their test cells stay out of it."""
+    return [
+        f"results/splits/{task}/seed{seed}.parquet"
+        for task in RUN_TASKS
+        if TASKS[task].dataset in config["corpus"]
+        for seed in SEEDS
+    ]
+
+
+def network_source(_wildcards) -> str:
+    """What the gene network is made from."""
+    if config["network"] == "coexpression":
+        return "results/shards/manifest.json"
+    return f"resources/raw/{config['network']}/manifest.json"
+
+
+def split_inputs(wildcards) -> dict[str, str]:
+    """The aligned cells of a task and, for regression, its responses."""
+    row = TASKS[wildcards.task]
+    found = {"cells": f"results/cells/{row.dataset}.h5ad"}
+    if row.response is not None:
+        found["responses"] = f"results/responses/{row.response}.parquet"
+    return found
+
+
+def fit_inputs(wildcards) -> dict[str, str]:
+    """What one cell of the benchmark reads."""
+    found = split_inputs(wildcards)
+    recipe = recipe_of(wildcards.method)
+    if recipe is not None:
+        found["encoder"] = (
+            f"results/pretrain/{recipe}/seed{config['pretrain_seed']}/encoder.safetensors"
+        )
+    return found
+
+
+def responses_option(_wildcards, input) -> str:
+    """`--responses FILE` where the task has responses."""
+    return (
+        f"--responses {quote(str(input.responses))}"
+        if "responses" in input.keys()
+        else ""
+    )
+
+
+def exclude_option(_wildcards, input) -> str:
+    """`--exclude FILES` where splits keep cells out of the corpus."""
+    splits = " ".join(quote(str(path)) for path in input.exclude)
+    return f"--exclude {splits}" if splits else ""
+
+
+def network_option(_wildcards, input) -> str:
+    """Where the gene network comes from: the corpus itself, or a published edge list."""
+    kind = "--coexpression" if config["network"] == "coexpression" else "--edges"
+    return f"{kind} {quote(str(input.source))}"
+
+
+def encoder_option(_wildcards, input) -> str:
+    """`--encoder FILE` where the method starts from one."""
+    return f"--encoder {quote(str(input.encoder))}" if "encoder" in input.keys() else ""
+
+
+def all_predictions(_wildcards) -> list[str]:
+    """Predictions of every cell of the benchmark."""
+    return [
+        f"results/bench/{task}/{method}/seed{seed}/predictions.parquet"
+        for task in RUN_TASKS
+        for method in methods_of(task)
+        for seed in SEEDS
+    ]
+
+
+def confusion_predictions(wildcards) -> list[str]:
+    """Predictions of one task and method, all seeds."""
+    return [
+        f"results/bench/{wildcards.task}/{wildcards.method}/seed{seed}/predictions.parquet"
+        for seed in SEEDS
+    ]
+
+
+def confusion_figures() -> list[str]:
+    """A confusion matrix for each annotation task, of the encoder and of logistic regression."""
+    return [
+        f"results/report/figures/confusion/{task}/{method}.png"
+        for task in RUN_TASKS
+        for method in methods_of(task)
+        if TASKS[task].kind == "classification"
+        and METHODS[method].role in ("ours", "neighbour")
+    ]
+
+
+def umap_figures() -> list[str]:
+    """A UMAP for each data set to be drawn."""
+    return [f"results/report/figures/umap/{dataset}.png" for dataset in config["embed"]]

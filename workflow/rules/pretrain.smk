@@ -1,0 +1,146 @@
+"""The gene network, the frozen gene embedding and a pretrained encoder per recipe and seed.
+
+Reads:   results/shards/manifest.json, config/recipes/{recipe}.yaml
+Writes:  results/network/, results/genes/{recipe}/, results/pretrain/{recipe}/seed{seed}/
+"""
+
+
+rule build_network:
+    """Edges between genes of the vocabulary: a published network, or co-expression in the corpus."""
+    input:
+        source=network_source,
+        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+    output:
+        network="results/network/edges.parquet",
+    log:
+        "logs/build_network/all.log",
+    benchmark:
+        "benchmarks/build_network/all.tsv"
+    priority: 10
+    conda:
+        "../../envs/singlecell.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        stage=STAGES["build_network"],
+        source=network_option,
+    shell:
+        "python -m celllm.cli.build_network"
+        " {params.source}"
+        " --hgnc {input.hgnc:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --stage {params.stage}"
+        " --network {output.network:q}"
+        " &> {log:q}"
+
+
+rule embed_genes:
+    """GraphMAE on the gene network: the frozen gene embedding of a recipe."""
+    input:
+        network=rules.build_network.output.network,
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
+    output:
+        table="results/genes/{recipe}/table.safetensors",
+    log:
+        "logs/embed_genes/{recipe}.log",
+    benchmark:
+        "benchmarks/embed_genes/{recipe}.tsv"
+    priority: 10
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["pretrain"]
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        stage=STAGES["embed_genes"],
+        seed=config["data_seed"],
+    shell:
+        "python -m celllm.cli.embed_genes"
+        " --recipe {input.recipe:q}"
+        " --network {input.network:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --seed {params.seed}"
+        " --threads {threads}"
+        " --stage {params.stage}"
+        " --table {output.table:q}"
+        " &> {log:q}"
+
+
+rule pretrain:
+    """Masked genes, malignancy and divide-and-conquer contrastive learning.
+
+    Killed at the wall clock it goes on from its last checkpoint. Those lie in a folder
+    that is no output: Snakemake removes outputs before it tries a job again.
+    """
+    input:
+        shards=rules.write_shards.output.manifest,
+        genes=rules.embed_genes.output.table,
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
+    output:
+        encoder=protected("results/pretrain/{recipe}/seed{seed}/encoder.safetensors"),
+        history="results/pretrain/{recipe}/seed{seed}/history.jsonl",
+    log:
+        "logs/pretrain/{recipe}/seed{seed}.log",
+    benchmark:
+        "benchmarks/pretrain/{recipe}/seed{seed}.tsv"
+    priority: 10
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["pretrain"]
+    resources:
+        gpu=GPUS,
+        mem_mb=16000,
+        runtime="24h",
+    params:
+        stage=STAGES["pretrain"],
+        run=subpath(output.encoder, parent=True),
+    shell:
+        "python -m celllm.cli.pretrain"
+        " --shards {input.shards:q}"
+        " --genes {input.genes:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --recipe {input.recipe:q}"
+        " --seed {wildcards.seed}"
+        " --threads {threads}"
+        " --stage {params.stage}"
+        " --checkpoints {params.run:q}/checkpoints"
+        " --encoder {output.encoder:q}"
+        " --history {output.history:q}"
+        " &> {log:q}"
+
+
+rule embed_cells:
+    """One vector a cell, from the frozen encoder."""
+    input:
+        encoder=f"results/pretrain/{{recipe}}/seed{config['pretrain_seed']}/encoder.safetensors",
+        cells="results/cells/{dataset}.h5ad",
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+    output:
+        embeddings="results/embeddings/{recipe}/{dataset}.parquet",
+    log:
+        "logs/embed_cells/{recipe}/{dataset}.log",
+    benchmark:
+        "benchmarks/embed_cells/{recipe}/{dataset}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["fit"]
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        stage=STAGES["embed_cells"],
+    shell:
+        "python -m celllm.cli.embed_cells"
+        " --encoder {input.encoder:q}"
+        " --cells {input.cells:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --threads {threads}"
+        " --stage {params.stage}"
+        " --embeddings {output.embeddings:q}"
+        " &> {log:q}"
