@@ -57,8 +57,10 @@ class ClsHead(nn.Module):
 class GeneScatterHead(nn.Module):
     """The released annotation head: one number a token, put at its gene's place, then three linear layers.
 
-    A convolution of size 1 x D is a dot product with each token's hidden state. The numbers, after ReLU, are
-    scattered onto the gene axis with CLS behind the genes; silent genes stay 0 and PAD falls away.
+    A convolution of size 1 x D is a dot product with each token's hidden state. The numbers are scattered onto the
+    gene axis with CLS behind the genes; silent genes stay 0 and PAD falls away. The released head puts a ReLU on these
+    numbers; ours does not: a pretrained encoder's hidden states share a direction, and where the dot product with it
+    starts negative every gene is 0, no gradient passes and the head says the same of every cell (docs/decisions/0007).
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ class GeneScatterHead(nn.Module):
 
     def forward(self, hidden_BLD: Tensor, genes_BL: Tensor) -> Tensor:
         """Return B x K."""
-        numbers_BL = self.to_number(hidden_BLD).squeeze(-1).relu()
+        numbers_BL = self.to_number(hidden_BLD).squeeze(-1)
         axis_BS = numbers_BL.new_zeros(len(genes_BL), self.n_slots + 1)
         axis_BS = axis_BS.scatter(1, self.slot_of_gene[genes_BL], numbers_BL)
         return self.layers(axis_BS[:, :-1])  # type: ignore[no-any-return]
