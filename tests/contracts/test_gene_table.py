@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,13 @@ def test_a_table_round_trips(tmp_path: Path) -> None:
     found = gene_table.read(tmp_path / "t.safetensors", vocabulary="abc")
     np.testing.assert_array_equal(found.genes_GD, TABLE.genes_GD)
     assert (found.method, found.report, found.provenance) == ("svd", {"losses": [1.0, 0.5]}, {"stage": "x"})
+
+
+def test_the_digest_is_that_of_the_numbers_and_not_of_who_made_them() -> None:
+    again = replace(TABLE, report={}, provenance={"stage": "y", "commit": "z"})
+    assert again.digest == TABLE.digest
+    assert replace(TABLE, genes_GD=TABLE.genes_GD + 1).digest != TABLE.digest
+    assert replace(TABLE, vocabulary="abd").digest != TABLE.digest
 
 
 def test_another_vocabulary_is_refused(tmp_path: Path) -> None:

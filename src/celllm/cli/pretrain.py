@@ -19,7 +19,7 @@ from celllm.contracts.recipe import Recipe
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError, VocabularyMismatch
 from celllm.model.store import save_encoder
-from celllm.provenance import digest, stamp
+from celllm.provenance import stamp
 from celllm.shards.reader import ShardReader
 from celllm.train.loop import HistoryRow, pretrain
 
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         chosen,
         corpus,
         gene_table=None if table is None else table.genes_GD,
-        gene_digest="learned" if table is None else digest(args.genes),
+        gene_digest="learned" if table is None else table.digest,
         seed=args.seed,
         checkpoints=args.checkpoints,
         stage=args.stage,

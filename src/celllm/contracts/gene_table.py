@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,11 @@ class GeneTable:
     method: str
     report: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of vocabulary and numbers, in hex; what made them, and when, does not count."""
+        return hashlib.sha256(self.vocabulary.encode() + self.genes_GD.tobytes()).hexdigest()
 
 
 def read(path: Path | str, *, vocabulary: str | None = None) -> GeneTable:

@@ -35,7 +35,7 @@ DEFAULTS: Mapping[str, Any] = {
     "layer": "last",
     "epochs": 20,
     "fixed_epochs": 30,
-    "steps": 300,
+    "steps": 200,
     "batch": 16,
     "learning_rate": 1e-3,
     "patience": 3,

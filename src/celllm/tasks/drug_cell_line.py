@@ -36,7 +36,7 @@ DEFAULTS: Mapping[str, Any] = {
     "layer": "last",
     "epochs": 8,
     "fixed_epochs": 8,
-    "steps": 300,
+    "steps": 200,
     "lines": 16,
     "learning_rate": 1e-3,
     "patience": 3,
