@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from celllm.cli.entry import run
-from celllm.contracts import claims, scores, tables
+from celllm.cli.entry import add_tables, run
+from celllm.contracts import claims, scores
 from celllm.report.catalogue import Catalogue
 from celllm.report.claims import answer_claims
 
@@ -17,9 +17,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m celllm.cli.compare_claims", description=__doc__)
     made.add_argument("--scores", type=Path, required=True, help="results/bench/scores.tsv")
     made.add_argument("--claims", type=Path, required=True, help="config/claims.tsv")
-    made.add_argument("--tasks", type=Path, required=True, help="config/tasks.tsv")
-    made.add_argument("--methods", type=Path, required=True, help="config/methods.tsv")
-    made.add_argument("--datasets", type=Path, required=True, help="config/datasets.tsv, which says what is simulated")
+    add_tables(made)
     made.add_argument("--not-run", nargs="*", default=[], metavar="TASK", help="tasks whose data are not at hand")
     made.add_argument("--stage", default="compare_claims", help="name and version of the workflow's stage")
     made.add_argument("--out", type=Path, required=True, help="claims with ours beside them, tab separated")
@@ -29,11 +27,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Read claims and scores, compare, write."""
     args = parser().parse_args(argv)
-    catalogue = Catalogue(
-        tasks=tables.read_tasks(args.tasks),
-        methods=tables.read_methods(args.methods),
-        datasets=tables.read_datasets(args.datasets),
-    )
+    catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
     answers = answer_claims(
         claims.read(args.claims),
         scores.read(args.scores),

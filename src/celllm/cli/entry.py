@@ -1,9 +1,11 @@
-"""What every command shares: mistakes a user can mend end in a message, not in a traceback."""
+"""What commands share: how mistakes a user can mend are told, and options that mean the same everywhere."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from celllm.errors import CellLMError
 
@@ -16,3 +18,19 @@ def run(main: Callable[[], None]) -> None:
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
         sys.stderr.write(f"error: {error}{notes}\n")
         raise SystemExit(2) from None
+
+
+def add_tables(options: argparse.ArgumentParser) -> None:
+    """Add the options that name the tables behind `report.catalogue.Catalogue`."""
+    options.add_argument("--tasks", type=Path, required=True, help="config/tasks.tsv")
+    options.add_argument("--methods", type=Path, required=True, help="config/methods.tsv")
+    options.add_argument(
+        "--datasets", type=Path, required=True, help="config/datasets.tsv, which says what is simulated"
+    )
+
+
+def add_figure(options: argparse.ArgumentParser) -> None:
+    """Add the options of a command that draws."""
+    options.add_argument("--stage", default="report", help="name and version of the workflow's stage")
+    options.add_argument("--png", type=Path, required=True, help="the figure for screens")
+    options.add_argument("--pdf", type=Path, required=True, help="the figure for print")

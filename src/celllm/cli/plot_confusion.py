@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from celllm import provenance
-from celllm.cli.entry import run
-from celllm.contracts import predictions, tables
+from celllm.cli.entry import add_figure, add_tables, run
+from celllm.contracts import predictions
 from celllm.errors import InputError
 from celllm.report import figures
 from celllm.report.catalogue import Catalogue
@@ -24,23 +24,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--predictions", type=Path, required=True, nargs="+", help="predictions of one task and method, a file a seed"
     )
-    made.add_argument("--tasks", type=Path, required=True, help="config/tasks.tsv")
-    made.add_argument("--methods", type=Path, required=True, help="config/methods.tsv")
-    made.add_argument("--datasets", type=Path, required=True, help="config/datasets.tsv, which says what is simulated")
-    made.add_argument("--stage", default="report", help="name and version of the workflow's stage")
-    made.add_argument("--png", type=Path, required=True, help="the figure for screens")
-    made.add_argument("--pdf", type=Path, required=True, help="the figure for print")
+    add_tables(made)
+    add_figure(made)
     return made
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read predictions, count, draw, write."""
     args = parser().parse_args(argv)
-    catalogue = Catalogue(
-        tasks=tables.read_tasks(args.tasks),
-        methods=tables.read_methods(args.methods),
-        datasets=tables.read_datasets(args.datasets),
-    )
+    catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
     read = [predictions.read(path) for path in args.predictions]
     first = read[0][1]
     for path, (_, meta) in zip(args.predictions, read, strict=True):

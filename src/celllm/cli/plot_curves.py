@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from celllm import provenance
-from celllm.cli.entry import run
+from celllm.cli.entry import add_figure, run
 from celllm.contracts import history, shards
 from celllm.report import figures
 from celllm.report.curves import draw_curves
@@ -22,9 +22,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--shards", type=Path, required=True, help="results/shards/manifest.json, to say what is simulated"
     )
-    made.add_argument("--stage", default="report", help="name and version of the workflow's stage")
-    made.add_argument("--png", type=Path, required=True, help="the figure for screens")
-    made.add_argument("--pdf", type=Path, required=True, help="the figure for print")
+    add_figure(made)
     return made
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from celllm import provenance
-from celllm.cli.entry import run
+from celllm.cli.entry import add_figure, run
 from celllm.contracts import harmonisation, tables
 from celllm.report import figures
 from celllm.report.coverage import draw_harmonisation
@@ -18,9 +18,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m celllm.cli.plot_harmonisation", description=__doc__)
     made.add_argument("--harmonisation", type=Path, required=True, nargs="+", help="results/cells/*.harmonisation.json")
     made.add_argument("--datasets", type=Path, required=True, help="config/datasets.tsv, for the titles")
-    made.add_argument("--stage", default="report", help="name and version of the workflow's stage")
-    made.add_argument("--png", type=Path, required=True, help="the figure for screens")
-    made.add_argument("--pdf", type=Path, required=True, help="the figure for print")
+    add_figure(made)
     return made
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from celllm import provenance
 from celllm.cells.normalise import log_normalised
-from celllm.cli.entry import run
+from celllm.cli.entry import add_figure, run
 from celllm.contracts import counts, embeddings, tables
 from celllm.errors import InputError
 from celllm.report import figures
@@ -24,9 +24,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--cells", type=Path, required=True, help="the aligned cells that were embedded")
     made.add_argument("--datasets", type=Path, required=True, help="config/datasets.tsv, for the title")
     made.add_argument("--seed", type=int, default=0, help="of UMAP and, in large sets, of the choice of cells")
-    made.add_argument("--stage", default="report", help="name and version of the workflow's stage")
-    made.add_argument("--png", type=Path, required=True, help="the figure for screens")
-    made.add_argument("--pdf", type=Path, required=True, help="the figure for print")
+    add_figure(made)
     return made
 
 

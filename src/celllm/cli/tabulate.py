@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from celllm.cli.entry import run
-from celllm.contracts import claims, harmonisation, recipe, report_table, scores, shards, tables
+from celllm.cli.entry import add_tables, run
+from celllm.contracts import claims, harmonisation, recipe, report_table, scores, shards
 from celllm.report.catalogue import Catalogue
 from celllm.report.main_table import main_table
 from celllm.report.tables import (
@@ -28,9 +28,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m celllm.cli.tabulate", description=__doc__)
     made.add_argument("--scores", type=Path, required=True, help="results/bench/scores.tsv")
     made.add_argument("--claims", type=Path, required=True, help="results/report/claims.tsv")
-    made.add_argument("--tasks", type=Path, required=True, help="config/tasks.tsv")
-    made.add_argument("--methods", type=Path, required=True, help="config/methods.tsv")
-    made.add_argument("--datasets", type=Path, required=True, help="config/datasets.tsv, which says what is simulated")
+    add_tables(made)
     made.add_argument("--harmonisation", type=Path, required=True, nargs="+", help="results/cells/*.harmonisation.json")
     made.add_argument("--recipes", type=Path, required=True, nargs="+", help="config/recipes/*.yaml in use")
     made.add_argument("--shards", type=Path, required=True, help="results/shards/manifest.json")
@@ -44,11 +42,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Read scores and records, summarise, write."""
     args = parser().parse_args(argv)
-    catalogue = Catalogue(
-        tasks=tables.read_tasks(args.tasks),
-        methods=tables.read_methods(args.methods),
-        datasets=tables.read_datasets(args.datasets),
-    )
+    catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
     answers = claims.read_answers(args.claims)
     long_scores = scores.read(args.scores)
     titles = {dataset.dataset: dataset.title for dataset in catalogue.datasets}

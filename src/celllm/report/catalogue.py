@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from celllm.contracts import tables
 from celllm.contracts.tables import Dataset, Method, Table, Task
 
 SIMULATED = "simulated"
@@ -19,6 +21,11 @@ class Catalogue:
     tasks: Table[Task]
     methods: Table[Method]
     datasets: Table[Dataset]
+
+    @classmethod
+    def read(cls, *, tasks: Path, methods: Path, datasets: Path) -> Catalogue:
+        """Read the three tables."""
+        return cls(tables.read_tasks(tasks), tables.read_methods(methods), tables.read_datasets(datasets))
 
     def is_simulated(self, task: str) -> bool:
         """Whether a task's cells or responses come from the simulator."""
