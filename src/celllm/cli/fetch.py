@@ -109,7 +109,7 @@ def _download(row: SourceFile, place: Path, mirror: Path | None, table: Path) ->
             found=f"a template, {row.url}; and {looked}",
             remedy="give each sample a row of its own, its address filled in; or take the dataset out of the config",
         )
-    if not row.url.startswith("https://"):
+    if not row.url.startswith(("https://", "http://")):
         raise InputError(
             file=table,
             field=f"url of {row.dataset}",

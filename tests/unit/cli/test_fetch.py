@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -9,6 +11,7 @@ from celllm.cli import fetch
 from celllm.contracts import raw
 from celllm.errors import InputError
 
+RETRIEVE = fetch.pooch.retrieve
 CONTENT = b"gene\tcount\n"
 SHA = hashlib.sha256(CONTENT).hexdigest()
 
@@ -121,28 +124,48 @@ def test_a_dataset_without_files_is_answered_with_the_nearest(place):
         run(place, ["blood", "a.tsv", "-", "-", "-", "-"], dataset="blod")
 
 
-def test_what_no_mirror_has_is_downloaded_with_its_checksum(place, monkeypatch):
-    asked = {}
+class Served(BaseHTTPRequestHandler):
+    """Answers as some sources do: 403 to anything that does not look like a browser."""
 
-    def retrieve(url, *, known_hash, fname, path, downloader):
-        asked.update(url=url, known_hash=known_hash, agent=downloader.kwargs["headers"]["User-Agent"])
-        (path / fname).write_bytes(CONTENT)
+    def do_GET(self):
+        is_browser = self.headers["User-Agent"].startswith("Mozilla/5.0")
+        status = 404 if self.path != "/a.tsv" else 200 if is_browser else 403
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(CONTENT) if status == 200 else 0))
+        self.end_headers()
+        if status == 200:
+            self.wfile.write(CONTENT)
 
-    monkeypatch.setattr(fetch.pooch, "retrieve", retrieve)
-    (file,) = run(place, ["d", "a.tsv", "https://x/a", "-", SHA, "-"]).files
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def address(place, monkeypatch):
+    """A real server on loopback that holds a.tsv."""
+    monkeypatch.setattr(fetch.pooch, "retrieve", RETRIEVE)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Served) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_what_no_mirror_has_is_downloaded_and_checked(place, address):
+    (file,) = run(place, ["d", "a.tsv", f"{address}/a.tsv", str(len(CONTENT)), SHA, "-"]).files
     assert file.sha256 == SHA
-    assert asked["url"] == "https://x/a"
-    assert asked["known_hash"] == f"sha256:{SHA}"
-    assert asked["agent"].startswith("Mozilla/5.0")
+    assert (place / "raw/d/a.tsv").read_bytes() == CONTENT
 
 
-def test_a_failed_download_says_what_was_asked_and_where_else_the_file_may_lie(place, monkeypatch):
-    def fail(*_, **__):
-        raise ConnectionError("no route")
+def test_a_download_with_another_checksum_is_refused_and_not_kept(place, address):
+    with pytest.raises(InputError, match=r"(?s)a\.tsv from http://127.*hash"):
+        run(place, ["d", "a.tsv", f"{address}/a.tsv", "-", "0" * 64, "-"])
+    assert not (place / "raw/d/manifest.json").exists()
+    assert not (place / "raw/d/a.tsv").exists()
 
-    monkeypatch.setattr(fetch.pooch, "retrieve", fail)
-    with pytest.raises(InputError, match=r"(?s)a\.tsv from https://x/a.*no route.*mirror has no file a\.tsv"):
-        run(place, ["d", "a.tsv", "https://x/a", "-", "-", "-"])
+
+def test_a_failed_download_says_what_was_asked_and_where_else_the_file_may_lie(place, address):
+    with pytest.raises(InputError, match=r"(?s)gone\.tsv from http://127.*404.*mirror has no file gone\.tsv"):
+        run(place, ["d", "gone.tsv", f"{address}/gone.tsv", "-", "-", "-"])
 
 
 def test_the_demo_needs_neither_mirror_nor_internet(place, root):
