@@ -15,7 +15,7 @@ class Dropout(nn.Module):
     """Zero each number with a probability, and scale the others so that the mean stays.
 
     torch's own dropout draws a number from the Mersenne Twister for each element, one at a time. Here 64 bits of a fast
-    generator decide over four elements, a quarter of the time. That generator is seeded from torch's own at each call,
+    generator decide over four elements. That generator is seeded from torch's own at each call,
     so saving and replaying torch's state works as ever. On a GPU torch's own kernel is used.
 
     Parameters
