@@ -11,13 +11,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "celllm"
 # A room may import its own and any on a later line.
 LAYERS = [
+    {"__main__"},
     {"cli"},
     {"report"},
     {"tasks", "baselines"},
     {"train"},
     {"model", "objectives"},
     {"shards"},
-    {"genes", "cells", "metrics"},
+    {"genes", "cells", "metrics", "transfer"},
     {"contracts"},
     {"errors", "provenance"},
 ]

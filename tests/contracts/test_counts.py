@@ -23,6 +23,8 @@ def cells(values="counts", matrix=X):
     obs = pd.DataFrame(
         {
             "sample": ["s1", "s2"],
+            "donor": ["a", "b"],
+            "study": "d",
             "label": ["T cell", ""],
             "is_malignant": [1, -1],
             "n_counts": [4.0, 2.0],
@@ -112,26 +114,3 @@ def test_cells_out_of_form_are_not_written(tmp_path, fault, message):
     with pytest.raises(InputError, match=message):
         counts.write(made, tmp_path / "d.h5ad")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("data", "values", "message"),
-    [
-        pytest.param([1.0, -2.18], "counts", r"negative value -2\.18", id="negative counts"),
-        pytest.param([8.4, 0.69], "counts", r"log-normalised: max 8\.4, fractional values such as 8\.4", id="logs"),
-        pytest.param([8000.5, 1.0], "counts", r"not whole numbers: max 8000\.5", id="TPM"),
-        pytest.param([1.0, -1.0], "tpm", "negative value", id="negative TPM"),
-        pytest.param([1.0, np.nan], "zscore", "not a finite number", id="nan"),
-    ],
-)
-def test_numbers_that_are_not_what_they_are_said_to_be_are_refused(data, values, message):
-    with pytest.raises(InputError, match=rf"(?s)f\.h5ad: X.*{message}.*config/datasets\.tsv"):
-        counts.check_values(np.array(data), values, file="f.h5ad", field="X")
-
-
-@pytest.mark.parametrize(
-    ("data", "values"),
-    [([0.0, 3.0], "counts"), ([0.5], "tpm"), ([-3.2, 1.0], "zscore"), ([], "counts")],
-)
-def test_numbers_that_can_be_what_they_are_said_to_be_pass(data, values):
-    counts.check_values(np.array(data), values, file="f.h5ad", field="X")

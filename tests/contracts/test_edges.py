@@ -1,13 +1,20 @@
 """edges.parquet: the gene network."""
 
+import gzip
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from celllm.contracts import edges
+from celllm.contracts import edges, raw
 from celllm.contracts.edges import Edges
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError, VocabularyMismatch
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+LINKS = FIXTURES / "simulated.protein.links.v11.0.txt.gz"
+INFO = FIXTURES / "simulated.protein.info.v11.0.txt.gz"
 
 
 def vocabulary(*symbols):
@@ -56,3 +63,62 @@ def test_published_pairs_must_have_columns_a_and_b(tmp_path):
     pd.DataFrame({"from": ["A"], "to": ["B"]}).to_parquet(tmp_path / "other.parquet")
     with pytest.raises(InputError, match=r"other\.parquet: columns a, b"):
         edges.read_pairs(tmp_path / "other.parquet")
+
+
+def manifest_of(folder, *paths):
+    raw.write("n", [raw.describe(path) for path in paths], folder / "manifest.json")
+    return raw.read(folder / "manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("min_score", "expected"),
+    [
+        (700, {("ARF5", "CALM2"), ("CALM2", "ARHGEF9")}),
+        (699, {("ARF5", "CALM2"), ("CALM2", "ARHGEF9"), ("ARF5", "ARHGEF9")}),
+    ],
+)
+def test_strings_links_are_pairs_of_symbols_from_the_score_on(tmp_path, min_score, expected, monkeypatch):
+    monkeypatch.setattr(edges, "LINES", 2)
+    first, second = edges.read_published(manifest_of(tmp_path, LINKS, INFO), min_score=min_score)
+    pairs = list(zip(first, second, strict=True))
+    assert set(pairs) == expected | {(b, a) for a, b in expected}
+    assert len(pairs) == 2 * len(expected)
+
+
+def test_a_list_of_symbols_is_read_by_the_same_call(tmp_path):
+    pd.DataFrame({"a": ["A"], "b": ["B"]}).to_parquet(tmp_path / "pairs.parquet")
+    assert edges.read_published(manifest_of(tmp_path, tmp_path / "pairs.parquet")) == (["A"], ["B"])
+
+
+def test_links_without_names_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"protein\.info(?s:.*)found: +simulated\.protein\.links"):
+        edges.read_published(manifest_of(tmp_path, LINKS))
+
+
+def test_a_protein_without_a_name_is_named(tmp_path):
+    lines = gzip.decompress(INFO.read_bytes()).splitlines(keepends=True)[:3]
+    (tmp_path / "x.protein.info.txt").write_bytes(b"".join(lines))
+    with pytest.raises(InputError, match=r"x\.protein\.info\.txt: protein_external_id(?s:.*)9606\.ENSP00000253401"):
+        edges.read_published(manifest_of(tmp_path, LINKS, tmp_path / "x.protein.info.txt"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"", "No columns to parse", id="empty"),
+        pytest.param(b"protein1\tprotein2\tcombined_score\na\tb\t900\n", "the columns protein1\tprotein2", id="tabs"),
+        pytest.param(b"protein1 protein2 combined_score\na b x\n", "the columns protein1, protein2", id="text"),
+        pytest.param(LINKS.read_bytes()[:-12], "EOFError", id="truncated"),
+    ],
+)
+def test_links_of_another_layout_are_refused(tmp_path, content, message):
+    (tmp_path / "x.protein.links.txt.gz").write_bytes(content)
+    with pytest.raises(InputError, match=rf"x\.protein\.links\.txt\.gz: \(whole file\)\n(?s:.*){message}"):
+        edges.read_published(manifest_of(tmp_path, tmp_path / "x.protein.links.txt.gz", INFO))
+
+
+def test_the_header_of_string_v12_is_known(tmp_path):
+    text = gzip.decompress(INFO.read_bytes()).replace(b"protein_external_id", b"#string_protein_id")
+    (tmp_path / "x.protein.info.v12.0.txt").write_bytes(text)
+    first, _ = edges.read_published(manifest_of(tmp_path, LINKS, tmp_path / "x.protein.info.v12.0.txt"))
+    assert set(first) == {"ARF5", "CALM2", "ARHGEF9"}

@@ -1,6 +1,8 @@
 """Drug responses: one form, whatever they came in."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,13 @@ from celllm.contracts import raw, responses, tables
 from celllm.contracts.responses import Responses
 from celllm.errors import InputError
 
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+RELEASE = {
+    "fitted": FIXTURES / "simulated_GDSC2_fitted_dose_response.xlsx",
+    "lines": FIXTURES / "simulated_sample_info.csv",
+    "drugs": FIXTURES / "simulated_gdsc_drug_list.csv",
+    "smiles": FIXTURES / "simulated_pubchem_smiles.txt",
+}
 TABLE = pd.DataFrame(
     {"line": ["l1", "l1", "l2"], "drug": ["d1", "d2", "d1"], "smiles": ["C", "CC", "C"], "response": [0.5, -1.0, 2.0]},
 )
@@ -83,8 +92,8 @@ def test_simulated_responses_keep_saying_so(tmp_path, rows):
 
 def test_a_reader_that_gives_no_responses_is_named(tmp_path, rows):
     TABLE.to_parquet(tmp_path / "p.parquet")
-    row = dataclasses.replace(rows.row("gdsc_tgsa"), reader="gdsc_xlsx")
-    with pytest.raises(InputError, match=r"(?s)one of gdsc_tgsa, h5ad.*found: +gdsc_xlsx"):
+    row = dataclasses.replace(rows.row("gdsc_tgsa"), reader="loom")
+    with pytest.raises(InputError, match=r"(?s)one of gdsc_tgsa, gdsc_xlsx, h5ad.*found: +loom"):
         responses.read_raw(manifest_of(tmp_path, tmp_path / "p.parquet"), row)
 
 
@@ -99,3 +108,97 @@ def test_real_responses_have_their_published_numbers(tmp_path, rows, mirror):
     assert table["drug"].nunique() == 170
     assert table["line"].nunique() == 580
     assert table["response"].min() == pytest.approx(-8.45, abs=0.01)
+
+
+def release(folder, **changed):
+    return manifest_of(folder, *(RELEASE | changed).values())
+
+
+def test_a_gdsc_release_gets_depmap_lines_and_smiles(tmp_path, rows):
+    made = responses.read_raw(release(tmp_path), rows.row("gdsc2"))
+    # PFSK-1 and A673 are found by their Sanger id, ES3 by its COSMIC id; A673 with 1003 was measured twice
+    assert made.table.to_dict("list") == {
+        "line": ["ACH-000001", "ACH-000003", "ACH-000052", "ACH-000052"],
+        "drug": ["1003", "1003", "1003", "9999"],
+        "smiles": ["CCO"] * 4,
+        "response": [-1.463887, -3.360586, pytest.approx((-4.869455 - 4.0) / 2), 0.25],
+    }
+    assert made.left_out == {
+        "curves without a DepMap line": 1,
+        "curves without SMILES of the drug": 1,
+        "curves averaged with another of their pair": 1,
+    }
+    assert sum(made.left_out.values()) + len(made.table) == 7
+
+
+def test_files_that_a_release_has_beside_the_needed_ones_are_passed_over(tmp_path, rows):
+    shutil.copyfile(RELEASE["fitted"], tmp_path / "Cell_Lines_Details.xlsx")
+    (tmp_path / "screened_compounds.csv").write_bytes("DRUG_ID,SYNONYMS\n1003,\u00b5\n".encode("latin-1"))
+    others = {"details": tmp_path / "Cell_Lines_Details.xlsx", "compounds": tmp_path / "screened_compounds.csv"}
+    made = responses.read_raw(manifest_of(tmp_path, *(others | RELEASE).values()), rows.row("gdsc2"))
+    assert len(made.table) == 4
+
+
+def test_two_releases_in_one_dataset_are_refused(tmp_path, rows):
+    shutil.copyfile(RELEASE["fitted"], tmp_path / "GDSC1_fitted_dose_response.xlsx")
+    with pytest.raises(InputError, match="one file GDSC"):
+        responses.read_raw(release(tmp_path, other=tmp_path / "GDSC1_fitted_dose_response.xlsx"), rows.row("gdsc2"))
+
+
+def test_an_id_that_means_two_depmap_lines_means_none(tmp_path, rows):
+    (tmp_path / "lines.csv").write_text(RELEASE["lines"].read_text() + "ACH-999999,other,684052,SIDM00848\n")
+    made = responses.read_raw(release(tmp_path, lines=tmp_path / "lines.csv"), rows.row("gdsc2"))
+    assert "ACH-000052" not in set(made.table["line"])
+    assert made.left_out["curves without a DepMap line"] == 5
+
+
+def test_a_release_without_a_table_of_lines_is_refused_with_what_is_there(tmp_path, rows):
+    message = r"a csv file with the columns DepMap_ID, COSMICID, Sanger_Model_ID(?s:.*)drug_id, Name, PubCHEM"
+    with pytest.raises(InputError, match=message):
+        responses.read_raw(release(tmp_path, lines=RELEASE["drugs"]), rows.row("gdsc2"))
+
+
+def test_a_release_of_which_nothing_joins_is_refused(tmp_path, rows):
+    (tmp_path / "s.txt").write_text("1\tCCO\n")
+    with pytest.raises(InputError, match=r"none among 7 curves \(6 with a line\)"):
+        responses.read_raw(release(tmp_path, smiles=tmp_path / "s.txt"), rows.row("gdsc2"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda table: table.drop(columns="LN_IC50"), r"columns\n(?s:.*)no LN_IC50", id="column"),
+        pytest.param(lambda table: table.assign(LN_IC50="x"), r"LN_IC50 in row 2\n(?s:.*)'x'", id="text"),
+    ],
+)
+def test_a_release_of_another_layout_is_refused(tmp_path, rows, change, message):
+    change(pd.read_excel(RELEASE["fitted"])).to_excel(tmp_path / "fitted_dose_response.xlsx", index=False)
+    with pytest.raises(InputError, match=message):
+        responses.read_raw(release(tmp_path, fitted=tmp_path / "fitted_dose_response.xlsx"), rows.row("gdsc2"))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.98])
+def test_a_truncated_release_is_refused(tmp_path, rows, share):
+    whole = RELEASE["fitted"].read_bytes()
+    (tmp_path / "fitted_dose_response.xlsx").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match=r"response\.xlsx: \(whole file\)\n +expected: an xlsx file"):
+        responses.read_raw(release(tmp_path, fitted=tmp_path / "fitted_dose_response.xlsx"), rows.row("gdsc2"))
+
+
+def test_the_published_lists_give_smiles_to_238_drugs(tmp_path, rows, mirror):
+    drugs = pd.read_csv(mirror / "gdsc_drug_list_2019-06-24.csv", dtype=str)["drug_id"]
+    fitted = pd.read_excel(RELEASE["fitted"])[:1]
+    pd.concat([fitted.assign(DRUG_ID=drug) for drug in drugs]).to_excel(
+        tmp_path / "fitted_dose_response.xlsx", index=False
+    )
+    for name in ("gdsc_drug_list_2019-06-24.csv", "gdsc_223drugs_pubchem_smiles.txt"):
+        shutil.copyfile(mirror / name, tmp_path / name)
+    manifest = release(
+        tmp_path,
+        fitted=tmp_path / "fitted_dose_response.xlsx",
+        drugs=tmp_path / "gdsc_drug_list_2019-06-24.csv",
+        smiles=tmp_path / "gdsc_223drugs_pubchem_smiles.txt",
+    )
+    made = responses.read_raw(manifest, rows.row("gdsc2"))
+    assert len(made.table) == 238
+    assert made.left_out["curves without SMILES of the drug"] == 266 - 238

@@ -3,25 +3,27 @@
 import json
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 
 from celllm.contracts import shards
-from celllm.contracts.shards import Shard, ShardManifest
+from celllm.contracts.shards import ShardManifest
 from celllm.errors import InputError
 
-MATRIX = Shard(
+MATRIX = shards.shard_of(
     indptr=np.array([0, 2, 2, 3]),
     genes=np.array([0, 65_535, 7], dtype=np.uint16),
-    counts=np.array([1, 2, 65_535], dtype=np.uint16),
+    counts=np.array([1, 2, 70_000]),
 )
-CELLS = pd.DataFrame(
+CELLS = pa.table(
     {
         "cell_id": ["d:1", "d:2", "d:3"],
-        "dataset": "d",
-        "sample": "s",
+        "dataset": ["d"] * 3,
+        "sample": ["s"] * 3,
+        "study": ["t"] * 3,
         "is_malignant": [1, 0, -1],
-        "label": "secret",
+        "cell_hash": ["a", "b", "c"],
+        "label": ["secret"] * 3,
     },
 )
 
@@ -30,7 +32,7 @@ CELLS = pd.DataFrame(
 def manifest(tmp_path):
     path = tmp_path / "shards" / "manifest.json"
     entry = shards.write_shard(path, "shard-00000", MATRIX, CELLS)
-    share = {"d": {"kept": 3, "excluded_test": 1, "simulated": False}}
+    share = {"d": {"kept": 3, "excluded_test": 1, "excluded_equal": 0, "simulated": False}}
     shards.write(ShardManifest("v", 65_536, 3, 3, share, (entry,), {"stage": "test"}), path)
     return path
 
@@ -52,7 +54,7 @@ def test_a_shard_comes_back_as_it_was_written_and_memory_mapped(manifest):
 def test_no_label_is_written(manifest):
     (entry,) = shards.read(manifest).shards
 
-    assert list(shards.read_cells(manifest, entry).columns) == ["cell_id", "dataset", "sample", "is_malignant"]
+    assert list(shards.read_cells(manifest, entry).columns) == shards.CELLS.names
 
 
 @pytest.mark.parametrize("part", shards.PARTS)
@@ -70,14 +72,14 @@ def test_a_missing_or_shortened_file_is_named(manifest, part):
 
 @pytest.mark.parametrize(
     "change",
-    [{"format": "celllm-shards-0"}, {"shards": [{"name": "x"}]}, {"extra": 1}],
+    [{"format": "celllm-shards-1"}, {"shards": [{"name": "x"}]}, {"extra": 1}],
     ids=["format", "shard without sizes", "unknown key"],
 )
 def test_a_manifest_of_another_form_is_refused(manifest, change):
     values = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**values, **change}))
 
-    with pytest.raises(InputError, match="celllm-shards-1"):
+    with pytest.raises(InputError, match="celllm-shards-2"):
         shards.read(manifest)
 
 

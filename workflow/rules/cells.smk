@@ -33,6 +33,7 @@ rule align_cells:
         stage=STAGES["align_cells"],
         datasets=DATASETS_TABLE,
         threshold=config["mapped_threshold"],
+        malignancy_rule=config["malignancy_rule"],
     shell:
         "python -m celllm.cli.align_cells"
         " --dataset {wildcards.dataset}"
@@ -41,6 +42,7 @@ rule align_cells:
         " --hgnc {input.hgnc:q}"
         " --vocabulary {input.vocabulary:q}"
         " --threshold {params.threshold}"
+        " --malignancy-rule {params.malignancy_rule}"
         " --stage {params.stage}"
         " --cells {output.cells:q}"
         " --harmonisation {output.harmonisation:q}"

@@ -16,6 +16,7 @@ sys.path.insert(0, str(SOURCE))
 
 from celllm.contracts import configuration, tables
 from celllm.errors import InputError
+from celllm.transfer import mirror
 
 # Snakemake clears PYTHONPATH for conda jobs, so the package is handed to each command here.
 shell.prefix(
@@ -114,8 +115,12 @@ def is_present(dataset: str) -> bool:
         return True
     rows = files_of(dataset)
     local = [row.url is not None and not row.url.startswith("http") for row in rows]
-    mirror = config["mirror"]
-    held = [mirror is not None and (Path(mirror) / row.file).is_file() for row in rows]
+    folders = [Path(config["mirror"])] if config["mirror"] else []
+    held = [
+        "{" not in row.file
+        and mirror.find(folders, dataset=dataset, file=row.file) is not None
+        for row in rows
+    ]
     return bool(rows) and all(a or b for a, b in zip(local, held))
 
 
@@ -183,6 +188,14 @@ def splits_with_corpus_cells(_wildcards) -> list[str]:
     ]
 
 
+def benchmark_cells() -> list[str]:
+    """Aligned cells of all tasks to be run: cells with the same counts stay out of the corpus."""
+    return [
+        f"results/cells/{dataset}.h5ad"
+        for dataset in sorted({TASKS[task].dataset for task in RUN_TASKS})
+    ]
+
+
 def network_source(_wildcards) -> str:
     """What the gene network is made from."""
     if config["network"] == "coexpression":
@@ -223,6 +236,18 @@ def exclude_option(_wildcards, input) -> str:
     """`--exclude FILES` where splits keep cells out of the corpus."""
     splits = " ".join(quote(str(path)) for path in input.exclude)
     return f"--exclude {splits}" if splits else ""
+
+
+def published_network() -> list[str]:
+    """The gene network's file, unless the network is made from the corpus."""
+    return (
+        [] if config["network"] == "coexpression" else ["results/network/edges.parquet"]
+    )
+
+
+def network_of_report(_wildcards, input) -> str:
+    """`--network FILE` where a published network stands beside the vocabulary."""
+    return f"--network {quote(str(input.network))}" if input.network else ""
 
 
 def network_option(_wildcards, input) -> str:

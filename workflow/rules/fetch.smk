@@ -1,8 +1,11 @@
 """Raw files as published, or simulated where nothing real ships with the demo.
 
-Reads:   config/files.tsv, the mirror folder, the network
-Writes:  resources/raw/{dataset}/ with manifest.json, written last
+Reads:   config/{datasets,files,hosts,checksums}.tsv, the mirror folder, the network
+Writes:  resources/raw/{dataset}/ with manifest.json, written last; new lines of config/checksums.tsv
 """
+
+
+include: "sample_lists.smk"
 
 
 wildcard_constraints:
@@ -11,7 +14,12 @@ wildcard_constraints:
 
 
 rule fetch:
-    """One data set's files: mirror folder first, then the package or address of its row; checksum verified."""
+    """One data set's files: package or checkout, mirror folder, then the addresses of its row; checksums verified.
+
+    Killed, it goes on where it was: what has arrived stays in the folder, which is no output.
+    """
+    input:
+        samples=sample_list,
     output:
         manifest="resources/raw/{dataset}/manifest.json",
     log:
@@ -28,13 +36,21 @@ rule fetch:
         runtime=240,
     params:
         stage=STAGES["fetch"],
+        datasets=DATASETS_TABLE,
         files=FILES_TABLE,
+        hosts=HOSTS_TABLE,
+        checksums=CHECKSUMS_TABLE,
+        samples=samples_option,
         mirror=MIRROR,
         checkout=workflow.basedir,
     shell:
         "python -m celllm.cli.fetch"
         " --dataset {wildcards.dataset}"
+        " --datasets {params.datasets:q}"
         " --files {params.files:q}"
+        " --hosts {params.hosts:q}"
+        " --checksums {params.checksums:q}"
+        " {params.samples}"
         " {params.mirror}"
         " --checkout {params.checkout:q}"
         " --stage {params.stage}"

@@ -43,7 +43,7 @@ rule plot_scores:
 rule plot_harmonisation:
     """What became of each data set's counts on the way to the vocabulary."""
     input:
-        harmonisation=rules.tabulate.input.harmonisation,
+        harmonisation=rules.tabulate_data.input.harmonisation,
     output:
         png=report(
             "results/report/figures/harmonisation.png",

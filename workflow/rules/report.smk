@@ -11,7 +11,6 @@ TABLES = [
     "costs",
     "choices",
     "config",
-    "harmonisation",
     "corpus",
 ]
 
@@ -54,14 +53,11 @@ rule compare_claims:
 
 
 rule tabulate:
-    """All tables of the report, as TSV and Markdown."""
+    """All tables of the report but those about data, as TSV and Markdown."""
     input:
         scores=rules.score.output.scores,
         claims=rules.compare_claims.output.claims,
         shards=rules.write_shards.output.manifest,
-        harmonisation=expand(
-            "results/cells/{dataset}.harmonisation.json", dataset=CELL_DATASETS
-        ),
         recipes=expand(f"{CONFIG}/recipes/{{recipe}}.yaml", recipe=USED_RECIPES),
     output:
         main=report(
@@ -100,12 +96,6 @@ rule tabulate:
             category="Tables",
             labels={"table": "config"},
         ),
-        harmonisation=report(
-            "results/report/tables/harmonisation.md",
-            caption="../report/harmonisation.rst",
-            category="Tables",
-            labels={"table": "harmonisation"},
-        ),
         corpus=report(
             "results/report/tables/corpus.md",
             caption="../report/corpus.rst",
@@ -134,11 +124,73 @@ rule tabulate:
         " --scores {input.scores:q}"
         " --claims {input.claims:q}"
         " {params.tables}"
-        " --harmonisation {input.harmonisation:q}"
         " --recipes {input.recipes:q}"
         " --shards {input.shards:q}"
         " --config {params.config:q}"
         " --not-run {params.not_run:q}"
+        " --stage {params.stage}"
+        " --tables {params.folder:q}"
+        " &> {log:q}"
+
+
+rule tabulate_data:
+    """What became of gene names and cells on their way to the vocabulary, and the size of that vocabulary."""
+    input:
+        harmonisation=expand(
+            "results/cells/{dataset}.harmonisation.json", dataset=CELL_DATASETS
+        ),
+        cells=expand("results/cells/{dataset}.h5ad", dataset=CELL_DATASETS),
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+        network=published_network(),
+    output:
+        harmonisation=report(
+            "results/report/tables/harmonisation.md",
+            caption="../report/harmonisation.rst",
+            category="Data",
+            labels={"table": "gene names"},
+        ),
+        samples=report(
+            "results/report/tables/samples.md",
+            caption="../report/samples.rst",
+            category="Data",
+            labels={"table": "cells by sample"},
+        ),
+        vocabulary=report(
+            "results/report/tables/vocabulary.md",
+            caption="../report/vocabulary.rst",
+            category="Data",
+            labels={"table": "vocabulary"},
+        ),
+        tsv=expand(
+            "results/report/tables/{table}.tsv",
+            table=["harmonisation", "samples", "vocabulary"],
+        ),
+    log:
+        "logs/tabulate_data/all.log",
+    benchmark:
+        "benchmarks/tabulate_data/all.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        stage=STAGES["report"],
+        datasets=DATASETS_TABLE,
+        gene_table=config["gene_table"],
+        locus_group=config["locus_group"],
+        network=network_of_report,
+        folder=subpath(output.harmonisation, parent=True),
+    shell:
+        "python -m celllm.cli.tabulate_data"
+        " --harmonisation {input.harmonisation:q}"
+        " --cells {input.cells:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --gene-table {params.gene_table}"
+        " --locus-group {params.locus_group:q}"
+        " {params.network}"
+        " --datasets {params.datasets:q}"
         " --stage {params.stage}"
         " --tables {params.folder:q}"
         " &> {log:q}"

@@ -1,15 +1,16 @@
 """The pretraining corpus: many cells in random order, without labels and without anybody's test cells.
 
-Reads:   results/cells/{dataset}.h5ad, results/splits/
+Reads:   results/cells/{dataset}.h5ad of corpus and tasks, results/splits/
 Writes:  results/shards/manifest.json, written last
 """
 
 
 rule write_shards:
-    """Cells of the corpus, shuffled, as (gene, count) pairs in memory-mapped files."""
+    """Cells of the corpus but those of a benchmark, shuffled, as (gene, count) pairs in memory-mapped files."""
     input:
         cells=expand("results/cells/{dataset}.h5ad", dataset=config["corpus"]),
         exclude=splits_with_corpus_cells,
+        benchmark=benchmark_cells(),
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
         manifest="results/shards/manifest.json",
@@ -33,6 +34,7 @@ rule write_shards:
         "python -m celllm.cli.write_shards"
         " --cells {input.cells:q}"
         " {params.exclude}"
+        " --benchmark-cells {input.benchmark:q}"
         " --vocabulary {input.vocabulary:q}"
         " --seed {params.seed}"
         " --shard-cells {params.shard_cells}"

@@ -8,7 +8,7 @@ from scipy import sparse
 from celllm.cells.normalise import log_normalised
 
 # TPM has lost its depth, but not its scale: scaled to 10,000 it means the same as counts.
-SCALED_PER_CELL = frozenset({"counts", "tpm"})
+SCALED_PER_CELL = frozenset({"counts", "linear"})
 
 
 def gene_features(values: sparse.csr_matrix, kind: str) -> sparse.csr_matrix:

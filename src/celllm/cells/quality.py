@@ -10,16 +10,11 @@ from scipy import sparse
 
 
 def n_expressed(values: sparse.csr_matrix) -> npt.NDArray[np.int64]:
-    """Count the expressed genes of each cell; a stored zero is silent."""
-    return np.asarray((values != 0).sum(axis=1), dtype=np.int64).ravel()
+    """Count the expressed genes of each cell; a stored zero is silent.
 
-
-def enough_genes(values: sparse.csr_matrix, min_genes: int) -> npt.NDArray[np.bool_]:
-    """Tell which cells express at least `min_genes` genes.
-
-    Meant for the source's own axis: how many of its genes the vocabulary knows is no quality of a cell.
+    Meant for the source's own axis too: how many of its genes the vocabulary knows is no quality of a cell.
     """
-    return n_expressed(values) >= min_genes
+    return np.asarray((values != 0).sum(axis=1), dtype=np.int64).ravel()
 
 
 def cell_hashes(values: sparse.csr_matrix) -> list[str]:

@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     pairs = responses.read_raw(raw.read(args.raw), dataset)
     responses.write(pairs, args.responses)
     table = pairs.table
+    for reason, n_left_out in pairs.left_out.items():
+        print(f"left out: {n_left_out} {reason}")
     print(f"{len(table)} pairs of {table['line'].nunique()} lines and {table['drug'].nunique()} drugs")
 
 

@@ -27,23 +27,29 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--coexpression", type=Path, help="manifest of the shards to correlate genes in")
     options.add_argument("--hgnc", required=True, type=Path, help="manifest of the gene table")
     options.add_argument("--vocabulary", required=True, type=Path, help="genes.tsv")
+    options.add_argument(
+        "--min-score",
+        type=int,
+        default=edges.MIN_SCORE,
+        help="least combined score of STRING's links, 0 to 1000; lists without scores are taken whole",
+    )
     options.add_argument("--partners", type=int, default=10, help="co-expression partners a gene may choose")
     options.add_argument("--stage", default="build_network", help="name and version of the stage")
     options.add_argument("--network", required=True, type=Path, help="where to write the edges")
     return options
 
 
-def published(manifest: Path, index: SymbolIndex, genes: Vocabulary) -> Edges:
-    """Map the ends of a published edge list to the vocabulary; edges that lose an end are dropped."""
-    file = raw.read(manifest).ending(".parquet")[0]
-    first, second = edges.read_pairs(file.path)
+def published(manifest: Path, index: SymbolIndex, genes: Vocabulary, *, min_score: int) -> Edges:
+    """Map the ends of a published network to the vocabulary; edges that lose an end are dropped."""
+    files = raw.read(manifest)
+    first, second = edges.read_published(files, min_score=min_score)
     names = sorted({*first, *second})
     index_of = dict(zip(names, map_names(names, index, genes).index_N.tolist(), strict=True))
     a, b = network.from_pairs(
         np.array([index_of[name] for name in first], dtype=np.int64),
         np.array([index_of[name] for name in second], dtype=np.int64),
     )
-    return Edges(a_E=a, b_E=b, vocabulary=genes.digest, source=file.name)
+    return Edges(a_E=a, b_E=b, vocabulary=genes.digest, source=", ".join(file.name for file in files.files))
 
 
 def coexpressed(manifest: Path, genes: Vocabulary, *, n_partners: int) -> Edges:
@@ -67,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     genes = vocabulary.read(args.vocabulary)
     if args.edges is not None:
         index = SymbolIndex(hgnc.read(raw.read(args.hgnc).only().path))
-        made = published(args.edges, index, genes)
+        made = published(args.edges, index, genes, min_score=args.min_score)
     else:
         made = coexpressed(args.coexpression, genes, n_partners=args.partners)
     edges.write(made, args.network)

@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from celllm.cli.entry import add_tables, run
-from celllm.contracts import claims, harmonisation, recipe, report_table, scores, shards
+from celllm.contracts import claims, recipe, report_table, scores, shards
 from celllm.report.catalogue import Catalogue
+from celllm.report.data_tables import corpus_table
 from celllm.report.main_table import main_table
 from celllm.report.tables import (
     choices_table,
     claims_table,
     config_table,
     controls_table,
-    corpus_table,
     costs_table,
-    harmonisation_table,
 )
 from celllm.shards.reader import ShardReader
 
@@ -29,7 +28,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--scores", type=Path, required=True, help="results/bench/scores.tsv")
     made.add_argument("--claims", type=Path, required=True, help="results/report/claims.tsv")
     add_tables(made)
-    made.add_argument("--harmonisation", type=Path, required=True, nargs="+", help="results/cells/*.harmonisation.json")
     made.add_argument("--recipes", type=Path, required=True, nargs="+", help="config/recipes/*.yaml in use")
     made.add_argument("--shards", type=Path, required=True, help="results/shards/manifest.json")
     made.add_argument("--config", type=json.loads, required=True, help="the configuration in force, JSON text")
@@ -53,7 +51,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         costs_table(long_scores, catalogue),
         choices_table({path.stem: recipe.read(path) for path in args.recipes}),
         config_table(args.config),
-        harmonisation_table([harmonisation.read(path) for path in args.harmonisation], titles=titles),
         corpus_table(
             shards.read(args.shards).datasets,
             dataset=corpus.dataset,

@@ -1,10 +1,13 @@
 """`results/cells/{dataset}.h5ad`: cells on the vocabulary's axis, before any normalisation.
 
 X: CSR, cells x vocabulary genes, int32 counts (float32 where `uns["values"]` is not `counts`).
-obs: index `{dataset}:{barcode}`, unique; sample, label (str; "" where there is none), is_malignant
-(int8: 1 tumour, 0 normal, -1 unknown), n_counts, n_genes, cell_hash (of gene and count, so that equal
-cells are found across datasets). var: index = symbols. uns: dataset, vocabulary (digest), values,
-simulated, provenance (JSON).
+obs: index `{dataset}:{barcode}` or `{dataset}:{sample}:{barcode}`, unique; sample, donor, study, label (str; "" where
+there is none), is_malignant (int8: 1 tumour, 0 normal, -1 unknown), n_counts, n_genes, cell_hash (of gene and
+count, so that equal cells are found across datasets). var: index = symbols; is_named: whether the source has a name for
+the gene. uns: dataset, vocabulary (digest),
+values (`counts`, `linear` or `zscore`), simulated, provenance (JSON).
+
+contracts/counts_stream.py writes and reads the same files in pieces.
 """
 
 from __future__ import annotations
@@ -20,12 +23,14 @@ import pandas as pd
 from scipy import sparse
 
 from celllm.contracts.atomic import writing
+from celllm.contracts.values import DTYPE_OF, KINDS, check_values
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError, VocabularyMismatch
 
-OBS_COLUMNS = ("sample", "label", "is_malignant", "n_counts", "n_genes", "cell_hash")
+OBS_COLUMNS = ("sample", "donor", "study", "label", "is_malignant", "n_counts", "n_genes", "cell_hash")
+CATEGORICAL = ("sample", "donor", "study", "label")
+"""Columns of few different values."""
 UNS_KEYS = ("dataset", "vocabulary", "values", "simulated", "provenance")
-VALUES = ("counts", "zscore", "tpm", "lognorm")
 REMEDY = "rebuild it: snakemake --forcerun align_cells"
 
 
@@ -58,13 +63,12 @@ def build(
     provenance
         What made them, as celllm.provenance.stamp says it.
     """
-    dtype = np.int32 if values == "counts" else np.float32
-    ordered = sparse.csr_matrix(matrix, dtype=dtype)
+    ordered = sparse.csr_matrix(matrix, dtype=DTYPE_OF[values])
     ordered.sort_indices()
     return ad.AnnData(
         X=ordered,
         obs=obs[list(OBS_COLUMNS)].astype({"is_malignant": np.int8}),
-        var=pd.DataFrame(index=pd.Index(vocabulary.symbols, name="symbol")),
+        var=pd.DataFrame({"is_named": True}, index=pd.Index(vocabulary.symbols, name="symbol")),
         uns={
             "dataset": dataset,
             "vocabulary": vocabulary.digest,
@@ -83,7 +87,7 @@ def write(cells: ad.AnnData, path: Path | str) -> None:
 
 
 def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> ad.AnnData:
-    """Read and check aligned cells; `sample`, `label` and `cell_hash` come back as str.
+    """Read and check aligned cells; columns of text come back as str.
 
     Raises
     ------
@@ -94,17 +98,17 @@ def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> ad.AnnDat
     """
     cells = ad.read_h5ad(path)
     check(cells, path)
-    for column in ("sample", "label", "cell_hash"):
+    for column in (*CATEGORICAL, "cell_hash"):
         cells.obs[column] = cells.obs[column].astype(str).astype(object)
     cells.uns["simulated"] = bool(cells.uns["simulated"])
-    if vocabulary is not None and cells.uns["vocabulary"] != vocabulary.digest:
-        raise VocabularyMismatch(
-            file=path,
-            found=str(cells.uns["vocabulary"]),
-            expected=vocabulary.digest,
-            remedy=REMEDY,
-        )
+    check_vocabulary(str(cells.uns["vocabulary"]), None if vocabulary is None else vocabulary.digest, path)
     return cells
+
+
+def check_vocabulary(found: str, expected: str | None, path: Path | str) -> None:
+    """Raise VocabularyMismatch, naming `path`, unless two digests are equal or nothing is expected."""
+    if expected is not None and found != expected:
+        raise VocabularyMismatch(file=path, found=found, expected=expected, remedy=REMEDY)
 
 
 def check(cells: ad.AnnData, path: Path | str) -> None:
@@ -149,49 +153,12 @@ def check(cells: ad.AnnData, path: Path | str) -> None:
             remedy=REMEDY,
         )
     values = cells.uns["values"]
-    if values not in VALUES:
+    if values not in KINDS:
         raise InputError(
             file=path,
             field="uns values",
-            expected=f"one of {', '.join(VALUES)}",
+            expected=f"one of {', '.join(KINDS)}",
             found=repr(values),
             remedy=REMEDY,
         )
     check_values(cells.X.data, values, file=path, field="X")
-
-
-def check_values(data: npt.NDArray[Any], values: str, *, file: Path | str, field: str) -> None:
-    """Raise InputError if numbers cannot be what they are said to be.
-
-    Counts must be whole and none negative; TPM and log-normalised values must not be negative;
-    z-scores may be anything finite.
-    """
-    if not len(data):
-        return
-    expected = {
-        "counts": "whole counts, 0 or more",
-        "tpm": "transcripts per million, 0 or more",
-        "lognorm": "log-normalised values, 0 or more",
-    }.get(values, "finite numbers")
-    lowest, highest = float(data.min()), float(data.max())
-    found = None
-    if not np.isfinite(lowest + highest):
-        found = "a value that is not a finite number"
-    elif values != "zscore" and lowest < 0:
-        found = f"negative value {lowest:.2f}, so these are scaled values"
-    elif values == "counts" and not np.array_equal(data, np.rint(data)):
-        # Counts of a cell reach hundreds; the logarithm of any count that a sequencer yields stays below 20.
-        kind = "log-normalised" if highest < 20 else "not whole numbers"
-        found = f"{kind}: max {highest:.1f}, fractional values such as {_fraction(data):g}"
-    if found is not None:
-        raise InputError(
-            file=file,
-            field=field,
-            expected=expected,
-            found=found,
-            remedy="give the raw counts, or correct the column values of the dataset in config/datasets.tsv",
-        )
-
-
-def _fraction(data: npt.NDArray[Any]) -> float:
-    return float(data[np.argmax(data != np.rint(data))])

@@ -11,8 +11,19 @@ from celllm.errors import InputError
 
 
 @dataclass(frozen=True)
+class SampleCells:
+    """What became of a sample's cells; dropped are those that are empty or express too few genes."""
+
+    kept: int
+    empty: int
+    """Cells without any count."""
+    too_few_genes: int
+    """Cells with some counts, but fewer expressed genes than the dataset's min_genes."""
+
+
+@dataclass(frozen=True)
 class Harmonisation:
-    """The count of a dataset's names and cells; shares are of counts, spike-ins left out."""
+    """The count of a dataset's names and cells; shares are of the kept cells' counts, spike-ins left out."""
 
     dataset: str
     n_names: int
@@ -23,17 +34,30 @@ class Harmonisation:
     """Names that could be several genes, so they map to none."""
     lost: int
     """Names of known genes outside the vocabulary, and names nobody knows."""
+    merged: int
+    """Mapped names beyond the first of their gene; their counts are added to its."""
     mapped_share_of_counts: float
     """Share of the counts that lands on the vocabulary. For z-scores, which have no counts: share of names."""
     by_route: dict[str, int]
     """Names by how they mapped or why they did not; genes/symbols.py lists the routes."""
+    share_by_route: dict[str, float]
+    """The same as shares of the counts (z-scores: of the names); they sum to 1."""
     top_lost: list[tuple[str, float]]
     """The unmapped names with most counts, with their share of the counts."""
-    cells_kept: int
-    cells_dropped: int
-    """Cells below the dataset's min_genes."""
+    samples: dict[str, SampleCells]
+    """By sample: its cells kept and dropped."""
     threshold: float
     """The least mapped_share_of_counts that is accepted."""
+
+    @property
+    def cells_kept(self) -> int:
+        """Cells kept, all samples together."""
+        return sum(sample.kept for sample in self.samples.values())
+
+    @property
+    def cells_dropped(self) -> int:
+        """Cells dropped, all samples together."""
+        return sum(sample.empty + sample.too_few_genes for sample in self.samples.values())
 
 
 def write(harmonisation: Harmonisation, path: Path | str) -> None:
@@ -47,8 +71,9 @@ def read(path: Path | str) -> Harmonisation:
     values = json.loads(Path(path).read_text(encoding="utf-8"))
     try:
         lost = [(str(name), float(share)) for name, share in values.pop("top_lost")]
-        return Harmonisation(**values, top_lost=lost)
-    except (KeyError, TypeError, ValueError) as error:
+        samples = {name: SampleCells(**cells) for name, cells in values.pop("samples").items()}
+        return Harmonisation(**values, top_lost=lost, samples=samples)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             file=path,
             field="(whole file)",

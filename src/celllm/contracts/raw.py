@@ -6,8 +6,8 @@ The manifest is written last, so a half-fetched dataset has none.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from celllm.contracts.atomic import writing
@@ -29,6 +29,8 @@ class RawFile:
     """Its checksum in hex."""
     sample: str | None = None
     """The sample it holds, where a dataset has one file a sample."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the list of samples says of that sample: study, tissue, malignancy …"""
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,17 @@ class RawManifest:
         return self.files[0]
 
 
-def describe(path: Path | str, *, sample: str | None = None) -> RawFile:
+def describe(path: Path | str, *, sample: str | None = None, facts: Mapping[str, str] | None = None) -> RawFile:
     """Measure a file: its name, size and checksum."""
     path = Path(path)
-    return RawFile(name=path.name, path=path, bytes=path.stat().st_size, sha256=digest(path), sample=sample)
+    return RawFile(
+        name=path.name,
+        path=path,
+        bytes=path.stat().st_size,
+        sha256=digest(path),
+        sample=sample,
+        facts=facts or {},
+    )
 
 
 def write(dataset: str, files: Iterable[RawFile], path: Path | str) -> None:
@@ -89,6 +98,7 @@ def write(dataset: str, files: Iterable[RawFile], path: Path | str) -> None:
                 "bytes": file.bytes,
                 "sha256": file.sha256,
                 "sample": file.sample,
+                "facts": dict(file.facts),
             },
         )
     with writing(path) as part:
@@ -113,6 +123,7 @@ def read(path: Path | str) -> RawManifest:
                 bytes=int(entry["bytes"]),
                 sha256=entry["sha256"],
                 sample=entry.get("sample"),
+                facts=entry.get("facts", {}),
             )
             for entry in values["files"]
         )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -19,6 +20,8 @@ from celllm.errors import InputError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+LOGARITHM = re.compile(r"(log2|ln|log10)\(x(?:/(\d+))?\+1\)")
+"""A logarithm: its base, and what the values were divided by before."""
 NONE = "-"
 """The cell that means none."""
 
@@ -89,7 +92,8 @@ def read_rows(
     path
         The table.
     kind
-        The dataclass of a row; its fields are the columns the table must have, in any order.
+        The dataclass of a row; its fields are the columns of the table, in any order. A column whose field
+        has a default may be left out.
     key
         The column that names a row.
     unique
@@ -105,6 +109,7 @@ def read_rows(
     """
     path = Path(path)
     columns = [field.name for field in fields(kind)]
+    optional_columns = {field.name for field in fields(kind) if _has_default(field)}
     if not path.is_file():
         raise InputError(
             file=path,
@@ -116,7 +121,7 @@ def read_rows(
     with path.open(encoding="utf-8", newline="") as file:
         lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         header = next(lines, [])
-        _check_header(header, columns, path)
+        _check_header(header, columns, optional_columns, path)
         cells = [(number, line) for number, line in enumerate(lines, start=2) if any(line)]
     rows: list[Row] = []
     seen: dict[tuple[str, ...], int] = {}
@@ -140,13 +145,18 @@ def read_rows(
                 remedy="remove one of the two lines",
             )
         seen[name] = number
-        rows.append(kind(**{column: _value(named, column, convert, path, number) for column in columns}))
+        present = [column for column in columns if column in named]
+        rows.append(kind(**{column: _value(named, column, convert, path, number) for column in present}))
     return Table(file=path, key=key, rows=tuple(rows))
 
 
-def _check_header(header: list[str], columns: list[str], path: Path) -> None:
+def _has_default(field: Field[Any]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def _check_header(header: list[str], columns: list[str], optional_columns: set[str], path: Path) -> None:
     for column in columns:
-        if column not in header:
+        if column not in header and column not in optional_columns:
             raise InputError(
                 file=path,
                 field=f"column {column}",
@@ -253,11 +263,34 @@ def sha256(cell: str) -> str | None:
 
 
 def malignancy(cell: str) -> str:
-    """Take normal, tumour, unknown or obs:COLUMN:VALUE."""
+    """Take normal, tumour, unknown, samples or obs:COLUMN:VALUE."""
     parts = cell.split(":", 2)
-    if cell in {"normal", "tumour", "unknown"} or (len(parts) == 3 and parts[0] == "obs" and all(parts)):
+    if cell in {"normal", "tumour", "unknown", "samples"} or (len(parts) == 3 and parts[0] == "obs" and all(parts)):
         return cell
-    msg = "normal, tumour, unknown or obs:COLUMN:VALUE"
+    msg = "normal, tumour, unknown, samples or obs:COLUMN:VALUE"
+    raise ValueError(msg)
+
+
+def matrix(cell: str) -> str:
+    """Take the matrix of an h5ad file: X, raw or layers:NAME."""
+    if cell in {"X", "raw"} or (cell.startswith("layers:") and cell != "layers:"):
+        return cell
+    if cell in {"", NONE}:
+        return "X"
+    msg = "X, raw or layers:NAME"
+    raise ValueError(msg)
+
+
+def words(cell: str) -> tuple[str, ...]:
+    """Take words separated by blanks, or none."""
+    return () if cell in {"", NONE} else tuple(cell.split())
+
+
+def logarithm(cell: str) -> str | None:
+    """Take the logarithm that a source has taken, as `log2(x+1)`, `ln(x+1)`, `log10(x+1)` or `log2(x/10+1)`; or none."""
+    if cell in {"", NONE} or LOGARITHM.fullmatch(cell):
+        return optional(cell)
+    msg = "a logarithm such as log2(x+1), ln(x+1) or log2(x/10+1)"
     raise ValueError(msg)
 
 

@@ -1,35 +1,48 @@
 """`results/shards/manifest.json` and its shards: the pretraining cells, shuffled, without labels.
 
-A shard `shard-00000` is four files beside the manifest: `.indptr.npy` (int64, n_cells + 1), `.genes.npy` and
-`.counts.npy` (uint16, a CSR matrix cells x vocabulary genes, memory-mapped; counts are uint32 in a shard where one
-needs it) and `.cells.parquet` (cell_id, dataset, sample, is_malignant). No label stands in any of them. The manifest
-is written last and removed first, so an interrupted run has none.
+A shard `shard-00000` is five files beside the manifest. Three are a CSR matrix cells x vocabulary genes, to be
+memory-mapped: `.indptr.npy` (int64, n_cells + 1), `.genes.npy` and `.counts.npy` (uint16). A count above 65,534 stands as
+65,535 there and in full in `.large.npy` (int64, n x 2: place in `.counts.npy`, count; by place). `.cells.parquet` has
+cell_id, dataset, sample, study, is_malignant, cell_hash. No label stands in any of them. The manifest is written last and
+removed first, so an interrupted run has none. docs/shards.md shows how other programs read them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from celllm.contracts.atomic import writing
 from celllm.errors import InputError
 from celllm.provenance import digest, digest_of
 
-FORMAT: Final = "celllm-shards-1"
+FORMAT: Final = "celllm-shards-2"
 LARGEST: Final = int(np.iinfo(np.uint16).max)
-"""Largest gene index that a shard can hold, and largest count at 16 bits."""
+"""Largest gene index that a shard can hold; as a count it says that the count stands in `.large.npy`."""
 REMEDY: Final = "rebuild them: snakemake --forcerun write_shards"
 
-Part = Literal["indptr.npy", "genes.npy", "counts.npy", "cells.parquet"]
-PARTS: Final[tuple[Part, ...]] = ("indptr.npy", "genes.npy", "counts.npy", "cells.parquet")
-CELL_COLUMNS: Final = ("cell_id", "dataset", "sample", "is_malignant")
+Part = Literal["indptr.npy", "genes.npy", "counts.npy", "large.npy", "cells.parquet"]
+PARTS: Final[tuple[Part, ...]] = ("indptr.npy", "genes.npy", "counts.npy", "large.npy", "cells.parquet")
+CELLS: Final = pa.schema(
+    {
+        "cell_id": pa.string(),
+        "dataset": pa.string(),
+        "sample": pa.string(),
+        "study": pa.string(),
+        "is_malignant": pa.int8(),
+        "cell_hash": pa.string(),
+    }
+)
+"""Columns of the table of cells."""
 
 
 class DatasetShare(TypedDict):
@@ -37,6 +50,9 @@ class DatasetShare(TypedDict):
 
     kept: int
     excluded_test: int
+    """Left out, because the data set is a task and the cell a test cell of one of its seeds."""
+    excluded_equal: int
+    """Left out, because the cell has the counts of a benchmark cell, whatever its name."""
     simulated: bool
 
 
@@ -60,7 +76,7 @@ class ShardManifest:
     vocabulary
         Digest of the gene axis.
     datasets
-        By name: cells `kept`, cells left out because a test set holds them (`excluded_test`), `simulated`.
+        By name: what became of its cells.
     """
 
     vocabulary: str
@@ -84,7 +100,9 @@ class Shard(NamedTuple):
 
     indptr: NDArray[np.int64]
     genes: NDArray[np.uint16]
-    counts: NDArray[np.uint16] | NDArray[np.uint32]
+    counts: NDArray[np.uint16]
+    large: NDArray[np.int64]
+    """n x 2: place in `counts`, count; by place."""
 
 
 def file_of(manifest: Path | str, name: str, part: Part) -> Path:
@@ -92,23 +110,29 @@ def file_of(manifest: Path | str, name: str, part: Part) -> Path:
     return Path(manifest).parent / f"{name}.{part}"
 
 
-def write_shard(manifest: Path | str, name: str, shard: Shard, cells: pd.DataFrame) -> ShardEntry:
+def shard_of(indptr: NDArray[np.int64], genes: NDArray[np.uint16], counts: NDArray[np.integer]) -> Shard:
+    """Make a shard of a CSR matrix; counts may be of any integer type."""
+    places = np.flatnonzero(counts >= LARGEST)
+    large = np.stack([places, counts[places].astype(np.int64)], axis=1)
+    return Shard(indptr, genes, np.minimum(counts, LARGEST).astype(np.uint16), large)
+
+
+def write_shard(manifest: Path | str, name: str, shard: Shard, cells: pa.Table) -> ShardEntry:
     """Write one shard beside the manifest-to-be and describe it.
 
     `cells` has one row a cell of the shard; of its columns only those of the format are kept, so no label comes in.
     """
-    # reads of full-length protocols reach beyond 16 bits; all other shards stay at half the size
-    is_wide = len(shard.counts) > 0 and int(shard.counts.max()) > LARGEST
-    for part, array, dtype in (
+    arrays: tuple[tuple[Part, NDArray[Any], type[np.generic]], ...] = (
         ("indptr.npy", shard.indptr, np.int64),
         ("genes.npy", shard.genes, np.uint16),
-        ("counts.npy", shard.counts, np.uint32 if is_wide else np.uint16),
-    ):
-        with writing(file_of(manifest, name, part)) as path, path.open("wb") as file:  # type: ignore[arg-type]
+        ("counts.npy", shard.counts, np.uint16),
+        ("large.npy", shard.large, np.int64),
+    )
+    for part, array, dtype in arrays:
+        with writing(file_of(manifest, name, part)) as path, path.open("wb") as file:
             np.save(file, np.asarray(array, dtype=dtype), allow_pickle=False)
     with writing(file_of(manifest, name, "cells.parquet")) as path:
-        table = cells[list(CELL_COLUMNS)].astype({"is_malignant": np.int8})
-        table.to_parquet(path, index=False)
+        pq.write_table(cells.select(CELLS.names).cast(CELLS), path)
     files = {part: file_of(manifest, name, part) for part in PARTS}
     return ShardEntry(
         name=name,
@@ -121,16 +145,17 @@ def write_shard(manifest: Path | str, name: str, shard: Shard, cells: pd.DataFra
 
 def open_shard(manifest: Path | str, entry: ShardEntry) -> Shard:
     """Map a shard's matrix into memory; nothing is read before it is asked for."""
-    return Shard(
-        indptr=np.load(file_of(manifest, entry.name, "indptr.npy"), mmap_mode="r", allow_pickle=False),
-        genes=np.load(file_of(manifest, entry.name, "genes.npy"), mmap_mode="r", allow_pickle=False),
-        counts=np.load(file_of(manifest, entry.name, "counts.npy"), mmap_mode="r", allow_pickle=False),
+    arrays = (
+        np.load(file_of(manifest, entry.name, part), mmap_mode="r", allow_pickle=False)
+        for part in PARTS
+        if part.endswith(".npy")
     )
+    return Shard(*arrays)
 
 
-def read_cells(manifest: Path | str, entry: ShardEntry) -> pd.DataFrame:
-    """Read what is known of a shard's cells, in the order of its rows."""
-    return pd.read_parquet(file_of(manifest, entry.name, "cells.parquet"))
+def read_cells(manifest: Path | str, entry: ShardEntry, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read what is known of a shard's cells, in the order of its rows; all columns, or those named."""
+    return pd.read_parquet(file_of(manifest, entry.name, "cells.parquet"), columns=columns)
 
 
 def discard(path: Path | str) -> None:

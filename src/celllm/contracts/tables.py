@@ -6,7 +6,7 @@ reads these tables where nothing but Snakemake is installed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from celllm.contracts.rows import (
     Converter,
     Table,
     json_object,
+    logarithm,
     malignancy,
+    matrix,
     one_of,
     optional,
     optional_whole,
@@ -23,6 +25,7 @@ from celllm.contracts.rows import (
     sha256,
     share,
     whole,
+    words,
     yes_no,
 )
 from celllm.errors import InputError
@@ -49,11 +52,12 @@ class Dataset:
     title: str
     """What tables and figures call it."""
     role: str
-    """`corpus`, `task`, `genes`, `network` or `response`."""
+    """`corpus`, `task`, `genes`, `network`, `response`, `samples` (a list of samples) or `embedding` (of genes)."""
     reader: str
     """Name of the format its files come in; contracts/readers.py and contracts/responses.py."""
     values: str | None
-    """What the numbers are: `counts`, `zscore`, `tpm` or `lognorm`; none for tables without cells."""
+    """What the numbers are once `log` is undone: `counts` (whole), `expected_counts` (counts with decimals, as RSEM
+    gives them), `tpm`, `cp10k` or `zscore`; none for tables without cells."""
     simulated: bool
     """Whether the values come from the simulator and not from cells."""
     label_column: str | None
@@ -61,13 +65,26 @@ class Dataset:
     sample_column: str | None
     """Column of `obs` with the sample (donor, run)."""
     malignancy: str
-    """`normal`, `tumour` or `unknown` for all cells, or `obs:COLUMN:VALUE`: tumour where the column holds it."""
+    """`normal`, `tumour` or `unknown` for all cells; `obs:COLUMN:VALUE`: tumour where the column holds it;
+    `samples`: as the list of samples says."""
     min_genes: int
     """Cells with fewer expressed genes, counted before harmonisation, are dropped."""
     citation: str | None
     """Whom to cite."""
     licence: str | None
     """Licence of the source."""
+    matrix: str = "X"
+    """Which matrix of an h5ad file: `X`, `raw` or `layers:NAME`."""
+    log: str | None = None
+    """The logarithm that the source has taken, such as `log2(x+1)`; it is undone when the cells are read."""
+    label_map: dict[str, str | None] = field(default_factory=dict)
+    """Source label to label, a JSON object in the file; null takes the label away. Empty: labels stay as they are."""
+    donor_column: str | None = None
+    """Column of `obs` with the donor; none: the sample stands for its donor."""
+    source_malignancy: str = "unknown"
+    """What all cells are under the label rule `by_source`: `normal`, `tumour` or `unknown`."""
+    samples: str | None = None
+    """The dataset that lists the samples, where the dataset's row in `files.tsv` is a template with {fields}."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,8 @@ class SourceFile:
     """Checksum in hex; none where unknown."""
     sample: str | None
     """Name of the sample that the file holds, where a dataset has one file a sample."""
+    mirrors: tuple[str, ...] = ()
+    """Further addresses of the same file, tried in order when `url` fails."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +201,14 @@ def read_methods(path: Path | str) -> Table[Method]:
 
 _KIND = one_of("classification", "regression")
 _DATASET: dict[str, Converter] = {
-    "role": one_of("corpus", "task", "genes", "network", "response"),
-    "values": one_of("counts", "zscore", "tpm", "lognorm", NONE),
+    "role": one_of("corpus", "task", "genes", "network", "response", "samples", "embedding"),
+    "values": one_of("counts", "expected_counts", "tpm", "cp10k", "zscore", NONE),
+    "matrix": matrix,
+    "log": logarithm,
+    "label_map": json_object,
+    "donor_column": optional,
+    "source_malignancy": one_of("normal", "tumour", "unknown"),
+    "samples": optional,
     "simulated": yes_no,
     "label_column": optional,
     "sample_column": optional,
@@ -197,6 +222,7 @@ _FILE: dict[str, Converter] = {
     "bytes": optional_whole,
     "sha256": sha256,
     "sample": optional,
+    "mirrors": words,
 }
 _TASK: dict[str, Converter] = {
     "kind": _KIND,

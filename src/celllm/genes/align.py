@@ -1,4 +1,4 @@
-"""Cells from a source's gene names to the vocabulary's axis, and the account of what was lost.
+"""Values from a source's gene names to the vocabulary's axis, and the account of what was lost.
 
 Shapes: C cells, N names of the source, G vocabulary genes.
 """
@@ -6,6 +6,7 @@ Shapes: C cells, N names of the source, G vocabulary genes.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
 from typing import Literal
 
@@ -13,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from celllm.contracts.harmonisation import Harmonisation
-from celllm.genes.symbols import Mapping
+from celllm.contracts.harmonisation import Harmonisation, SampleCells
+from celllm.genes.symbols import MAPPED_ROUTES, UNMAPPED_ROUTES, Mapping
 
 SPIKE_IN = re.compile(r"ERCC-\d+")
 """ERCC spike-ins: no genes of the cell, so no counts that could be lost."""
@@ -43,7 +44,7 @@ def to_vocabulary(
 
     Returns
     -------
-    Cells x genes, CSR with sorted indices, of the type of `values_CN`.
+    Cells x genes, CSR with sorted indices, float64: it holds every whole number below 2^53, so sums stay exact.
     """
     mapped = np.flatnonzero(mapping.index_N >= 0)
     genes = mapping.index_N[mapped]
@@ -52,83 +53,85 @@ def to_vocabulary(
         weights /= np.bincount(genes, minlength=n_genes)[genes]
     # One entry a mapped name: the matrix product adds up the names of a gene.
     indicator_NG = sparse.csr_matrix((weights, (mapped, genes)), shape=(values_CN.shape[1], n_genes))
-    # float64 holds every whole number below 2^53, so sums of counts stay exact.
     values_CG = sparse.csr_matrix(values_CN.astype(np.float64) @ indicator_NG)
     values_CG.sort_indices()
-    return values_CG.astype(values_CN.dtype)
+    return values_CG
 
 
-def account(
-    values_CN: sparse.csr_matrix,
-    mapping: Mapping,
-    *,
-    are_counts: bool,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Weigh each name by its counts.
+class Account:
+    """Weighs the names of one file by their counts, piece after piece.
 
     Parameters
     ----------
-    values_CN
-        Cells x names.
     mapping
-        Where the N names go.
+        Where the names go.
     are_counts
         Whether values can be added up. If not (z-scores), every name weighs 1.
-
-    Returns
-    -------
-    Counts of each name, 0 for spike-ins; and the same where the name is mapped, else 0.
     """
-    total_N = np.asarray(values_CN.sum(axis=0), dtype=np.float64).ravel() if are_counts else np.ones(len(mapping.names))
-    spike_ins = np.array([bool(SPIKE_IN.fullmatch(name)) for name in mapping.names], dtype=bool)
-    total_N[spike_ins] = 0
-    return total_N, np.where(mapping.index_N >= 0, total_N, 0)
+
+    def __init__(self, mapping: Mapping, *, are_counts: bool) -> None:
+        self.mapping = mapping
+        self._are_counts = are_counts
+        self._weighs = np.array([SPIKE_IN.fullmatch(name) is None for name in mapping.names], dtype=np.float64)
+        self.total_N = np.zeros(len(mapping.names)) if are_counts else self._weighs.copy()
+
+    def add(self, values_CN: sparse.csr_matrix) -> None:
+        """Add the counts of some cells; those of spike-ins do not weigh."""
+        if self._are_counts:
+            self.total_N += self._weighs * np.asarray(values_CN.sum(axis=0, dtype=np.float64)).ravel()
 
 
 def harmonisation_of(
-    parts: Sequence[tuple[Mapping, npt.NDArray[np.float64], npt.NDArray[np.float64]]],
+    accounts: Sequence[Account],
     *,
     dataset: str,
-    cells_kept: int,
-    cells_dropped: int,
+    samples: Dictionary[str, SampleCells],
     threshold: float,
 ) -> Harmonisation:
     """Sum up the accounts of a dataset's files.
 
     Parameters
     ----------
-    parts
-        Per file: its mapping and what `account` gave.
+    accounts
+        One a file.
     dataset
         Name of the dataset.
-    cells_kept, cells_dropped
-        Cells with and without enough genes.
+    samples
+        By sample: what became of its cells.
     threshold
         The least share that is accepted; only written down here.
     """
-    by_route: dict[str, int] = {}
+    routes = (*MAPPED_ROUTES, *UNMAPPED_ROUTES)
+    by_route = dict.fromkeys(routes, 0)
+    counts_by_route = dict.fromkeys(routes, 0.0)
     lost: dict[str, float] = {}
-    total = mapped = 0.0
-    for mapping, total_N, mapped_N in parts:
-        for route, n in mapping.by_route().items():
-            by_route[route] = by_route.get(route, 0) + n
-        total += float(total_N.sum())
-        mapped += float(mapped_N.sum())
-        for i in np.flatnonzero(total_N > mapped_N):
-            lost[mapping.names[i]] = lost.get(mapping.names[i], 0.0) + float(total_N[i])
+    n_merged = 0
+    for account in accounts:
+        mapping = account.mapping
+        codes = np.array([routes.index(route) for route in mapping.routes], dtype=np.int64)
+        names_of = np.bincount(codes, minlength=len(routes))
+        counts_of = np.bincount(codes, weights=account.total_N, minlength=len(routes))
+        for place, route in enumerate(routes):
+            by_route[route] += int(names_of[place])
+            counts_by_route[route] += float(counts_of[place])
+        is_mapped = mapping.index_N >= 0
+        n_merged += int(is_mapped.sum()) - len(np.unique(mapping.index_N[is_mapped]))
+        for i in np.flatnonzero(~is_mapped & (account.total_N > 0)):
+            lost[mapping.names[i]] = lost.get(mapping.names[i], 0.0) + float(account.total_N[i])
+    total = sum(counts_by_route.values())
+    shares = {route: counts / total if total else 0.0 for route, counts in counts_by_route.items()}
     top = sorted(lost.items(), key=lambda item: (-item[1], item[0]))[:N_TOP_LOST]
-    n_names = sum(by_route.values())
-    n_lost = by_route.get("outside_vocabulary", 0) + by_route.get("unknown", 0)
     return Harmonisation(
         dataset=dataset,
-        n_names=n_names,
-        mapped=n_names - n_lost - by_route.get("ambiguous", 0),
-        ambiguous=by_route.get("ambiguous", 0),
-        lost=n_lost,
-        mapped_share_of_counts=mapped / total if total else 0.0,
+        n_names=sum(by_route.values()),
+        mapped=sum(by_route[route] for route in MAPPED_ROUTES),
+        ambiguous=by_route["ambiguous"],
+        lost=by_route["outside_vocabulary"] + by_route["unknown"],
+        merged=n_merged,
+        mapped_share_of_counts=sum(shares[route] for route in MAPPED_ROUTES),
         by_route=by_route,
-        top_lost=[(name, share / total) for name, share in top],
-        cells_kept=cells_kept,
-        cells_dropped=cells_dropped,
+        share_by_route=shares,
+        top_lost=[(name, counts / total) for name, counts in top],
+        samples=dict(samples),
         threshold=threshold,
     )

@@ -1,4 +1,4 @@
-"""Which gene a source means by a name: Ensembl id, approved, previous or alias symbol, or a repair.
+"""Which gene a source means by a name: Ensembl or Entrez id, approved, previous or alias symbol, or a repair.
 
 A name is settled over all approved HGNC genes first and only then restricted to the vocabulary.
 Otherwise the old symbol of a non-coding gene could hit a coding gene that merely shares it.
@@ -17,7 +17,7 @@ import pandas as pd
 
 from celllm.contracts.vocabulary import Vocabulary
 
-MAPPED_ROUTES = ("ensembl", "approved", "previous", "alias", "repaired")
+MAPPED_ROUTES = ("ensembl", "entrez", "approved", "previous", "alias", "repaired")
 """How a name can map, in order of trust."""
 UNMAPPED_ROUTES = ("ambiguous", "outside_vocabulary", "unknown")
 """Why a name does not: several genes; a gene that is not in the vocabulary; no gene that HGNC knows."""
@@ -29,6 +29,8 @@ SEVERAL = -2
 ENSEMBL = re.compile(r"ENSG\d+")
 JOINED = re.compile(r"(.+?)[_-](ENS[A-Z]*G\d+(?:\.\d+)?.*)")
 """PanglaoDB's `SYMBOL_ENSG…`, split at the first `_ENS` or `-ENS`."""
+ENTREZ = re.compile(r"(?:(.+) \()?(\d+)(?(1)\))")
+"""A plain number, or DepMap's `SYMBOL (number)`. No approved symbol is a number, so a number is an Entrez id."""
 UNIQUE_SUFFIX = re.compile(r"(.+)\.\d+")
 """R's make.unique puts `.1`, `.2` … behind a repeated name."""
 DATE = re.compile(r"(\d{1,2})-(Sep|Mar|Dec)", re.IGNORECASE)
@@ -72,6 +74,7 @@ class SymbolIndex:
     def __init__(self, hgnc: pd.DataFrame) -> None:
         self.hgnc_ids = [str(identifier) for identifier in hgnc["hgnc_id"]]
         self._ensembl = _unique((str(name), row) for row, name in enumerate(hgnc["ensembl_gene_id"]) if name)
+        self._entrez = _unique((str(name), row) for row, name in enumerate(hgnc["entrez_id"]) if name)
         self._approved = _unique((str(name), row) for row, name in enumerate(hgnc["symbol"]))
         self._previous = _unique((name, row) for row, names in enumerate(hgnc["prev_symbol"]) for name in names)
         # Some aliases are plain numbers (52, 225, 3635). As a gene's name a number is an Entrez id.
@@ -81,6 +84,14 @@ class SymbolIndex:
 
     def settle(self, name: str) -> tuple[int, str]:
         """Return the HGNC row a name means (or UNMAPPED) and the route."""
+        numbered = ENTREZ.fullmatch(name)
+        if numbered:
+            row = self._entrez.get(numbered[2], UNMAPPED)
+            if row >= 0:
+                return row, "entrez"
+            if numbered[1] is None:
+                return UNMAPPED, "ambiguous" if row == SEVERAL else "unknown"
+            name = numbered[1]
         symbol, row = name, UNMAPPED
         joined = JOINED.fullmatch(name)
         if joined:
@@ -116,7 +127,7 @@ class SymbolIndex:
 def map_names(names: Sequence[str], index: SymbolIndex, vocabulary: Vocabulary) -> Mapping:
     """Map names of a source to vocabulary indices.
 
-    Order of trust: Ensembl id without version, approved symbol, unique previous symbol, unique alias;
+    Order of trust: Ensembl id without version, Entrez id, approved symbol, unique previous symbol, unique alias;
     if none of them knows the name, a repair of what R (`RGS5.1`, `NKX6.2`) and spreadsheets (`3-Mar`)
     did to it. Each name is settled by itself: neither its neighbours nor their order matter.
     """

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from celllm.contracts.harmonisation import Harmonisation
-from celllm.report.figures import PALE, style
-
-# No colour of a route: it stands for all of them together.
-_SLATE = "#44546A"
+from celllm.report.figures import style
 
 # Route to legend and colour: what was mapped in blues and greens, what was not in reds and greys.
 _ROUTES = {
     "ensembl": ("Ensembl id", "#0072B2"),
+    "entrez": ("Entrez id", "#003F5C"),
     "approved": ("approved symbol", "#56B4E9"),
     "previous": ("previous symbol", "#009E73"),
     "alias": ("alias", "#8FD1BC"),
@@ -25,8 +24,11 @@ _ROUTES = {
 }
 
 
+_LABEL = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+
+
 def draw_harmonisation(reports: Sequence[Harmonisation], *, titles: Mapping[str, str]) -> Figure:
-    """Draw, for each data set, the share of counts that was kept and the way each name went.
+    """Draw, for each data set, the way its counts went and the way its names went.
 
     Parameters
     ----------
@@ -41,34 +43,38 @@ def draw_harmonisation(reports: Sequence[Harmonisation], *, titles: Mapping[str,
     with style():
         figure = Figure(figsize=(8.4 + 0.07 * longest, 0.34 * len(reports) + 2.0), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        mapped = [report.mapped_share_of_counts for report in reports]
-        left.barh(rows, mapped, color=_SLATE, label="on the vocabulary")
-        left.barh(rows, [1 - share for share in mapped], left=mapped, color=PALE, label="not on it")
-        for row, report in zip(rows, reports, strict=True):
+        _stack(left, [report.share_by_route for report in reports])
+        _stack(right, [_shares(report) for report in reports])
+        for row, report in enumerate(reports):
             left.plot([report.threshold] * 2, [row - 0.4, row + 0.4], color="#D55E00", linewidth=2)
-            left.text(
-                0.02 if report.mapped_share_of_counts > 0.2 else report.mapped_share_of_counts + 0.02,
-                row,
-                f"{report.mapped_share_of_counts:.1%}",
-                va="center",
-                color="white" if report.mapped_share_of_counts > 0.2 else "black",
-                fontsize=7.5,
-            )
+            left.text(0.02, row, f"{report.mapped_share_of_counts:.1%}", va="center", fontsize=7.5, bbox=_LABEL)
         left.plot([], [], color="#D55E00", linewidth=2, label="least share accepted")
         left.set_xlabel("share of counts (z-scores: of names)")
         left.set_yticks(list(rows), labels=names)
         left.set_ylim(len(reports) - 0.5, -0.5)
-        ends = [0.0] * len(reports)
-        for route, (label, colour) in _ROUTES.items():
-            shares = [report.by_route.get(route, 0) / max(1, report.n_names) for report in reports]
-            if any(shares):
-                right.barh(rows, shares, left=ends, color=colour, label=label)
-            ends = [end + share for end, share in zip(ends, shares, strict=True)]
         right.set_xlabel("share of gene names")
         for axis in (left, right):
             axis.set_xlim(0, 1)
             axis.tick_params(axis="y", length=0)
-        handles = [handle for axis in (left, right) for handle in axis.get_legend_handles_labels()[0]]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4)
+        legend = {
+            label: handle
+            for axis in (left, right)
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles=list(legend.values()), loc="outside lower center", ncols=4)
         figure.suptitle("Gene names mapped to the vocabulary")
         return figure
+
+
+def _shares(report: Harmonisation) -> dict[str, float]:
+    return {route: n_names / max(1, report.n_names) for route, n_names in report.by_route.items()}
+
+
+def _stack(axis: Axes, shares: Sequence[Mapping[str, float]]) -> None:
+    """Draw one bar a data set, its routes side by side; routes that nobody took are not in the legend."""
+    ends = [0.0] * len(shares)
+    for route, (label, colour) in _ROUTES.items():
+        widths = [share.get(route, 0.0) for share in shares]
+        if any(widths):
+            axis.barh(range(len(shares)), widths, left=ends, color=colour, label=label)
+        ends = [end + width for end, width in zip(ends, widths, strict=True)]

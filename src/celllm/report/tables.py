@@ -1,4 +1,4 @@
-"""The report's audit tables: controls, choices in force, corpus, harmonisation of gene names."""
+"""The report's audit tables: published numbers, controls, costs, choices in force."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from celllm.contracts.claims import Answer
-from celllm.contracts.harmonisation import Harmonisation
 from celllm.contracts.recipe import Recipe
 from celllm.contracts.report_table import ReportTable, as_markdown
 from celllm.contracts.scores import COSTS
 from celllm.report.catalogue import Catalogue, is_better, metric_title
 from celllm.report.main_table import NOT_RUN, interval_text
 from celllm.report.neighbours import LEAKED, LINEAR, SHUFFLED
-
-# Lost names shown for each data set; the full list stands in its harmonisation.json.
-_TOP_LOST = 5
 
 
 def claims_table(answers: Sequence[Answer]) -> ReportTable:
@@ -151,76 +146,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
-
-
-def harmonisation_table(reports: Sequence[Harmonisation], *, titles: Mapping[str, str]) -> ReportTable:
-    """Say for each data set how many gene names found their gene, and what share of the counts went with them."""
-    rows = pd.DataFrame(
-        [
-            {
-                "dataset": report.dataset,
-                "title": titles.get(report.dataset, report.dataset),
-                "names": report.n_names,
-                "mapped": report.mapped,
-                "ambiguous": report.by_route.get("ambiguous", 0),
-                "outside_vocabulary": report.by_route.get("outside_vocabulary", 0),
-                "unknown": report.by_route.get("unknown", 0),
-                "share_of_counts": report.mapped_share_of_counts,
-                "least_share": report.threshold,
-                "cells_kept": report.cells_kept,
-                "cells_dropped": report.cells_dropped,
-                "top_lost": "; ".join(f"{name} {share:.2%}" for name, share in report.top_lost[:_TOP_LOST]),
-            }
-            for report in reports
-        ],
-    )
-    shown = rows.copy()
-    for column in ("share_of_counts", "least_share"):
-        shown[column] = [f"{value:.1%}" for value in rows[column]]
-    shown.columns = [column.replace("_", " ") for column in shown.columns]
-    note = (
-        "Share of counts: what lands on the vocabulary, spike-ins left out; of names for z-scores, which have no "
-        "counts. Top lost: unmapped names with the most counts."
-    )
-    return ReportTable("harmonisation", rows, as_markdown(shown, title="Gene names", note=note))
-
-
-def corpus_table(
-    datasets: Mapping[str, Mapping[str, Any]],
-    *,
-    dataset: np.ndarray,
-    is_malignant: np.ndarray,
-    titles: Mapping[str, str],
-) -> ReportTable:
-    """Say what the encoder was pretrained on.
-
-    Parameters
-    ----------
-    datasets
-        By data set: cells `kept`, cells left out because a test set holds them (`excluded_test`), `simulated`.
-    dataset, is_malignant
-        Data set and label of each cell kept: 1 tumour, 0 normal, -1 unknown.
-    titles
-        What readers call the data sets.
-    """
-    rows = []
-    for name, facts in datasets.items():
-        labels = is_malignant[dataset == name]
-        shares = [float((labels == value).mean()) if len(labels) else math.nan for value in (1, 0, -1)]
-        rows.append(
-            {
-                "dataset": name,
-                "title": titles.get(name, name),
-                "simulated": "simulated" if facts["simulated"] else "real",
-                "cells_kept": int(facts["kept"]),
-                "test_cells_excluded": int(facts["excluded_test"]),
-                **dict(zip(("tumour_share", "normal_share", "unknown_share"), shares, strict=True)),
-            },
-        )
-    frame = pd.DataFrame(rows)
-    shown = frame.copy()
-    for column in ("tumour_share", "normal_share", "unknown_share"):
-        shown[column] = ["" if math.isnan(value) else f"{value:.1%}" for value in frame[column]]
-    shown.columns = [column.replace("_", " ") for column in shown.columns]
-    note = "Cells of any test set of any seed are left out. Unknown cells take no part in the tumour-or-normal loss."
-    return ReportTable("corpus", frame, as_markdown(shown, title="Pretraining corpus", note=note))

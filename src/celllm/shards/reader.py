@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
 from celllm.contracts import shards
-from celllm.contracts.shards import DatasetShare
+from celllm.contracts.shards import LARGEST, DatasetShare
 
 
 class ShardReader:
@@ -26,8 +27,15 @@ class ShardReader:
     def __init__(self, manifest: Path | str) -> None:
         self.path = Path(manifest)
         self._manifest = shards.read(self.path)
-        self._shards = [shards.open_shard(self.path, entry) for entry in self._manifest.shards]
+        opened = [shards.open_shard(self.path, entry) for entry in self._manifest.shards]
+        # Plain views: a slice of an np.memmap costs many times as much.
+        self._genes = [shard.genes.view(np.ndarray) for shard in opened]
+        self._counts = [shard.counts.view(np.ndarray) for shard in opened]
+        self._large = [np.array(shard.large) for shard in opened]
+        self._has_large = any(len(large) for large in self._large)
         self._starts = np.cumsum([0, *(entry.n_cells for entry in self._manifest.shards)])
+        # 4 bytes a cell: where it begins in its shard; a shard has one more entry than cells.
+        self._begins = np.concatenate([shard.indptr.astype(np.uint32) for shard in opened])
 
     @property
     def n_cells(self) -> int:
@@ -51,24 +59,28 @@ class ShardReader:
 
     @property
     def datasets(self) -> dict[str, DatasetShare]:
-        """By dataset: cells `kept`, cells left out as test cells (`excluded_test`), `simulated`."""
+        """By dataset: what became of its cells."""
         return self._manifest.datasets
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """Columns cell_id, dataset, sample, is_malignant; one row a cell, in the order of `rows`."""
+        """Columns of contracts.shards.CELLS; one row a cell, in the order of `rows`."""
         tables = [shards.read_cells(self.path, entry) for entry in self._manifest.shards]
         return pd.concat(tables, ignore_index=True)
 
     @cached_property
     def is_malignant(self) -> NDArray[np.int8]:
         """For each cell 1 tumour, 0 normal, -1 unknown."""
-        return self.cells["is_malignant"].to_numpy(dtype=np.int8)
+        columns = [shards.read_cells(self.path, entry, ["is_malignant"]) for entry in self._manifest.shards]
+        return np.concatenate([column["is_malignant"].to_numpy(dtype=np.int8) for column in columns])
 
     @cached_property
-    def dataset(self) -> NDArray[np.str_]:
+    def dataset(self) -> pd.Categorical:
         """Name of each cell's dataset."""
-        return self.cells["dataset"].to_numpy(dtype=str)
+        names = list(self.datasets)
+        columns = [shards.read_cells(self.path, entry, ["dataset"])["dataset"] for entry in self._manifest.shards]
+        codes = [pd.Categorical(column, categories=names).codes for column in columns]
+        return pd.Categorical.from_codes(np.concatenate(codes), categories=names)
 
     def rows(self, indices: ArrayLike) -> csr_matrix:
         """Read cells in the order asked for; a number may come twice.
@@ -87,21 +99,27 @@ class ShardReader:
             msg = f"cells are numbered 0 to {self.n_cells - 1}, got {asked.min()} to {asked.max()}"
             raise IndexError(msg)
         of_shard = np.searchsorted(self._starts, asked, side="right") - 1
-        begins = np.empty(len(asked), dtype=np.int64)
-        sizes = np.empty(len(asked), dtype=np.int64)
-        visited = np.unique(of_shard)
-        for number in visited:
-            here = of_shard == number
-            local, indptr = asked[here] - self._starts[number], self._shards[number].indptr
-            begins[here] = indptr[local]
-            sizes[here] = indptr[local + 1] - indptr[local]
-        indptr_out = np.concatenate([[0], np.cumsum(sizes)])
-        genes = np.empty(indptr_out[-1], dtype=np.int32)
-        counts = np.empty(indptr_out[-1], dtype=np.float32)
-        source = np.repeat(begins - indptr_out[:-1], sizes) + np.arange(indptr_out[-1])
-        shard_of_value = np.repeat(of_shard, sizes)
-        for number in visited:
-            here = shard_of_value == number
-            genes[here] = self._shards[number].genes[source[here]]
-            counts[here] = self._shards[number].counts[source[here]]
-        return csr_matrix((counts, genes, indptr_out), shape=(len(asked), self.n_genes))
+        begins = self._begins[asked + of_shard].astype(np.int64)
+        ends = self._begins[asked + of_shard + 1].astype(np.int64)
+        # A cell is one run of bytes: slices cost far less than gathering number by number.
+        runs = list(zip(of_shard.tolist(), begins.tolist(), ends.tolist(), strict=True))
+        genes = _joined([self._genes[shard][begin:end] for shard, begin, end in runs], np.int32)
+        counts = _joined([self._counts[shard][begin:end] for shard, begin, end in runs], np.float32)
+        indptr = np.concatenate([[0], np.cumsum(ends - begins)]).astype(np.int32)
+        if self._has_large and counts.max(initial=0) >= LARGEST:
+            for row, run in enumerate(runs):
+                self._widen(counts[indptr[row] : indptr[row + 1]], *run)
+        # Filled in after construction, which would look through all numbers for the largest index.
+        cells = csr_matrix((len(asked), self.n_genes), dtype=np.float32)
+        cells.data, cells.indices, cells.indptr = counts, genes, indptr
+        return cells
+
+    def _widen(self, counts: NDArray[np.float32], shard: int, begin: int, end: int) -> None:
+        """Put in the counts of a cell that do not fit into 16 bits."""
+        places, large = self._large[shard].T
+        first, last = np.searchsorted(places, (begin, end))
+        counts[places[first:last] - begin] = large[first:last]
+
+
+def _joined(runs: list[NDArray[np.uint16]], dtype: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate(runs, dtype=dtype) if runs else np.empty(0, dtype=dtype)

@@ -1,35 +1,54 @@
 """Aligned cells of many datasets into shards, in one random order over all of them.
 
-Cells first go to a spill file in the order they come, then each shard collects its own: memory holds one
-dataset or one shard, never the corpus.
+The order is drawn first, from the number of cells that stay. Then every cell goes to the end of the pile of its
+shard, and each pile is put in order by itself. Memory holds a piece of cells or one shard, and 4 bytes a cell.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from celllm.contracts import shards
-from celllm.contracts.shards import CELL_COLUMNS, LARGEST, DatasetShare, Shard, ShardEntry, ShardManifest
-from celllm.errors import InputError, VocabularyMismatch
+from celllm.contracts import counts_stream, shards
+from celllm.contracts.shards import LARGEST, DatasetShare, ShardEntry, ShardManifest
+from celllm.errors import InputError
+from celllm.shards.piles import Piles
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """Benchmark cells, which no encoder may be pretrained on.
+
+    Parameters
+    ----------
+    ids
+        Test cells of tasks whose data sets are in the corpus too.
+    hashes
+        By data set: hashes of its benchmark cells. A cell of the corpus with the same counts is left out, whatever its
+        name.
+    """
+
+    ids: Collection[str]
+    hashes: Mapping[str, Collection[str]]
 
 
 def write(
-    sources: Iterable[tuple[Path | str, ad.AnnData]],
+    sources: Sequence[Path],
     manifest: Path | str,
     *,
     vocabulary: str,
     n_genes: int,
-    excluded: Collection[str],
+    excluded: Excluded,
     shard_cells: int,
     seed: int,
     provenance: Mapping[str, Any],
@@ -41,13 +60,13 @@ def write(
     Parameters
     ----------
     sources
-        Aligned cells with the file they were read from; taken one at a time.
+        Files of aligned cells; each is read twice, in pieces.
     manifest
         Where the manifest is to stand; the shards lie beside it.
     vocabulary, n_genes
         Digest and length of the gene axis that all sources must have.
     excluded
-        Ids of test cells; they are left out and counted.
+        Cells to be left out and counted.
     shard_cells
         Cells in a shard; the last one may have fewer.
     seed
@@ -60,31 +79,39 @@ def write(
     VocabularyMismatch
         If a source was aligned to another vocabulary.
     InputError
-        If a source holds no counts, has more than 65,536 genes, brings a dataset or cell twice, or if no cell is left.
+        If a source holds no counts, has more than 65,536 genes, brings a dataset twice, or if no cell is left.
     """
     manifest = Path(manifest)
     manifest.parent.mkdir(parents=True, exist_ok=True)
     shards.discard(manifest)
-    for abandoned in manifest.parent.glob(".spill-*"):  # of a run that was killed
-        shutil.rmtree(abandoned)
-    with tempfile.TemporaryDirectory(prefix=".spill-", dir=manifest.parent) as folder:
-        spill = _Spill(Path(folder))
-        with spill:
-            for file, cells in sources:
-                _check(file, cells, vocabulary=vocabulary, n_genes=n_genes)
-                spill.add(file, cells, excluded)
-        cells_N = spill.cells(manifest)
-        order = np.random.default_rng(seed).permutation(len(cells_N))
-        entries = [
-            _write_shard(manifest, number, spill, cells_N, order[start : start + shard_cells])
-            for number, start in enumerate(range(0, len(order), shard_cells))
-        ]
+    ids, hashes = frozenset(excluded.ids), frozenset().union(*excluded.hashes.values())
+    datasets: dict[str, DatasetShare] = {}
+    is_kept = []
+    for file in sources:
+        name, share, kept = _survey(file, ids, hashes, vocabulary=vocabulary, n_genes=n_genes)
+        if name in datasets:
+            raise InputError(
+                file=file,
+                field="dataset",
+                expected="each dataset once",
+                found=f"{name} a second time",
+                remedy="name it once in the config's corpus",
+            )
+        datasets[name] = share
+        is_kept.append(kept)
+    places = _places(sum(share["kept"] for share in datasets.values()), seed, manifest)
+    with _scratch(manifest.parent) as folder:
+        piles = Piles(folder, shard_cells)
+        start = 0
+        for file, name, kept in zip(sources, datasets, is_kept, strict=True):
+            start = _deal(file, name, kept, places[start:], piles) + start
+        entries = [_write_shard(manifest, number, piles) for number in range(piles.n_piles)]
     written = ShardManifest(
         vocabulary=vocabulary,
         n_genes=n_genes,
-        n_cells=len(cells_N),
+        n_cells=len(places),
         n_nonzero=sum(entry.n_nonzero for entry in entries),
-        datasets=spill.datasets,
+        datasets=datasets,
         shards=tuple(entries),
         provenance=provenance,
     )
@@ -92,104 +119,94 @@ def write(
     return written
 
 
-class _Spill:
-    """The kept cells of all sources in the order they came, on disk."""
+def _survey(
+    file: Path,
+    ids: Collection[str],
+    hashes: Collection[str],
+    *,
+    vocabulary: str,
+    n_genes: int,
+) -> tuple[str, DatasetShare, NDArray[np.bool_]]:
+    """Check a source and decide which of its cells stay."""
+    facts = counts_stream.header(file, vocabulary=vocabulary)
+    _check(file, facts, n_genes=n_genes)
+    is_test, is_equal = [], []
+    for obs in counts_stream.obs_pieces(file):
+        is_test.append(np.array([name in ids for name in obs.index], dtype=bool))
+        is_equal.append(np.array([digest in hashes for digest in obs["cell_hash"]], dtype=bool))
+    test, equal = np.concatenate(is_test), np.concatenate(is_equal)
+    kept = ~(test | equal)
+    share = DatasetShare(
+        kept=int(kept.sum()),
+        excluded_test=int(test.sum()),
+        excluded_equal=int((equal & ~test).sum()),
+        simulated=bool(facts["simulated"]),
+    )
+    return str(facts["dataset"]), share, kept
 
-    def __init__(self, folder: Path) -> None:
-        self.datasets: dict[str, DatasetShare] = {}
-        self._files = {"genes": folder / "genes", "counts": folder / "counts"}
-        self._open: dict[str, IO[bytes]] = {}
-        self._sizes: list[NDArray[np.int64]] = []
-        self._tables: list[pd.DataFrame] = []
 
-    def __enter__(self) -> None:
-        self._open = {part: file.open("wb") for part, file in self._files.items()}
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._open.values():
-            file.close()
-
-    def add(self, file: Path | str, cells: ad.AnnData, excluded: Collection[str]) -> None:
-        """Append a source's cells that are not excluded; InputError names `file`."""
-        dataset = str(cells.uns["dataset"])
-        if dataset in self.datasets:
-            raise InputError(
-                file=file,
-                field="dataset",
-                expected="each dataset once",
-                found=f"{dataset} a second time",
-                remedy="name it once in the config's corpus",
-            )
-        keep = ~cells.obs_names.isin(list(excluded))
-        matrix = csr_matrix(cells.X[keep])
-        matrix.eliminate_zeros()
-        matrix.sort_indices()
-        self._open["genes"].write(matrix.indices.astype(np.uint16).tobytes())
-        self._open["counts"].write(matrix.data.astype(np.uint32).tobytes())
-        self._sizes.append(np.diff(matrix.indptr).astype(np.int64))
-        table = cells.obs.loc[keep].assign(cell_id=cells.obs_names[keep], dataset=dataset)
-        self._tables.append(table[list(CELL_COLUMNS)].reset_index(drop=True))
-        self.datasets[dataset] = {
-            "kept": int(keep.sum()),
-            "excluded_test": int((~keep).sum()),
-            "simulated": bool(cells.uns["simulated"]),
-        }
-
-    def cells(self, manifest: Path) -> pd.DataFrame:
-        """Return what is known of all cells; InputError if there are none or one comes twice."""
-        table = pd.concat(self._tables, ignore_index=True) if self._tables else pd.DataFrame(columns=["cell_id"])
-        twice = table["cell_id"][table["cell_id"].duplicated()]
-        if table.empty or len(twice):
-            raise InputError(
-                file=manifest,
-                field="cells",
-                expected="at least one cell, and each once",
-                found=f"{twice.iloc[0]} twice" if len(twice) else "none that is in no test set",
-                remedy="add a dataset without test cells to the config's corpus",
-            )
-        return table
-
-    def rows(self, indices: NDArray[np.int64]) -> Shard:
-        """Collect cells by their place in the spill, in the order asked for."""
-        sizes = np.concatenate(self._sizes)
-        starts = np.cumsum(sizes) - sizes
-        wanted = sizes[indices]
-        indptr = np.concatenate([[0], np.cumsum(wanted)])
-        at = np.repeat(starts[indices] - indptr[:-1], wanted) + np.arange(indptr[-1])
-        # a file of no bytes cannot be mapped: cells may be kept that have no count at all
-        genes, counts = (
-            np.memmap(self._files[part], dtype=dtype, mode="r")
-            if self._files[part].stat().st_size
-            else np.empty(0, dtype=dtype)
-            for part, dtype in (("genes", np.uint16), ("counts", np.uint32))
+def _places(n_cells: int, seed: int, manifest: Path) -> NDArray[np.uint32]:
+    """Draw the place of every cell in the order of all shards."""
+    if n_cells == 0:
+        raise InputError(
+            file=manifest,
+            field="cells",
+            expected="at least one cell",
+            found="none that is in no test set",
+            remedy="add a dataset without test cells to the config's corpus",
         )
-        return Shard(indptr=indptr, genes=genes[at], counts=counts[at])
+    order = np.random.default_rng(seed).permutation(n_cells)
+    places = np.empty(n_cells, dtype=np.uint32)
+    places[order] = np.arange(n_cells, dtype=np.uint32)
+    return places
 
 
-def _write_shard(
-    manifest: Path,
-    number: int,
-    spill: _Spill,
-    cells: pd.DataFrame,
-    indices: NDArray[np.int64],
-) -> ShardEntry:
-    return shards.write_shard(manifest, f"shard-{number:05d}", spill.rows(indices), cells.iloc[indices])
-
-
-def _check(file: Path | str, cells: ad.AnnData, *, vocabulary: str, n_genes: int) -> None:
-    """Raise unless the cells are counts on the given axis."""
-    if cells.uns["vocabulary"] != vocabulary:
-        raise VocabularyMismatch(
-            file=file,
-            found=str(cells.uns["vocabulary"]),
-            expected=vocabulary,
-            remedy="align it again: snakemake --forcerun align_cells",
+def _deal(file: Path, dataset: str, kept: NDArray[np.bool_], places: NDArray[np.uint32], piles: Piles) -> int:
+    """Put a source's kept cells onto the piles of their places; return how many there are."""
+    row = n_dealt = 0
+    for matrix, obs in counts_stream.pieces(file):
+        chosen = np.flatnonzero(kept[row : row + len(obs)])
+        row += len(obs)
+        cells = csr_matrix(matrix if len(chosen) == len(obs) else matrix[chosen])
+        cells.eliminate_zeros()
+        cells.sort_indices()
+        table = obs.iloc[chosen]
+        table = pd.DataFrame(
+            {
+                "cell_id": table.index.to_numpy(dtype=object),
+                "dataset": dataset,
+                "sample": table["sample"].astype(str).to_numpy(dtype=object),
+                "study": table["study"].astype(str).to_numpy(dtype=object),
+                "is_malignant": table["is_malignant"].to_numpy(dtype=np.int8),
+                "cell_hash": table["cell_hash"].to_numpy(dtype=object),
+            }
         )
+        piles.add(places[n_dealt : n_dealt + len(chosen)], cells, table)
+        n_dealt += len(chosen)
+    return n_dealt
+
+
+def _write_shard(manifest: Path, number: int, piles: Piles) -> ShardEntry:
+    indptr, genes, counts, cells = piles.take(number)
+    return shards.write_shard(manifest, f"shard-{number:05d}", shards.shard_of(indptr, genes, counts), cells)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a folder for the piles; those of killed runs are removed first."""
+    for abandoned in folder.glob(".piles-*"):
+        shutil.rmtree(abandoned)
+    with tempfile.TemporaryDirectory(prefix=".piles-", dir=folder) as scratch:
+        yield Path(scratch)
+
+
+def _check(file: Path, facts: Mapping[str, Any], *, n_genes: int) -> None:
+    """Raise unless the cells are counts on an axis of the given length."""
     fault: tuple[str, str, str] | None = None
-    if cells.uns["values"] != "counts":
-        fault = ("values", "counts", str(cells.uns["values"]))
-    elif cells.n_vars != n_genes:
-        fault = ("X", f"{n_genes} genes, as in the vocabulary", str(cells.n_vars))
+    if facts["values"] != "counts":
+        fault = ("values", "counts", str(facts["values"]))
+    elif facts["n_genes"] != n_genes:
+        fault = ("X", f"{n_genes} genes, as in the vocabulary", str(facts["n_genes"]))
     elif n_genes > LARGEST + 1:
         fault = ("X", f"at most {LARGEST + 1} genes (shards hold 16 bits)", str(n_genes))
     if fault is not None:

@@ -22,7 +22,7 @@ from celllm.errors import InputError
 _WINDOW = 8
 
 # TPM has lost its depth, but not its scale: the token rule scales each cell anyway.
-_KINDS: dict[str, Kind] = {"counts": "counts", "tpm": "counts", "zscore": "zscore"}
+_KINDS: dict[str, Kind] = {"counts": "counts", "linear": "counts", "zscore": "zscore"}
 
 
 @dataclass(frozen=True)

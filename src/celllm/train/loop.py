@@ -23,6 +23,7 @@ from celllm.contracts.recipe import Recipe
 from celllm.errors import CellLMError
 from celllm.model.encoder import Encoder
 from celllm.objectives import masked
+from celllm.shards.loader import Loader
 from celllm.shards.sampler import BatchSampler
 from celllm.train import checkpoint, optim
 from celllm.train.checkpoint import Progress, RunIdentity
@@ -140,29 +141,38 @@ def pretrain(
         sampler.resume(progress.sampler)
 
     step_loss = StepLoss(module, recipe.objectives, chunk_size=settings.chunk_cells, autocast=fabric.autocast)
-    batches = iter(sampler)
     last = settings.steps if stop_after is None else min(stop_after, settings.steps)
-    while progress.step < last:
-        step = progress.step + 1
-        started = time.perf_counter()
-        rate = optim.learning_rate(step, n_steps=settings.steps, settings=recipe.optimiser)
-        optim.set_learning_rate(optimiser, rate)
-        batch = make_batch(corpus, next(batches), recipe, panel=panel, seed=seed, step=step, device=fabric.device)
-        with seeded(stream_seed(seed, step, Purpose.DROPOUT), fabric.device):
-            figures = _step(step_loss, optimiser, batch, step=step, clip_norm=recipe.optimiser.clip_norm)
-        if step % settings.redraw_every == 0:
-            module.encoder.redraw_features(torch_generator(seed, step, Purpose.FEATURES))
-        figures |= {"learning_rate": rate, "seconds": time.perf_counter() - started}
-        progress.step = step
-        progress.sampler = sampler.state()
-        progress.pending.append(figures)
-        if step % settings.log_every == 0 or step == settings.steps:
-            progress.history.append(history_row(step, progress.pending, batch_cells=settings.batch_cells))
-            progress.pending = []
-            report(progress.history[-1])
-        is_due = step % settings.checkpoint_every == 0 or step == last
-        if checkpoints is not None and is_due:
-            checkpoint.save(checkpoints, module, optimiser, identity=identity, progress=progress)
+    with Loader(corpus, sampler) as loader:
+        while progress.step < last:
+            step = progress.step + 1
+            started = time.perf_counter()
+            rate = optim.learning_rate(step, n_steps=settings.steps, settings=recipe.optimiser)
+            optim.set_learning_rate(optimiser, rate)
+            drawn = next(loader)
+            batch = make_batch(
+                drawn.cells,
+                corpus.is_malignant[drawn.indices],
+                recipe,
+                panel=panel,
+                seed=seed,
+                step=step,
+                device=fabric.device,
+            )
+            with seeded(stream_seed(seed, step, Purpose.DROPOUT), fabric.device):
+                figures = _step(step_loss, optimiser, batch, step=step, clip_norm=recipe.optimiser.clip_norm)
+            if step % settings.redraw_every == 0:
+                module.encoder.redraw_features(torch_generator(seed, step, Purpose.FEATURES))
+            figures |= {"learning_rate": rate, "seconds": time.perf_counter() - started}
+            progress.step = step
+            progress.sampler = loader.state()
+            progress.pending.append(figures)
+            if step % settings.log_every == 0 or step == settings.steps:
+                progress.history.append(history_row(step, progress.pending, batch_cells=settings.batch_cells))
+                progress.pending = []
+                report(progress.history[-1])
+            is_due = step % settings.checkpoint_every == 0 or step == last
+            if checkpoints is not None and is_due:
+                checkpoint.save(checkpoints, module, optimiser, identity=identity, progress=progress)
     return PretrainingResult(module.encoder.cpu().eval(), progress.history, panel)
 
 
@@ -206,8 +216,8 @@ def _step(
 
 
 def make_batch(
-    corpus: Corpus,
-    indices: NDArray[np.int64],
+    cells: csr_matrix,
+    is_malignant_B: NDArray[np.int8],
     recipe: Recipe,
     *,
     panel: NDArray[np.int64] | None,
@@ -215,10 +225,10 @@ def make_batch(
     step: int,
     device: torch.device,
 ) -> StepBatch:
-    """Turn cells of the corpus into the tokens of one step, longest cells last."""
+    """Turn the counts and labels of some cells into the tokens of one step, longest cells last."""
     rule, settings = recipe.tokens, recipe.objectives.masked
     generator = np.random.default_rng(stream_seed(seed, step, Purpose.TRUNCATION))
-    tokens = tokenise(corpus.rows(indices), rule, generator=generator, panel=panel)
+    tokens = tokenise(cells, rule, generator=generator, panel=panel)
     by_length = np.argsort(tokens.lengths_B, kind="stable")
     bins_BL = torch.from_numpy(tokens.bins_BL[by_length])
     if settings.weight > 0:
@@ -240,7 +250,7 @@ def make_batch(
         bins_BL=placed(bins_BL),
         masked_BL=placed(hidden.bins_BL),
         targets_BL=placed(hidden.targets_BL),
-        is_malignant_B=placed(torch.from_numpy(corpus.is_malignant[indices][by_length].astype(np.int64))),
+        is_malignant_B=placed(torch.from_numpy(is_malignant_B[by_length].astype(np.int64))),
     )
 
 

@@ -3,19 +3,12 @@
 import numpy as np
 from scipy import sparse
 
-from celllm.cells.quality import cell_hashes, enough_genes, n_expressed
+from celllm.cells.quality import cell_hashes, n_expressed
 
 
 def test_a_stored_zero_is_no_expressed_gene():
     values = sparse.csr_matrix((np.array([1, 0, 2]), np.array([0, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))
     assert n_expressed(values).tolist() == [1, 1]
-
-
-def test_cells_at_the_limit_are_kept():
-    values = sparse.csr_matrix(np.array([[1, 5, 0], [9, 0, 0], [0, 0, 0]]))
-    assert enough_genes(values, 1).tolist() == [True, True, False]
-    assert enough_genes(values, 2).tolist() == [True, False, False]
-    assert enough_genes(values, 0).all()
 
 
 def test_equal_cells_have_equal_hashes_wherever_they_stand(generator):

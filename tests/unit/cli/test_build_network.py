@@ -11,6 +11,7 @@ from celllm.contracts import counts, edges, raw, vocabulary
 from celllm.errors import InputError
 from celllm.genes import network
 from celllm.shards import writer
+from celllm.shards.writer import Excluded
 
 
 @pytest.fixture
@@ -39,8 +40,22 @@ def test_published_edges_follow_old_symbols_and_drop_strangers(tmp_path, genes):
 def test_a_network_in_another_format_is_refused(tmp_path, genes):
     (tmp_path / "links.txt.gz").write_bytes(b"")
     raw.write("n", [raw.describe(tmp_path / "links.txt.gz")], tmp_path / "n.json")
-    with pytest.raises(InputError, match=r"(?s)ending in \.parquet.*found: +links\.txt\.gz"):
+    with pytest.raises(InputError, match=r"(?s)parquet.*STRING's.*found: +links\.txt\.gz"):
         run(tmp_path, "--edges", str(tmp_path / "n.json"))
+
+
+@pytest.mark.parametrize(("option", "expected"), [([], 1), (["--min-score", "901"], 0)])
+def test_strings_own_files_make_a_network_from_the_least_score_on(tmp_path, genes, option, expected):
+    symbols = genes.symbols[:2]
+    (tmp_path / "9606.protein.links.txt").write_text("protein1 protein2 combined_score\np q 900\nq p 900\np r 500\n")
+    names = "".join(f"{i}\t{name}\n" for i, name in zip("pqr", [*symbols, "NOGENE"], strict=True))
+    (tmp_path / "9606.protein.info.txt").write_text(f"protein_external_id\tpreferred_name\n{names}")
+    files = [raw.describe(tmp_path / f"9606.protein.{part}.txt") for part in ("links", "info")]
+    raw.write("n", files, tmp_path / "n.json")
+    run(tmp_path, "--edges", str(tmp_path / "n.json"), *option)
+    made = edges.read(tmp_path / "edges.parquet", vocabulary=genes)
+    assert list(zip(made.a_E.tolist(), made.b_E.tolist(), strict=True)) == [(0, 1)] * expected
+    assert made.source == "9606.protein.links.txt, 9606.protein.info.txt"
 
 
 def test_the_string_network_keeps_most_of_its_edges(mirror, tmp_path):
@@ -55,7 +70,16 @@ def test_the_string_network_keeps_most_of_its_edges(mirror, tmp_path):
 
 def test_coexpression_comes_from_the_shards(tmp_path, genes, generator):
     obs = pd.DataFrame(
-        {"sample": "s", "label": "", "is_malignant": 0, "n_counts": 1.0, "n_genes": 1, "cell_hash": "a"},
+        {
+            "sample": "s",
+            "donor": "s",
+            "study": "d",
+            "label": "",
+            "is_malignant": 0,
+            "n_counts": 1.0,
+            "n_genes": 1,
+            "cell_hash": "a",
+        },
         index=[f"d:{i}" for i in range(80)],
     )
     shared = generator.poisson(3, 80)
@@ -72,12 +96,13 @@ def test_coexpression_comes_from_the_shards(tmp_path, genes, generator):
         simulated=False,
         provenance={},
     )
+    counts.write(cells, tmp_path / "d.h5ad")
     writer.write(
-        [("d.h5ad", cells)],
+        [tmp_path / "d.h5ad"],
         tmp_path / "shards.json",
         vocabulary=genes.digest,
         n_genes=genes.n_genes,
-        excluded=[],
+        excluded=Excluded(ids=(), hashes={}),
         shard_cells=50,
         seed=0,
         provenance={},

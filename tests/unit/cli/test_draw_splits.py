@@ -27,6 +27,8 @@ def files(tmp_path):
     obs = pd.DataFrame(
         {
             "sample": "s",
+            "donor": "s",
+            "study": "d",
             "label": np.resize(["x", "y", "y", "", "x"], n_cells),
             "is_malignant": 0,
             "n_counts": 1.0,

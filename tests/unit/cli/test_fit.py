@@ -60,7 +60,16 @@ def _genes():
 
 def _write_cells(path, matrix, labels, names, values, genes):
     obs = pd.DataFrame(
-        {"sample": "s", "label": labels, "is_malignant": 0, "n_counts": 1.0, "n_genes": 1, "cell_hash": "h"},
+        {
+            "sample": "s",
+            "donor": "s",
+            "study": "d",
+            "label": labels,
+            "is_malignant": 0,
+            "n_counts": 1.0,
+            "n_genes": 1,
+            "cell_hash": "h",
+        },
         index=pd.Index(names),
     )
     built = counts.build(

@@ -21,6 +21,7 @@ from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError, VocabularyMismatch
 from celllm.model.store import load_encoder
 from celllm.shards import writer
+from celllm.shards.writer import Excluded
 
 N_CELLS, N_GENES = 50, 40
 
@@ -88,6 +89,8 @@ def write_inputs(path: Path, genes: Vocabulary, generator: np.random.Generator) 
     obs = pd.DataFrame(
         {
             "sample": "s",
+            "donor": "s",
+            "study": "d",
             "label": "x",
             "is_malignant": np.arange(N_CELLS) % 2,
             "n_counts": np.asarray(matrix.sum(1)).ravel(),
@@ -99,11 +102,11 @@ def write_inputs(path: Path, genes: Vocabulary, generator: np.random.Generator) 
     cells = counts.build(matrix, obs, vocabulary=genes, dataset="d", values="counts", simulated=True, provenance={})
     counts.write(cells, path / "cells.h5ad")
     writer.write(
-        [(path / "cells.h5ad", cells)],
+        [path / "cells.h5ad"],
         path / "manifest.json",
         vocabulary=genes.digest,
         n_genes=genes.n_genes,
-        excluded=set(),
+        excluded=Excluded(ids=(), hashes={}),
         shard_cells=20,
         seed=0,
         provenance={},
@@ -213,7 +216,7 @@ def test_artefacts_of_another_vocabulary_are_refused(folder: Folder, command: st
 def test_values_without_a_token_rule_are_refused(folder: Folder) -> None:
     folder.embed_genes()
     folder.pretrain()
-    folder.cells.uns["values"] = "tpm"
+    folder.cells.uns["values"] = "linear"
     counts.write(folder.cells, folder.path / "cells.h5ad")
-    with pytest.raises(InputError, match=r"(?s)counts or zscore.*tpm"):
+    with pytest.raises(InputError, match=r"(?s)counts or zscore.*linear"):
         folder.embed_cells()

@@ -20,7 +20,16 @@ def genes_of(*symbols):
 
 def write_cells(path, dataset, genes, n_cells=20):
     obs = pd.DataFrame(
-        {"sample": "s", "label": "secret", "is_malignant": 1, "n_counts": 1.0, "n_genes": 1, "cell_hash": "h"},
+        {
+            "sample": "s",
+            "donor": "s",
+            "study": "d",
+            "label": "secret",
+            "is_malignant": 1,
+            "n_counts": 1.0,
+            "n_genes": 1,
+            "cell_hash": [f"{dataset}-{number}" for number in range(n_cells)],
+        },
         index=[f"{dataset}:{number}" for number in range(n_cells)],
     )
     matrix = csr_matrix(np.arange(n_cells * genes.n_genes).reshape(n_cells, -1))
@@ -63,7 +72,12 @@ def test_test_cells_of_every_seed_stay_out(files):
 
     assert reader.n_cells == 37
     assert not {"blood:1", "blood:2", "blood:3"} & set(reader.cells["cell_id"])
-    assert reader.datasets["blood"] == {"kept": 17, "excluded_test": 3, "simulated": False}
+    assert reader.datasets["blood"] == {
+        "kept": 17,
+        "excluded_test": 3,
+        "excluded_equal": 0,
+        "simulated": False,
+    }
     assert reader.datasets["simulated_skin"]["simulated"] is True
     of_cell = dict(zip(reader.cells["cell_id"], reader.rows(np.arange(37)).toarray().tolist(), strict=True))
     assert of_cell["blood:7"] == [21, 22, 23]

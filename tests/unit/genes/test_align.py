@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from celllm.genes.align import account, harmonisation_of, to_vocabulary
+from celllm.genes.align import Account, harmonisation_of, to_vocabulary
 from celllm.genes.symbols import Mapping
 
 
@@ -17,7 +17,6 @@ def test_names_of_one_gene_are_summed():
     values = sparse.csr_matrix(np.array([[1, 2, 4, 8], [0, 0, 1, 0]], dtype=np.int32))
     aligned = to_vocabulary(values, mapping(2, 0, 2, -1), 3)
     assert aligned.toarray().tolist() == [[2, 0, 5], [0, 0, 1]]
-    assert aligned.dtype == np.int32
     assert aligned.has_sorted_indices
 
 
@@ -54,37 +53,43 @@ def test_sums_beyond_float32_stay_exact():
     assert to_vocabulary(values, mapping(0, 0), 1)[0, 0] == 2**24 + 3
 
 
-def report(*parts):
-    return harmonisation_of(parts, dataset="d", cells_kept=2, cells_dropped=1, threshold=0.8)
+def report(*parts, are_counts=True):
+    accounts = []
+    for values, names in parts:
+        accounts.append(Account(names, are_counts=are_counts))
+        for row in values:  # piece by piece
+            accounts[-1].add(row)
+    return harmonisation_of(accounts, dataset="d", samples={}, threshold=0.8)
 
 
 def test_the_share_is_of_counts_and_leaves_spike_ins_out():
     values = sparse.csr_matrix(np.array([[6, 1, 100], [0, 1, 7]]))
     names = Mapping(["A", "MALAT1", "ERCC-00002"], np.array([0, -1, -1]), ["approved", "outside_vocabulary", "unknown"])
-    made = report((names, *account(values, names, are_counts=True)))
+    made = report((values, names))
     assert made.mapped_share_of_counts == pytest.approx(6 / 8)
+    assert made.share_by_route["outside_vocabulary"] == pytest.approx(2 / 8)
+    assert sum(made.share_by_route.values()) == pytest.approx(1)
     assert made.top_lost == [("MALAT1", 0.25)]
-    assert (made.n_names, made.mapped, made.ambiguous, made.lost) == (3, 1, 0, 2)
+    assert (made.n_names, made.mapped, made.ambiguous, made.lost, made.merged) == (3, 1, 0, 2, 0)
 
 
 def test_a_gene_whose_name_starts_like_a_spike_in_counts():
     values = sparse.csr_matrix(np.array([[3, 1]]))
     names = Mapping(["ERCC1", "A"], np.array([0, -1]), ["approved", "unknown"])
-    assert report((names, *account(values, names, are_counts=True))).mapped_share_of_counts == 0.75
+    assert report((values, names)).mapped_share_of_counts == 0.75
 
 
 def test_files_of_a_dataset_are_summed_up():
-    first, second = mapping(0, -1), mapping(0, -1, 1)
     one = sparse.csr_matrix(np.array([[3, 1]]))
     two = sparse.csr_matrix(np.array([[1, 2, 3]]))
-    made = report((first, *account(one, first, are_counts=True)), (second, *account(two, second, are_counts=True)))
+    made = report((one, mapping(0, -1)), (two, mapping(0, -1, 0)))
     assert made.mapped_share_of_counts == pytest.approx(7 / 10)
     assert made.top_lost == [("n1", 0.3)]
     assert made.n_names == 5
     assert made.by_route["approved"] == 3
+    assert made.merged == 1
 
 
 def test_zscores_are_weighed_by_names():
     values = sparse.csr_matrix(np.array([[-5.0, 1.0, 1.0, 3.0]]))
-    names = mapping(0, 1, 2, -1)
-    assert report((names, *account(values, names, are_counts=False))).mapped_share_of_counts == 0.75
+    assert report((values, mapping(0, 1, 2, -1)), are_counts=False).mapped_share_of_counts == 0.75

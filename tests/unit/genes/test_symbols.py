@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from celllm.contracts import hgnc
-from celllm.contracts.readers import read_h5ad
+from celllm.contracts import hgnc, raw
+from celllm.contracts.readers.h5ad import read_one
 from celllm.genes.symbols import MAPPED_ROUTES, SymbolIndex, map_names
 from celllm.genes.vocabulary import of_locus_group
 
@@ -180,7 +180,7 @@ def test_dates_and_dots_of_real_sets_are_repaired(complete, mirror):
     index, vocabulary = complete
     found = {}
     for name in ("tumour_pancreas_pdac_moncada", "pancreas_baron_subset"):
-        names = read_h5ad(mirror / f"{name}.h5ad").names
+        names = next(read_one(raw.describe(mirror / f"{name}.h5ad"))).names
         mapping = map_names(names, index, vocabulary)
         found |= {
             names[i]: vocabulary.symbols[mapping.index_N[i]]
@@ -193,7 +193,29 @@ def test_dates_and_dots_of_real_sets_are_repaired(complete, mirror):
     assert found["KRTAP16.1"] == "KRTAP16-1"
 
 
-def test_entrez_ids_do_not_pass_for_aliases(complete, mirror):
+def test_plain_numbers_are_entrez_ids_and_never_aliases(complete, mirror):
     index, vocabulary = complete
-    names = read_h5ad(mirror / "drug_scad_gefitinib_zscore.h5ad").names
-    assert not any(route in MAPPED_ROUTES for route in map_names(names, index, vocabulary).routes)
+    names = next(read_one(raw.describe(mirror / "drug_scad_gefitinib_zscore.h5ad"))).names
+    mapping = map_names(names, index, vocabulary)
+    assert set(mapping.routes) <= {"entrez", "outside_vocabulary", "unknown"}
+    assert (mapping.index_N >= 0).mean() > 0.95
+    entrez = vocabulary.genes["entrez"]
+    assert all(entrez[i] == name for name, i in zip(names, mapping.index_N, strict=True) if i >= 0)
+    # 52 is the Entrez id of ACP1 and an alias of another gene
+    assert map_names(["52"], index, vocabulary).index_N[0] == vocabulary.symbols.index("ACP1")
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "route"),
+    [
+        ("TP53 (7157)", "TP53", "entrez"),
+        ("OLDNAME (7157)", "TP53", "entrez"),
+        ("TP53 (99999999)", "TP53", "approved"),
+        ("99999999", None, "unknown"),
+    ],
+)
+def test_an_entrez_id_settles_depmaps_names_and_the_symbol_helps_out(complete, name, symbol, route):
+    index, vocabulary = complete
+    mapping = map_names([name], index, vocabulary)
+    assert mapping.routes == [route]
+    assert mapping.index_N[0] == (vocabulary.symbols.index(symbol) if symbol else -1)

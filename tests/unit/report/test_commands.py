@@ -22,11 +22,12 @@ from celllm.cli import (
 )
 from celllm.contracts import claims, counts, embeddings, harmonisation, history, predictions, shards
 from celllm.contracts import scores as scores_file
-from celllm.contracts.harmonisation import Harmonisation
+from celllm.contracts.harmonisation import Harmonisation, SampleCells
 from celllm.contracts.predictions import PredictionsMeta
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError
 from celllm.shards import writer
+from celllm.shards.writer import Excluded
 
 CLAIMS = """\
 claim\tsource\ttask\tmethod\tmetric\tpaper\ttolerance
@@ -62,6 +63,8 @@ def cells(vocabulary: Vocabulary, generator: np.random.Generator) -> ad.AnnData:
     obs = pd.DataFrame(
         {
             "sample": "s",
+            "donor": "s",
+            "study": "d",
             "label": ["B cell", "T cell"] * 20,
             "is_malignant": [0, 1] * 20,
             "n_counts": np.asarray(matrix.sum(axis=1)).ravel(),
@@ -78,12 +81,13 @@ def cells(vocabulary: Vocabulary, generator: np.random.Generator) -> ad.AnnData:
 @pytest.fixture
 def manifest(tmp_path: Path, cells: ad.AnnData, vocabulary: Vocabulary) -> Path:
     path = tmp_path / "shards/manifest.json"
+    counts.write(cells, tmp_path / "blood.h5ad")
     writer.write(
-        [(Path("blood.h5ad"), cells)],
+        [tmp_path / "blood.h5ad"],
         path,
         vocabulary=vocabulary.digest,
         n_genes=vocabulary.n_genes,
-        excluded={"blood:0"},
+        excluded=Excluded(ids={"blood:0"}, hashes={}),
         shard_cells=16,
         seed=0,
         provenance={},
@@ -98,7 +102,9 @@ def inputs(tmp_path: Path, scores: pd.DataFrame) -> dict[str, Path]:
     scores_file.write(scores, paths["scores.tsv"])
     paths["claims.tsv"].write_text(CLAIMS, encoding="utf-8")
     routes = {"approved": 8, "unknown": 2}
-    report = Harmonisation("blood", 10, 8, 0, 2, 0.95, routes, [("MALAT1", 0.05)], 40, 0, 0.8)
+    shares = {"approved": 0.95, "unknown": 0.05}
+    samples = {"s": SampleCells(kept=40, empty=0, too_few_genes=2)}
+    report = Harmonisation("blood", 10, 8, 0, 2, 1, 0.95, routes, shares, [("MALAT1", 0.05)], samples, 0.8)
     harmonisation.write(report, paths["blood.harmonisation.json"])
     return paths
 
@@ -120,13 +126,12 @@ def test_all_tables_are_written(tmp_path, config, inputs, manifest, root):
         [
             *("--scores", str(inputs["scores.tsv"]), "--claims", str(compared(tmp_path, config, inputs))),
             *tables_of(config),
-            *("--harmonisation", str(inputs["blood.harmonisation.json"])),
             *("--recipes", str(root / "config/recipes/demo.yaml")),
             *("--shards", str(manifest), "--config", json.dumps({"seeds": [0, 1, 2]})),
             *("--not-run", "gland", "--tables", str(tmp_path / "tables")),
         ],
     )
-    names = {"main", "verdicts", "controls", "costs", "choices", "config", "harmonisation", "corpus"}
+    names = {"main", "verdicts", "controls", "costs", "choices", "config", "corpus"}
     assert {path.stem for path in (tmp_path / "tables").iterdir()} == names
     main = pd.read_csv(tmp_path / "tables/main.tsv", sep="\t")
     assert len(main) == 13

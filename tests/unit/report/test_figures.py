@@ -49,7 +49,8 @@ def history(**columns) -> pd.DataFrame:
 def reports(n: int) -> list[Harmonisation]:
     routes = {"approved": 70, "previous": 10, "ambiguous": 5, "outside_vocabulary": 10, "unknown": 5}
     return [
-        Harmonisation(f"d{i}", 100, 80, 5, 15, 0.9 if i else 0.1, routes, [("X", 0.1)], 10, 0, 0.8) for i in range(n)
+        Harmonisation(f"d{i}", 100, 80, 5, 15, 0, 0.9 if i else 0.1, routes, {}, [("X", 0.1)], {}, 0.8)
+        for i in range(n)
     ]
 
 

@@ -2,20 +2,16 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
 from celllm.contracts import recipe
 from celllm.contracts.claims import Answer, Claim
-from celllm.contracts.harmonisation import Harmonisation
 from celllm.report.tables import (
     choices_table,
     claims_table,
     config_table,
     controls_table,
-    corpus_table,
     costs_table,
-    harmonisation_table,
 )
 
 
@@ -101,46 +97,6 @@ def test_nested_configuration_is_listed_by_dotted_key():
         "network": "coexpression",
         "mirror": "null",
     }
-
-
-def test_the_corpus_is_shared_out_into_tumour_normal_and_unknown():
-    table = corpus_table(
-        {
-            "blood": {"kept": 4, "excluded_test": 2, "simulated": False},
-            "simulated_cells": {"kept": 0, "excluded_test": 0, "simulated": True},
-        },
-        dataset=np.array(["blood", "blood", "blood", "blood"]),
-        is_malignant=np.array([1, 0, 0, -1], dtype=np.int8),
-        titles={"blood": "Blood cells"},
-    )
-    first, second = table.rows.to_dict("records")
-    assert first["title"] == "Blood cells"
-    assert (first["cells_kept"], first["test_cells_excluded"], first["simulated"]) == (4, 2, "real")
-    assert (first["tumour_share"], first["normal_share"], first["unknown_share"]) == (0.25, 0.5, 0.25)
-    assert second["simulated"] == "simulated"
-    assert math.isnan(second["tumour_share"])
-    assert "| 25.0%" in table.markdown
-
-
-def test_harmonisation_lists_what_was_lost():
-    report = Harmonisation(
-        dataset="blood",
-        n_names=10,
-        mapped=6,
-        ambiguous=1,
-        lost=3,
-        mapped_share_of_counts=0.913,
-        by_route={"approved": 5, "previous": 1, "ambiguous": 1, "outside_vocabulary": 2, "unknown": 1},
-        top_lost=[("MALAT1", 0.05), ("XIST", 0.01)],
-        cells_kept=90,
-        cells_dropped=3,
-        threshold=0.8,
-    )
-    table = harmonisation_table([report], titles={"blood": "Blood cells"})
-    (found,) = table.rows.to_dict("records")
-    assert (found["outside_vocabulary"], found["unknown"], found["ambiguous"]) == (2, 1, 1)
-    assert found["top_lost"] == "MALAT1 5.00%; XIST 1.00%"
-    assert "91.3%" in table.markdown
 
 
 def test_verdicts_show_tolerance_and_reason():

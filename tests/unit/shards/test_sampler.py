@@ -68,3 +68,56 @@ def test_epochs_are_counted_by_cells_seen():
 def test_a_batch_larger_than_the_corpus_or_empty_is_refused(batch):
     with pytest.raises(ValueError, match="1 to 10 cells"):
         BatchSampler(10, batch, seed=0)
+
+
+@pytest.mark.parametrize(("ranks", "workers"), [(1, 1), (2, 1), (3, 2), (1, 4), (4, 3)])
+@pytest.mark.parametrize(("n_cells", "batch"), [(96, 12), (25, 10)])
+def test_ranks_and_workers_together_see_every_cell_of_an_epoch_once(n_cells, batch, ranks, workers):
+    n_batches = 12 * n_cells
+    alone = take(BatchSampler(n_cells, batch, seed=2), n_batches)
+
+    parts = {}
+    for rank in range(ranks):
+        for worker in range(workers):
+            sampler = BatchSampler(n_cells, batch, 2, rank=rank, ranks=ranks, worker=worker, workers=workers)
+            for number in range(worker, n_batches, workers):
+                parts[number, rank] = next(sampler)
+
+    for number, whole in enumerate(alone):
+        together = [parts[number, rank] for rank in range(ranks)]
+        np.testing.assert_array_equal(np.concatenate(together), whole)
+        assert max(map(len, together)) - min(map(len, together)) <= 1
+    epochs = np.concatenate(alone)[: n_cells * batch].reshape(-1, n_cells)
+    assert all(sorted(epoch) == list(range(n_cells)) for epoch in epochs)
+
+
+def test_the_state_is_the_same_on_every_rank_and_resumes_with_another_number_of_ranks():
+    samplers = [BatchSampler(30, 8, seed=3, rank=rank, ranks=2) for rank in range(2)]
+    for sampler in samplers:
+        take(sampler, 7)
+    assert samplers[0].state() == samplers[1].state()
+
+    alone = BatchSampler(30, 8, seed=3)
+    alone.resume(samplers[0].state())
+
+    np.testing.assert_array_equal(next(alone), np.concatenate([next(sampler) for sampler in samplers]))
+
+
+def test_a_worker_resumes_at_its_own_next_batch():
+    alone = take(BatchSampler(30, 8, seed=3), 20)
+    sampler = BatchSampler(30, 8, seed=3, worker=1, workers=3)
+    take(sampler, 2)  # numbers 1 and 4
+
+    resumed = BatchSampler(30, 8, seed=3, worker=1, workers=3)
+    resumed.resume(sampler.state())
+
+    np.testing.assert_array_equal(next(resumed), alone[7])
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{"rank": 2, "ranks": 2}, {"rank": -1}, {"rank": 0, "ranks": 9}, {"worker": 1}, {"worker": 3, "workers": 3}],
+)
+def test_a_rank_or_worker_that_does_not_exist_or_would_get_nothing_is_refused(place):
+    with pytest.raises(ValueError, match=r"must be 0 to (ranks|workers) - 1"):
+        BatchSampler(30, 8, seed=0, **place)

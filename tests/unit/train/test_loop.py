@@ -192,7 +192,15 @@ def test_the_panel_holds_the_genes_of_highest_mean_share_whatever_the_piece(corp
 
 def test_a_batch_is_ordered_by_length_and_labels_go_with_their_cells(corpus: Any, tiny_recipe: Any) -> None:
     indices = np.array([5, 0, 9, 3])
-    batch = loop.make_batch(corpus, indices, tiny_recipe(), panel=None, seed=0, step=1, device=torch.device("cpu"))
+    batch = loop.make_batch(
+        corpus.rows(indices),
+        corpus.is_malignant[indices],
+        tiny_recipe(),
+        panel=None,
+        seed=0,
+        step=1,
+        device=torch.device("cpu"),
+    )
     lengths = (batch.bins_BL != 7).sum(1)
     assert lengths.tolist() == sorted(lengths.tolist())
     by_length = np.argsort(np.minimum(np.diff(corpus.counts[indices].indptr), 23), kind="stable")

@@ -1,0 +1,183 @@
+"""How fast cells come out of the shards in random order: `python perf/loader.py --json`.
+
+All contenders give the same cells, 64 at a time, as CSR matrices of float32, from files in the page cache. Peers
+read an uncompressed h5ad file of the same cells in the same (shuffled) order, the layout that suits them best.
+Simulated cells at the sparsity of the paper's corpus. Everyone reads in one thread, without reading ahead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from line import line, show
+from simulated import drawn_from, pool
+
+from celllm.cells.tokens import tokenise
+from celllm.contracts import shards
+from celllm.contracts.recipe import TokenSettings
+from celllm.shards.loader import Loader
+from celllm.shards.piles import Piles
+from celllm.shards.reader import ShardReader
+from celllm.shards.sampler import BatchSampler
+
+BATCH = 64
+
+
+def write_both(folder: Path, n_cells: int, shard_cells: int) -> tuple[Path, Path]:
+    """Write the same cells as shards and as an h5ad file in the order of the shards; return both paths."""
+    piles = Piles(folder, shard_cells)
+    places = np.random.default_rng(0).permutation(n_cells)
+    start = 0
+    cells = pool()
+    for matrix in drawn_from(cells, n_cells):
+        stop = start + matrix.shape[0]
+        ids = [f"simulated:{number}" for number in range(start, stop)]
+        table = pd.DataFrame(
+            {"cell_id": ids, "dataset": "simulated", "sample": "s", "study": "s", "is_malignant": 0, "cell_hash": ids}
+        )
+        piles.add(places[start:stop], matrix, table)
+        start = stop
+    manifest = folder / "manifest.json"
+    entries, blocks = [], []
+    for number in range(piles.n_piles):
+        indptr, genes, counts, known = piles.take(number)
+        entries.append(
+            shards.write_shard(manifest, f"shard-{number:05d}", shards.shard_of(indptr, genes, counts), known)
+        )
+        blocks.append(
+            sparse.csr_matrix(
+                (counts.astype(np.float32), genes.astype(np.int32), indptr), shape=(len(known), cells.shape[1])
+            )
+        )
+    share = {"kept": n_cells, "excluded_test": 0, "excluded_equal": 0, "simulated": True}
+    n_nonzero = sum(entry.n_nonzero for entry in entries)
+    shards.write(
+        shards.ShardManifest("v", cells.shape[1], n_cells, n_nonzero, {"simulated": share}, tuple(entries), {}),
+        manifest,
+    )
+    h5ad = folder / "simulated.h5ad"
+    matrix = sparse.vstack(blocks, format="csr")
+    ad.AnnData(matrix, pd.DataFrame(index=[f"c{number}" for number in range(n_cells)])).write_h5ad(h5ad)
+    return manifest, h5ad
+
+
+def cells_per_s(batches: Iterator[sparse.csr_matrix], n_batches: int) -> float:
+    """Take batches, touch what they hold, and return cells a second."""
+    next(batches)
+    started = time.perf_counter()
+    n_cells = touched = 0
+    for batch in itertools.islice(batches, n_batches):
+        n_cells += batch.shape[0]
+        touched += int(batch.indices[-1]) + int(batch.data[-1])
+    assert touched > 0
+    return n_cells / (time.perf_counter() - started)
+
+
+def in_turn(
+    first: Callable[[], Iterator[sparse.csr_matrix]],
+    second: Callable[[], Iterator[sparse.csr_matrix]],
+    n_batches: tuple[int, int],
+    repeats: int = 5,
+) -> tuple[float, float, float]:
+    """Run two contenders in turn; return the median rate of each and the median of the ratios pair by pair."""
+    rates = [(cells_per_s(first(), n_batches[0]), cells_per_s(second(), n_batches[1])) for _ in range(repeats)]
+    a, b = np.array(rates).T
+    return float(np.median(a)), float(np.median(b)), float(np.median(a / b))
+
+
+def ours(reader: ShardReader) -> Iterator[sparse.csr_matrix]:
+    """Read batches in a random order of all cells."""
+    with Loader(reader, BatchSampler(reader.n_cells, BATCH, seed=0), threads=0) as loader:
+        for batch in loader:
+            yield batch.cells
+
+
+def backed(path: Path) -> Iterator[sparse.csr_matrix]:
+    """Read an h5ad file in backed mode, row by row, as a plain data set class does."""
+    cells = ad.read_h5ad(path, backed="r")
+    matrix = cells.X
+    order = np.random.default_rng(0).permutation(cells.n_obs)
+    for start in itertools.count(0, BATCH):
+        rows = order[start % (cells.n_obs - BATCH) :][:BATCH]
+        yield sparse.vstack([matrix[int(row)] for row in rows], format="csr")
+
+
+def scdataset(path: Path, block_cells: int) -> Iterator[sparse.csr_matrix]:
+    """Read an h5ad file through scDataset, 16 batches at once, in random blocks of so many neighbouring cells."""
+    from scdataset import BlockShuffling, scDataset
+    from torch.utils.data import DataLoader
+
+    cells = ad.read_h5ad(path, backed="r")
+    data = scDataset(
+        cells,
+        BlockShuffling(block_size=block_cells),
+        batch_size=BATCH,
+        fetch_factor=16,
+        fetch_callback=lambda collection, rows: collection[rows].to_memory().X,
+    )
+    while True:
+        yield from DataLoader(data, batch_size=None)
+
+
+def tokens_per_s(reader: ShardReader, n_batches: int) -> float:
+    """Return cells a second with the tokens of the paper's recipe made of them, on one core."""
+    rule = TokenSettings(max_length=6000)
+    batches = ours(reader)
+    next(batches)
+    started = time.perf_counter()
+    for cells in itertools.islice(batches, n_batches):
+        tokenise(cells, rule)
+    return n_batches * BATCH / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--json", action="store_true", help="one JSON object a line")
+    options.add_argument("--cells", type=int, default=50_000, help="simulated cells on disk")
+    options.add_argument("--folder", type=Path, help="where to put them; default: the system's temporary folder")
+    args = options.parse_args()
+    warnings.filterwarnings("ignore")
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        manifest, h5ad = write_both(Path(name), args.cells, 8_192)
+        reader = ShardReader(manifest)
+        rate = float(np.median([cells_per_s(ours(reader), 1500) for _ in range(5)]))
+        show(line("loader_cells_per_s", rate, "cells/s", bar=50_000, ok=rate >= 50_000), as_json=args.json)
+        rate, slow, ratio = in_turn(lambda: ours(reader), lambda: backed(h5ad), (1500, 5), 3)
+        peer = f"anndata {ad.__version__}, backed, row by row: {slow:.0f} cells/s"
+        show(
+            line("loader_vs_backed_h5ad", rate, "cells/s", peer=peer, ratio=ratio, bar=50, ok=ratio >= 50),
+            as_json=args.json,
+        )
+        for name, block_cells in (("loader_vs_scdataset", 1), ("loader_vs_scdataset_blocks", 16)):
+            bar = 10 if block_cells == 1 else None  # larger blocks are no random order of cells
+            if find_spec("scdataset") is None:
+                show(line(name, rate, "cells/s", peer="scdataset is not installed", bar=bar), as_json=args.json)
+                continue
+            rate, theirs, ratio = in_turn(
+                lambda: ours(reader), lambda size=block_cells: scdataset(h5ad, size), (1500, 100)
+            )
+            peer = f"scdataset {metadata.version('scdataset')}, blocks of {block_cells}: {theirs:.0f} cells/s"
+            ok = ratio >= 10 if bar else None
+            show(line(name, rate, "cells/s", peer=peer, ratio=ratio, bar=bar, ok=ok), as_json=args.json)
+        show(line("loader_tokens_cells_per_s", tokens_per_s(reader, 300), "cells/s"), as_json=args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Time and memory from an h5ad file to shards, against the number of cells: `python perf/shards.py --json`.
+
+Runs the workflow's own commands, align_cells and write_shards, as processes of their own and reads their peak resident
+memory and time from the kernel. Cells are simulated at the sparsity of the paper's corpus: rows drawn from a pool
+of 4,096, written uncompressed as AnnData does. A million cells need about 40 GB of disk and 15 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from line import line, show
+from simulated import N_GENES, drawn_from, pool
+
+from celllm.contracts import raw
+
+CELLS_OF_THE_PAPER = 1_764_921
+NAMES = {10_000: "10k", 100_000: "100k", 1_000_000: "1m"}
+BAR_GB = 1.5
+BAR_SPREAD = 0.10
+BAR_RATE = 3_000
+
+
+def write_h5ad(path: Path, n_cells: int) -> None:
+    """Write simulated cells piece by piece, in the form of AnnData."""
+    cells = pool()
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        group = file.create_group("X")
+        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": (n_cells, N_GENES)})
+        for name, dtype in (("data", np.int32), ("indices", np.int32)):
+            group.create_dataset(name, shape=(0,), maxshape=(None,), dtype=dtype, chunks=(1 << 18,))
+        sizes = []
+        for matrix in drawn_from(cells, n_cells):
+            start = group["data"].shape[0]
+            for name in ("data", "indices"):
+                group[name].resize((start + matrix.nnz,))
+                group[name][start:] = getattr(matrix, name)
+            sizes.append(np.diff(matrix.indptr))
+        group["indptr"] = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
+        obs = pd.DataFrame({"sample": pd.Categorical(np.arange(n_cells) // 5_000)})
+        obs.index = [f"simulated-{number:07d}-1" for number in range(n_cells)]
+        obs["sample"] = obs["sample"].cat.rename_categories(str)
+        ad.io.write_elem(file, "obs", obs)
+        ad.io.write_elem(file, "var", pd.DataFrame(index=[f"GENE{number}" for number in range(N_GENES)]))
+
+
+def prepare(folder: Path) -> None:
+    """Write the tables that the commands read: a simulated gene table, and the data set's row."""
+    names = pd.Series([f"GENE{number}" for number in range(N_GENES)])
+    table = pd.DataFrame({"hgnc_id": "HGNC:" + names, "symbol": names})
+    table = table.assign(locus_group="protein-coding gene", status="Approved", prev_symbol="", alias_symbol="")
+    table.assign(entrez_id="", ensembl_gene_id="").to_csv(folder / "hgnc.txt", sep="\t", index=False)
+    raw.write("hgnc", [raw.describe(folder / "hgnc.txt")], folder / "hgnc.json")
+    row = {
+        "dataset": "simulated", "title": "Simulated", "role": "corpus", "reader": "h5ad", "values": "counts",
+        "simulated": "yes", "label_column": "-", "sample_column": "sample", "malignancy": "normal", "min_genes": "200",
+        "citation": "-", "licence": "-",
+    }  # fmt: skip
+    (folder / "datasets.tsv").write_text("\t".join(row) + "\n" + "\t".join(row.values()) + "\n")
+
+
+def run(command: str, *arguments: object) -> dict[str, float]:
+    """Run a command of ours; return its wall and CPU seconds and its peak resident memory in GB."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    argv = [sys.executable, "-W", "ignore", "-m", f"celllm.cli.{command}", *map(str, arguments)]
+    started = time.perf_counter()
+    child = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    wall_s = time.perf_counter() - started
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{command} failed")
+    return {"wall_s": wall_s, "cpu_s": usage.ru_utime + usage.ru_stime, "rss_gb": usage.ru_maxrss * 1024 / 1e9}
+
+
+def measure(n_cells: int, folder: Path) -> dict[str, Any]:
+    """Take so many cells from h5ad to shards."""
+    prepare(folder)
+    run("build_vocabulary", "--hgnc", folder / "hgnc.json", "--out", folder / "genes.tsv")
+    source = folder / "simulated.h5ad"
+    write_h5ad(source, n_cells)
+    raw.write("simulated", [raw.describe(source)], folder / "raw.json")
+    cells = folder / "cells.h5ad"
+    aligned = run(
+        "align_cells",
+        *("--dataset", "simulated", "--datasets", folder / "datasets.tsv", "--raw", folder / "raw.json"),
+        *("--hgnc", folder / "hgnc.json", "--vocabulary", folder / "genes.tsv"),
+        *("--cells", cells, "--harmonisation", folder / "harmonisation.json"),
+    )
+    source.unlink()
+    manifest = folder / "shards" / "manifest.json"
+    sharded = run(
+        "write_shards",
+        *("--cells", cells, "--vocabulary", folder / "genes.tsv", "--seed", 0, "--manifest", manifest),
+    )
+    written = json.loads(manifest.read_text())
+    n_bytes = sum(sum(entry["bytes"].values()) for entry in written["shards"])
+    return {
+        "cells": n_cells,
+        "nonzero": written["n_nonzero"],
+        "bytes_per_nonzero": n_bytes / written["n_nonzero"],
+        "cells_gb": cells.stat().st_size / 1e9,
+        "shards_gb": n_bytes / 1e9,
+        "align": aligned,
+        "shard": sharded,
+    }
+
+
+def figures(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put what was measured into the lines that are printed."""
+    made = []
+    for row in rows:
+        wall_s = row["align"]["wall_s"] + row["shard"]["wall_s"]
+        name = NAMES.get(row["cells"], str(row["cells"]))
+        rate = row["cells"] / wall_s
+        made.append(line(f"shard_cells_per_s_per_core_{name}", rate, "cells/s", bar=BAR_RATE, ok=rate >= BAR_RATE))
+        peak = max(row["align"]["rss_gb"], row["shard"]["rss_gb"])
+        made.append(line(f"shard_peak_rss_gb_{name}", peak, "GB", bar=BAR_GB, ok=peak < BAR_GB))
+        made.append(line(f"shard_bytes_per_nonzero_{name}", row["bytes_per_nonzero"], "bytes"))
+    largest = max(rows, key=lambda row: row["cells"])
+    rate = largest["cells"] / (largest["align"]["wall_s"] + largest["shard"]["wall_s"])
+    made.append(line("shard_cells_per_s_per_core", rate, "cells/s", bar=BAR_RATE, ok=rate >= BAR_RATE))
+    peaks = [max(row["align"]["rss_gb"], row["shard"]["rss_gb"]) for row in rows]
+    spread = max(peaks) / min(peaks) - 1
+    made.append(line("shard_peak_rss_spread", spread, "share", bar=BAR_SPREAD, ok=spread <= BAR_SPREAD))
+    hours = CELLS_OF_THE_PAPER / rate / 3600
+    made.append(line("shard_hours_1764921_cells_computed", hours, "hours of one core"))
+    gb = CELLS_OF_THE_PAPER * largest["shards_gb"] / largest["cells"]
+    made.append(line("shard_gb_1764921_cells_computed", gb, "GB"))
+    return made
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw memory and time against cells, each with the value computed for the paper's corpus."""
+    from matplotlib.figure import Figure
+
+    cells = [row["cells"] for row in rows]
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    memory, seconds = figure.subplots(1, 2)
+    for step, colour in (("align", "#0072B2"), ("shard", "#D55E00")):
+        name = {"align": "align_cells", "shard": "write_shards"}[step]
+        memory.plot(cells, [row[step]["rss_gb"] for row in rows], "o-", color=colour, label=name)
+        walls = [row[step]["wall_s"] for row in rows]
+        seconds.plot(cells, walls, "o-", color=colour, label=name)
+        computed = walls[-1] * CELLS_OF_THE_PAPER / cells[-1]
+        seconds.plot([CELLS_OF_THE_PAPER], [computed], "o", mfc="none", color=colour)
+    memory.axhline(BAR_GB, color="grey", linestyle=":", label="bar")
+    memory.set(xscale="log", ylim=(0, None), xlabel="simulated cells", ylabel="peak resident memory (GB)")
+    seconds.plot([], [], "o", mfc="none", color="grey", label="1,764,921 cells, computed")
+    seconds.set(xscale="log", yscale="log", xlabel="simulated cells", ylabel="wall seconds, one core")
+    for axis in (memory, seconds):
+        axis.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--json", action="store_true", help="one JSON object a line")
+    options.add_argument("--cells", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes to measure")
+    options.add_argument("--folder", type=Path, help="where to put them; default: the system's temporary folder")
+    options.add_argument("--figure", type=Path, help="draw memory and time against cells into this file")
+    args = options.parse_args()
+    rows = []
+    for n_cells in sorted(args.cells):
+        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+            rows.append(measure(n_cells, Path(folder)))
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    for figure in figures(rows):
+        show(figure, as_json=args.json)
+    if args.figure is not None:
+        draw(rows, args.figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Files from elsewhere: mirror folders and the network, checked before they take their name."""
