@@ -32,6 +32,17 @@ from celllm.contracts import raw
 
 CELLS_OF_THE_PAPER = 1_764_921
 NAMES = {10_000: "10k", 100_000: "100k", 1_000_000: "1m"}
+REPORTING = """
+import re, runpy, sys, time
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+status = open("/proc/self/status").read()
+print(time.process_time(), re.search(r"VmHWM:\\s+(\\d+)", status)[1])
+"""
+"""Runs a command, then prints its CPU seconds and the kernel's high-water mark of its resident memory (KiB).
+
+getrusage would not do: a child starts with the high-water mark of the process that forked it.
+"""
 BAR_GB = 1.5
 BAR_SPREAD = 0.10
 BAR_RATE = 3_000
@@ -79,14 +90,12 @@ def prepare(folder: Path) -> None:
 def run(command: str, *arguments: object) -> dict[str, float]:
     """Run a command of ours; return its wall and CPU seconds and its peak resident memory in GB."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    argv = [sys.executable, "-W", "ignore", "-m", f"celllm.cli.{command}", *map(str, arguments)]
+    argv = [sys.executable, "-W", "ignore", "-c", REPORTING, f"celllm.cli.{command}", *map(str, arguments)]
     started = time.perf_counter()
-    child = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
+    done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     wall_s = time.perf_counter() - started
-    if os.waitstatus_to_exitcode(status):
-        raise SystemExit(f"{command} failed")
-    return {"wall_s": wall_s, "cpu_s": usage.ru_utime + usage.ru_stime, "rss_gb": usage.ru_maxrss * 1024 / 1e9}
+    cpu_s, kib = map(float, done.stdout.split()[-2:])
+    return {"wall_s": wall_s, "cpu_s": cpu_s, "rss_gb": kib * 1024 / 1e9}
 
 
 def measure(n_cells: int, folder: Path) -> dict[str, Any]:

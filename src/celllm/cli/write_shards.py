@@ -67,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     n_tested = sum(share["excluded_test"] for share in written.datasets.values())
     n_equal = sum(share["excluded_equal"] for share in written.datasets.values())
     print(
-        f"{written.n_cells} cells in {len(written.shards)} shards; left out: {n_tested} test cells, and {n_equal} cells "
-        "with the counts of a benchmark cell"
+        f"{written.n_cells} cells in {len(written.shards)} shards; left out: {n_tested} test cells, and {n_equal} "
+        "cells with the counts of a benchmark cell"
     )
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 

@@ -287,7 +287,7 @@ def words(cell: str) -> tuple[str, ...]:
 
 
 def logarithm(cell: str) -> str | None:
-    """Take the logarithm that a source has taken, as `log2(x+1)`, `ln(x+1)`, `log10(x+1)` or `log2(x/10+1)`; or none."""
+    """Take the logarithm that a source has taken, such as `log2(x+1)`, `ln(x+1)` or `log2(x/10+1)`; or none."""
     if cell in {"", NONE} or LOGARITHM.fullmatch(cell):
         return optional(cell)
     msg = "a logarithm such as log2(x+1), ln(x+1) or log2(x/10+1)"

@@ -1,16 +1,17 @@
 """`results/shards/manifest.json` and its shards: the pretraining cells, shuffled, without labels.
 
 A shard `shard-00000` is five files beside the manifest. Three are a CSR matrix cells x vocabulary genes, to be
-memory-mapped: `.indptr.npy` (int64, n_cells + 1), `.genes.npy` and `.counts.npy` (uint16). A count above 65,534 stands as
-65,535 there and in full in `.large.npy` (int64, n x 2: place in `.counts.npy`, count; by place). `.cells.parquet` has
-cell_id, dataset, sample, study, is_malignant, cell_hash. No label stands in any of them. The manifest is written last and
-removed first, so an interrupted run has none. docs/shards.md shows how other programs read them.
+memory-mapped: `.indptr.npy` (int64, n_cells + 1), `.genes.npy` and `.counts.npy` (uint16). A count above 65,534
+stands as 65,535 there and in full in `.large.npy` (int64, n x 2: place in `.counts.npy`, count; by place).
+`.cells.parquet` has cell_id, dataset, sample, study, is_malignant, cell_hash. No label stands in any of them. The
+manifest is written last and removed first, so an interrupted run has none. docs/shards.md shows how other programs
+read them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypedDict
@@ -153,7 +154,7 @@ def open_shard(manifest: Path | str, entry: ShardEntry) -> Shard:
     return Shard(*arrays)
 
 
-def read_cells(manifest: Path | str, entry: ShardEntry, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_cells(manifest: Path | str, entry: ShardEntry, columns: list[str] | None = None) -> pd.DataFrame:
     """Read what is known of a shard's cells, in the order of its rows; all columns, or those named."""
     return pd.read_parquet(file_of(manifest, entry.name, "cells.parquet"), columns=columns)
 

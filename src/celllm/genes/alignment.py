@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -74,7 +75,7 @@ class Alignment:
         self._count(obs, n_genes, is_kept)
         kept = cells.matrix if is_kept.all() else cells.matrix[np.flatnonzero(is_kept)]
         account.add(kept)
-        how = "mean" if self.values == "zscore" else "sum"
+        how: Literal["sum", "mean"] = "mean" if self.values == "zscore" else "sum"
         matrix = to_vocabulary(kept, account.mapping, self._genes.n_genes, combine=how)
         check_values(matrix.data, self.values, file=cells.file, field="counts of one gene, summed over its names")
         matrix = matrix.astype(DTYPE_OF[self.values])

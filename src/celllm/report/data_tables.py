@@ -124,7 +124,7 @@ def vocabulary_table(
 def corpus_table(
     datasets: Mapping[str, Mapping[str, Any]],
     *,
-    dataset: pd.Categorical,
+    dataset: pd.Categorical[str],
     is_malignant: np.ndarray,
     titles: Mapping[str, str],
 ) -> ReportTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 
 from celllm.contracts.shards import CELLS
 
-_DTYPES: Final = {"genes": np.dtype(np.uint16), "counts": np.dtype(np.int32)}
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {"genes": np.dtype(np.uint16), "counts": np.dtype(np.int32)}
 
 
 class Piles:

@@ -75,12 +75,12 @@ class ShardReader:
         return np.concatenate([column["is_malignant"].to_numpy(dtype=np.int8) for column in columns])
 
     @cached_property
-    def dataset(self) -> pd.Categorical:
+    def dataset(self) -> pd.Categorical[str]:
         """Name of each cell's dataset."""
         names = list(self.datasets)
         columns = [shards.read_cells(self.path, entry, ["dataset"])["dataset"] for entry in self._manifest.shards]
-        codes = [pd.Categorical(column, categories=names).codes for column in columns]
-        return pd.Categorical.from_codes(np.concatenate(codes), categories=names)
+        codes = [np.asarray(pd.Categorical(column, categories=names).codes, dtype=np.int32) for column in columns]
+        return pd.Categorical.from_codes(np.concatenate(codes), categories=pd.Index(names))
 
     def rows(self, indices: ArrayLike) -> csr_matrix:
         """Read cells in the order asked for; a number may come twice.

@@ -6,7 +6,7 @@ import pytest
 
 from celllm.contracts import hgnc, raw
 from celllm.contracts.readers.h5ad import read_one
-from celllm.genes.symbols import MAPPED_ROUTES, SymbolIndex, map_names
+from celllm.genes.symbols import SymbolIndex, map_names
 from celllm.genes.vocabulary import of_locus_group
 
 CODING, RNA = "protein-coding gene", "non-coding RNA"
