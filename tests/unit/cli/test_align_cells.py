@@ -47,7 +47,8 @@ def demo(root, tmp_path_factory):
         patch.chdir(root)
         for dataset in ("hgnc_demo", "pbmc68k_reduced"):
             manifest = folder / dataset / "manifest.json"
-            fetch.main(["--dataset", dataset, "--files", "config/files.tsv", "--manifest", str(manifest)])
+            argv = ["--dataset", dataset, "--files", "config/files.tsv", "--datasets", "config/datasets.tsv"]
+            fetch.main([*argv, "--hosts", "config/hosts.tsv", "--manifest", str(manifest)])
     build_vocabulary.main(["--hgnc", str(folder / "hgnc_demo/manifest.json"), "--out", str(folder / "genes.tsv")])
     return folder
 
