@@ -14,7 +14,9 @@ def n_expressed(values: sparse.csr_matrix) -> npt.NDArray[np.int64]:
 
     Meant for the source's own axis too: how many of its genes the vocabulary knows is no quality of a cell.
     """
-    return np.asarray((values != 0).sum(axis=1), dtype=np.int64).ravel()
+    stored = np.diff(values.indptr).astype(np.int64)
+    zeros = np.flatnonzero(values.data == 0)
+    return stored - np.bincount(np.searchsorted(values.indptr, zeros, side="right") - 1, minlength=len(stored))
 
 
 def cell_hashes(values: sparse.csr_matrix) -> list[str]:
@@ -23,15 +25,17 @@ def cell_hashes(values: sparse.csr_matrix) -> list[str]:
     Equal cells have equal hashes whatever their name, sample or file, so that a test cell is found in a
     pretraining corpus. Only hashes over one vocabulary compare.
     """
-    ordered = sparse.csr_matrix(values, copy=True)
-    ordered.sum_duplicates()
-    ordered.eliminate_zeros()
-    genes = ordered.indices.astype("<i4")
-    amounts = ordered.data.astype("<f8")
+    ordered = sparse.csr_matrix(values)
+    if not ordered.has_canonical_format or not ordered.data.all():
+        ordered = ordered.copy()
+        ordered.sum_duplicates()
+        ordered.eliminate_zeros()
+    genes = ordered.indices.astype("<i4", copy=False)
+    amounts = ordered.data.astype("<f4")
     hashes = []
     for start, end in zip(ordered.indptr[:-1], ordered.indptr[1:], strict=True):
         cell = hashlib.blake2b(digest_size=16)
-        cell.update(genes[start:end].tobytes())
-        cell.update(amounts[start:end].tobytes())
+        cell.update(genes[start:end])
+        cell.update(amounts[start:end])
         hashes.append(cell.hexdigest())
     return hashes

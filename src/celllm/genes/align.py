@@ -43,17 +43,20 @@ def to_vocabulary(
 
     Returns
     -------
-    Cells x genes, CSR with sorted indices, float64: it holds every whole number below 2^53, so sums stay exact.
+    Cells x genes, CSR with sorted indices. The type of the values stays, unless some had to be combined: these are
+    float64, which holds every whole number below 2^53, so sums stay exact.
     """
     mapped = np.flatnonzero(mapping.index_N >= 0)
-    genes = mapping.index_N[mapped]
-    weights = np.ones(len(mapped))
+    by_gene = mapped[np.argsort(mapping.index_N[mapped], kind="stable")]
+    genes = mapping.index_N[by_gene].astype(np.int32)
+    # Columns are put in the order of the genes, so that rows come out sorted without a sort of each.
+    moved = sparse.csc_matrix(values_CN)[:, by_gene].tocsr()
     if combine == "mean":
-        weights /= np.bincount(genes, minlength=n_genes)[genes]
-    # One entry a mapped name: the matrix product adds up the names of a gene.
-    indicator_NG = sparse.csr_matrix((weights, (mapped, genes)), shape=(values_CN.shape[1], n_genes))
-    values_CG = sparse.csr_matrix(values_CN.astype(np.float64) @ indicator_NG)
-    values_CG.sort_indices()
+        moved.data = moved.data / np.bincount(genes, minlength=n_genes)[genes[moved.indices]]
+    values_CG = sparse.csr_matrix((moved.data, genes[moved.indices], moved.indptr), (values_CN.shape[0], n_genes))
+    if not values_CG.has_canonical_format:
+        values_CG.data = values_CG.data.astype(np.float64)
+        values_CG.sum_duplicates()
     return values_CG
 
 
