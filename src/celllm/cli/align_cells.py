@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from celllm.cli.entry import run
+from celllm.cli.entry import return_large_blocks, run
 from celllm.contracts import counts_stream, harmonisation, hgnc, raw, tables, vocabulary
 from celllm.contracts.readers import read_raw
 from celllm.genes.alignment import Alignment
@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the raw cells, align them, write them and the report."""
     args = parser().parse_args(argv)
+    return_large_blocks()
     dataset = tables.read_datasets(args.datasets).row(args.dataset)
     genes = vocabulary.read(args.vocabulary)
     index = SymbolIndex(hgnc.read(raw.read(args.hgnc).only().path))

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from celllm.cli.entry import run
+from celllm.cli.entry import return_large_blocks, run
 from celllm.contracts import counts_stream, splits, vocabulary
 from celllm.provenance import stamp
 from celllm.shards import writer
@@ -51,6 +51,7 @@ def benchmark_hashes(files: Sequence[Path], corpus: Sequence[Path], tested: Coll
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the cells and the splits, shuffle, write."""
     args = parser().parse_args(argv)
+    return_large_blocks()
     genes = vocabulary.read(args.vocabulary)
     tested = {unit for file in args.exclude for unit in splits.read(file).units_of("test")}
     inputs = {f"cells {file.stem}": file for file in args.cells}
