@@ -64,3 +64,54 @@ def test_spread_is_measured_on_the_unit_sphere() -> None:
     assert uniformity(collapsed) == pytest.approx(0, abs=1e-5)
     assert alignment(opposite, 2 * opposite) == pytest.approx(0, abs=1e-6)
     assert alignment(opposite, -opposite) == pytest.approx(4)
+
+
+def plain(first: torch.Tensor, second: torch.Tensor, *, symmetric: bool) -> torch.Tensor:
+    unit = [torch.nn.functional.normalize(z, dim=-1) for z in (first, second)]
+    logits = unit[0] @ unit[1].t() / 0.05
+    own = torch.arange(len(logits))
+    losses = [torch.nn.functional.cross_entropy(rows, own) for rows in (logits, logits.t())]
+    return torch.stack(losses[: 1 + symmetric]).mean()
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(("dtype", "bar"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("tile_numbers", [1, 100, 57 * 8, 10**6])
+def test_tiles_of_any_size_have_the_value_and_gradient_of_the_whole_matrix(
+    symmetric: bool, dtype: torch.dtype, bar: float, tile_numbers: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(57, 9, generator=generator, dtype=torch.float64)
+    second = (first + torch.randn(57, 9, generator=generator, dtype=torch.float64)).to(dtype).requires_grad_()
+    first = first.to(dtype).requires_grad_()
+    expected = plain(first, second, symmetric=symmetric)
+    expected_gradients = torch.autograd.grad(3 * expected, [first, second])
+    found = info_nce(first, second, temperature=0.05, symmetric=symmetric, tile_numbers=tile_numbers)
+    assert found.item() == pytest.approx(expected.item(), rel=bar)
+    for gradient, other in zip(torch.autograd.grad(3 * found, [first, second]), expected_gradients, strict=True):
+        assert (gradient - other).norm() < bar * other.norm()
+
+
+def test_no_similarities_of_all_pairs_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = 0
+    real = torch.Tensor.__matmul__
+
+    def watched(self: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        nonlocal largest
+        made = real(self, other)
+        largest = max(largest, made.numel())
+        return made
+
+    first = torch.randn(300, 4, requires_grad=True)
+    monkeypatch.setattr(torch.Tensor, "__matmul__", watched)
+    info_nce(first, first + 1, temperature=0.05, tile_numbers=1200).backward()
+    assert largest == 1200 < 300 * 300
+
+
+def test_spread_in_tiles_is_that_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    z = torch.randn(40, 6, dtype=torch.float64)
+    unit = torch.nn.functional.normalize(z, dim=-1)
+    pairs = (unit @ unit.t())[*torch.triu_indices(40, 40, offset=1)]
+    assert mean_cosine(z) == pytest.approx(pairs.mean().item(), abs=1e-12)
+    monkeypatch.setattr("celllm.objectives.contrastive.TILE_NUMBERS", 40 * 7)
+    assert uniformity(z) == pytest.approx((4 * pairs - 4).exp().mean().log().item(), rel=1e-12)
