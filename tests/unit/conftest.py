@@ -81,7 +81,7 @@ def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
             "tokens": {"max_length": 24},
             "genes": {"method": "random"},
             "encoder": {"width": 16, "depth": 2, "heads": 2, "head_width": 8},
-            "training": {"batch_cells": 8, "chunk_cells": 4, "steps": 1},
+            "training": {"batch_cells": 8, "chunk_tokens": 128, "steps": 1},
         },
         file="tiny",
     )

@@ -16,7 +16,8 @@ def n_expressed(values: sparse.csr_matrix) -> npt.NDArray[np.int64]:
     """
     stored = np.diff(values.indptr).astype(np.int64)
     zeros = np.flatnonzero(values.data == 0)
-    return stored - np.bincount(np.searchsorted(values.indptr, zeros, side="right") - 1, minlength=len(stored))
+    n_zeros = np.bincount(np.searchsorted(values.indptr, zeros, side="right") - 1, minlength=len(stored))
+    return np.asarray(stored - n_zeros, dtype=np.int64)
 
 
 def cell_hashes(values: sparse.csr_matrix) -> list[str]:

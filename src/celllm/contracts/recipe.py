@@ -142,11 +142,15 @@ class TrainingSettings(_Section):
 
     batch_cells: Annotated[int, Field(ge=2)]
     """Cells in the contrastive batch, B."""
-    chunk_cells: Annotated[int, Field(ge=1)]
-    """Cells encoded at once, C; sets the memory and, dropout aside, nothing else."""
+    chunk_tokens: Annotated[int, Field(ge=1)]
+    """Tokens encoded at once, padding included: cells of similar length share a chunk. Sets the memory and, dropout
+    aside, nothing else; a cell that is longer is a chunk of its own."""
     steps: Annotated[int, Field(ge=1)]
     """Optimiser steps."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    check_every: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps between two comparisons with the undivided step, which holds the graph of the whole batch; null:
+    none."""
     redraw_every: Annotated[int, Field(ge=1)] = 100
     """Optimiser steps between two draws of the random features."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 100

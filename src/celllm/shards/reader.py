@@ -82,6 +82,10 @@ class ShardReader:
         codes = [np.asarray(pd.Categorical(column, categories=names).codes, dtype=np.int32) for column in columns]
         return pd.Categorical.from_codes(np.concatenate(codes), categories=pd.Index(names))
 
+    def names(self, indices: ArrayLike) -> list[str]:
+        """Return the ids of some cells, in the order asked for."""
+        return [str(name) for name in self.cells["cell_id"].to_numpy()[np.asarray(indices)]]
+
     def rows(self, indices: ArrayLike) -> csr_matrix:
         """Read cells in the order asked for; a number may come twice.
 

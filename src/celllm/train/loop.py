@@ -1,6 +1,6 @@
 """Pretraining: draw cells, accumulate a step's gradient chunk by chunk, step, log, save.
 
-Shapes: B cells in the batch, L tokens of the longest of them, G genes, D width.
+Shapes: B cells in the batch, G genes, D width.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from torch import Tensor
 
-from celllm.cells.tokens import tokenise
 from celllm.contracts.recipe import Recipe
 from celllm.errors import CellLMError
 from celllm.model.encoder import Encoder
-from celllm.objectives import masked
 from celllm.shards.loader import Loader
 from celllm.shards.sampler import BatchSampler
 from celllm.train import checkpoint, optim
+from celllm.train.batch import StepBatch, make_batch
 from celllm.train.checkpoint import Progress, RunIdentity
+from celllm.train.divide import NonFiniteError
 from celllm.train.randomness import Purpose, seeded, stream_seed, torch_generator
-from celllm.train.step import Pretrained, StepBatch, StepLoss
+from celllm.train.step import Pretrained, StepLoss
 
 HistoryRow = dict[str, float | int | None]
 
@@ -62,6 +61,9 @@ class Corpus(Protocol):
 
     def rows(self, indices: NDArray[np.int64]) -> csr_matrix:
         """Return the counts of some cells."""
+
+    def names(self, indices: NDArray[np.int64]) -> list[str]:
+        """Return the ids of some cells."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def pretrain(
         progress = checkpoint.load(checkpoints, module, optimiser, identity=identity) or progress
         sampler.resume(progress.sampler)
 
-    step_loss = StepLoss(module, recipe.objectives, chunk_size=settings.chunk_cells, autocast=fabric.autocast)
+    step_loss = StepLoss(module, recipe.objectives, max_tokens=settings.chunk_tokens, autocast=fabric.autocast)
     last = settings.steps if stop_after is None else min(stop_after, settings.steps)
     with Loader(corpus, sampler) as loader:
         while progress.step < last:
@@ -159,7 +161,11 @@ def pretrain(
                 device=fabric.device,
             )
             with seeded(stream_seed(seed, step, Purpose.DROPOUT), fabric.device):
-                figures = _step(step_loss, optimiser, batch, step=step, clip_norm=recipe.optimiser.clip_norm)
+                try:
+                    figures = _step(step_loss, optimiser, batch, step=step, recipe=recipe)
+                except NonFiniteError as error:
+                    cells = [] if error.rows is None else corpus.names(drawn.indices[error.rows])
+                    raise _diverged(step, str(error.what), chunk=error.chunk, cells=cells) from None
             if step % settings.redraw_every == 0:
                 module.encoder.redraw_features(torch_generator(seed, step, Purpose.FEATURES))
             figures |= {"learning_rate": rate, "seconds": time.perf_counter() - started}
@@ -196,61 +202,27 @@ def _step(
     batch: StepBatch,
     *,
     step: int,
-    clip_norm: float,
+    recipe: Recipe,
 ) -> dict[str, float | None]:
     """Take one optimiser step, unless something is not finite."""
     optimiser.zero_grad(set_to_none=True)
-    loss, figures = step_loss.accumulate(batch)
+    is_checked = recipe.training.check_every is not None and step % recipe.training.check_every == 0
+    loss, figures = step_loss.accumulate(batch, check=is_checked)
     trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(trained, clip_norm)
+    norm = torch.nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip_norm)
     for name, value in (("loss", loss), ("norm of the gradient", norm)):
         if not torch.isfinite(value):
-            msg = (
-                f"step {step}: the {name} is {float(value)}; the weights are those of step {step - 1}, the last "
-                "checkpoint is kept\n  do this:  lower optimiser.learning_rate or raise optimiser.warmup_fraction "
-                "in the recipe, or train in 32-true"
-            )
-            raise DivergedError(msg)
+            raise _diverged(step, f"the {name}")
     optimiser.step()
     return figures
 
 
-def make_batch(
-    cells: csr_matrix,
-    is_malignant_B: NDArray[np.int8],
-    recipe: Recipe,
-    *,
-    panel: NDArray[np.int64] | None,
-    seed: int,
-    step: int,
-    device: torch.device,
-) -> StepBatch:
-    """Turn the counts and labels of some cells into the tokens of one step, longest cells last."""
-    rule, settings = recipe.tokens, recipe.objectives.masked
-    generator = np.random.default_rng(stream_seed(seed, step, Purpose.TRUNCATION))
-    tokens = tokenise(cells, rule, generator=generator, panel=panel)
-    by_length = np.argsort(tokens.lengths_B, kind="stable")
-    bins_BL = torch.from_numpy(tokens.bins_BL[by_length])
-    if settings.weight > 0:
-        hidden = masked.mask(
-            bins_BL,
-            rate=settings.rate,
-            replace_share=settings.replace_share,
-            generator=torch_generator(seed, step, Purpose.MASK),
-            is_zero_silent=rule.layout == "full",
-        )
-    else:
-        hidden = masked.MaskedTokens(bins_BL, torch.full_like(bins_BL, masked.IGNORED))
-
-    def placed(tensor: Tensor) -> Tensor:
-        return tensor.to(device)
-
-    return StepBatch(
-        genes_BL=placed(torch.from_numpy(tokens.genes_BL[by_length])),
-        bins_BL=placed(bins_BL),
-        masked_BL=placed(hidden.bins_BL),
-        targets_BL=placed(hidden.targets_BL),
-        is_malignant_B=placed(torch.from_numpy(is_malignant_B[by_length].astype(np.int64))),
+def _diverged(step: int, what: str, *, chunk: int | None = None, cells: Sequence[str] = ()) -> DivergedError:
+    where = "" if chunk is None else f" in chunk {chunk}, cells {', '.join(cells)}"
+    return DivergedError(
+        f"step {step}: {what} is not finite{where}; the weights are those of step {step - 1}, the last checkpoint is "
+        "kept\n  do this:  lower optimiser.learning_rate or raise optimiser.warmup_fraction in the recipe, or train in "
+        "32-true"
     )
 
 

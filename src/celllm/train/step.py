@@ -1,24 +1,30 @@
 """One optimiser step's gradient: which input goes through the encoder, and how the three losses are joined.
 
-Shapes: B cells, L tokens a cell, Q of them looked at, D width.
+Shapes: B cells, C of a chunk, L tokens of its longest cell, Q of them looked at, D width.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from celllm.cells.tokens import PAD
 from celllm.contracts.recipe import ObjectiveSettings
 from celllm.model.encoder import Encoder
 from celllm.model.heads import MalignancyHead
 from celllm.objectives import contrastive, malignancy, masked
+from celllm.objectives.malignancy import MalignancyLoss
+from celllm.objectives.masked import MaskedLoss
+from celllm.train.batch import StepBatch
+from celllm.train.chunks import Rows, by_tokens
 from celllm.train.divide import Record, divide_and_conquer, sum_over_chunks
+from celllm.train.passes import Batch
+from celllm.train.ranks import Ranks
 
 
 class Pretrained(nn.Module):
@@ -28,29 +34,6 @@ class Pretrained(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.malignancy_head = MalignancyHead(encoder.width)
-
-
-@dataclass(frozen=True)
-class StepBatch:
-    """The cells of one step, on the device, ordered by length so that chunks hold little padding.
-
-    Parameters
-    ----------
-    genes_BL, bins_BL
-        Tokens.
-    masked_BL
-        Bins with some hidden.
-    targets_BL
-        Bins to be predicted, `masked.IGNORED` elsewhere.
-    is_malignant_B
-        1 tumour, 0 normal, -1 unknown.
-    """
-
-    genes_BL: Tensor
-    bins_BL: Tensor
-    masked_BL: Tensor
-    targets_BL: Tensor
-    is_malignant_B: Tensor
 
 
 class StepLoss:
@@ -67,10 +50,12 @@ class StepLoss:
         In training mode.
     settings
         The recipe's objectives.
-    chunk_size
-        Cells encoded at once.
+    max_tokens
+        Tokens encoded at once, padding included; it sets memory.
     autocast
         Returns the context in which the encoder runs; the same in both passes.
+    ranks
+        Other processes with cells of the same batch.
     """
 
     def __init__(
@@ -78,38 +63,54 @@ class StepLoss:
         module: Pretrained,
         settings: ObjectiveSettings,
         *,
-        chunk_size: int,
+        max_tokens: int,
         autocast: type[AbstractContextManager[Any]] | Any,  # noqa: ANN401 - any callable that gives a context
+        ranks: Ranks | None = None,
     ) -> None:
-        self.module, self.settings, self.chunk_size, self.autocast = module, settings, chunk_size, autocast
+        self.module, self.settings, self.max_tokens, self.autocast = module, settings, max_tokens, autocast
+        self.ranks = ranks
 
-    def accumulate(self, batch: StepBatch) -> tuple[Tensor, dict[str, float | None]]:
-        """Add the step's gradient to the parameters; return the loss, detached, and the step's figures."""
+    def accumulate(self, batch: StepBatch, *, check: bool = False) -> tuple[Tensor, dict[str, float | None]]:
+        """Add the step's gradient to the parameters; return the loss, detached, and the step's figures.
+
+        With `check`, the figure `check_difference` tells how far the gradient is from that of the undivided step.
+        """
         self._batch = batch
-        self._n_masked = max(1, int((batch.targets_BL != masked.IGNORED).sum()))
-        self._n_labelled = max(1, int((batch.is_malignant_B != malignancy.UNKNOWN).sum()))
-        self._sums = dict.fromkeys(("masked", "masked_right", "malignancy", "malignancy_right"), 0.0)
+        self._n_masked = max(1, int(self._total(batch.n_targets)))
+        self._n_labelled = max(1, int(self._total((batch.is_malignant_B != malignancy.UNKNOWN).sum())))
+        self._told: dict[int, tuple[MaskedLoss | None, MalignancyLoss | None]] = {}
         weight = self.settings.contrastive.weight
         needs_chunks = self.settings.masked.weight > 0 or self.settings.malignancy.weight > 0
+        self._masked = batch.masked()
+        chunks = by_tokens(batch.lengths_B, self.max_tokens)
         record = Record()
+        parameters = list(self.module.parameters())
         if weight > 0:
             loss = divide_and_conquer(
                 self._encode,
                 self._views(batch),
                 self._coupled,
-                chunk_size=self.chunk_size,
+                chunks=chunks,
                 per_chunk_loss=self._chunk_loss if needs_chunks else None,
+                parameters=parameters,
+                ranks=self.ranks,
+                check=check,
                 record=record,
             )
         else:
-            loss = sum_over_chunks(self._chunk_loss, n_cells=len(batch.genes_BL), chunk_size=self.chunk_size)
+            loss = sum_over_chunks(self._chunk_loss, n_cells=len(batch), chunks=chunks)
+            if self.ranks is not None:
+                self.ranks.sum_gradients(parameters)
+                loss = loss.new_tensor(self.ranks.total(float(loss), batch.device))
         return loss, self._figures(loss, record)
 
-    def _views(self, batch: StepBatch) -> list[Mapping[str, Tensor]]:
+    def _total(self, number: float) -> float:
+        return number if self.ranks is None else self.ranks.total(number, self._batch.device)
+
+    def _views(self, batch: StepBatch) -> list[Batch]:
         if not self.settings.shared_masked_view:
-            return [{"genes": batch.genes_BL, "bins": batch.bins_BL}] * 2
-        view = {"genes": batch.genes_BL, "bins": batch.masked_BL}
-        return [{**view, "targets": batch.targets_BL}, view]
+            return [batch.plain()] * 2
+        return [self._masked, batch.masked(targets=False)]
 
     def _coupled(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
         settings = self.settings.contrastive
@@ -122,7 +123,6 @@ class StepLoss:
         return settings.weight * loss
 
     def _encode(self, view: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, Any]:
-        view = _trimmed(view)
         with self.autocast():
             if "targets" not in view:
                 return self.module.encoder.embed(view["genes"], view["bins"])
@@ -130,51 +130,55 @@ class StepLoss:
             hidden_BQD = self.module.encoder.at(view["genes"], view["bins"], places_BQ)
             return hidden_BQD[:, 0], (hidden_BQD, targets_BQ)
 
-    def _chunk_loss(self, rows: slice, encoded: tuple[Tensor, Tensor] | None) -> Tensor | None:
-        batch, settings = self._batch, self.settings
+    def _chunk_loss(self, rows: Rows, encoded: tuple[Tensor, Tensor] | None) -> Tensor | None:
+        settings = self.settings
         if encoded is None:
-            cells = {"genes": batch.genes_BL[rows], "bins": batch.masked_BL[rows], "targets": batch.targets_BL[rows]}
-            _, encoded = self._encode(cells)
-        hidden_BQD, targets_BQ = encoded
-        terms = []
+            _, encoded = self._encode(self._masked[rows])
+        hidden_CQD, targets_CQ = encoded
+        terms: list[Tensor] = []
+        told = judged = None
         with self.autocast():
             if settings.masked.weight > 0:
-                is_target_BQ = targets_BQ != masked.IGNORED
-                logits_NT = self.module.encoder.expression_logits(hidden_BQD[is_target_BQ])
-                told = masked.masked_loss(logits_NT, targets_BQ[is_target_BQ])
-                self._sums["masked"] += float(told.loss_sum.detach())
-                self._sums["masked_right"] += told.n_correct
+                is_target_CQ = targets_CQ != masked.IGNORED
+                logits_NT = self.module.encoder.expression_logits(hidden_CQD[is_target_CQ])
+                told = masked.masked_loss(logits_NT, targets_CQ[is_target_CQ])
                 terms.append(settings.masked.weight / self._n_masked * told.loss_sum)
             if settings.malignancy.weight > 0:
-                logits_B = self.module.malignancy_head(hidden_BQD[:, 0])
-                judged = malignancy.malignancy_loss(logits_B, batch.is_malignant_B[rows])
-                self._sums["malignancy"] += float(judged.loss_sum.detach())
-                self._sums["malignancy_right"] += judged.n_correct
+                logits_C = self.module.malignancy_head(hidden_CQD[:, 0])
+                judged = malignancy.malignancy_loss(logits_C, self._batch.labels(rows))
                 terms.append(settings.malignancy.weight / self._n_labelled * judged.loss_sum)
+        # by chunk and not summed up here: a check goes through the chunks a second time
+        first = int(rows.start if isinstance(rows, slice) else rows[0])
+        self._told[first] = (
+            None if told is None else replace(told, loss_sum=told.loss_sum.detach()),
+            None if judged is None else replace(judged, loss_sum=judged.loss_sum.detach()),
+        )
         return torch.stack(terms).sum() if terms else None
 
     def _figures(self, loss: Tensor, record: Record) -> dict[str, float | None]:
         batch, settings = self._batch, self.settings
-        targets_N = batch.targets_BL[batch.targets_BL != masked.IGNORED]
+        told = [one for one, _ in self._told.values() if one is not None]
+        judged = [one for _, one in self._told.values() if one is not None]
         figures: dict[str, float | None] = {"loss": float(loss)}
         is_masked, is_judged = settings.masked.weight > 0, settings.malignancy.weight > 0
-        is_judged &= bool((batch.is_malignant_B != malignancy.UNKNOWN).any())
-        figures["masked"] = self._sums["masked"] / self._n_masked if is_masked else None
-        figures["masked_accuracy"] = self._sums["masked_right"] / self._n_masked if is_masked else None
+        is_judged &= self._total(sum(one.n_cells for one in judged)) > 0
+        targets_N = torch.from_numpy(batch.targets())
+        n_masked, n_labelled = self._n_masked, self._n_labelled
+        loss_sum = self._total(sum(float(one.loss_sum) for one in told))
+        figures["masked"] = loss_sum / n_masked if is_masked else None
+        figures["masked_accuracy"] = self._total(sum(one.n_correct for one in told)) / n_masked if is_masked else None
         figures["masked_majority"] = masked.majority_accuracy(targets_N) if is_masked and len(targets_N) else None
-        figures["malignancy"] = self._sums["malignancy"] / self._n_labelled if is_judged else None
-        figures["malignancy_accuracy"] = self._sums["malignancy_right"] / self._n_labelled if is_judged else None
-        figures["malignancy_majority"] = malignancy.majority_accuracy(batch.is_malignant_B) if is_judged else None
+        loss_sum = self._total(sum(float(one.loss_sum) for one in judged))
+        n_correct = self._total(sum(one.n_correct for one in judged))
+        figures["malignancy"] = loss_sum / n_labelled if is_judged else None
+        figures["malignancy_accuracy"] = n_correct / n_labelled if is_judged else None
+        labels_B = torch.from_numpy(batch.is_malignant_B)
+        figures["malignancy_majority"] = malignancy.majority_accuracy(labels_B) if is_judged else None
         is_contrasted = bool(record.embeddings)
         figures["contrastive"] = record.coupled_loss / settings.contrastive.weight if is_contrasted else None
         figures["pass_difference"] = record.pass_difference if is_contrasted else None
+        figures["check_difference"] = record.check_difference if math.isfinite(record.check_difference) else None
         figures["alignment"] = contrastive.alignment(*record.embeddings) if is_contrasted else None
         figures["uniformity"] = contrastive.uniformity(record.embeddings[0]) if is_contrasted else None
         figures["mean_cosine"] = contrastive.mean_cosine(record.embeddings[0]) if is_contrasted else None
         return figures
-
-
-def _trimmed(view: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Cut the columns in which every cell of a chunk is padding; no number changes by it."""
-    longest = int((view["bins"] != PAD).sum(dim=1).max())
-    return {name: tensor[:, :longest] for name, tensor in view.items()}

@@ -65,7 +65,7 @@ class Folder:
             "tokens": {"max_length": 24, "target_sum": 100},
             "genes": {"method": "graphmae", "epochs": 5, "hidden": 8},
             "encoder": {"width": 8, "depth": 1, "heads": 2, "head_width": 4},
-            "training": {"batch_cells": 10, "chunk_cells": 4, "steps": 4, "log_every": 2, "checkpoint_every": 1},
+            "training": {"batch_cells": 10, "chunk_tokens": 128, "steps": 4, "log_every": 2, "checkpoint_every": 1},
         }
         for section, keys in changes.items():
             values[section] = {**values.get(section, {}), **keys}

@@ -18,7 +18,7 @@ def test_a_cells_embedding_does_not_depend_on_order_or_company(generator: np.ran
             "tokens": {"max_length": 16},
             "genes": {"method": "random"},
             "encoder": {"width": 8, "depth": 2, "heads": 2, "head_width": 4},
-            "training": {"batch_cells": 4, "chunk_cells": 2, "steps": 1},
+            "training": {"batch_cells": 4, "chunk_tokens": 64, "steps": 1},
         },
         file="recipe",
     )

@@ -23,7 +23,7 @@ def recipe(method: str = "random") -> Recipe:
             "tokens": {"max_length": 16},
             "genes": {"method": method},
             "encoder": {"width": 8, "depth": 1, "heads": 2, "head_width": 4},
-            "training": {"batch_cells": 4, "chunk_cells": 2, "steps": 1},
+            "training": {"batch_cells": 4, "chunk_tokens": 64, "steps": 1},
         },
         file="recipe",
     )

@@ -34,6 +34,9 @@ class MemoryCorpus:
     def rows(self, indices: NDArray[np.int64]) -> csr_matrix:
         return self.counts[indices]
 
+    def names(self, indices: NDArray[np.int64]) -> list[str]:
+        return [f"cell{index}" for index in indices]
+
 
 @pytest.fixture
 def corpus() -> MemoryCorpus:
@@ -59,7 +62,7 @@ def tiny_recipe(**changes: dict[str, Any]) -> Recipe:
         "optimiser": {"learning_rate": 0.01, "warmup_fraction": 0.1},
         "training": {
             "batch_cells": 14,
-            "chunk_cells": 4,
+            "chunk_tokens": 96,
             "steps": 6,
             "redraw_every": 2,
             "checkpoint_every": 3,

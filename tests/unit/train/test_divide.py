@@ -14,8 +14,10 @@ from celllm.cells.tokens import CLS, PAD
 from celllm.contracts.recipe import EncoderSettings
 from celllm.model.encoder import Encoder
 from celllm.objectives.contrastive import info_nce
-from celllm.train import divide
-from celllm.train.divide import Record, divide_and_conquer, slices, sum_over_chunks, take
+from celllm.train import passes
+from celllm.train.chunks import by_number
+from celllm.train.divide import Record, divide_and_conquer, sum_over_chunks
+from celllm.train.passes import take
 
 N_CELLS = 7
 CHUNKS = [1, 3, 5, 7, 100]
@@ -54,7 +56,7 @@ def undivided(module: Encoder, views: list[dict[str, Tensor]], chunk_size: int =
     """Reference: all graphs kept; with dropout, the chunks draw in the same order."""
     module.zero_grad()
     encode = embedding_by(module)
-    whole = [torch.cat([encode(take(v, rows)) for rows in slices(N_CELLS, chunk_size)]) for v in views]
+    whole = [torch.cat([encode(take(v, rows)) for rows in by_number(N_CELLS, chunk_size)]) for v in views]
     loss = coupled(*whole)
     loss.backward()
     return loss.detach(), gradients(module)
@@ -107,7 +109,7 @@ def test_without_replayed_random_numbers_the_gradient_is_another_and_the_record_
     state = torch.get_rng_state()
     _, expected = undivided(module, views, 3)
     torch.set_rng_state(state)
-    monkeypatch.setattr(divide, "replay", not_at_all)
+    monkeypatch.setattr(passes, "replay", not_at_all)
     record = Record()
     _, found = divided(module, views, 3, record=record)
     assert relative_difference(found, expected) > 0.1
@@ -121,7 +123,9 @@ def test_random_numbers_go_on_after_the_step_as_after_one_pass() -> None:
     after_two_passes = torch.rand(3)
     torch.set_rng_state(state)
     with torch.no_grad():
-        undivided_views = [embedding_by(module)(take(view(0), rows)) for _ in range(2) for rows in slices(N_CELLS, 3)]
+        undivided_views = [
+            embedding_by(module)(take(view(0), rows)) for _ in range(2) for rows in by_number(N_CELLS, 3)
+        ]
     assert len(undivided_views) == 6
     assert torch.equal(torch.rand(3), after_two_passes)
 
@@ -272,7 +276,7 @@ def test_a_cache_of_16_bits_is_kept_in_32() -> None:
     ("views", "chunk_size", "message"),
     [
         ([torch.zeros(4, 2)], 0, "chunk_size must be at least 1 cell, got 0"),
-        ([torch.zeros(4, 2), torch.zeros(5, 2)], 2, r"same number of cells, got \[4, 5\]"),
+        ([torch.zeros(4, 2), torch.zeros(5, 2)], 2, r"same number of cells, one or more, got \[4, 5\]"),
         ([], 2, "got no view"),
     ],
     ids=["no chunk", "uneven views", "no view"],

@@ -98,9 +98,9 @@ def test_features_are_redrawn_every_so_many_steps_and_not_otherwise(
     monkeypatch.setattr(
         Encoder, "redraw_features", lambda self, generator: (redraws.append(1), real(self, generator))[1]
     )
-    for chunk in (1, 7):
+    for chunk in (24, 168):
         redraws.clear()
-        trained(tiny_recipe(training={"redraw_every": 4, "chunk_cells": chunk}), corpus, gene_table)
+        trained(tiny_recipe(training={"redraw_every": 4, "chunk_tokens": chunk}), corpus, gene_table)
         assert len(redraws) == 1
 
 
@@ -108,7 +108,7 @@ def test_the_chunk_size_does_not_change_the_course_of_training(
     corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
 ) -> None:
     still = {"encoder": {"dropout": 0.0}}  # with dropout the chunks draw other numbers
-    runs = [trained(tiny_recipe(training={"chunk_cells": c}, **still), corpus, gene_table) for c in (3, 14)]
+    runs = [trained(tiny_recipe(training={"chunk_tokens": c}, **still), corpus, gene_table) for c in (50, 400)]
     for first, second in zip(runs[0].history, runs[1].history, strict=True):
         assert first["loss"] == pytest.approx(second["loss"], rel=1e-4)
 
@@ -141,27 +141,46 @@ def test_a_learned_gene_table_moves(corpus: Any, tiny_recipe: Any) -> None:
     assert not long.encoder.embedding.genes.weight[41].any()  # PAD
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_with_the_weights_of_the_step_before(
-    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("weight", [1.0, 0.0], ids=["contrastive", "not contrastive"])
+def test_what_is_not_finite_stops_the_run_and_names_step_and_cells(
+    corpus: Any,
+    gene_table: np.ndarray,
+    tiny_recipe: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    weight: float,
 ) -> None:
+    recipe = tiny_recipe(objectives={"contrastive": {"weight": weight}})
     real = loop.make_batch
+    steps: list[int] = []
 
     def broken(*args: Any, step: int, **options: Any) -> Any:
-        batch = real(*args, step=step, **options)
-        return batch if step < 5 else None
+        steps.append(step)
+        return real(*args, step=step, **options)
 
-    def accumulate(self: Any, batch: Any) -> Any:
-        return (torch.tensor(float("nan")), {}) if batch is None else original(self, batch)
+    original = Encoder.at
 
-    original = loop.StepLoss.accumulate
+    def at(self: Encoder, *tokens: torch.Tensor) -> torch.Tensor:
+        hidden = original(self, *tokens)
+        return hidden * float("nan") if steps[-1] == 5 and len(tokens[0]) > 1 else hidden
+
     monkeypatch.setattr(loop, "make_batch", broken)
-    monkeypatch.setattr(loop.StepLoss, "accumulate", accumulate)
-    with pytest.raises(DivergedError, match="step 5: the loss is nan; the weights are those of step 4"):
-        trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path)
+    monkeypatch.setattr(Encoder, "at", at)
+    found = r"an embedding is not finite in chunk \d, cells cell\d+, cell\d+.*" if weight else "the loss is not finite"
+    with pytest.raises(DivergedError, match=f"step 5: {found}; the weights are those of step 4, the last checkpoint"):
+        trained(recipe, corpus, gene_table, checkpoints=tmp_path)
     monkeypatch.undo()
-    assert_same(
-        trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path), trained(tiny_recipe(), corpus, gene_table)
-    )
+    assert_same(trained(recipe, corpus, gene_table, checkpoints=tmp_path), trained(recipe, corpus, gene_table))
+
+
+def test_a_check_every_few_steps_is_in_the_history_and_changes_nothing(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    checked = trained(tiny_recipe(training={"check_every": 4, "log_every": 1}), corpus, gene_table)
+    plain = trained(tiny_recipe(training={"log_every": 1}), corpus, gene_table)
+    assert [row["check_difference"] is not None for row in checked.history] == [False, False, False, True, False, False]
+    assert checked.history[3]["check_difference"] < 1e-4
+    assert [row["loss"] for row in checked.history] == [row["loss"] for row in plain.history]
 
 
 def test_layout_full_trains_on_a_panel_of_the_commonest_genes(
@@ -188,20 +207,3 @@ def test_the_panel_holds_the_genes_of_highest_mean_share_whatever_the_piece(corp
     for piece in (7, 1000):
         np.testing.assert_array_equal(choose_panel(corpus, 9, piece=piece), expected)
     np.testing.assert_array_equal(choose_panel(corpus, None), np.arange(40))
-
-
-def test_a_batch_is_ordered_by_length_and_labels_go_with_their_cells(corpus: Any, tiny_recipe: Any) -> None:
-    indices = np.array([5, 0, 9, 3])
-    batch = loop.make_batch(
-        corpus.rows(indices),
-        corpus.is_malignant[indices],
-        tiny_recipe(),
-        panel=None,
-        seed=0,
-        step=1,
-        device=torch.device("cpu"),
-    )
-    lengths = (batch.bins_BL != 7).sum(1)
-    assert lengths.tolist() == sorted(lengths.tolist())
-    by_length = np.argsort(np.minimum(np.diff(corpus.counts[indices].indptr), 23), kind="stable")
-    assert batch.is_malignant_B.tolist() == corpus.is_malignant[indices][by_length].tolist()

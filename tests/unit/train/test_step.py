@@ -13,8 +13,8 @@ from celllm.contracts.recipe import Recipe
 from celllm.model.encoder import Encoder
 from celllm.objectives import masked
 from celllm.objectives.contrastive import info_nce
-from celllm.train.loop import make_batch
-from celllm.train.step import Pretrained, StepBatch, StepLoss
+from celllm.train.batch import StepBatch, make_batch
+from celllm.train.step import Pretrained, StepLoss
 
 CPU = torch.device("cpu")
 
@@ -30,15 +30,17 @@ def prepared(recipe: Recipe, corpus: Any, gene_table: np.ndarray) -> tuple[Pretr
 
 
 def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool) -> torch.Tensor:
-    hidden = module.encoder(batch.genes_BL, batch.masked_BL)
-    is_target = batch.targets_BL != masked.IGNORED
+    everything = slice(0, len(batch))
+    cells, plain = batch.masked()[everything], batch.plain()[everything]
+    hidden = module.encoder(cells["genes"], cells["bins"])
+    is_target = cells["targets"] != masked.IGNORED
     logits = module.encoder.expression_logits(hidden)[is_target]
-    masked_loss = torch.nn.functional.cross_entropy(logits, batch.targets_BL[is_target])
-    is_known = batch.is_malignant_B >= 0
+    masked_loss = torch.nn.functional.cross_entropy(logits, cells["targets"][is_target])
+    is_known = batch.labels(everything) >= 0
     told = module.malignancy_head(hidden[:, 0])[is_known]
-    truth = batch.is_malignant_B[is_known].double()
+    truth = batch.labels(everything)[is_known].double()
     malignancy_loss = torch.nn.functional.binary_cross_entropy_with_logits(told, truth)
-    z = module.encoder.embed(batch.genes_BL, batch.masked_BL if is_shared else batch.bins_BL)
+    z = module.encoder.embed(plain["genes"], cells["bins"] if is_shared else plain["bins"])
     contrastive_loss = info_nce(z, z, temperature=0.05)  # no dropout: both views are equal
     losses = {"masked": masked_loss, "malignancy": malignancy_loss, "contrastive": contrastive_loss}
     # 0 times a mean over no token is not 0
@@ -56,13 +58,13 @@ def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float],
     ],
     ids=["all", "masked", "contrastive", "malignancy"],
 )
-@pytest.mark.parametrize("chunk_size", [1, 4, 14])
+@pytest.mark.parametrize("max_tokens", [1, 70, 1000])
 def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
     corpus: Any,
     gene_table: np.ndarray,
     tiny_recipe: Any,
     weights: dict[str, float],
-    chunk_size: int,
+    max_tokens: int,
     is_shared: bool,
 ) -> None:
     objectives = {name: {"weight": weight} for name, weight in weights.items()}
@@ -72,7 +74,7 @@ def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
     expected_loss.backward()
     expected = {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
     module.zero_grad()
-    step = StepLoss(module, recipe.objectives, chunk_size=chunk_size, autocast=nullcontext)
+    step = StepLoss(module, recipe.objectives, max_tokens=max_tokens, autocast=nullcontext)
     loss, figures = step.accumulate(batch)
     torch.testing.assert_close(loss, expected_loss.detach())
     assert figures["loss"] == pytest.approx(expected_loss.item())
@@ -89,13 +91,13 @@ def test_without_a_contrastive_weight_no_view_is_encoded(
     recipe = tiny_recipe(objectives={"contrastive": {"weight": 0}, "malignancy": {"weight": 0}})
     module, batch = prepared(recipe, corpus, gene_table)
     monkeypatch.setattr(module.encoder, "embed", lambda *_: pytest.fail("a view was encoded"))
-    _, figures = StepLoss(module, recipe.objectives, chunk_size=5, autocast=nullcontext).accumulate(batch)
+    _, figures = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext).accumulate(batch)
     for name in ("contrastive", "alignment", "uniformity", "mean_cosine", "pass_difference", "malignancy"):
         assert figures[name] is None
     assert figures["masked"] == pytest.approx(figures["loss"])
 
 
-@pytest.mark.parametrize(("is_shared", "n_forwards"), [(False, 5), (True, 4)])
+@pytest.mark.parametrize(("is_shared", "n_forwards"), [(False, 4), (True, 3)])
 def test_a_shared_masked_view_saves_one_forward_pass(
     corpus: Any,
     gene_table: np.ndarray,
@@ -109,7 +111,7 @@ def test_a_shared_masked_view_saves_one_forward_pass(
     seen = []
     real = module.encoder.at
     monkeypatch.setattr(module.encoder, "at", lambda *tokens: (seen.append(1), real(*tokens))[1])
-    StepLoss(module, recipe.objectives, chunk_size=100, autocast=nullcontext).accumulate(batch)
+    StepLoss(module, recipe.objectives, max_tokens=1000, autocast=nullcontext).accumulate(batch)
     assert len(seen) == n_forwards
 
 
@@ -118,7 +120,7 @@ def test_the_two_views_differ_by_dropout_and_both_passes_agree(
 ) -> None:
     recipe = tiny_recipe()
     module, batch = prepared(recipe, corpus, gene_table)
-    _, figures = StepLoss(module, recipe.objectives, chunk_size=5, autocast=nullcontext).accumulate(batch)
+    _, figures = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext).accumulate(batch)
     assert figures["pass_difference"] == 0
     assert figures["alignment"] is not None
     assert figures["alignment"] > 1e-3
@@ -130,6 +132,6 @@ def test_a_batch_without_labels_has_no_malignancy_figures(
     corpus.is_malignant[:] = -1
     recipe = tiny_recipe()
     module, batch = prepared(recipe, corpus, gene_table)
-    loss, figures = StepLoss(module, recipe.objectives, chunk_size=5, autocast=nullcontext).accumulate(batch)
+    loss, figures = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext).accumulate(batch)
     assert torch.isfinite(loss)
     assert figures["malignancy"] is figures["malignancy_accuracy"] is figures["malignancy_majority"] is None

@@ -1,0 +1,89 @@
+"""Processes that share a batch: each encodes some of its cells, and only embeddings and gradients travel.
+
+Shapes: B cells of this rank, A cells of all ranks, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+BUCKET_NUMBERS = 1 << 25
+"""Gradients are summed in runs of about so many numbers: 128 MiB in float32."""
+
+
+class Ranks:
+    """The processes of a group of torch.distributed, each with some cells of one batch.
+
+    Parameters
+    ----------
+    group
+        The processes; None: all of them.
+
+    Notes
+    -----
+    The loss over all embeddings is computed by every rank for itself: A^2 D operations are nothing beside encoding
+    A / n cells, and no gradient of an embedding has to travel.
+    """
+
+    def __init__(self, group: dist.ProcessGroup | None = None) -> None:
+        self._group = group
+        self.rank = dist.get_rank(group)
+        self.n_ranks = dist.get_world_size(group)
+
+    def gather(self, z_BD: Tensor) -> tuple[Tensor, slice]:
+        """Return the embeddings of all ranks, A x D, and which rows of them are this rank's; B may differ by rank.
+
+        The rows of this rank are `z_BD` itself, with its graph; those of others have none.
+        """
+        n_cells = torch.zeros(self.n_ranks, dtype=torch.int64, device=z_BD.device)
+        n_cells[self.rank] = len(z_BD)
+        dist.all_reduce(n_cells, group=self._group)
+        sizes = [int(n) for n in n_cells.tolist()]
+        padded = z_BD.new_zeros(max(sizes), *z_BD.shape[1:])
+        padded[: len(z_BD)] = z_BD.detach()
+        received = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(received, padded, group=self._group)
+        parts = [part[:n] for part, n in zip(received, sizes, strict=True)]
+        parts[self.rank] = z_BD
+        start = sum(sizes[: self.rank])
+        return torch.cat(parts), slice(start, start + sizes[self.rank])
+
+    def total(self, number: float, device: torch.device) -> float:
+        """Return the sum of one number of each rank."""
+        summed = torch.tensor([number], dtype=torch.float64, device=device)
+        dist.all_reduce(summed, group=self._group)
+        return float(summed)
+
+    def any(self, is_so: bool, device: torch.device) -> bool:  # noqa: FBT001 - a question with one answer
+        """Return whether it is so on any rank."""
+        return self.total(float(is_so), device) > 0
+
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Replace each gradient by its sum over ranks; a rank without one adds zero, one that nobody has stays None."""
+        if not parameters:
+            return
+        is_there = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device).to(torch.int32)
+        dist.all_reduce(is_there, op=dist.ReduceOp.MAX, group=self._group)
+        bucket: list[Tensor] = []
+        for parameter, there in zip(parameters, is_there.tolist(), strict=True):
+            if not there:
+                continue
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            bucket.append(parameter.grad)
+            if sum(gradient.numel() for gradient in bucket) >= BUCKET_NUMBERS:
+                self._sum(bucket)
+                bucket = []
+        self._sum(bucket)
+
+    def _sum(self, gradients: Sequence[Tensor]) -> None:
+        for dtype in dict.fromkeys(gradient.dtype for gradient in gradients):
+            chosen = [gradient for gradient in gradients if gradient.dtype == dtype]
+            flat = torch.cat([gradient.flatten() for gradient in chosen])
+            dist.all_reduce(flat, group=self._group)
+            for gradient, summed in zip(chosen, flat.split([g.numel() for g in chosen]), strict=True):
+                gradient.copy_(summed.view_as(gradient))
