@@ -76,8 +76,9 @@ class EncoderSettings(_Section):
     """Hidden width of the feed-forward block over `width`."""
     n_features: Annotated[int, Field(ge=1)] | None = None
     """Random features of FAVOR+; null: int(head_width x ln head_width)."""
-    attention: Literal["favor", "softmax"] = "favor"
-    """`favor`: linear, the paper's; `softmax`: exact."""
+    attention: Literal["favor", "softmax", "released"] = "favor"
+    """`favor`: linear, the paper's; `softmax`: exact; `released`: the authors' code, in which a cell depends on its
+    padding and its companions, for checkpoints that were trained so."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on embedding, attention output and feed-forward during pretraining."""
 
@@ -171,6 +172,11 @@ class Recipe(_Section):
     def digest(self) -> str:
         """Sha256 of the recipe's values in canonical form; comments and key order do not count."""
         return digest_of(self.model_dump(mode="json"))
+
+    @property
+    def padded_length(self) -> int | None:
+        """Tokens to which an encoder with attention `released` fills up each batch; None for every other."""
+        return self.tokens.max_length if self.encoder.attention == "released" else None
 
 
 def parse(values: dict[str, Any], *, file: Path | str) -> Recipe:
