@@ -6,7 +6,9 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,16 +21,24 @@ from celllm.errors import InputError
 from celllm.model import imported
 from celllm.model.inference import embed_cells
 from celllm.model.store import PretrainedEncoder, fresh, load_encoder
+from celllm.tasks.annotation import EncoderClassifier
+from celllm.tasks.data import Cells
 
 N_GENES = {"celllm": 24, "scbert": 15}
 
 
 @pytest.fixture
-def checkpoints(root: Path, tmp_path: Path) -> Path:
-    """A folder with a checkpoint and a list of genes of each layout."""
+def recorder(root: Path) -> ModuleType:
+    """What draws the state dicts."""
     spec = importlib.util.spec_from_file_location("recorder", root / "tests/golden/record_released_encoder.py")
-    recorder = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recorder)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def checkpoints(recorder: ModuleType, tmp_path: Path) -> Path:
+    """A folder with a checkpoint and a list of genes of each layout."""
     for layout, n_genes in N_GENES.items():
         torch.save({"model_state_dict": recorder.drawn_state(layout)}, tmp_path / f"{layout}.pth")
         (tmp_path / f"{layout}.txt").write_text("".join(f"GENE{i}\n" for i in range(n_genes)))
@@ -67,6 +77,22 @@ def test_the_encoder_file_embeds_cells_as_the_checkpoint_does(
     assert control.padded_length == 16
     for encoder in (control, loaded.encoder):
         assert torch.equal(encoder.embedding.genes.weight[:n_genes], straight.encoder.embedding.genes.weight[:n_genes])
+
+
+@pytest.mark.parametrize(("layout", "rows"), [("celllm", 42), ("scbert", 41)])
+def test_an_imported_encoder_is_tuned_like_any_other(
+    recorder: ModuleType, tmp_path: Path, cells: Cells, parts: dict[str, np.ndarray], layout: str, rows: int
+) -> None:
+    state = recorder.drawn_state(layout, replace(recorder.SIZES[layout], rows=rows))
+    torch.save(state, tmp_path / f"{layout}.pth")
+    (tmp_path / f"{layout}.txt").write_text("".join(f"GENE{i}\n" for i in range(40)))
+    call(tmp_path, layout)
+    genes = vocabulary.read(tmp_path / "genes.tsv")
+    options = {"epochs": 10, "fixed_epochs": 6, "batch": 8, "learning_rate": 3e-3}
+    method = EncoderClassifier(options, seed=0, encoder=tmp_path / "encoder.safetensors", vocabulary=genes)
+    method.fit(cells.hiding(parts["test"]), parts["train"], parts["validation"])
+    found = method.classes_[method.predict(cells, parts["test"]).argmax(axis=1)]
+    assert np.mean(found == cells.labels[parts["test"]]) > 0.7  # a guess finds a third
 
 
 def test_a_table_of_genes_keeps_its_digest(checkpoints: Path) -> None:
