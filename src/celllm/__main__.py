@@ -1,4 +1,4 @@
-"""`celllm <command> …`: the same as `python -m celllm.cli.<command> …`."""
+"""`celllm <command> …`: the same as `python -m celllm.cli.<command> …`, but for `import`, see SPOKEN."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 NOT_COMMANDS = {"__init__", "entry"}
+SPOKEN = {"import_encoder": "import"}  # Python keeps that word, so no module can have it for a name
 
 
 def commands() -> dict[str, str]:
@@ -17,7 +18,7 @@ def commands() -> dict[str, str]:
     for path in sorted((Path(__file__).parent / "cli").glob("*.py")):
         if path.stem not in NOT_COMMANDS:
             text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            found[path.stem] = text.partition("\n")[0]
+            found[SPOKEN.get(path.stem, path.stem)] = text.partition("\n")[0]
     return found
 
 
@@ -36,7 +37,8 @@ def main() -> None:
         sys.stderr.write(f"error: no command {name}; {hint}\n")
         raise SystemExit(2)
     sys.argv[:2] = [f"celllm {name}"]
-    runpy.run_module(f"celllm.cli.{name}", run_name="__main__", alter_sys=False)
+    module = next((module for module, spoken in SPOKEN.items() if spoken == name), name)
+    runpy.run_module(f"celllm.cli.{module}", run_name="__main__", alter_sys=False)
 
 
 if __name__ == "__main__":

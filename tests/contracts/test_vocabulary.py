@@ -52,3 +52,24 @@ def test_a_damaged_file_is_refused_by_field(genes, tmp_path, change, field):
         vocabulary.read(path)
     assert caught.value.field == field
     assert "build_vocabulary" in caught.value.remedy
+
+
+def test_a_list_of_symbols_is_a_vocabulary_in_its_order_and_a_table_is_read_as_ever(genes, tmp_path):
+    (tmp_path / "genes.txt").write_text("A1BG\nNA\nZZZ3\n")
+    found = vocabulary.read_list(tmp_path / "genes.txt")
+    assert found.symbols == ["A1BG", "NA", "ZZZ3"]
+    vocabulary.write(found, tmp_path / "genes.tsv")
+    assert vocabulary.read_list(tmp_path / "genes.tsv").digest == vocabulary.read(tmp_path / "genes.tsv").digest
+    assert found.digest == vocabulary.read(tmp_path / "genes.tsv").digest != genes.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "found"),
+    [("", "symbol", "nothing"), ("A\n\nB\n", "line 2", "nothing"), ("A\nB\nA\n", "symbol", "A more than once")],
+    ids=["empty", "blank line", "symbol twice"],
+)
+def test_a_damaged_list_is_refused(tmp_path, text, field, found):
+    (tmp_path / "genes.txt").write_text(text)
+    with pytest.raises(InputError) as caught:
+        vocabulary.read_list(tmp_path / "genes.txt")
+    assert (caught.value.field, caught.value.found) == (field, found)

@@ -36,6 +36,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     torch.set_num_threads(args.threads)
     chosen = recipe.read(args.recipe)
+    if chosen.genes.method == "imported":
+        raise InputError(
+            file=args.recipe,
+            field="genes.method",
+            expected="graphmae, svd, random or learned",
+            found="imported: such a table came with a published checkpoint and is made nowhere else",
+            remedy="choose one of the methods that make a table",
+        )
     genes = vocabulary.read(args.vocabulary)
     network = edges.read(args.network, vocabulary=genes)
     started = time.perf_counter()

@@ -47,8 +47,9 @@ class TokenSettings(_Section):
 class GeneSettings(_Section):
     """Where the frozen gene embedding comes from (paper section 6)."""
 
-    method: Literal["graphmae", "svd", "random", "learned"]
-    """GraphMAE on the network; SVD of the network's adjacency; frozen noise; trained with the encoder."""
+    method: Literal["graphmae", "svd", "random", "learned", "imported"]
+    """GraphMAE on the network; SVD of the network's adjacency; frozen noise; trained with the encoder; frozen, and come
+    with a published checkpoint (the command `import`)."""
     epochs: Annotated[int, Field(ge=1)] = 100
     """GraphMAE: passes over the graph."""
     hidden: Annotated[int, Field(ge=1)] = 256
@@ -76,8 +77,9 @@ class EncoderSettings(_Section):
     """Hidden width of the feed-forward block over `width`."""
     n_features: Annotated[int, Field(ge=1)] | None = None
     """Random features of FAVOR+; null: int(head_width x ln head_width)."""
-    attention: Literal["favor", "softmax"] = "favor"
-    """`favor`: linear, the paper's; `softmax`: exact."""
+    attention: Literal["favor", "softmax", "released"] = "favor"
+    """`favor`: linear, the paper's; `softmax`: exact; `released`: the authors' code, in which a cell depends on its
+    padding and its companions, for checkpoints that were trained so."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on embedding, attention output and feed-forward during pretraining."""
 
@@ -175,6 +177,11 @@ class Recipe(_Section):
     def digest(self) -> str:
         """Sha256 of the recipe's values in canonical form; comments and key order do not count."""
         return digest_of(self.model_dump(mode="json"))
+
+    @property
+    def padded_length(self) -> int | None:
+        """Tokens to which an encoder with attention `released` fills up each batch; None for every other."""
+        return self.tokens.max_length if self.encoder.attention == "released" else None
 
 
 def parse(values: dict[str, Any], *, file: Path | str) -> Recipe:

@@ -6,6 +6,7 @@ Columns: index, symbol, hgnc_id, ensembl, entrez; an empty field is an unknown c
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,34 @@ def read(path: Path | str) -> Vocabulary:
             remedy=remedy,
         )
     return Vocabulary(table[list(COLUMNS)].copy())
+
+
+def read_list(path: Path | str) -> Vocabulary:
+    """Read `genes.tsv`, or a plain list of symbols, one a line, which knows no cross-references.
+
+    A table keeps its digest; a list has a digest of its own, since it has no HGNC ids.
+
+    Raises
+    ------
+    InputError
+        As in `read`; for a list, if it is empty, a line is blank, or a symbol occurs twice.
+    """
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    if lines and "\t" in lines[0]:
+        return read(path)
+    symbols = [line.strip() for line in lines]
+    counted = Counter(symbols)
+    blank = [number for number, symbol in enumerate(symbols, start=1) if not symbol]
+    twice = [symbol for symbol, n in counted.items() if n > 1 and symbol]
+    if not lines or blank or twice:
+        raise InputError(
+            file=path,
+            field=f"line {blank[0]}" if blank else "symbol",
+            expected="genes.tsv, or one symbol a line, each once",
+            found="nothing" if blank or not lines else f"{twice[0]} more than once",
+            remedy="give the genes in the order of the embedding table, one row each",
+        )
+    return Vocabulary(pd.DataFrame({"symbol": symbols, "hgnc_id": "", "ensembl": "", "entrez": ""}))
 
 
 def write(vocabulary: Vocabulary, path: Path | str) -> None:

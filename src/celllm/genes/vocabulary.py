@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from celllm.contracts.vocabulary import COLUMNS, Vocabulary
+from celllm.genes.symbols import MAPPED_ROUTES, SymbolIndex
 
 
 def of_locus_group(hgnc: pd.DataFrame, locus_group: str) -> Vocabulary:
@@ -30,3 +31,32 @@ def of_locus_group(hgnc: pd.DataFrame, locus_group: str) -> Vocabulary:
     genes = genes.rename(columns={"ensembl_gene_id": "ensembl", "entrez_id": "entrez"})
     genes = genes.sort_values("symbol", kind="stable", ignore_index=True)
     return Vocabulary(genes[list(COLUMNS)])
+
+
+def identified(listed: Vocabulary, hgnc: pd.DataFrame) -> Vocabulary:
+    """Give genes that are known by symbol alone their ids, by which cells are aligned; symbols and order stay.
+
+    A list that was made with an older HGNC may call one gene by two symbols. Then the approved symbol gets the gene,
+    else the previous one, else the alias, and of equals the first. The others, and symbols that HGNC does not know,
+    have no id: no cell will ever express them.
+
+    Parameters
+    ----------
+    listed
+        Genes in the order of an embedding table.
+    hgnc
+        Approved entries.
+    """
+    index = SymbolIndex(hgnc)
+    settled = [index.settle(symbol) for symbol in listed.symbols]
+    mapped = [i for i, (row, _) in enumerate(settled) if row >= 0]
+    genes = listed.genes.assign(hgnc_id="", ensembl="", entrez="")
+    taken = set()
+    for i in sorted(mapped, key=lambda i: MAPPED_ROUTES.index(settled[i][1])):
+        row = settled[i][0]
+        if row not in taken:
+            taken.add(row)
+            found = hgnc.iloc[row]
+            ids = [found["hgnc_id"], found["ensembl_gene_id"], found["entrez_id"]]
+            genes.loc[genes.index[i], ["hgnc_id", "ensembl", "entrez"]] = ids
+    return Vocabulary(genes)

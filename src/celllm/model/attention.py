@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from celllm.model.released import released_attention, released_features
+
 KERNEL_EPSILON = 1e-4  # performer-pytorch 1.1.4 and the authors' release; keeps every feature above zero
 
 
@@ -139,7 +141,7 @@ class Attention(nn.Module):
     n_features
         Random features a head, M; None takes `default_features`. Not trained; unused by `softmax`.
     kind
-        `favor` or `softmax`.
+        `favor`, `softmax`, or `released`: the authors', defects included.
     """
 
     features_ME: Tensor
@@ -151,7 +153,7 @@ class Attention(nn.Module):
         heads: int,
         head_width: int,
         n_features: int | None,
-        kind: Literal["favor", "softmax"],
+        kind: Literal["favor", "softmax", "released"],
     ) -> None:
         super().__init__()
         self.heads, self.head_width, self.kind = heads, head_width, kind
@@ -159,12 +161,13 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(width, 3 * self.inner, bias=False)
         self.to_out = nn.Linear(self.inner, width)
         n_features = n_features or default_features(head_width)
-        self.register_buffer("features_ME", orthogonal_features(n_features, head_width))
+        self.draw = released_features if kind == "released" else orthogonal_features
+        self.register_buffer("features_ME", self.draw(n_features, head_width))
 
     def redraw(self, generator: torch.Generator) -> None:
         """Replace the random features; outputs change, so never between the two passes of a step."""
         n_features, head_width = self.features_ME.shape
-        self.features_ME.copy_(orthogonal_features(n_features, head_width, generator))
+        self.features_ME.copy_(self.draw(n_features, head_width, generator))
 
     def forward(self, x_BLD: Tensor, is_pad_BL: Tensor | None, *, queries_BQD: Tensor | None = None) -> Tensor:
         """Attend to every token that is no padding, from the tokens `queries_BQD` or (None) from all; B x Q x D."""
@@ -178,8 +181,9 @@ class Attention(nn.Module):
         if self.kind == "softmax":
             attended_BHQE = softmax_attention(q, k, v, is_pad_BL)
         else:
+            attend = released_attention if self.kind == "released" else favor_attention
             # exponentials of sums lose too much in 16 bits
             with torch.autocast(x_BLD.device.type, enabled=False):
                 full = self.features_ME.dtype
-                attended_BHQE = favor_attention(q.to(full), k.to(full), v.to(full), self.features_ME, is_pad_BL)
+                attended_BHQE = attend(q.to(full), k.to(full), v.to(full), self.features_ME, is_pad_BL)
         return self.to_out(attended_BHQE.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]

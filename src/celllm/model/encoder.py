@@ -16,6 +16,7 @@ from celllm.contracts.recipe import EncoderSettings
 from celllm.model.attention import Attention
 from celllm.model.dropout import Dropout
 from celllm.model.embedding import TokenEmbedding
+from celllm.model.released import filled_up
 
 
 class Layer(nn.Module):
@@ -55,7 +56,7 @@ def _at(places_BQ: Tensor, x_BLD: Tensor) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Embeds the tokens of cells; a cell's embedding depends on nothing but the cell.
+    """Embeds the tokens of cells; a cell's embedding depends on nothing but the cell, unless attention is `released`.
 
     Parameters
     ----------
@@ -67,6 +68,9 @@ class Encoder(nn.Module):
         n_genes x D, frozen; None: learned with the rest.
     n_tokens
         Kinds of expression token; the paper's own count is 8, a MASK of its own makes 9.
+    padded_length
+        Attention `released`: tokens to which every batch is filled up inside, see `released.filled_up`; its hidden
+        states at PAD are zeros. None: a batch stays as it comes. The other kinds need none, and ignore it.
     """
 
     def __init__(
@@ -76,9 +80,12 @@ class Encoder(nn.Module):
         n_genes: int,
         gene_table: Tensor | None,
         n_tokens: int = N_TOKENS,
+        padded_length: int | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.n_genes = settings, n_genes
+        self.is_released = settings.attention == "released"
+        self.padded_length = padded_length
         self.embedding = TokenEmbedding(n_genes, settings.width, gene_table_GD=gene_table, n_tokens=n_tokens)
         self.dropout = Dropout(settings.dropout)
         self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.depth))
@@ -106,6 +113,17 @@ class Encoder(nn.Module):
         return self.at(genes_BL, bins_BL, genes_BL.new_zeros(len(genes_BL), 1))[:, 0]
 
     def _run(self, genes_BL: Tensor, bins_BL: Tensor, *, places_BQ: Tensor | None) -> Tensor:
+        if not self.is_released:
+            return self._layered(genes_BL, bins_BL, places_BQ=places_BQ)
+        longer = genes_BL, bins_BL
+        if self.padded_length is not None:
+            longer = filled_up(genes_BL, bins_BL, length=self.padded_length, n_genes=self.n_genes)
+        hidden = self._layered(*longer, places_BQ=places_BQ)
+        if places_BQ is None:
+            return hidden[:, : genes_BL.shape[1]] * (bins_BL != PAD)[:, :, None]
+        return hidden * (bins_BL != PAD).gather(1, places_BQ)[:, :, None]
+
+    def _layered(self, genes_BL: Tensor, bins_BL: Tensor, *, places_BQ: Tensor | None) -> Tensor:
         is_pad_BL: Tensor | None = bins_BL == PAD
         if not is_pad_BL.any():  # type: ignore[union-attr]
             is_pad_BL = None

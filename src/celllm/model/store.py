@@ -121,6 +121,7 @@ def fresh(pretrained: PretrainedEncoder, seed: int) -> PretrainedEncoder:
             n_genes=old.n_genes,
             gene_table=table,
             n_tokens=old.to_expression.out_features,
+            padded_length=old.padded_length,
         )
     return replace(pretrained, encoder=encoder.eval())
 
@@ -129,4 +130,10 @@ def _unfilled(recipe: Recipe, weights: Mapping[str, torch.Tensor]) -> Encoder:
     n_genes = len(weights["embedding.genes.weight"]) - 2  # without CLS and PAD
     n_tokens = len(weights["embedding.expression.weight"])
     with torch.device("meta"):
-        return Encoder(recipe.encoder, n_genes=n_genes, gene_table=None, n_tokens=n_tokens)
+        return Encoder(
+            recipe.encoder,
+            n_genes=n_genes,
+            gene_table=None,
+            n_tokens=n_tokens,
+            padded_length=recipe.padded_length,
+        )

@@ -192,7 +192,8 @@ def _initial(
 ) -> Pretrained:
     with seeded(stream_seed(seed, 0, Purpose.INITIAL_WEIGHTS), torch.device("cpu")):
         table = None if gene_table is None else torch.from_numpy(np.array(gene_table, dtype=np.float32))
-        module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_table=table))
+        length = recipe.padded_length
+        module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_table=table, padded_length=length))
     return module.to(device).train()
 
 

@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 
 from celllm.contracts import hgnc
-from celllm.genes.vocabulary import of_locus_group
+from celllm.contracts.vocabulary import Vocabulary
+from celllm.genes.symbols import SymbolIndex, map_names
+from celllm.genes.vocabulary import identified, of_locus_group
 
 
 def table(*genes):
@@ -36,3 +38,16 @@ def test_the_demo_table_holds_coding_and_other_genes(root):
     genes = hgnc.read(root / "config/demo/hgnc_demo.tsv")
     assert len(genes) == 755
     assert of_locus_group(genes, "protein-coding gene").n_genes == 738
+
+
+def test_listed_symbols_get_the_ids_of_their_genes_and_one_gene_goes_to_one_symbol(root):
+    genes = hgnc.read(root / "config/demo/hgnc_demo.tsv")
+    # ABHD17A twice, by a previous symbol and by its own; ABI3 by an alias, after a symbol that HGNC does not know
+    symbols = ["FAM108A1", "no gene", "ABHD17A", "NESH"]
+    listed = Vocabulary(pd.DataFrame({"symbol": symbols, "hgnc_id": "", "ensembl": "", "entrez": ""}))
+    found = identified(listed, genes)
+    assert found.symbols == symbols
+    assert list(found.genes["hgnc_id"]) == ["", "", "HGNC:28756", "HGNC:29859"]
+    assert list(found.genes["ensembl"]) == ["", "", "ENSG00000129968", "ENSG00000108798"]
+    mapping = map_names(["C19orf27", "ABI3", "ABI1"], SymbolIndex(genes), found)
+    assert mapping.index_N.tolist() == [2, 3, -1]
