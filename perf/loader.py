@@ -103,7 +103,9 @@ def in_turn(
 
 def ours(reader: ShardReader) -> Iterator[sparse.csr_matrix]:
     """Read batches in a random order of all cells."""
-    with Loader(reader, BatchSampler(reader.n_cells, BATCH, seed=0), threads=0) as loader:
+    with Loader(
+        lambda indices, _: reader.rows(indices), BatchSampler(reader.n_cells, BATCH, seed=0), threads=0
+    ) as loader:
         for batch in loader:
             yield batch.cells
 

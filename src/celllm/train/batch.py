@@ -6,7 +6,7 @@ Shapes: B cells of the step, N tokens of all of them, C cells of a chunk, L toke
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from celllm.cells.tokens import PAD, Tokens, tokenise
+from celllm.cells.tokens import MASK, PAD, tokenise
 from celllm.contracts.recipe import Recipe
 from celllm.objectives.masked import IGNORED, mask
 from celllm.train.chunks import Rows
@@ -22,21 +22,36 @@ from celllm.train.randomness import Purpose, stream_seed, torch_generator
 
 PIECE = 256
 """Cells made into tokens at once, so that a large batch is never padded to its longest cell."""
+IS_TARGET, IS_HIDDEN = 1 << 4, 1 << 5
+"""Flags of a token beside its bin: to be predicted; and shown as MASK."""
+_BIN = IS_TARGET - 1
+
+
+class Corpus(Protocol):
+    """Cells in random access."""
+
+    @property
+    def n_genes(self) -> int:
+        """Size of the vocabulary."""
+
+    @property
+    def is_malignant(self) -> NDArray[np.int8]:
+        """1 tumour, 0 normal, -1 unknown, for each cell."""
+
+    def rows(self, indices: NDArray[np.int64]) -> csr_matrix:
+        """Return the counts of some cells."""
 
 
 @dataclass(frozen=True)
 class StepBatch:
-    """The cells of one step, 5 bytes a token.
+    """The cells of one step, 3 bytes a token with a vocabulary below 65,536 genes.
 
     Parameters
     ----------
-    genes_N, bins_N
-        Tokens of all cells, one cell after the other, CLS first in each and no PAD: genes in the smallest type that
-        holds them, bins int8.
-    masked_N
-        Bins with some hidden.
-    is_target_N
-        Whether the bin is to be predicted.
+    genes_N
+        Genes of all cells, one cell after the other, CLS first in each and no PAD; the smallest type that holds them.
+    tokens_N
+        Their bins (CLS for CLS) and the flags `IS_TARGET` and `IS_HIDDEN`, uint8.
     lengths_B
         Tokens of each cell.
     is_malignant_B
@@ -48,9 +63,7 @@ class StepBatch:
     """
 
     genes_N: NDArray[np.unsignedinteger[Any]]
-    bins_N: NDArray[np.int8]
-    masked_N: NDArray[np.int8]
-    is_target_N: NDArray[np.bool_]
+    tokens_N: NDArray[np.uint8]
     lengths_B: NDArray[np.int64]
     is_malignant_B: NDArray[np.int64]
     n_genes: int
@@ -60,14 +73,9 @@ class StepBatch:
         """Return B."""
         return len(self.lengths_B)
 
-    @property
-    def n_targets(self) -> int:
-        """Tokens to be predicted."""
-        return int(self.is_target_N.sum())
-
-    def targets(self) -> NDArray[np.int64]:
+    def targets(self) -> NDArray[np.uint8]:
         """Return the bins to be predicted."""
-        return self.bins_N[self.is_target_N].astype(np.int64)
+        return np.asarray(self.tokens_N[(self.tokens_N & IS_TARGET) != 0] & _BIN, dtype=np.uint8)
 
     def labels(self, rows: Rows) -> Tensor:
         """Return the malignancy of some cells, on the device."""
@@ -75,23 +83,19 @@ class StepBatch:
 
     def plain(self) -> View:
         """Return the cells as they are."""
-        return View(self, {"genes": self.genes_N, "bins": self.bins_N})
+        return View(self, hides=False, targets=False)
 
     def masked(self, *, targets: bool = True) -> View:
         """Return the cells with some bins hidden; with `targets`, those to be predicted stand beside them."""
-        view = {"genes": self.genes_N, "bins": self.masked_N}
-        if targets:
-            view["targets"] = np.where(self.is_target_N, self.bins_N, np.int8(IGNORED))
-        return View(self, view)
+        return View(self, hides=True, targets=targets)
 
 
 class View:
     """Cells of a batch, padded to the longest of those asked for."""
 
-    def __init__(self, batch: StepBatch, packed: dict[str, NDArray[Any]]) -> None:
-        self._batch, self._packed = batch, packed
+    def __init__(self, batch: StepBatch, *, hides: bool, targets: bool) -> None:
+        self._batch, self._hides, self._targets = batch, hides, targets
         self._starts_B = np.cumsum(batch.lengths_B) - batch.lengths_B
-        self._padding = {"genes": batch.n_genes + 1, "bins": PAD, "targets": IGNORED}
 
     @property
     def device(self) -> torch.device:
@@ -103,19 +107,27 @@ class View:
         return len(self._batch)
 
     def __getitem__(self, rows: Rows) -> dict[str, Tensor]:
-        """Return some cells, C x L each, int64."""
-        lengths_C, starts_C = self._batch.lengths_B[rows], self._starts_B[rows]
+        """Return `genes`, `bins` and perhaps `targets` of some cells, C x L each, int64."""
+        batch = self._batch
+        lengths_C, starts_C = batch.lengths_B[rows], self._starts_B[rows]
         shape = (len(lengths_C), int(lengths_C.max()))
-        padded = {name: np.full(shape, self._padding[name], dtype=np.int64) for name in self._packed}
+        genes_CL = np.full(shape, batch.n_genes + 1, dtype=np.int64)
+        tokens_CL = np.full(shape, PAD, dtype=np.int64)
         for row, (start, length) in enumerate(zip(starts_C.tolist(), lengths_C.tolist(), strict=True)):
-            for name, values_N in self._packed.items():
-                padded[name][row, :length] = values_N[start : start + length]
-        return {name: torch.from_numpy(values).to(self.device) for name, values in padded.items()}
+            genes_CL[row, :length] = batch.genes_N[start : start + length]
+            tokens_CL[row, :length] = batch.tokens_N[start : start + length]
+        bins_CL = tokens_CL & _BIN
+        chunk = {"genes": genes_CL, "bins": bins_CL}
+        if self._hides:
+            chunk["bins"] = np.where(tokens_CL & IS_HIDDEN, MASK, bins_CL)
+        if self._targets:
+            chunk["targets"] = np.where(tokens_CL & IS_TARGET, bins_CL, IGNORED)
+        return {name: torch.from_numpy(values).to(self.device) for name, values in chunk.items()}
 
 
 def make_batch(
-    cells: csr_matrix,
-    is_malignant_B: NDArray[np.int8],
+    corpus: Corpus,
+    indices: NDArray[np.int64],
     recipe: Recipe,
     *,
     panel: NDArray[np.int64] | None,
@@ -123,14 +135,14 @@ def make_batch(
     step: int,
     device: torch.device,
 ) -> StepBatch:
-    """Turn the counts and labels of some cells into the tokens of one step.
+    """Read some cells and turn their counts and labels into the tokens of one step.
 
     Parameters
     ----------
-    cells
-        Counts, B x genes.
-    is_malignant_B
-        1 tumour, 0 normal, -1 unknown.
+    corpus
+        Where the cells are.
+    indices
+        Their numbers.
     recipe
         Says how counts become tokens, and how many are hidden.
     panel
@@ -143,39 +155,32 @@ def make_batch(
     settings = recipe.objectives.masked
     truncation = np.random.default_rng(stream_seed(seed, step, Purpose.TRUNCATION))
     hiding = torch_generator(seed, step, Purpose.MASK)
-    gene_type = np.min_scalar_type(cells.shape[1])
-    packed: dict[str, list[NDArray[Any]]] = {"genes": [], "bins": [], "masked": [], "is_target": [], "lengths": []}
-    for start in range(0, cells.shape[0], PIECE):
-        tokens = tokenise(cells[start : start + PIECE], recipe.tokens, generator=truncation, panel=panel)
-        bins_N = _packed(tokens, tokens.bins_BL)
-        packed["genes"].append(_packed(tokens, tokens.genes_BL).astype(gene_type))
-        packed["bins"].append(bins_N.astype(np.int8))
-        packed["lengths"].append(tokens.lengths_B)
-        if settings.weight == 0:
-            packed["masked"].append(packed["bins"][-1])
-            packed["is_target"].append(np.zeros(len(bins_N), dtype=bool))
-            continue
-        hidden = mask(
-            torch.from_numpy(bins_N),
-            rate=settings.rate,
-            replace_share=settings.replace_share,
-            generator=hiding,
-            is_zero_silent=recipe.tokens.layout == "full",
-        )
-        packed["masked"].append(hidden.bins_BL.numpy().astype(np.int8))
-        packed["is_target"].append((hidden.targets_BL != IGNORED).numpy())
-    whole = {name: np.concatenate(parts) for name, parts in packed.items()}
+    gene_type = np.min_scalar_type(corpus.n_genes)
+    genes, tokens, lengths = [], [], []
+    for start in range(0, len(indices), PIECE):
+        counts = corpus.rows(indices[start : start + PIECE])
+        padded = tokenise(counts, recipe.tokens, generator=truncation, panel=panel)
+        is_real = padded.bins_BL != PAD
+        bins_N = padded.bins_BL[is_real]
+        tokens_N = bins_N.astype(np.uint8)
+        if settings.weight > 0:
+            hidden = mask(
+                torch.from_numpy(bins_N),
+                rate=settings.rate,
+                replace_share=settings.replace_share,
+                generator=hiding,
+                is_zero_silent=recipe.tokens.layout == "full",
+            )
+            tokens_N[(hidden.targets_BL != IGNORED).numpy()] |= IS_TARGET
+            tokens_N[(hidden.bins_BL == MASK).numpy()] |= IS_HIDDEN
+        genes.append(padded.genes_BL[is_real].astype(gene_type))
+        tokens.append(tokens_N)
+        lengths.append(padded.lengths_B)
     return StepBatch(
-        genes_N=whole["genes"],
-        bins_N=whole["bins"],
-        masked_N=whole["masked"],
-        is_target_N=whole["is_target"],
-        lengths_B=whole["lengths"],
-        is_malignant_B=is_malignant_B.astype(np.int64),
-        n_genes=cells.shape[1],
+        genes_N=np.concatenate(genes),
+        tokens_N=np.concatenate(tokens),
+        lengths_B=np.concatenate(lengths),
+        is_malignant_B=corpus.is_malignant[indices].astype(np.int64),
+        n_genes=corpus.n_genes,
         device=device,
     )
-
-
-def _packed(tokens: Tokens, values_BL: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.asarray(values_BL[tokens.bins_BL != PAD], dtype=np.int64)

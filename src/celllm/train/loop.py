@@ -29,6 +29,8 @@ from celllm.train.divide import NonFiniteError
 from celllm.train.randomness import Purpose, seeded, stream_seed, torch_generator
 from celllm.train.step import Pretrained, StepLoss
 
+CELLS_AHEAD = 4096
+"""Cells that are made into tokens ahead of the step, at 3 bytes a token; at least one batch, at most four."""
 HistoryRow = dict[str, float | int | None]
 
 
@@ -144,25 +146,22 @@ def pretrain(
 
     step_loss = StepLoss(module, recipe.objectives, max_tokens=settings.chunk_tokens, autocast=fabric.autocast)
     last = settings.steps if stop_after is None else min(stop_after, settings.steps)
-    with Loader(corpus, sampler) as loader:
+    first = progress.step + 1
+
+    def make(indices: NDArray[np.int64], number: int) -> StepBatch:
+        return make_batch(corpus, indices, recipe, panel=panel, seed=seed, step=first + number, device=fabric.device)
+
+    ahead = min(4, max(1, CELLS_AHEAD // settings.batch_cells))
+    with Loader(make, sampler, ahead=ahead) as loader:
         while progress.step < last:
             step = progress.step + 1
             started = time.perf_counter()
             rate = optim.learning_rate(step, n_steps=settings.steps, settings=recipe.optimiser)
             optim.set_learning_rate(optimiser, rate)
             drawn = next(loader)
-            batch = make_batch(
-                drawn.cells,
-                corpus.is_malignant[drawn.indices],
-                recipe,
-                panel=panel,
-                seed=seed,
-                step=step,
-                device=fabric.device,
-            )
             with seeded(stream_seed(seed, step, Purpose.DROPOUT), fabric.device):
                 try:
-                    figures = _step(step_loss, optimiser, batch, step=step, recipe=recipe)
+                    figures = _step(step_loss, optimiser, drawn.cells, step=step, recipe=recipe)
                 except NonFiniteError as error:
                     cells = [] if error.rows is None else corpus.names(drawn.indices[error.rows])
                     raise _diverged(step, str(error.what), chunk=error.chunk, cells=cells) from None

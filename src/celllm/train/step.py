@@ -76,7 +76,8 @@ class StepLoss:
         With `check`, the figure `check_difference` tells how far the gradient is from that of the undivided step.
         """
         self._batch = batch
-        self._n_masked = max(1, int(self._total(batch.n_targets)))
+        self._targets_N = torch.from_numpy(batch.targets()).long()
+        self._n_masked = max(1, int(self._total(len(self._targets_N))))
         self._n_labelled = max(1, int(self._total((batch.is_malignant_B != malignancy.UNKNOWN).sum())))
         self._told: dict[int, tuple[MaskedLoss | None, MalignancyLoss | None]] = {}
         weight = self.settings.contrastive.weight
@@ -162,7 +163,7 @@ class StepLoss:
         figures: dict[str, float | None] = {"loss": float(loss)}
         is_masked, is_judged = settings.masked.weight > 0, settings.malignancy.weight > 0
         is_judged &= self._total(sum(one.n_cells for one in judged)) > 0
-        targets_N = torch.from_numpy(batch.targets())
+        targets_N = self._targets_N
         n_masked, n_labelled = self._n_masked, self._n_labelled
         loss_sum = self._total(sum(float(one.loss_sum) for one in told))
         figures["masked"] = loss_sum / n_masked if is_masked else None

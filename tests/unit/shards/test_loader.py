@@ -29,6 +29,9 @@ class Corpus:
             time.sleep(0.01)
         return CELLS[indices]
 
+    def make(self, indices, number):
+        return self.rows(indices), number
+
 
 def sampler(**place):
     return BatchSampler(50, 7, seed=5, **place)
@@ -38,16 +41,18 @@ def sampler(**place):
 @pytest.mark.parametrize("ahead", [1, 6])
 def test_batches_come_in_the_order_of_the_sampler_with_their_cells(threads, ahead):
     alone = sampler()
-    with Loader(Corpus(slow=True), sampler(), threads=threads, ahead=ahead) as loader:
-        for _ in range(30):
+    with Loader(Corpus(slow=True).make, sampler(), threads=threads, ahead=ahead) as loader:
+        for expected in range(30):
             batch = next(loader)
+            cells, number = batch.cells
             np.testing.assert_array_equal(batch.indices, next(alone))
-            assert (batch.cells != CELLS[batch.indices]).nnz == 0
+            assert (cells != CELLS[batch.indices]).nnz == 0
+            assert number == expected
 
 
 def test_batches_are_read_elsewhere_and_ahead_but_not_further():
     corpus = Corpus()
-    with Loader(corpus, sampler(), ahead=4) as loader:
+    with Loader(corpus.make, sampler(), ahead=4) as loader:
         next(loader)
     assert threading.get_ident() not in corpus.threads
     assert 1 <= corpus.n_reads <= 5
@@ -56,29 +61,28 @@ def test_batches_are_read_elsewhere_and_ahead_but_not_further():
 @pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("taken", [0, 1, 6, 7, 8, 23])
 def test_a_loader_resumed_from_a_state_gives_the_exact_next_batch_whatever_was_read_ahead(taken, threads):
-    with Loader(Corpus(), sampler(), threads=threads, ahead=5) as loader:
+    with Loader(Corpus().make, sampler(), threads=threads, ahead=5) as loader:
         for _ in range(taken):
             next(loader)
         state = json.loads(json.dumps(loader.state()))
         expected = [next(loader).indices for _ in range(20)]
     resumed = sampler()
     resumed.resume(state)
-    with Loader(Corpus(), resumed, ahead=2) as loader:
+    with Loader(Corpus().make, resumed, ahead=2) as loader:
         np.testing.assert_array_equal([next(loader).indices for _ in range(20)], expected)
 
 
 def test_what_goes_wrong_while_reading_reaches_the_one_who_asks():
-    class Broken:
-        def rows(self, _indices):
-            message = "disk gone"
-            raise OSError(message)
+    def broken(_indices, _number):
+        message = "disk gone"
+        raise OSError(message)
 
-    with Loader(Broken(), sampler()) as loader, pytest.raises(OSError, match="disk gone"):
+    with Loader(broken, sampler()) as loader, pytest.raises(OSError, match="disk gone"):
         next(loader)
 
 
 def test_no_thread_outlives_the_loader():
-    with Loader(Corpus(slow=True), sampler(), threads=3) as loader:
+    with Loader(Corpus(slow=True).make, sampler(), threads=3) as loader:
         next(loader)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
 
@@ -86,4 +90,4 @@ def test_no_thread_outlives_the_loader():
 @pytest.mark.parametrize("settings", [{"threads": -1}, {"ahead": 0}])
 def test_a_loader_without_room_or_with_less_than_no_thread_is_refused(settings):
     with pytest.raises(ValueError, match="0 or more threads"):
-        Loader(Corpus(), sampler(), **settings)
+        Loader(Corpus().make, sampler(), **settings)

@@ -18,8 +18,8 @@ INDICES = np.array([5, 0, 9, 3, 41, 22])
 
 def made(corpus: Any, recipe: Any, **options: Any) -> StepBatch:
     return make_batch(
-        corpus.rows(INDICES),
-        corpus.is_malignant[INDICES],
+        corpus,
+        INDICES,
         recipe,
         **{"panel": None, "seed": 0, "step": 1, "device": torch.device("cpu"), **options},
     )
@@ -32,8 +32,7 @@ def test_chunks_are_padded_to_their_own_longest_cell_and_hold_the_tokens_of_the_
     batch = made(corpus, recipe)
     tokens = tokenise(corpus.rows(INDICES), recipe.tokens)
     assert batch.lengths_B.tolist() == tokens.lengths_B.tolist()
-    assert batch.bins_N.dtype == np.int8
-    assert batch.genes_N.dtype == np.uint8  # 40 genes and CLS
+    assert batch.genes_N.dtype == batch.tokens_N.dtype == np.uint8  # 40 genes and CLS
     for rows in (slice(0, 6), slice(2, 4), np.array([4, 1])):
         view = batch.plain()[rows]
         longest = int(batch.lengths_B[rows].max())
@@ -47,7 +46,7 @@ def test_masked_cells_hide_what_is_to_be_predicted_and_never_cls(corpus: Any, ti
     everything = slice(0, 6)
     plain, view = batch.plain()[everything], batch.masked()[everything]
     is_target = view["targets"] != IGNORED
-    assert is_target.sum() == batch.n_targets > 20
+    assert is_target.sum() == len(batch.targets()) > 20
     assert torch.equal(view["targets"][is_target], plain["bins"][is_target])
     assert batch.targets().tolist() == plain["bins"][is_target].tolist()
     assert set(view["bins"][view["bins"] != plain["bins"]].tolist()) == {MASK}
@@ -64,13 +63,14 @@ def test_tokens_do_not_depend_on_how_many_cells_are_made_at_once(
     expected = made(corpus, recipe)
     monkeypatch.setattr(batches, "PIECE", piece)
     found = made(corpus, recipe)
-    for name in ("genes_N", "bins_N", "masked_N", "is_target_N", "lengths_B"):
+    for name in ("genes_N", "tokens_N", "lengths_B"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
     other = made(corpus, recipe, step=2)
-    assert not np.array_equal(other.masked_N, expected.masked_N)
+    assert not np.array_equal(other.tokens_N, expected.tokens_N)
 
 
 def test_without_a_masked_loss_nothing_is_hidden(corpus: Any, tiny_recipe: Any) -> None:
     batch = made(corpus, tiny_recipe(objectives={"masked": {"weight": 0.0}}))
-    assert batch.n_targets == 0
-    assert np.array_equal(batch.masked_N, batch.bins_N)
+    assert not len(batch.targets())
+    everything = slice(0, 6)
+    assert torch.equal(batch.masked()[everything]["bins"], batch.plain()[everything]["bins"])

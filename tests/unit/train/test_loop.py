@@ -57,7 +57,7 @@ def test_a_finished_run_is_not_trained_again(
     corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path)
-    monkeypatch.setattr(loop, "make_batch", lambda *_, **__: pytest.fail("a step was taken"))
+    monkeypatch.setattr(loop, "_step", lambda *_, **__: pytest.fail("a step was taken"))
     assert_same(done, trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path))
 
 
@@ -151,10 +151,10 @@ def test_what_is_not_finite_stops_the_run_and_names_step_and_cells(
     weight: float,
 ) -> None:
     recipe = tiny_recipe(objectives={"contrastive": {"weight": weight}})
-    real = loop.make_batch
+    real = loop._step
     steps: list[int] = []
 
-    def broken(*args: Any, step: int, **options: Any) -> Any:
+    def noted(*args: Any, step: int, **options: Any) -> Any:
         steps.append(step)
         return real(*args, step=step, **options)
 
@@ -164,7 +164,7 @@ def test_what_is_not_finite_stops_the_run_and_names_step_and_cells(
         hidden = original(self, *tokens)
         return hidden * float("nan") if steps[-1] == 5 and len(tokens[0]) > 1 else hidden
 
-    monkeypatch.setattr(loop, "make_batch", broken)
+    monkeypatch.setattr(loop, "_step", noted)
     monkeypatch.setattr(Encoder, "at", at)
     found = r"an embedding is not finite in chunk \d, cells cell\d+, cell\d+.*" if weight else "the loss is not finite"
     with pytest.raises(DivergedError, match=f"step 5: {found}; the weights are those of step 4, the last checkpoint"):

@@ -24,9 +24,7 @@ def prepared(recipe: Recipe, corpus: Any, gene_table: np.ndarray) -> tuple[Pretr
         torch.default_generator.manual_seed(0)
         encoder = Encoder(recipe.encoder, n_genes=corpus.n_genes, gene_table=torch.from_numpy(gene_table))
         module = Pretrained(encoder).double().train()
-    return module, make_batch(
-        corpus.rows(np.arange(14)), corpus.is_malignant[np.arange(14)], recipe, panel=None, seed=0, step=1, device=CPU
-    )
+    return module, make_batch(corpus, np.arange(14), recipe, panel=None, seed=0, step=1, device=CPU)
 
 
 def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool) -> torch.Tensor:
