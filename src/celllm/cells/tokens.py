@@ -110,7 +110,7 @@ def tokenise(
     Raises
     ------
     ValueError
-        If a panel does not fit into `max_length`.
+        If a panel does not fit into `max_length`, or names a gene that is not in the vocabulary.
     """
     cells = _expressed(values, kind)
     bins = bins_of(cells, rule, kind=kind)
@@ -162,6 +162,9 @@ def _full(
     genes = np.arange(n_genes) if panel is None else np.asarray(panel, dtype=np.int64)
     if len(genes) > rule.max_length - 1:
         msg = f"a panel of {len(genes)} genes and CLS do not fit into max_length {rule.max_length}"
+        raise ValueError(msg)
+    if len(genes) and not 0 <= int(genes.min()) <= int(genes.max()) < n_genes:
+        msg = f"a panel names genes {genes.min()} to {genes.max()}, the vocabulary has 0 to {n_genes - 1}"
         raise ValueError(msg)
     # bins + 1, because a sparse matrix cannot tell a stored bin 0 from a silent gene; both are bin 0 in the end
     table = csr_matrix((bins + 1, cells.indices, cells.indptr), shape=cells.shape)

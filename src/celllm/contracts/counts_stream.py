@@ -21,13 +21,12 @@ from scipy import sparse
 from celllm.contracts.atomic import writing
 from celllm.contracts.counts import CATEGORICAL, OBS_COLUMNS, REMEDY, UNS_KEYS, check_vocabulary
 from celllm.contracts.raw import RawFile
+from celllm.contracts.readers.cells import PIECE
 from celllm.contracts.readers.h5ad import Obs, read_one, reading
 from celllm.contracts.values import DTYPE_OF, check_values
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError
 
-PIECE: Final = 2048
-"""Cells read at once."""
 _CHUNK: Final = 1 << 16
 """Numbers in a chunk of the file."""
 _PACKED: Final[dict[str, Any]] = {"scaleoffset": 0}

@@ -176,3 +176,9 @@ def test_full_layout_without_a_panel_shows_all_genes():
 def test_a_panel_longer_than_a_sequence_is_refused():
     with pytest.raises(ValueError, match="a panel of 4 genes and CLS do not fit into max_length 4"):
         tokenise(csr_matrix([[0, 1, 0, 5]]), rule(layout="full", max_length=4))
+
+
+@pytest.mark.parametrize("gene", [-1, 4])
+def test_a_panel_with_a_gene_that_is_not_in_the_vocabulary_is_refused(gene):
+    with pytest.raises(ValueError, match="the vocabulary has 0 to 3"):
+        tokenise(csr_matrix([[0, 1, 0, 5]]), rule(layout="full"), panel=np.array([0, gene]))
