@@ -84,8 +84,8 @@ def import_encoder(path: Path | str, *, layout: Layout, n_genes: int, max_length
         "tokens": {"max_length": max_length, "truncation": "head"},
         "genes": {"method": "imported"},
         "encoder": {"attention": "released", "dropout": 0.0, **_encoder_settings(sizes)},
-        "training": {"batch_cells": 2, "chunk_cells": 1, "steps": 1},
-        "our_choices": ["training.batch_cells", "training.chunk_cells", "training.steps"],
+        "training": {"batch_cells": 2, "chunk_tokens": 1, "steps": 1},
+        "our_choices": ["training.batch_cells", "training.chunk_tokens", "training.steps"],
     }
     if layout == "scbert":
         values["tokens"] |= {"layout": "full", "max_length": n_genes + 1, "panel_size": n_genes}

@@ -137,7 +137,7 @@ def test_no_command_makes_an_imported_gene_table(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(
         "tokens: {max_length: 8}\ngenes: {method: imported}\n"
         "encoder: {width: 8, depth: 1, heads: 1, head_width: 4}\n"
-        "training: {batch_cells: 2, chunk_cells: 1, steps: 1}\n"
+        "training: {batch_cells: 2, chunk_tokens: 1, steps: 1}\n"
     )
     argv = ["--recipe", str(tmp_path / "r.yaml"), "--network", "n", "--vocabulary", "v", "--seed", "0", "--table", "t"]
     with pytest.raises(InputError, match=r"genes\.method"):
