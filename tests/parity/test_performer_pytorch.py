@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from celllm.contracts.recipe import EncoderSettings
-from celllm.model.attention import Attention, favor_attention, orthogonal_features
+from celllm.model.attention import Attention, orthogonal_features
 from celllm.model.encoder import Encoder
+from celllm.model.favor import favor_attention
 from celllm.model.released import released_attention
 
 with warnings.catch_warnings():

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from celllm.model.favor import favor_attention
 from celllm.model.released import released_attention, released_features
-
-KERNEL_EPSILON = 1e-4  # performer-pytorch 1.1.4 and the authors' release; keeps every feature above zero
 
 
 def default_features(head_width: int) -> int:
@@ -55,74 +54,6 @@ def orthogonal_features(
     directions = q.transpose(1, 2).reshape(-1, head_width)[:n_features]
     lengths = torch.randn(n_features, head_width, generator=generator).norm(dim=1)
     return lengths[:, None] * directions  # type: ignore[no-any-return]
-
-
-def favor_attention(
-    q_BHQE: Tensor,
-    k_BHLE: Tensor,
-    v_BHLE: Tensor,
-    features_ME: Tensor,
-    is_pad_BL: Tensor | None = None,
-) -> Tensor:
-    """Approximate softmax attention with positive random features, in time and memory linear in L.
-
-    With phi(x) = exp(P x / E^(1/4) - |x|^2 / (2 sqrt E) - shift) + eps, attention is
-    phi(q) (phi(K)^T V) / phi(q) sum(phi(K)), and the sums over keys are formed once for all queries. The constant eps
-    is multiplied out and a column of ones stands beside V for the denominator, so nothing but the two
-    exponentials has the size L x M.
-
-    A cell's output depends on nothing but the cell: padded keys are left out of numerator, denominator and
-    stabiliser, and the stabiliser is a maximum over the keys of one cell and head (the released code takes
-    it over the whole batch and keeps padded keys in the denominator).
-
-    Parameters
-    ----------
-    q_BHQE, k_BHLE, v_BHLE
-        Queries, keys and values, none of them scaled.
-    features_ME
-        Rows from `orthogonal_features`.
-    is_pad_BL
-        True where a key is padding; None where no key is.
-
-    Returns
-    -------
-    B x H x Q x E, in the dtype of `v_BHLE`. A cell without any key would give nan; CLS is always one.
-
-    Notes
-    -----
-    Choromanski et al. 2021, arXiv:2009.14794. With many features it approaches softmax attention (tested).
-    """
-    # |x|^2 / 2 rides along as one more column with weight -1, so that one product gives the whole exponent and, in the
-    # backward pass, its whole gradient; what is subtracted afterwards is a constant of no consequence to the gradient
-    scale = k_BHLE.shape[-1] ** -0.25
-    weights = torch.cat([features_ME.t() * scale, -features_ME.new_ones(1, len(features_ME))])
-    half_q_BHQ1 = (0.5 * scale**2) * q_BHQE.square().sum(-1, keepdim=True)
-    half_k_BHL1 = (0.5 * scale**2) * k_BHLE.square().sum(-1, keepdim=True)
-
-    phi_q_BHQM = torch.cat([q_BHQE, half_q_BHQ1], dim=-1) @ weights
-    phi_q_BHQM = phi_q_BHQM.sub_(_largest(phi_q_BHQM, half_q_BHQ1)).exp_()
-
-    phi_k_BHLM = torch.cat([k_BHLE, half_k_BHL1], dim=-1) @ weights
-    largest_BHL1 = _largest(phi_k_BHLM, half_k_BHL1)
-    values_BHLF = torch.cat([v_BHLE, v_BHLE.new_ones(1).expand(*v_BHLE.shape[:-1], 1)], dim=-1)
-    if is_pad_BL is None:
-        shift = largest_BHL1.amax(dim=-2, keepdim=True)
-    else:
-        is_pad_BHL1 = is_pad_BL[:, None, :, None]
-        values_BHLF = values_BHLF.masked_fill(is_pad_BHL1, 0.0)
-        shift = largest_BHL1.masked_fill(is_pad_BHL1, -math.inf).amax(dim=-2, keepdim=True)
-        shift = shift.masked_fill(is_pad_BHL1, math.inf)  # exp(-inf): no weight
-    phi_k_BHLM = phi_k_BHLM.sub_(shift).exp_()
-
-    epsilon = KERNEL_EPSILON
-    memory_BHMF = phi_k_BHLM.transpose(-1, -2) @ values_BHLF + epsilon * values_BHLF.sum(-2, keepdim=True)
-    sums_BHQF = phi_q_BHQM @ memory_BHMF + epsilon * memory_BHMF.sum(-2, keepdim=True)
-    return sums_BHQF[..., :-1] / sums_BHQF[..., -1:]  # type: ignore[no-any-return]
-
-
-def _largest(exponent: Tensor, half_square: Tensor) -> Tensor:
-    """Return the largest projection of each row, as a constant: the exponent's largest without its |x|^2 / 2."""
-    return exponent.detach().amax(dim=-1, keepdim=True) + half_square.detach()
 
 
 def softmax_attention(q_BHQE: Tensor, k_BHLE: Tensor, v_BHLE: Tensor, is_pad_BL: Tensor | None = None) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from celllm.model.attention import default_features, favor_attention, orthogonal_features, softmax_attention
+from celllm.model.attention import default_features, orthogonal_features, softmax_attention
+from celllm.model.favor import favor_attention
 
 
 def drawn(n_cells: int = 3, length: int = 7, *, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -36,7 +37,7 @@ def test_equal_generators_draw_equal_features() -> None:
 
 def test_favor_approaches_softmax_as_features_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     # with the kernel's usual epsilon, that and not the number of features would set the error in the end
-    monkeypatch.setattr("celllm.model.attention.KERNEL_EPSILON", 1e-12)
+    monkeypatch.setattr("celllm.model.favor.KERNEL_EPSILON", 1e-12)
     q, k, v = drawn()
     q, k = q / 2, k / 2
     exact = softmax_attention(q, k, v)
@@ -109,3 +110,39 @@ def test_favor_has_the_gradient_of_the_formula() -> None:
     expected = torch.autograd.grad((written_out(q, k, v) * pull).sum(), (q, k, v))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("cut", ["a head at a time", "all at once, as on a GPU"])
+def test_how_heads_are_cut_into_blocks_changes_nothing(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # as the encoder hands them over: views of one tensor, heads side by side
+    mixed = torch.randn(3, 7, 3 * 2 * 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    pull = torch.randn(3, 2, 7, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    is_pad = torch.arange(7) >= torch.tensor([7, 4, 6])[:, None]
+
+    def course() -> list[torch.Tensor]:
+        x = mixed.clone().requires_grad_()
+        q, k, v = (part.unflatten(-1, (2, 8)).transpose(1, 2) for part in x.chunk(3, dim=-1))
+        out = favor_attention(q, k, v, features(20), is_pad)
+        return [out, *torch.autograd.grad((out * pull).sum(), x)]
+
+    expected = course()
+    if cut.startswith("a head"):
+        monkeypatch.setattr("celllm.model.favor.BLOCK_NUMBERS", 1)
+    else:
+        monkeypatch.setattr("celllm.model.favor._on_cpu", lambda _: False)
+    for found, whole in zip(course(), expected, strict=True):
+        torch.testing.assert_close(found, whole, atol=1e-12, rtol=1e-12)
+
+
+def test_favor_has_the_right_gradient_where_queries_are_fewer_than_keys() -> None:
+    q, k, v = (x[:1, :, :4].clone().requires_grad_() for x in drawn())
+    one = q[:, :, :1].detach().clone().requires_grad_()
+    is_pad = torch.tensor([[False, False, False, True]])
+
+    def attend(q, k, v):
+        return favor_attention(q, k, v, features(6), is_pad)
+
+    whole = torch.autograd.grad(attend(q, k, v)[:, :, :1].sum(), (q, k, v))
+    alone = torch.autograd.grad(attend(one, k, v).sum(), (one, k, v))
+    torch.testing.assert_close(alone[0], whole[0][:, :, :1], atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(alone[1:], whole[1:], atol=1e-12, rtol=1e-12)

@@ -135,15 +135,24 @@ def test_a_redraw_between_the_passes_would_be_seen() -> None:
     views = [view(0), view(1)]
     _, expected = undivided(module, views)
 
-    def redrawing_loss(first: Tensor, second: Tensor) -> Tensor:
+    def redrawn_aside(first: Tensor, second: Tensor) -> Tensor:
+        for layer in module.layers:
+            layer.attention.features_ME = layer.attention.features_ME.clone()
         module.redraw_features(torch.Generator().manual_seed(9))
         return coupled(first, second)
 
     module.zero_grad()
     record = Record()
-    divide_and_conquer(embedding_by(module), views, redrawing_loss, chunk_size=3, record=record)
+    divide_and_conquer(embedding_by(module), views, redrawn_aside, chunk_size=3, record=record)
     assert record.pass_difference > 1e-3
     assert relative_difference(gradients(module), expected) > 1e-3
+
+    def redrawing_loss(first: Tensor, second: Tensor) -> Tensor:
+        module.redraw_features(torch.Generator().manual_seed(10))
+        return coupled(first, second)
+
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):  # the kept chunk's graph knows
+        divide_and_conquer(embedding_by(module), views, redrawing_loss, chunk_size=3)
 
 
 def test_chunks_padded_on_their_own_change_nothing() -> None:

@@ -1,0 +1,208 @@
+"""How fast cells go forwards and backwards through the encoder: `python perf/encoder.py --json --released DIR`.
+
+The paper's size, dropout 0, gene table frozen, all else trained. What is differentiated is the embedding of CLS, of one
+cell at a time: none of ours is padded, as cells of like length lie together in training (`padding_fraction` says how
+well). Ours and a peer run in turn in one process, on the same tokens; a ratio is the median of the ratios of turns.
+Lengths are the means of equal parts of the corpus's distribution, so that few cells have its mean.
+
+Peers: the encoder that CellLM's authors released, in a checkout of the repository PharMolix/OpenBioMed (`--released`),
+which pads each cell to 6,000 tokens; performer-pytorch 1.1.4; scBERT's architecture at its own size, every one of its
+genes a token, put together from performer-pytorch by its description. Peers in float32; `_bf16`: ours under autocast,
+left out where the processor only emulates it. The released file wants einops and local-attention, as performer-pytorch
+does. A full run takes about 8 minutes on two cores and 16 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from contenders import Cell, Contender, cell, ours, performer_pytorch, plain_products, released, scbert
+from line import line, show
+from simulated import lengths, typical_lengths
+
+BF16_WORTHWHILE = 1.0
+"""At fewer times float32's rate a processor only emulates bfloat16, and a cell takes minutes."""
+
+
+def seconds(run: Contender, cells: Sequence[Cell]) -> float:
+    """Return the mean time of a cell."""
+    started = time.perf_counter()
+    for tokens in cells:
+        run(tokens)
+    return (time.perf_counter() - started) / len(cells)
+
+
+def in_turn(contenders: Sequence[tuple[Contender, Sequence[Cell]]], repeats: int) -> np.ndarray:
+    """Run contenders in turn, each on its cells; return seconds a cell, a row a turn."""
+    for run, cells in contenders:
+        if len(cells) > 1:  # a single cell is a pass so long that it needs no warming
+            run(cells[0])
+    return np.array([[seconds(run, cells) for run, cells in contenders] for _ in range(repeats)])
+
+
+def bf16_over_float32() -> float:
+    """Return how many times faster this processor multiplies in bfloat16 than in float32."""
+
+    def best(matrix: torch.Tensor) -> float:
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            matrix @ matrix
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    x = torch.randn(512, 512)
+    return best(x) / best(x.bfloat16())
+
+
+def padding_fraction(n_cells: int = 1024, max_tokens: int = 16_384) -> float | None:
+    """Return the share of padding when a batch's cells are cut into chunks by tokens; None: no such cutter."""
+    if importlib.util.find_spec("celllm.train.chunks") is None:
+        return None
+    from celllm.train.chunks import by_tokens
+
+    drawn = np.sort(lengths(n_cells))
+    chunks = [drawn[np.asarray(rows)] for rows in by_tokens(drawn, max_tokens)]
+    return float(1 - drawn.sum() / sum(len(chunk) * chunk.max() for chunk in chunks))
+
+
+class Measure:
+    """Measures and prints, a line or two a comparison."""
+
+    def __init__(self, *, repeats: int, as_json: bool) -> None:
+        self.repeats, self.as_json = repeats, as_json
+        self.bf16 = bf16_over_float32()
+
+    def line(self, name: str, value: float, unit: str, **more: Any) -> None:
+        show(line(name, value, unit, **more), as_json=self.as_json)
+
+    def versus(
+        self,
+        names: tuple[str, str],
+        peer: Callable[[], Contender],
+        described: str,
+        cells: Sequence[Cell],
+        *,
+        bars: tuple[float | None, float | None],
+        missing: str | None,
+        peer_cells: Sequence[Cell] | None = None,
+    ) -> None:
+        """Compare ours in float32 and in bfloat16 with a peer in float32, or say why not."""
+        contenders = [(ours(), cells)]
+        if self.bf16 >= BF16_WORTHWHILE:
+            contenders.append((ours(bf16=True), cells))
+        if missing is None:
+            contenders.append((peer(), peer_cells or cells))
+        times = in_turn(contenders, self.repeats)
+        rates = np.median(1 / times, axis=0)
+        for i, (name, bar) in enumerate(zip(names, bars, strict=True)):
+            if i == 1 and self.bf16 < BF16_WORTHWHILE:
+                why = f"not measured: this processor has bfloat16 at {self.bf16:.2f} of float32's rate"
+                self.line(name, 0.0, "cells/s", peer=why, bar=bar)
+            elif missing is not None:
+                self.line(name, float(rates[i]), "cells/s", peer=missing, bar=bar)
+            else:
+                ratio = float(np.median(times[:, -1] / times[:, i]))
+                theirs = f"{described}, float32: {rates[-1]:.4f} cells/s"
+                ok = None if bar is None else ratio >= bar
+                self.line(name, float(rates[i]), "cells/s", peer=theirs, ratio=ratio, bar=bar, ok=ok)
+
+    def softmax(self, cells: Sequence[Cell]) -> None:
+        """Compare exact softmax attention with FAVOR+."""
+        times = in_turn([(ours("softmax"), cells), (ours(), cells)], self.repeats)
+        softmax, favor = np.median(1 / times, axis=0)
+        ratio = float(np.median(times[:, 1] / times[:, 0]))
+        peer = f"FAVOR+ at {cells[0][0].shape[1]} tokens: {favor:.4f} cells/s"
+        self.line("softmax_vs_favor", float(softmax), "cells/s", peer=peer, ratio=ratio)
+
+    def matmul_fraction(self, cells: Sequence[Cell]) -> None:
+        """Compare the rate of floating-point operations with that of the products alone."""
+        plain, n_operations = plain_products(cells[0][0].shape[1])
+        times = in_turn([(ours(), cells), (plain, cells)], self.repeats)
+        rate, alone = np.median(1 / times, axis=0) * n_operations / 1e9
+        ratio = float(np.median(times[:, 1] / times[:, 0]))
+        peer = f"the same matrix products alone: {alone:.1f} GFLOP/s"
+        ok = 0.65 <= ratio <= 1  # above 1 something would be counted twice, or left out
+        self.line("matmul_fraction", float(rate), "GFLOP/s", peer=peer, ratio=ratio, bar=0.65, ok=ok)
+
+    def padding(self) -> None:
+        """Say how much of what is encoded is padding; nothing where there is no cutter."""
+        share = padding_fraction()
+        if share is not None:
+            self.line("padding_fraction", share, "of all tokens", bar=0.05, ok=share <= 0.05)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Declare the options."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--json", action="store_true", help="one JSON object a line")
+    options.add_argument("--released", type=Path, help="a checkout of PharMolix/OpenBioMed")
+    options.add_argument("--cells", type=int, default=3, help="cells a measurement, of lengths as in the corpus")
+    options.add_argument("--repeats", type=int, default=3, help="turns")
+    options.add_argument("--threads", type=int, help="threads of torch; default: its own choice, all cores")
+    options.add_argument(
+        "--only", nargs="+", help="released, performer, softmax, matmul, scbert, padding; default: all"
+    )
+    return options
+
+
+def main() -> None:
+    """Measure and print."""
+    args = parser().parse_args()
+    warnings.filterwarnings("ignore")  # peers' calls of torch are old
+    torch.default_generator.manual_seed(0)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    absent = [name for name in ("performer_pytorch", "einops", "local_attention") if not importlib.util.find_spec(name)]
+    missing = f"not installed: {', '.join(absent)}" if absent else None
+    package = missing or f"performer-pytorch {metadata.version('performer-pytorch')}"
+    measure = Measure(repeats=args.repeats, as_json=args.json)
+    typical = [cell(int(length), i) for i, length in enumerate(typical_lengths(args.cells))]
+    equal = [cell(1_500, i) for i in range(2)]
+
+    parts: dict[str, Callable[[], None]] = {
+        "released": lambda: measure.versus(
+            ("vs_released_fp32", "vs_released_bf16"),
+            lambda: released(args.released),
+            "the released encoder",
+            typical,
+            bars=(9, 28),
+            missing="no checkout of PharMolix/OpenBioMed: give --released" if args.released is None else missing,
+            peer_cells=typical[:1],  # padded to 6,000, all take as long
+        ),
+        "performer": lambda: measure.versus(
+            ("vs_performer_pytorch", "vs_performer_pytorch_bf16"),
+            performer_pytorch,
+            package,
+            equal,
+            bars=(1.2, None),
+            missing=missing,
+        ),
+        "softmax": lambda: measure.softmax(equal),
+        "matmul": lambda: measure.matmul_fraction(equal),
+        "scbert": lambda: measure.versus(
+            ("vs_scbert_fp32", "vs_scbert_bf16"),
+            scbert,
+            f"scBERT's size from {package}",
+            typical,
+            bars=(5, 15),
+            missing=missing,
+            peer_cells=typical[:1],  # every gene of any cell is a token
+        ),
+        "padding": measure.padding,
+    }
+    for name in args.only or parts:
+        parts[name]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""FAVOR+: softmax attention estimated with positive random features, linear in the number of genes.
+
+Shapes: B cells, L tokens a cell, Q queries, H heads, E width of one head, M random features, F = E + 1; N heads of
+one block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+KERNEL_EPSILON = 1e-4  # performer-pytorch 1.1.4 and the authors' release; keeps every feature above zero
+BLOCK_NUMBERS = 1 << 22
+"""Numbers in a block's N x L x M features on a CPU: 16 MiB in float32, which stay in the cache between two products."""
+NO_WEIGHT = 1e30
+"""Taken off the exponent of a padded key: its features are exactly zero. Finite, since a product sees it."""
+
+
+def favor_attention(
+    q_BHQE: Tensor,
+    k_BHLE: Tensor,
+    v_BHLE: Tensor,
+    features_ME: Tensor,
+    is_pad_BL: Tensor | None = None,
+) -> Tensor:
+    """Approximate softmax attention with positive random features, in time and memory linear in L.
+
+    With phi(x) = exp(P x / E^(1/4) - |x|^2 / (2 sqrt E) - shift) + eps, attention is
+    phi(q) (phi(K)^T V) / phi(q) sum(phi(K)), and the sums over keys are formed once for all queries. The constant eps
+    is multiplied out and a column of ones stands beside V for the denominator, so nothing but the two
+    exponentials has the size L x M. Those live a block of heads at a time, in memory that the next block uses again;
+    the backward pass computes them anew: about 3 % more time, for nearly half the memory that a layer would keep.
+
+    A cell's output depends on nothing but the cell: padded keys are left out of numerator, denominator and
+    stabiliser, and the stabiliser is a maximum over the keys of one cell and head (the released code takes
+    it over the whole batch and keeps padded keys in the denominator).
+
+    Parameters
+    ----------
+    q_BHQE, k_BHLE, v_BHLE
+        Queries, keys and values, none of them scaled; all of the dtype of the features.
+    features_ME
+        Rows from `orthogonal_features`; they get no gradient.
+    is_pad_BL
+        True where a key is padding; None where no key is.
+
+    Returns
+    -------
+    B x H x Q x E; on a CPU its memory is laid out as B x Q x H x E. A cell without any key would give nan;
+    CLS is always one.
+
+    Notes
+    -----
+    Choromanski et al. 2021, arXiv:2009.14794. With many features it approaches softmax attention (tested).
+    """
+    return _Favor.apply(q_BHQE, k_BHLE, v_BHLE, features_ME, is_pad_BL)  # type: ignore[no-any-return]
+
+
+def _on_cpu(x: Tensor) -> bool:
+    return x.device.type == "cpu"
+
+
+class _Block(NamedTuple):
+    """Heads worked on at once."""
+
+    cell: int | slice
+    heads: slice
+
+    def of(self, x_BH: Tensor) -> Tensor:
+        """Return this block's part of a tensor B x H x …, as N x …; on a CPU always a view."""
+        part = x_BH[self.cell, self.heads]
+        return part if isinstance(self.cell, int) else part.flatten(0, 1)
+
+
+class _Blocks:
+    """The heads of all cells, cut into blocks that fit a CPU's cache; elsewhere they are one block.
+
+    Each product has memory of its own, which it writes into for one block after the other. Few blocks are best where
+    threads wait for one another, so what is not L x M is done for all heads at once.
+    """
+
+    def __init__(self, x_BHLE: Tensor, n_features: int) -> None:
+        n_cells, n_heads, length, _ = x_BHLE.shape
+        self.all = [_Block(slice(None), slice(None))]
+        if _on_cpu(x_BHLE):
+            size = max(1, min(n_heads, BLOCK_NUMBERS // max(1, length * n_features)))
+            starts = range(0, n_heads, size)
+            self.all = [_Block(cell, slice(start, start + size)) for cell in range(n_cells) for start in starts]
+        self._memory: dict[str, Tensor] = {}
+
+    def __iter__(self) -> Iterator[_Block]:
+        return iter(self.all)
+
+    def multiply(self, x_NLE: Tensor, weights: Tensor, name: str) -> Tensor:
+        """Multiply N matrices by N others, or by one, into the memory of this name; its last block is overwritten."""
+        weights = weights.expand(len(x_NLE), -1, -1)
+        shape = (len(x_NLE), x_NLE.shape[1], weights.shape[2])
+        n = shape[0] * shape[1] * shape[2]
+        if name not in self._memory or len(self._memory[name]) < n:
+            self._memory[name] = x_NLE.new_empty(n)
+        return torch.bmm(x_NLE, weights, out=self._memory[name][:n].view(shape))
+
+
+def _empty(x_BHQE: Tensor, width: int) -> Tensor:
+    """Allocate B x H x Q x width like x; on a CPU in the order B x Q x H x width, which the layers around read."""
+    n_cells, n_heads, length, _ = x_BHQE.shape
+    if _on_cpu(x_BHQE):
+        return x_BHQE.new_empty(n_cells, length, n_heads, width).transpose(1, 2)
+    return x_BHQE.new_empty(n_cells, n_heads, length, width)
+
+
+def _with_ones(v_BHLE: Tensor, is_pad_BL: Tensor | None) -> Tensor:
+    """Put a column of ones beside the values, B x H x L x F, and zero the rows of padded keys."""
+    values_BHLF = torch.cat([v_BHLE, v_BHLE.new_ones(1).expand(*v_BHLE.shape[:-1], 1)], dim=-1)
+    return values_BHLF if is_pad_BL is None else values_BHLF.masked_fill_(is_pad_BL[:, None, :, None], 0.0)
+
+
+class _Favor(torch.autograd.Function):
+    """`favor_attention` and its gradient.
+
+    For the gradient write A for the queries' exponentials and K for the keys', V for the values with their ones,
+    m = K^T V + eps 1 1^T V for the memory and S = A m + eps 1 1^T m for the sums, whose last column divides the others.
+    An exponent is linear in x but for -|x|^2 / 2, whose gradient needs the row sums of the exponents' gradient. Those
+    of the keys are the rows of V times those of K dm; those of the queries come with the projection's column of -1.
+    (They are also -eps dS 1^T m, but that is a small difference of large numbers where a query's features are small.)
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's own
+        q_BHQE: Tensor,
+        k_BHLE: Tensor,
+        v_BHLE: Tensor,
+        features_ME: Tensor,
+        is_pad_BL: Tensor | None,
+    ) -> Tensor:
+        n_features, width = features_ME.shape
+        scale = width**-0.25
+        weights_EM = (features_ME * scale).t().contiguous()
+        shift_q, shift_k = (
+            torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().mul_(0.5 * scale**2).contiguous()
+            for x in (q_BHQE, k_BHLE)
+        )
+        if is_pad_BL is not None:
+            shift_k.masked_fill_(is_pad_BL[:, None, :, None], NO_WEIGHT)
+        values_BHLF = _with_ones(v_BHLE, is_pad_BL)
+        memory_BHMF = values_BHLF.new_empty(*q_BHQE.shape[:2], n_features, width + 1)
+        sums_BHQF = values_BHLF.new_empty(*q_BHQE.shape[:3], width + 1)
+
+        blocks = _Blocks(k_BHLE, n_features)
+        for block in blocks:
+            phi = blocks.multiply(block.of(k_BHLE), weights_EM, "phi")
+            largest = phi.amax(-1, keepdim=True)
+            if is_pad_BL is not None:
+                largest.masked_fill_(block.of(shift_k) == NO_WEIGHT, -NO_WEIGHT)
+            shift = block.of(shift_k).add_(largest.amax(-2, keepdim=True))
+            torch.bmm(phi.sub_(shift).exp_().mT, block.of(values_BHLF), out=block.of(memory_BHMF))
+        memory_BHMF.add_(values_BHLF.sum(-2, keepdim=True), alpha=KERNEL_EPSILON)
+
+        blocks = _Blocks(q_BHQE, n_features)
+        for block in blocks:
+            phi = blocks.multiply(block.of(q_BHQE), weights_EM, "phi")
+            shift = block.of(shift_q).add_(phi.amax(-1, keepdim=True))
+            torch.bmm(phi.sub_(shift).exp_(), block.of(memory_BHMF), out=block.of(sums_BHQF))
+        sums_BHQF.add_(memory_BHMF.sum(-2, keepdim=True), alpha=KERNEL_EPSILON)
+        divisor = sums_BHQF[..., -1:].clone()
+        out_BHQE = torch.div(sums_BHQF[..., :-1], divisor, out=_empty(q_BHQE, width))
+        ctx.save_for_backward(
+            q_BHQE, k_BHLE, v_BHLE, features_ME, is_pad_BL, out_BHQE, shift_q, shift_k, divisor, memory_BHMF
+        )
+        return out_BHQE
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad_BHQE: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        q_BHQE, k_BHLE, v_BHLE, features_ME, is_pad_BL, out_BHQE, shift_q, shift_k, divisor, memory_BHMF = (
+            ctx.saved_tensors
+        )
+        n_features, width = features_ME.shape
+        scale = width**-0.25
+        scaled_ME = features_ME * scale
+        # the shift rides along as one more column with weight -1, so that the product is the whole exponent
+        weights_FM = torch.cat([scaled_ME.t(), scaled_ME.new_full((1, n_features), -1.0)])
+
+        dsums_BHQF = torch.cat([grad_BHQE, (grad_BHQE * out_BHQE).sum(-1, keepdim=True).neg_()], dim=-1).div_(divisor)
+        dmemory_BHMF, dshifted_BHQF = torch.empty_like(memory_BHMF), torch.empty_like(dsums_BHQF)
+        shifted_q_BHQF = torch.cat([q_BHQE, shift_q], dim=-1)
+        blocks = _Blocks(q_BHQE, n_features)
+        for block in blocks:
+            phi = blocks.multiply(block.of(shifted_q_BHQF), weights_FM, "phi").exp_()
+            dsums = block.of(dsums_BHQF)
+            torch.bmm(phi.mT, dsums, out=block.of(dmemory_BHMF))
+            dexponent = blocks.multiply(dsums, block.of(memory_BHMF).mT, "dexponent").mul_(phi)
+            torch.bmm(dexponent, weights_FM.t().expand(len(phi), -1, -1), out=block.of(dshifted_BHQF))
+        dmemory_BHMF.add_(dsums_BHQF.sum(-2, keepdim=True), alpha=KERNEL_EPSILON)
+        dq_BHQE = dshifted_BHQF[..., :-1].addcmul_(q_BHQE, dshifted_BHQF[..., -1:], value=scale**2)
+
+        values_BHLF = _with_ones(v_BHLE, is_pad_BL)
+        dvalues_BHLF, dk_BHLE = torch.empty_like(values_BHLF), _empty(k_BHLE, width)
+        shifted_k_BHLF = torch.cat([k_BHLE, shift_k], dim=-1)
+        blocks = _Blocks(k_BHLE, n_features)
+        for block in blocks:
+            phi = blocks.multiply(block.of(shifted_k_BHLF), weights_FM, "phi").exp_()
+            dmemory = block.of(dmemory_BHMF)
+            torch.bmm(phi, dmemory, out=block.of(dvalues_BHLF))
+            dexponent = blocks.multiply(block.of(values_BHLF), dmemory.mT, "dexponent").mul_(phi)
+            torch.bmm(dexponent, scaled_ME.expand(len(phi), -1, -1), out=block.of(dk_BHLE))
+        dk_BHLE.addcmul_(k_BHLE, (values_BHLF * dvalues_BHLF).sum(-1, keepdim=True), value=-(scale**2))
+        dv_BHLE = dvalues_BHLF.add_(dmemory_BHMF.sum(-2, keepdim=True), alpha=KERNEL_EPSILON)[..., :-1]
+        if is_pad_BL is not None:
+            dv_BHLE.masked_fill_(is_pad_BL[:, None, :, None], 0.0)
+        return dq_BHQE, dk_BHLE, dv_BHLE, None, None
