@@ -59,3 +59,16 @@ def test_a_cell_that_is_not_finite_stops_every_rank_and_its_own_names_it(tmp_pat
     assert said[1]["error"] == "an embedding is not finite in chunk 0, cells 0, 1"
     for rank in said:
         assert not any(rank["gradients"].values())
+
+
+def test_ranks_take_the_step_of_pretraining_of_one_process_with_all_three_losses(tmp_path: Path) -> None:
+    alone = run(tmp_path / "alone", [9], step=True)[0]
+    for said in run(tmp_path / "ranks", [2, 7], step=True):
+        assert said["loss"] == pytest.approx(alone["loss"], rel=1e-9)
+        for name, expected in alone["gradients"].items():
+            if expected is None:
+                assert said["gradients"][name] is None
+            else:
+                np.testing.assert_allclose(said["gradients"][name], expected, rtol=1e-7, atol=1e-10, err_msg=name)
+        for name in ("loss", "masked", "masked_accuracy", "malignancy", "malignancy_accuracy", "contrastive"):
+            assert said["figures"][name] == pytest.approx(alone["figures"][name], rel=1e-9), name
