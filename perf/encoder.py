@@ -33,20 +33,23 @@ BF16_WORTHWHILE = 1.0
 """At fewer times float32's rate a processor only emulates bfloat16, and a cell takes minutes."""
 
 
-def seconds(run: Contender, cells: Sequence[Cell]) -> float:
+Clock = Callable[[], float]
+
+
+def seconds(run: Contender, cells: Sequence[Cell], clock: Clock) -> float:
     """Return the mean time of a cell."""
-    started = time.perf_counter()
+    started = clock()
     for tokens in cells:
         run(tokens)
-    return (time.perf_counter() - started) / len(cells)
+    return (clock() - started) / len(cells)
 
 
-def in_turn(contenders: Sequence[tuple[Contender, Sequence[Cell]]], repeats: int) -> np.ndarray:
+def in_turn(contenders: Sequence[tuple[Contender, Sequence[Cell]]], repeats: int, clock: Clock) -> np.ndarray:
     """Run contenders in turn, each on its cells; return seconds a cell, a row a turn."""
     for run, cells in contenders:
         if len(cells) > 1:  # a single cell is a pass so long that it needs no warming
             run(cells[0])
-    return np.array([[seconds(run, cells) for run, cells in contenders] for _ in range(repeats)])
+    return np.array([[seconds(run, cells, clock) for run, cells in contenders] for _ in range(repeats)])
 
 
 def bf16_over_float32() -> float:
@@ -78,8 +81,8 @@ def padding_fraction(n_cells: int = 1024, max_tokens: int = 16_384) -> float | N
 class Measure:
     """Measures and prints, a line or two a comparison."""
 
-    def __init__(self, *, repeats: int, as_json: bool) -> None:
-        self.repeats, self.as_json = repeats, as_json
+    def __init__(self, *, repeats: int, as_json: bool, clock: Clock) -> None:
+        self.repeats, self.as_json, self.clock = repeats, as_json, clock
         self.bf16 = bf16_over_float32()
 
     def line(self, name: str, value: float, unit: str, **more: Any) -> None:
@@ -102,7 +105,7 @@ class Measure:
             contenders.append((ours(bf16=True), cells))
         if missing is None:
             contenders.append((peer(), peer_cells or cells))
-        times = in_turn(contenders, self.repeats)
+        times = in_turn(contenders, self.repeats, self.clock)
         rates = np.median(1 / times, axis=0)
         for i, (name, bar) in enumerate(zip(names, bars, strict=True)):
             if i == 1 and self.bf16 < BF16_WORTHWHILE:
@@ -118,7 +121,7 @@ class Measure:
 
     def softmax(self, cells: Sequence[Cell]) -> None:
         """Compare exact softmax attention with FAVOR+."""
-        times = in_turn([(ours("softmax"), cells), (ours(), cells)], self.repeats)
+        times = in_turn([(ours("softmax"), cells), (ours(), cells)], self.repeats, self.clock)
         softmax, favor = np.median(1 / times, axis=0)
         ratio = float(np.median(times[:, 1] / times[:, 0]))
         peer = f"FAVOR+ at {cells[0][0].shape[1]} tokens: {favor:.4f} cells/s"
@@ -127,7 +130,7 @@ class Measure:
     def matmul_fraction(self, cells: Sequence[Cell]) -> None:
         """Compare the rate of floating-point operations with that of the products alone."""
         plain, n_operations = plain_products(cells[0][0].shape[1])
-        times = in_turn([(ours(), cells), (plain, cells)], self.repeats)
+        times = in_turn([(ours(), cells), (plain, cells)], self.repeats, self.clock)
         rate, alone = np.median(1 / times, axis=0) * n_operations / 1e9
         ratio = float(np.median(times[:, 1] / times[:, 0]))
         peer = f"the same matrix products alone: {alone:.1f} GFLOP/s"
@@ -150,6 +153,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--repeats", type=int, default=3, help="turns")
     options.add_argument("--threads", type=int, help="threads of torch; default: its own choice, all cores")
     options.add_argument(
+        "--cpu-time", action="store_true", help="one thread's own time, for a machine that others use as well"
+    )
+    options.add_argument(
         "--only", nargs="+", help="released, performer, softmax, matmul, scbert, padding; default: all"
     )
     return options
@@ -160,12 +166,15 @@ def main() -> None:
     args = parser().parse_args()
     warnings.filterwarnings("ignore")  # peers' calls of torch are old
     torch.default_generator.manual_seed(0)
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
+    threads = 1 if args.cpu_time else args.threads
+    if threads is not None:
+        torch.set_num_threads(threads)
     absent = [name for name in ("performer_pytorch", "einops", "local_attention") if not importlib.util.find_spec(name)]
     missing = f"not installed: {', '.join(absent)}" if absent else None
     package = missing or f"performer-pytorch {metadata.version('performer-pytorch')}"
-    measure = Measure(repeats=args.repeats, as_json=args.json)
+    measure = Measure(
+        repeats=args.repeats, as_json=args.json, clock=time.process_time if args.cpu_time else time.perf_counter
+    )
     typical = [cell(int(length), i) for i, length in enumerate(typical_lengths(args.cells))]
     equal = [cell(1_500, i) for i in range(2)]
 
