@@ -29,6 +29,8 @@ from contenders import Cell, Contender, cell, ours, performer_pytorch, plain_pro
 from line import line, show
 from simulated import lengths, typical_lengths
 
+from celllm.train.chunks import by_tokens, padding_fraction
+
 BF16_WORTHWHILE = 1.0
 """At fewer times float32's rate a processor only emulates bfloat16, and a cell takes minutes."""
 
@@ -67,17 +69,6 @@ def bf16_over_float32() -> float:
     return best(x) / best(x.bfloat16())
 
 
-def padding_fraction(n_cells: int = 1024, max_tokens: int = 16_384) -> float | None:
-    """Return the share of padding when a batch's cells are cut into chunks by tokens; None: no such cutter."""
-    if importlib.util.find_spec("celllm.train.chunks") is None:
-        return None
-    from celllm.train.chunks import by_tokens
-
-    drawn = np.sort(lengths(n_cells))
-    chunks = [drawn[np.asarray(rows)] for rows in by_tokens(drawn, max_tokens)]
-    return float(1 - drawn.sum() / sum(len(chunk) * chunk.max() for chunk in chunks))
-
-
 class Measure:
     """Measures and prints, a line or two a comparison."""
 
@@ -85,7 +76,7 @@ class Measure:
         self.repeats, self.as_json, self.clock = repeats, as_json, clock
         self.bf16 = bf16_over_float32()
 
-    def line(self, name: str, value: float, unit: str, **more: Any) -> None:
+    def line(self, name: str, value: float | None, unit: str, **more: Any) -> None:
         show(line(name, value, unit, **more), as_json=self.as_json)
 
     def versus(
@@ -110,7 +101,7 @@ class Measure:
         for i, (name, bar) in enumerate(zip(names, bars, strict=True)):
             if i == 1 and self.bf16 < BF16_WORTHWHILE:
                 why = f"not measured: this processor has bfloat16 at {self.bf16:.2f} of float32's rate"
-                self.line(name, 0.0, "cells/s", peer=why, bar=bar)
+                self.line(name, None, "cells/s", peer=why, bar=bar)
             elif missing is not None:
                 self.line(name, float(rates[i]), "cells/s", peer=missing, bar=bar)
             else:
@@ -137,11 +128,11 @@ class Measure:
         ok = 0.65 <= ratio <= 1  # above 1 something would be counted twice, or left out
         self.line("matmul_fraction", float(rate), "GFLOP/s", peer=peer, ratio=ratio, bar=0.65, ok=ok)
 
-    def padding(self) -> None:
-        """Say how much of what is encoded is padding; nothing where there is no cutter."""
-        share = padding_fraction()
-        if share is not None:
-            self.line("padding_fraction", share, "of all tokens", bar=0.05, ok=share <= 0.05)
+    def padding(self, n_cells: int = 1024, max_tokens: int = 16_384) -> None:
+        """Say how much of what is encoded is padding when a batch is cut into chunks by tokens."""
+        drawn = lengths(n_cells)
+        share = padding_fraction(drawn, by_tokens(drawn, max_tokens))
+        self.line("padding_fraction", share, "of all tokens", bar=0.05, ok=share <= 0.05)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from typing import Any
 
 def line(
     name: str,
-    value: float,
+    value: float | None,
     unit: str,
     *,
     peer: str | None = None,
@@ -21,7 +21,7 @@ def line(
     Parameters
     ----------
     name, value, unit
-        What was measured.
+        What was measured; None: not measured, and `peer` says why.
     peer, ratio
         Who did the same work in the same process, and how many times faster ours was; a peer that is not installed
         says so here and leaves the ratio out.
@@ -39,4 +39,5 @@ def show(figure: dict[str, Any], *, as_json: bool) -> None:
     verdict = {True: "ok", False: "NOT OK", None: ""}[figure["ok"]]
     against = f"  {figure['ratio']:.1f} x {figure['peer']}" if figure["ratio"] else f"  ({figure['peer'] or 'no peer'})"
     bar = f"  bar {figure['bar']:g}" if figure["bar"] is not None else ""
-    print(f"{figure['name']:28} {figure['value']:12,.3f} {figure['unit']}{against}{bar}  {verdict}", flush=True)
+    value = "-" if figure["value"] is None else f"{figure['value']:,.3f}"
+    print(f"{figure['name']:28} {value:>12} {figure['unit']}{against}{bar}  {verdict}", flush=True)
