@@ -155,9 +155,8 @@ def _places(n_cells: int, seed: int, manifest: Path) -> NDArray[np.uint32]:
             found="none that is in no test set",
             remedy="add a dataset without test cells to the config's corpus",
         )
-    order = np.random.default_rng(seed).permutation(n_cells)
-    places = np.empty(n_cells, dtype=np.uint32)
-    places[order] = np.arange(n_cells, dtype=np.uint32)
+    places = np.arange(n_cells, dtype=np.uint32)
+    np.random.default_rng(seed).shuffle(places)
     return places
 
 
