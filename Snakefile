@@ -35,6 +35,7 @@ rule all:
         rules.plot_scores.output,
         rules.plot_harmonisation.output,
         rules.plot_curves.output,
+        step_cost_figures(),
         confusion_figures(),
         umap_figures(),
 

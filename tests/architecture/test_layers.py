@@ -20,7 +20,7 @@ LAYERS = [
     {"shards"},
     {"genes", "cells", "metrics", "transfer"},
     {"contracts"},
-    {"errors", "provenance"},
+    {"errors", "heap", "provenance"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

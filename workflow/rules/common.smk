@@ -62,6 +62,12 @@ def checked_tables() -> tuple:
             ("tasks_if_present", config["tasks_if_present"], tasks, TASKS_TABLE),
             ("methods", config["methods"], methods, METHODS_TABLE),
             ("recipes", config["recipes"].values(), RECIPES, "config/recipes/"),
+            (
+                "step_cost",
+                [config["step_cost"]["recipe"]] if config["step_cost"] else [],
+                RECIPES,
+                "config/recipes/",
+            ),
         ):
             configuration.check_names(
                 names, known, field=field, table=table, files=CONFIG_FILES
@@ -89,6 +95,8 @@ STAGES = {
     ).items()
 }
 SEEDS = config["seeds"]
+# Without the key nothing asks for the rules that read this.
+STEP_COST = config["step_cost"] or {"recipe": None, "batches": [], "limit_gb": 0}
 GPUS = 1 if config["accelerator"] == "gpu" else 0
 TABLE_OPTIONS = " ".join(
     f"--{name} {quote(path)}"
@@ -288,6 +296,12 @@ def confusion_figures() -> list[str]:
         if TASKS[task].kind == "classification"
         and METHODS[method].role in ("ours", "neighbour")
     ]
+
+
+def step_cost_figures() -> list[str]:
+    """The cost of a step, if it is to be measured."""
+    recipe = STEP_COST["recipe"]
+    return [] if recipe is None else [f"results/report/figures/step_cost/{recipe}.png"]
 
 
 def umap_figures() -> list[str]:

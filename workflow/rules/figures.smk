@@ -1,6 +1,7 @@
 """Figures of the report, each as PNG and PDF.
 
-Reads:   results/bench/, results/pretrain/*/*/history.jsonl, results/embeddings/, results/cells/
+Reads:   results/bench/, results/pretrain/*/*/history.jsonl, results/embeddings/, results/cells/,
+         results/step_cost/
 Writes:  results/report/figures/
 """
 
@@ -108,6 +109,41 @@ rule plot_curves:
         "python -m celllm.cli.plot_curves"
         " --history {input.history:q}"
         " --shards {input.shards:q}"
+        " --stage {params.stage}"
+        " --png {output.png:q}"
+        " --pdf {output.pdf:q}"
+        " &> {log:q}"
+
+
+rule plot_step_cost:
+    """Memory and time of a step against its number of cells, divided and undivided."""
+    input:
+        cost=rules.measure_step.output.cost,
+    output:
+        png=report(
+            "results/report/figures/step_cost/{recipe}.png",
+            caption="../report/plot_step_cost.rst",
+            category="Pretraining",
+            labels={"figure": "cost of a step", "recipe": "{recipe}"},
+        ),
+        pdf="results/report/figures/step_cost/{recipe}.pdf",
+    log:
+        "logs/plot_step_cost/{recipe}.log",
+    benchmark:
+        "benchmarks/plot_step_cost/{recipe}.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        stage=STAGES["report"],
+        limit_gb=STEP_COST["limit_gb"],
+    shell:
+        "python -m celllm.cli.plot_step_cost"
+        " --cost {input.cost:q}"
+        " --limit-gb {params.limit_gb}"
         " --stage {params.stage}"
         " --png {output.png:q}"
         " --pdf {output.pdf:q}"

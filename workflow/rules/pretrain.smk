@@ -1,7 +1,7 @@
 """The gene network, the frozen gene embedding and a pretrained encoder per recipe and seed.
 
 Reads:   results/shards/manifest.json, config/recipes/{recipe}.yaml
-Writes:  results/network/, results/genes/{recipe}/, results/pretrain/{recipe}/seed{seed}/
+Writes:  results/network/, results/genes/{recipe}/, results/pretrain/{recipe}/seed{seed}/, results/step_cost/
 """
 
 
@@ -112,6 +112,44 @@ rule pretrain:
         " --checkpoints {params.run:q}/checkpoints"
         " --encoder {output.encoder:q}"
         " --history {output.history:q}"
+        " &> {log:q}"
+
+
+rule measure_step:
+    """Seconds and peak memory of a contrastive step against its number of cells, divided and undivided.
+
+    Measured on the CPU, on the machine that runs the rule. One job at a time would give steadier seconds.
+    """
+    input:
+        shards=rules.write_shards.output.manifest,
+        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
+    output:
+        cost="results/step_cost/{recipe}.tsv",
+    log:
+        "logs/measure_step/{recipe}.log",
+    benchmark:
+        "benchmarks/measure_step/{recipe}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["pretrain"]
+    resources:
+        mem_mb=int(1000 * STEP_COST["limit_gb"]) + 1000,
+        runtime=240,
+    params:
+        stage=STAGES["measure_step"],
+        batches=STEP_COST["batches"],
+        limit_gb=STEP_COST["limit_gb"],
+        seed=config["data_seed"],
+    shell:
+        "python -m celllm.cli.measure_step"
+        " --recipe {input.recipe:q}"
+        " --shards {input.shards:q}"
+        " --batches {params.batches}"
+        " --limit-gb {params.limit_gb}"
+        " --seed {params.seed}"
+        " --threads {threads}"
+        " --stage {params.stage}"
+        " --out {output.cost:q}"
         " &> {log:q}"
 
 

@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from celllm.cli.entry import return_large_blocks, run
+from celllm.cli.entry import run
 from celllm.contracts import counts_stream, harmonisation, hgnc, raw, tables, vocabulary
 from celllm.contracts.readers import read_raw
 from celllm.genes.alignment import Alignment
 from celllm.genes.symbols import SymbolIndex
+from celllm.heap import return_large_blocks
 from celllm.provenance import stamp
 
 

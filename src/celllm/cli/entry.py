@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +18,6 @@ def run(main: Callable[[], None]) -> None:
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
         sys.stderr.write(f"error: {error}{notes}\n")
         raise SystemExit(2) from None
-
-
-def return_large_blocks() -> None:
-    """Have freed arrays returned to the system at once, so that memory stays flat over thousands of pieces.
-
-    glibc raises the size from which it does so by itself with every large block that is freed; pieces of ever new sizes
-    then leave gaps behind. Elsewhere this does nothing.
-    """
-    mmap_threshold, size_bytes = -3, 1 << 20  # M_MMAP_THRESHOLD of malloc.h; setting it switches the raising off
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(mmap_threshold, size_bytes)
 
 
 def add_tables(options: argparse.ArgumentParser) -> None:

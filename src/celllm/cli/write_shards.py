@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from celllm.cli.entry import return_large_blocks, run
+from celllm.cli.entry import run
 from celllm.contracts import counts_stream, splits, vocabulary
+from celllm.heap import return_large_blocks
 from celllm.provenance import stamp
 from celllm.shards import writer
 from celllm.shards.writer import Excluded

@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from celllm.errors import CellLMError
+from celllm.heap import give_back_free
 from celllm.train.chunks import Rows
 from celllm.train.randomness import RandomState, random_state, replay
 from celllm.train.ranks import Ranks
+
+GIVE_BACK_FROM = 64
+"""Chunks, of all views, from which on free memory of a CPU is given back before each; with fewer, around the chunk
+whose graph is kept. Pages given back are touched anew, which takes up to a fifth of the time of a very small encoder."""
 
 
 class Cells(Protocol):
@@ -102,7 +107,7 @@ class Passes:
         for v, i in self._places:
             self._states[v, i] = random_state(self._device)
             with torch.set_grad_enabled((v, i) == self._places[-1]):
-                made = _pair(self._encode(take(self._views[v], self._chunks[i])))
+                made = self._encoded(v, i)
             embedded = made[0].detach()
             if (v, i) == self._places[-1]:
                 self._kept = made
@@ -125,6 +130,9 @@ class Passes:
             own, difference = self._push(v, i, gradients, kept)
             if kept is None:
                 differences.append(difference)
+            elif self._device.type == "cpu":
+                del kept
+                give_back_free()
             if own is not None:
                 total = total + own
                 is_finite[i] = torch.isfinite(own)
@@ -140,16 +148,10 @@ class Passes:
         for parameter in parameters:
             parameter.grad = None
         with torch.enable_grad(), replay(self._states[0, 0]):
-            made = [_pair(self._encode(take(self._views[v], self._chunks[i]))) for v, i in self._places]
-            order = torch.from_numpy(np.argsort(np.concatenate([self._cells(i) for i in range(len(self._chunks))])))
-            n_chunks = len(self._chunks)
-            whole = [
-                torch.cat([embedded for embedded, _ in made[v * n_chunks : (v + 1) * n_chunks]])[order.to(self._device)]
-                for v in range(len(self._views))
-            ]
+            whole, made = undivided(self._encode, self._views, self._chunks)
             total = loss(*(self._join(z.to(cache.dtype))[0] for z, cache in zip(whole, self._caches, strict=True)))
             for v, i in [self._places[-1], *self._places[:-1]]:  # the order in which own losses draw random numbers
-                own = self._own_loss(self._chunks[i], made[i][1]) if self._own_loss is not None and v == 0 else None
+                own = self._own_loss(self._chunks[i], made[i]) if self._own_loss is not None and v == 0 else None
                 total = total if own is None else total + own
             total.backward()  # type: ignore[no-untyped-call]
         difference = largest = 0.0
@@ -198,7 +200,7 @@ class Passes:
         with torch.enable_grad():
             if kept is None:
                 with replay(self._states[v, i]):
-                    embedded, more = _pair(self._encode(take(self._views[v], self._chunks[i])))
+                    embedded, more = self._encoded(v, i)
             else:
                 embedded, more = kept
                 del kept
@@ -223,11 +225,35 @@ class Passes:
                 torch.autograd.backward(roots, seeds)
         return None if own is None else own.detach(), difference
 
+    def _encoded(self, v: int, i: int) -> tuple[Tensor, Any]:
+        is_kept = (v, i) == self._places[-1]
+        if self._device.type == "cpu" and (is_kept or len(self._places) >= GIVE_BACK_FROM):
+            give_back_free()
+        return _pair(self._encode(take(self._views[v], self._chunks[i])))
+
     def _join(self, z_BD: Tensor) -> tuple[Tensor, slice]:
         return (z_BD, slice(0, len(z_BD))) if self._ranks is None else self._ranks.gather(z_BD)
 
     def _cells(self, chunk: int) -> NDArray[np.int64]:
         return np.arange(self._n_cells)[self._chunks[chunk]]
+
+
+def undivided(encode: Encode, views: Sequence[Batch], chunks: Sequence[Rows]) -> tuple[list[Tensor], list[Any]]:
+    """Encode the chunks of all views with every graph held.
+
+    Returns
+    -------
+    The B x D embeddings of each view, and what `encode` returned besides for each chunk of the first.
+    """
+    n_chunks = len(chunks)
+    made = [_pair(encode(take(view, rows))) for view in views for rows in chunks]
+    order = np.argsort(np.concatenate([np.arange(n_cells_of(views))[rows] for rows in chunks]))
+    order_B = torch.from_numpy(order).to(_device(views[0]))
+    whole = [
+        torch.cat([embedded for embedded, _ in made[start : start + n_chunks]])[order_B]
+        for start in range(0, len(made), n_chunks)
+    ]
+    return whole, [more for _, more in made[:n_chunks]]
 
 
 def take(batch: Batch, rows: Rows) -> Any:  # noqa: ANN401 - whatever `encode` takes

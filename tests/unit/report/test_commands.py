@@ -13,14 +13,16 @@ from scipy.sparse import csr_matrix
 
 from celllm.cli import (
     compare_claims,
+    measure_step,
     plot_confusion,
     plot_curves,
     plot_harmonisation,
     plot_scores,
+    plot_step_cost,
     plot_umap,
     tabulate,
 )
-from celllm.contracts import claims, counts, embeddings, harmonisation, history, predictions, shards
+from celllm.contracts import claims, counts, embeddings, harmonisation, history, predictions, shards, step_cost
 from celllm.contracts import scores as scores_file
 from celllm.contracts.harmonisation import Harmonisation, SampleCells
 from celllm.contracts.predictions import PredictionsMeta
@@ -162,6 +164,26 @@ def test_curves_of_several_runs_are_drawn(tmp_path, manifest):
     assert_drawn(tmp_path)
     assert b"demo, seed 0" in (tmp_path / "f.png").read_bytes()
     assert shards.read(manifest).n_cells == 39
+
+
+@pytest.mark.slow
+def test_the_cost_of_a_step_is_measured_and_drawn(tmp_path, manifest, root):
+    table = tmp_path / "demo.tsv"
+    options = ["--recipe", str(root / "config/recipes/demo.yaml"), "--shards", str(manifest)]
+    measure_step.main([*options, "--batches", "4", "8", "--limit-gb", "4", "--out", str(table)])
+    measured = step_cost.read(table)
+    assert list(measured["B"]) == [4, 8, 4, 8]
+    assert list(measured["mode"]) == ["divided", "divided", "undivided", "undivided"]
+    assert measured["fits"].all()
+    plot_step_cost.main(["--cost", str(table), "--limit-gb", "4", *figure_options(tmp_path)])
+    assert_drawn(tmp_path)
+
+
+def test_a_step_that_does_not_fit_is_drawn(tmp_path):
+    rows = [(4, "divided", 1.0, 0.5, True), (4, "undivided", None, None, False)]
+    step_cost.write(pd.DataFrame(rows, columns=list(step_cost.COLUMNS)), tmp_path / "demo.tsv")
+    plot_step_cost.main(["--cost", str(tmp_path / "demo.tsv"), "--limit-gb", "1", *figure_options(tmp_path)])
+    assert_drawn(tmp_path)
 
 
 def predicted(path: Path, *, seed: int, method: str = "celllm") -> Path:
