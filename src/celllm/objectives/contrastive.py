@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-TILE_NUMBERS = 1 << 24
-"""Similarities that are held at once: 64 MiB in float32."""
+TILE_NUMBERS = 1 << 21
+"""Similarities of a tile: 8 MiB in float32, of which two are held at once, three if symmetric."""
 
 
 def info_nce(
@@ -37,7 +37,7 @@ def info_nce(
     symmetric
         Mean of this loss and the same with the views swapped.
     tile_numbers
-        Similarities held at once; a tile has at least one row of B. It sets memory and no result.
+        Similarities of a tile; it has at least one row of B. It sets memory and no result.
 
     Returns
     -------
@@ -77,8 +77,10 @@ class _InfoNCE(torch.autograd.Function):
             total += (of_rows_R - own_B[rows]).sum()
             if not needs_gradient:
                 continue
-            shares_RB = (logits_RB - of_rows_R[:, None]).exp_()
-            if of_columns_B is not None:
+            if of_columns_B is None:
+                shares_RB = logits_RB.sub_(of_rows_R[:, None]).exp_()
+            else:
+                shares_RB = (logits_RB - of_rows_R[:, None]).exp_()
                 shares_RB += logits_RB.sub_(of_columns_B).exp_()
             shares_RB.mul_(weight / temperature)
             du_BD[rows] = shares_RB @ w_BD
