@@ -21,7 +21,7 @@ from celllm.train.ranks import Ranks
 
 GIVE_BACK_FROM = 64
 """Chunks, of all views, from which on free memory of a CPU is given back before each; with fewer, around the chunk
-whose graph is kept. Pages given back are touched anew, which takes up to a fifth of the time of a very small encoder."""
+whose graph is kept. Pages given back are touched anew: up to a fifth of the time of a very small encoder."""
 
 
 class Cells(Protocol):
