@@ -22,7 +22,7 @@ from celllm.contracts.atomic import writing
 from celllm.contracts.counts import CATEGORICAL, OBS_COLUMNS, REMEDY, UNS_KEYS, check_vocabulary
 from celllm.contracts.raw import RawFile
 from celllm.contracts.readers.cells import PIECE
-from celllm.contracts.readers.h5ad import Obs, keep_little, read_one, reading
+from celllm.contracts.readers.h5ad import Obs, read_one, reading
 from celllm.contracts.values import DTYPE_OF, check_values
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError
@@ -70,7 +70,6 @@ def writing_cells(
         "provenance": json.dumps(provenance, sort_keys=True),
     }
     with writing(path) as part, h5py.File(part, "w") as file:
-        keep_little(file)
         writer = CellsWriter(file, Path(path), values=values)
         yield writer
         writer.finish(vocabulary, uns)

@@ -61,22 +61,11 @@ def opening(path: Path, expected: str = "an h5ad file") -> Iterator[h5py.File]:
     """Open an HDF5 file; what HDF5 or AnnData say of a broken one becomes an InputError."""
     try:
         with h5py.File(path, "r") as source:
-            keep_little(source)
             yield source
     except InputError:
         raise
     except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise unreadable(path, expected, error) from None
-
-
-def keep_little(file: h5py.File) -> None:
-    """Let HDF5 keep at most 4 MiB of an open file's metadata, heaps of text included, in place of 32 MiB.
-
-    What is read or written once, in order, is not asked for again but would be kept: memory would grow with cells.
-    """
-    settings = file.id.get_mdc_config()
-    settings.min_size, settings.initial_size, settings.max_size = 1 << 20, 1 << 21, 1 << 22
-    file.id.set_mdc_config(settings)
 
 
 @contextmanager
