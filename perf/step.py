@@ -2,9 +2,9 @@
 
 On a CPU, one thread, contrastive loss alone, dropout on. Lengths of cells are drawn from the paper's corpus, their
 genes and bins are random. Peak memory is the kernel's high-water mark of a process of its own (VmHWM), interpreter
-and libraries included; where it says "above the start", without what the process held before the step. Ratios of time
-are medians over runs in turn, ours over the peer, in CPU seconds of one process, so that other work on the machine
-counts for little.
+and libraries included; where it says "above the start", without what the process held before the step. Ratios are
+ours over the peer's; those of time are medians over runs in turn, in CPU seconds of one process, so that other work
+on the machine counts for little.
 
 `--gradcache` is a checkout of https://github.com/luyug/GradCache, the folder that holds src/grad_cache.
 """
@@ -259,7 +259,7 @@ def main() -> None:
     options.add_argument("--json", action="store_true", help="one JSON object a line")
     options.add_argument("--gradcache", type=Path, help="checkout of GradCache: the folder that holds src/grad_cache")
     options.add_argument("--figure", type=Path, help="draw memory and time against B into this file")
-    options.add_argument("--batches", type=int, nargs="+", default=[16, 32, 64, 128, 256, 512, 1024], help="its B")
+    options.add_argument("--batches", type=int, nargs="+", default=[2**n for n in range(4, 12)], help="its B")
     options.add_argument("--limit-gb", type=float, default=8, help="memory of the figure's processes, 10^9 bytes")
     options.add_argument("--repeats", type=int, default=7, help="runs in turn behind a ratio")
     options.add_argument(
