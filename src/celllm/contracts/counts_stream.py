@@ -30,7 +30,7 @@ from celllm.errors import InputError
 _CHUNK: Final = 1 << 16
 """Numbers in a chunk of the file."""
 _PACKED: Final[dict[str, Any]] = {"scaleoffset": 0}
-"""HDF5's own packing of whole numbers into the bits a chunk needs: lossless, five times as fast as LZF to write."""
+"""HDF5's own packing of whole numbers into the bits a chunk needs: lossless, and faster than LZF."""
 _COMPRESSED: Final[dict[str, Any]] = {"compression": "lzf", "shuffle": True}
 _NUMERIC: Final = {"is_malignant": np.int8, "n_counts": np.float64, "n_genes": np.int64}
 

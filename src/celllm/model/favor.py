@@ -33,7 +33,7 @@ def favor_attention(
     phi(q) (phi(K)^T V) / phi(q) sum(phi(K)), and the sums over keys are formed once for all queries. The constant eps
     is multiplied out and a column of ones stands beside V for the denominator, so nothing but the two
     exponentials has the size L x M. Those live a block of heads at a time, in memory that the next block uses again;
-    the backward pass computes them anew: about 3 % more time, for nearly half the memory that a layer would keep.
+    the backward pass computes them anew: a little more time, for much less memory that a layer would keep.
 
     A cell's output depends on nothing but the cell: padded keys are left out of numerator, denominator and
     stabiliser, and the stabiliser is a maximum over the keys of one cell and head (the released code takes

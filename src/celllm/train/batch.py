@@ -27,8 +27,8 @@ IS_TARGET, IS_HIDDEN = 1 << 4, 1 << 5
 _BIN = IS_TARGET - 1
 
 
-class Corpus(Protocol):
-    """Cells in random access."""
+class BatchCorpus(Protocol):
+    """What a batch is made from: cells in random access."""
 
     @property
     def n_genes(self) -> int:
@@ -126,7 +126,7 @@ class View:
 
 
 def make_batch(
-    corpus: Corpus,
+    corpus: BatchCorpus,
     indices: NDArray[np.int64],
     recipe: Recipe,
     *,

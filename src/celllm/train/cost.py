@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from celllm.cells.tokens import PAD
+from celllm.cells.tokens import CLS, N_BINS, PAD
 from celllm.contracts.recipe import EncoderSettings
 from celllm.errors import CellLMError
 from celllm.model.encoder import Encoder
@@ -33,8 +33,6 @@ from celllm.train.randomness import seeded
 
 Mode = Literal["divided", "undivided"]
 MODES: tuple[Mode, ...] = ("divided", "undivided")
-N_BINS = 6
-"""Expression bins of a token: 0 to 5."""
 POLL_S = 0.01
 """Between two looks at a child's memory; at 1 GB/s of newly touched pages it overshoots by 10 MB."""
 
@@ -70,7 +68,7 @@ class DrawnCells:
             generator = np.random.default_rng([self.seed, number])
             genes_CL[row, :length] = generator.integers(0, self.n_genes, length)
             bins_CL[row, :length] = generator.integers(1, N_BINS, length)
-            genes_CL[row, 0] = self.n_genes  # CLS
+            genes_CL[row, 0], bins_CL[row, 0] = self.n_genes, CLS
         return {"genes": torch.from_numpy(genes_CL), "bins": torch.from_numpy(bins_CL)}
 
 

@@ -131,7 +131,7 @@ def divide_and_conquer(
             if ranks is not None:
                 ranks.sum_gradients(trained)
             passes.locate_non_finite(gradients, trained)
-            _add(before, trained or [])
+            _add(before, trained)
     except NonFiniteError:
         for parameter in trained or []:
             parameter.grad = None

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from celllm.contracts.recipe import Recipe
 from celllm.errors import CellLMError
@@ -23,7 +22,7 @@ from celllm.model.encoder import Encoder
 from celllm.shards.loader import Loader
 from celllm.shards.sampler import BatchSampler
 from celllm.train import checkpoint, optim
-from celllm.train.batch import StepBatch, make_batch
+from celllm.train.batch import BatchCorpus, StepBatch, make_batch
 from celllm.train.checkpoint import Progress, RunIdentity
 from celllm.train.divide import NonFiniteError
 from celllm.train.randomness import Purpose, seeded, stream_seed, torch_generator
@@ -38,7 +37,7 @@ class DivergedError(CellLMError, FloatingPointError):
     """A loss or gradient is not finite; the parameters are those before the step named."""
 
 
-class Corpus(Protocol):
+class Corpus(BatchCorpus, Protocol):
     """Cells to learn from, in random access; `celllm.shards.reader.ShardReader` is one."""
 
     @property
@@ -46,23 +45,12 @@ class Corpus(Protocol):
         """Number of cells."""
 
     @property
-    def n_genes(self) -> int:
-        """Size of the vocabulary."""
-
-    @property
     def vocabulary(self) -> str:
-        """Its digest."""
+        """Digest of the vocabulary."""
 
     @property
     def digest(self) -> str:
         """Digest of the corpus."""
-
-    @property
-    def is_malignant(self) -> NDArray[np.int8]:
-        """1 tumour, 0 normal, -1 unknown, for each cell."""
-
-    def rows(self, indices: NDArray[np.int64]) -> csr_matrix:
-        """Return the counts of some cells."""
 
     def names(self, indices: NDArray[np.int64]) -> list[str]:
         """Return the ids of some cells."""

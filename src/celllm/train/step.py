@@ -74,6 +74,7 @@ class StepLoss:
         """Add the step's gradient to the parameters; return the loss, detached, and the step's figures.
 
         With `check`, the figure `check_difference` tells how far the gradient is from that of the undivided step.
+        Losses and accuracies are those of all ranks; majorities and the spread of embeddings are this rank's.
         """
         self._batch = batch
         self._targets_N = torch.from_numpy(batch.targets()).long()
