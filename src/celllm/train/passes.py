@@ -20,8 +20,8 @@ from celllm.train.randomness import RandomState, random_state, replay
 from celllm.train.ranks import Ranks
 
 GIVE_BACK_FROM = 64
-"""Chunks, of all views, from which on free memory of a CPU is given back before each; with fewer, around the chunk
-whose graph is kept. Pages given back are touched anew: up to a fifth of the time of a very small encoder."""
+"""Chunks, of all views, from which on free memory of a CPU is given back before each; with fewer the heap grows little.
+Pages given back are touched anew, which takes time that a very small encoder feels."""
 
 
 class Cells(Protocol):
@@ -130,9 +130,6 @@ class Passes:
             own, difference = self._push(v, i, gradients, kept)
             if kept is None:
                 differences.append(difference)
-            elif self._device.type == "cpu":
-                del kept
-                give_back_free()
             if own is not None:
                 total = total + own
                 is_finite[i] = torch.isfinite(own)
@@ -226,8 +223,7 @@ class Passes:
         return None if own is None else own.detach(), difference
 
     def _encoded(self, v: int, i: int) -> tuple[Tensor, Any]:
-        is_kept = (v, i) == self._places[-1]
-        if self._device.type == "cpu" and (is_kept or len(self._places) >= GIVE_BACK_FROM):
+        if self._device.type == "cpu" and len(self._places) >= GIVE_BACK_FROM:
             give_back_free()
         return _pair(self._encode(take(self._views[v], self._chunks[i])))
 
