@@ -38,6 +38,8 @@ def main() -> None:
     else:
         said = small_step(rank if n_ranks > 1 else None, sizes, ranks, options)
     (folder / f"{rank}.json").write_text(json.dumps(said))
+    if ranks is not None:
+        dist.destroy_process_group()  # its threads must not outlive the interpreter
 
 
 def join(rank: int, n_ranks: int, folder: Path) -> Ranks | None:
