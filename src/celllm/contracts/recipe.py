@@ -147,9 +147,17 @@ class TrainingSettings(_Section):
     chunk_tokens: Annotated[int, Field(ge=1)]
     """Tokens encoded at once, padding included: cells of similar length share a chunk. Sets the memory and, dropout
     aside, nothing else; a cell that is longer is a chunk of its own."""
-    steps: Annotated[int, Field(ge=1)]
-    """Optimiser steps."""
+    steps: Annotated[int, Field(ge=0)]
+    """Optimiser steps; 0: the encoder stays as it is drawn, the control without pretraining."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: bool = False
+    """Let torch.compile write kernels for the layers; needs a C++ compiler or a GPU."""
+    validation_cells: Annotated[int, Field(ge=0)] = 0
+    """Cells of the corpus that are never trained on, by which the best checkpoint is chosen; 0: none, and no best."""
+    validate_every: Annotated[int, Field(ge=1)] = 100
+    """Optimiser steps between two losses of these cells."""
+    health_every: Annotated[int, Field(ge=1)] = 10
+    """Optimiser steps between two looks at how spread out the embeddings are."""
     check_every: Annotated[int, Field(ge=1)] | None = None
     """Optimiser steps between two comparisons with the undivided step, which holds the graph of the whole batch; null:
     none."""
@@ -157,6 +165,8 @@ class TrainingSettings(_Section):
     """Optimiser steps between two draws of the random features."""
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     """Optimiser steps between two checkpoints."""
+    keep_last: Annotated[int, Field(ge=1)] = 3
+    """Checkpoints that are kept, besides the best."""
     log_every: Annotated[int, Field(ge=1)] = 10
     """Optimiser steps between two lines of the history."""
 
