@@ -5,6 +5,7 @@ Shapes: B cells of this rank, C of one chunk, A of all ranks, D embedding width,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -19,9 +20,10 @@ from celllm.train.chunks import Rows
 from celllm.train.randomness import RandomState, random_state, replay
 from celllm.train.ranks import Ranks
 
-GIVE_BACK_FROM = 64
-"""Chunks, of all views, from which on free memory of a CPU is given back before each; with fewer the heap grows little.
-Pages given back are touched anew, which takes time that a very small encoder feels."""
+GIVE_BACK_EVERY_S = 0.1
+"""Seconds between two times that free memory of a CPU is given back, before a chunk is encoded; without it the heap
+grows with the number of chunks. Pages given back are touched anew: that is little beside a chunk that takes as long,
+and would be half the time of a very small encoder if it were done before each."""
 
 
 class Cells(Protocol):
@@ -95,6 +97,7 @@ class Passes:
         self._places = [(v, i) for v in range(len(views)) for i in range(len(chunks))]
         self._kept: tuple[Tensor, Any] | None = None
         self._caches: list[Tensor] = []
+        self._gave_back_at = time.monotonic()
 
     def size(self, chunk: int) -> int:
         """Return the number of cells of a chunk."""
@@ -223,9 +226,10 @@ class Passes:
         return None if own is None else own.detach(), difference
 
     def _encoded(self, v: int, i: int) -> tuple[Tensor, Any]:
-        if self._device.type == "cpu" and len(self._places) >= GIVE_BACK_FROM:
+        if self._device.type == "cpu" and time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
             give_back_free()
-        return _pair(self._encode(take(self._views[v], self._chunks[i])))
+            self._gave_back_at = time.monotonic()
+        return pair(self._encode(take(self._views[v], self._chunks[i])))
 
     def _join(self, z_BD: Tensor) -> tuple[Tensor, slice]:
         return (z_BD, slice(0, len(z_BD))) if self._ranks is None else self._ranks.gather(z_BD)
@@ -242,7 +246,7 @@ def undivided(encode: Encode, views: Sequence[Batch], chunks: Sequence[Rows]) ->
     The B x D embeddings of each view, and what `encode` returned besides for each chunk of the first.
     """
     n_chunks = len(chunks)
-    made = [_pair(encode(take(view, rows))) for view in views for rows in chunks]
+    made = [pair(encode(take(view, rows))) for view in views for rows in chunks]
     order = np.argsort(np.concatenate([np.arange(n_cells_of(views))[rows] for rows in chunks]))
     order_B = torch.from_numpy(order).to(_device(views[0]))
     whole = [
@@ -268,7 +272,8 @@ def n_cells_of(views: Sequence[Batch]) -> int:
     return sizes.pop()
 
 
-def _pair(encoded: Tensor | tuple[Tensor, Any]) -> tuple[Tensor, Any]:
+def pair(encoded: Tensor | tuple[Tensor, Any]) -> tuple[Tensor, Any]:
+    """Return an embedding and what `encode` gave besides, if anything."""
     return (encoded, None) if isinstance(encoded, Tensor) else encoded
 
 
