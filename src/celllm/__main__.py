@@ -38,7 +38,7 @@ def main() -> None:
         raise SystemExit(2)
     sys.argv[:2] = [f"celllm {name}"]
     module = next((module for module, spoken in SPOKEN.items() if spoken == name), name)
-    runpy.run_module(f"celllm.cli.{module}", run_name="__main__", alter_sys=False)
+    runpy.run_module(f"celllm.cli.{module}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ from pathlib import Path
 class CellLMError(Exception):
     """Anything wrong that the user, not the programmer, can put right."""
 
+    status = 2
+    """Exit status of a command that ends so."""
+
 
 class InputError(CellLMError, ValueError):
     """A file or setting is not what was expected.

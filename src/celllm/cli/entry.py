@@ -11,13 +11,13 @@ from celllm.errors import CellLMError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command's `main`; a `CellLMError` is printed to stderr and ends the process with status 2."""
+    """Run a command's `main`; a `CellLMError` is printed to stderr and ends the process with its status."""
     try:
         main()
     except CellLMError as error:
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
         sys.stderr.write(f"error: {error}{notes}\n")
-        raise SystemExit(2) from None
+        raise SystemExit(error.status) from None
 
 
 def add_tables(options: argparse.ArgumentParser) -> None:

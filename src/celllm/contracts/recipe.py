@@ -11,12 +11,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from celllm.errors import InputError
 from celllm.provenance import digest_of
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+OPERATIONAL = (
+    "chunk_tokens",
+    "compile",
+    "check_every",
+    "checkpoint_every",
+    "keep_last",
+    "log_every",
+    "health_every",
+)
+"""Keys of `training` that say how a run is carried out and watched, and not what is learned."""
 
 
 class _Section(BaseModel):
@@ -156,6 +167,8 @@ class TrainingSettings(_Section):
     """Cells of the corpus that are never trained on, by which the best checkpoint is chosen; 0: none, and no best."""
     validate_every: Annotated[int, Field(ge=1)] = 100
     """Optimiser steps between two losses of these cells."""
+    select: Literal["last", "best"] = "last"
+    """Which checkpoint becomes the encoder; `best` needs validation cells."""
     health_every: Annotated[int, Field(ge=1)] = 10
     """Optimiser steps between two looks at how spread out the embeddings are."""
     check_every: Annotated[int, Field(ge=1)] | None = None
@@ -169,6 +182,13 @@ class TrainingSettings(_Section):
     """Checkpoints that are kept, besides the best."""
     log_every: Annotated[int, Field(ge=1)] = 10
     """Optimiser steps between two lines of the history."""
+
+    @model_validator(mode="after")
+    def _best_is_known(self) -> TrainingSettings:
+        if self.select == "best" and self.validation_cells == 0:
+            msg = "select: best needs validation_cells, by which the best checkpoint is chosen"
+            raise ValueError(msg)
+        return self
 
 
 class Recipe(_Section):
@@ -187,6 +207,13 @@ class Recipe(_Section):
     def digest(self) -> str:
         """Sha256 of the recipe's values in canonical form; comments and key order do not count."""
         return digest_of(self.model_dump(mode="json"))
+
+    @property
+    def science_digest(self) -> str:
+        """Digest of the values that decide what is learned: a run may go on when only `OPERATIONAL` ones changed."""
+        values = self.model_dump(mode="json")
+        values["training"] = {name: value for name, value in values["training"].items() if name not in OPERATIONAL}
+        return digest_of({name: section for name, section in values.items() if name != "our_choices"})
 
     @property
     def padded_length(self) -> int | None:

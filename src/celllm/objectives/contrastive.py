@@ -144,6 +144,21 @@ def mean_cosine(z_BD: Tensor) -> float:
     return float(pairs / (n_cells * (n_cells - 1)))
 
 
+def effective_rank(z_BD: Tensor) -> float:
+    """Return in how many directions embeddings spread: the exponential of the entropy of their singular values.
+
+    1: all on one line; D: as much in every direction.
+
+    Notes
+    -----
+    Roy and Vetterli 2007, EUSIPCO 606; of embeddings: Garrido et al. 2023, arXiv:2210.02885.
+    """
+    wide_BD = z_BD.double()
+    values_D = torch.linalg.eigvalsh(wide_BD.t() @ wide_BD).clamp_min(0).sqrt()
+    shares_D = values_D / values_D.sum()
+    return float(torch.special.entr(shares_D).sum().exp())
+
+
 def _unit(z_BD: Tensor) -> Tensor:
     if z_BD.dtype in (torch.float16, torch.bfloat16):
         z_BD = z_BD.float()

@@ -134,6 +134,7 @@ def make_batch(
     seed: int,
     step: int,
     device: torch.device,
+    rank: int = 0,
 ) -> StepBatch:
     """Read some cells and turn their counts and labels into the tokens of one step.
 
@@ -151,10 +152,12 @@ def make_batch(
         Decide over truncation and masks.
     device
         Where chunks go.
+    rank
+        Which of several processes, with cells of the same batch, these are for; each draws numbers of its own.
     """
     settings = recipe.objectives.masked
-    truncation = np.random.default_rng(stream_seed(seed, step, Purpose.TRUNCATION))
-    hiding = torch_generator(seed, step, Purpose.MASK)
+    truncation = np.random.default_rng(stream_seed(seed, step, Purpose.TRUNCATION, rank=rank))
+    hiding = torch_generator(seed, step, Purpose.MASK, rank=rank)
     gene_type = np.min_scalar_type(corpus.n_genes)
     genes, tokens, lengths = [], [], []
     for start in range(0, len(indices), PIECE):

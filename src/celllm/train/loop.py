@@ -1,59 +1,26 @@
-"""Pretraining: draw cells, accumulate a step's gradient chunk by chunk, step, log, save.
+"""Pretraining, from a recipe and a corpus to an encoder.
 
-Shapes: B cells in the batch, G genes, D width.
+Shapes: G genes, D width.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from celllm.contracts.recipe import Recipe
-from celllm.errors import CellLMError
 from celllm.model.encoder import Encoder
-from celllm.shards.loader import Loader
-from celllm.shards.sampler import BatchSampler
-from celllm.train import checkpoint, optim
-from celllm.train.batch import BatchCorpus, StepBatch, make_batch
-from celllm.train.checkpoint import Progress, RunIdentity
-from celllm.train.divide import NonFiniteError
-from celllm.train.randomness import Purpose, seeded, stream_seed, torch_generator
-from celllm.train.step import Pretrained, StepLoss
-
-CELLS_AHEAD = 4096
-"""Cells that are made into tokens ahead of the step, at 3 bytes a token; at least one batch, at most four."""
-HistoryRow = dict[str, float | int | None]
-
-
-class DivergedError(CellLMError, FloatingPointError):
-    """A loss or gradient is not finite; the parameters are those before the step named."""
-
-
-class Corpus(BatchCorpus, Protocol):
-    """Cells to learn from, in random access; `celllm.shards.reader.ShardReader` is one."""
-
-    @property
-    def n_cells(self) -> int:
-        """Number of cells."""
-
-    @property
-    def vocabulary(self) -> str:
-        """Digest of the vocabulary."""
-
-    @property
-    def digest(self) -> str:
-        """Digest of the corpus."""
-
-    def names(self, indices: NDArray[np.int64]) -> list[str]:
-        """Return the ids of some cells."""
+from celllm.train.checkpoint import Checkpoints, RunIdentity
+from celllm.train.corpus import Corpus
+from celllm.train.monitor import HistoryRow, Monitor
+from celllm.train.run import Run
+from celllm.train.stopping import Stopped, StopRequest
 
 
 @dataclass(frozen=True)
@@ -82,15 +49,17 @@ def pretrain(
     gene_table: NDArray[np.float32] | None,
     gene_digest: str,
     seed: int,
+    fabric: Fabric | None = None,
     checkpoints: Path | None = None,
     stage: str = "pretrain",
-    report: Callable[[HistoryRow], None] = lambda row: None,
+    monitors: Sequence[Monitor] = (),
     stop_after: int | None = None,
 ) -> PretrainingResult:
     """Train an encoder as the recipe says.
 
-    On a CPU with the same number of threads, the same arguments give the same weights to the last bit, also when the
-    run was stopped and went on from its checkpoint.
+    On a CPU with the same numbers of threads and ranks, the same arguments give the same weights to the last bit, also
+    when the run was stopped and went on from its checkpoint. SIGTERM, SIGINT and SIGUSR1 end it after the step in
+    which they come, with a checkpoint.
 
     Parameters
     ----------
@@ -104,12 +73,14 @@ def pretrain(
         Names the gene table in checkpoints.
     seed
         Of initial weights, order of cells, truncation, masks, dropout and random features.
+    fabric
+        Launched; says which device this process has, and how many ranks there are. None: one device, the best there is.
     checkpoints
-        Folder to go on from and to save to; None: neither.
+        Folder to go on from and to save to, the same for all ranks; None: neither.
     stage
         Name and version of the stage; a checkpoint of another is refused.
-    report
-        Called with each row of the history.
+    monitors
+        Told of each row of the history, on the first rank.
     stop_after
         Stop after this many steps of the schedule, as if killed right after a checkpoint; None: run to the end.
 
@@ -119,140 +90,41 @@ def pretrain(
         If the folder's checkpoint belongs to another run.
     DivergedError
         If a loss or gradient is not finite.
+    CheckpointError
+        If a checkpoint could not be written.
+    OutOfMemory
+        If a step does not fit into memory, also with half the recipe's `chunk_tokens`.
+    Stopped
+        If a signal asked for it.
     """
-    settings = recipe.training
-    fabric = Fabric(accelerator="auto", devices=1, precision=settings.precision)
-    module = _initial(recipe, corpus.n_genes, gene_table, seed=seed, device=fabric.device)
-    optimiser = optim.adamw(module, recipe.optimiser)
-    sampler = BatchSampler(corpus.n_cells, settings.batch_cells, seed)
-    panel = choose_panel(corpus, recipe.tokens.panel_size) if recipe.tokens.layout == "full" else None
-    identity = RunIdentity(recipe.digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
-    progress = Progress(step=0, sampler=sampler.state(), history=[], pending=[])
+    if fabric is None:
+        fabric = Fabric(accelerator="auto", devices=1, precision=recipe.training.precision)
+    identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
+    run = Run(recipe, corpus, gene_table, seed=seed, fabric=fabric)
     if checkpoints is not None:
-        progress = checkpoint.load(checkpoints, module, optimiser, identity=identity) or progress
-        sampler.resume(progress.sampler)
-
-    step_loss = StepLoss(module, recipe.objectives, max_tokens=settings.chunk_tokens, autocast=fabric.autocast)
-    last = settings.steps if stop_after is None else min(stop_after, settings.steps)
-    first = progress.step + 1
-
-    def make(indices: NDArray[np.int64], number: int) -> StepBatch:
-        return make_batch(corpus, indices, recipe, panel=panel, seed=seed, step=first + number, device=fabric.device)
-
-    ahead = min(4, max(1, CELLS_AHEAD // settings.batch_cells))
-    with Loader(make, sampler, ahead=ahead) as loader:
-        while progress.step < last:
-            step = progress.step + 1
-            started = time.perf_counter()
-            rate = optim.learning_rate(step, n_steps=settings.steps, settings=recipe.optimiser)
-            optim.set_learning_rate(optimiser, rate)
-            drawn = next(loader)
-            with seeded(stream_seed(seed, step, Purpose.DROPOUT), fabric.device):
-                try:
-                    figures = _step(step_loss, optimiser, drawn.cells, step=step, recipe=recipe)
-                except NonFiniteError as error:
-                    cells = [] if error.rows is None else corpus.names(drawn.indices[error.rows])
-                    raise _diverged(step, str(error.what), chunk=error.chunk, cells=cells) from None
-            if step % settings.redraw_every == 0:
-                module.encoder.redraw_features(torch_generator(seed, step, Purpose.FEATURES))
-            figures |= {"learning_rate": rate, "seconds": time.perf_counter() - started}
-            progress.step = step
-            progress.sampler = loader.state()
-            progress.pending.append(figures)
-            if step % settings.log_every == 0 or step == settings.steps:
-                progress.history.append(history_row(step, progress.pending, batch_cells=settings.batch_cells))
-                progress.pending = []
-                report(progress.history[-1])
-            is_due = step % settings.checkpoint_every == 0 or step == last
-            if checkpoints is not None and is_due:
-                checkpoint.save(checkpoints, module, optimiser, identity=identity, progress=progress)
-    return PretrainingResult(module.encoder.cpu().eval(), progress.history, panel)
+        run.resume(Checkpoints(checkpoints, identity, keep_last=recipe.training.keep_last))
+    told = monitors if fabric.is_global_zero else ()
+    last = recipe.training.steps if stop_after is None else min(stop_after, recipe.training.steps)
+    with StopRequest() as stop, run.loader() as loader, _told(told, recipe.training.steps, run.progress.history):
+        while run.progress.step < last:
+            row = run.step(loader, told)
+            if row is not None:
+                for monitor in told:
+                    monitor.row(row)
+            is_asked = run.is_any(bool(stop.signal_name))
+            run.save(is_due=is_asked or run.progress.step == last)
+            if is_asked and run.progress.step < last:
+                asked_by = stop.signal_name or "the signal of another rank"
+                raise Stopped(run.progress.step, asked_by, is_saved=checkpoints is not None)
+    return PretrainingResult(run.encoder(), run.progress.history, run.panel)
 
 
-def _initial(
-    recipe: Recipe,
-    n_genes: int,
-    gene_table: NDArray[np.float32] | None,
-    *,
-    seed: int,
-    device: torch.device,
-) -> Pretrained:
-    with seeded(stream_seed(seed, 0, Purpose.INITIAL_WEIGHTS), torch.device("cpu")):
-        table = None if gene_table is None else torch.from_numpy(np.array(gene_table, dtype=np.float32))
-        length = recipe.padded_length
-        module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_table=table, padded_length=length))
-    return module.to(device).train()
-
-
-def _step(
-    step_loss: StepLoss,
-    optimiser: torch.optim.Optimizer,
-    batch: StepBatch,
-    *,
-    step: int,
-    recipe: Recipe,
-) -> dict[str, float | None]:
-    """Take one optimiser step, unless something is not finite."""
-    optimiser.zero_grad(set_to_none=True)
-    is_checked = recipe.training.check_every is not None and step % recipe.training.check_every == 0
-    loss, figures = step_loss.accumulate(batch, check=is_checked)
-    trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip_norm)
-    for name, value in (("loss", loss), ("norm of the gradient", norm)):
-        if not torch.isfinite(value):
-            raise _diverged(step, f"the {name}")
-    optimiser.step()
-    return figures
-
-
-def _diverged(step: int, what: str, *, chunk: int | None = None, cells: Sequence[str] = ()) -> DivergedError:
-    where = "" if chunk is None else f" in chunk {chunk}, cells {', '.join(cells)}"
-    return DivergedError(
-        f"step {step}: {what} is not finite{where}; the weights are those of step {step - 1}, the last checkpoint is "
-        "kept\n  do this:  lower optimiser.learning_rate or raise optimiser.warmup_fraction in the recipe, or train in "
-        "32-true"
-    )
-
-
-def choose_panel(corpus: Corpus, panel_size: int | None, *, piece: int = 4096) -> NDArray[np.int64]:
-    """Return the genes of highest mean share of a cell's counts, in the order of the vocabulary.
-
-    Parameters
-    ----------
-    corpus
-        The cells whose mean counts.
-    panel_size
-        How many; None: all.
-    piece
-        Cells read at once.
-    """
-    if panel_size is None or panel_size >= corpus.n_genes:
-        return np.arange(corpus.n_genes, dtype=np.int64)
-    totals = np.zeros(corpus.n_genes)
-    for start in range(0, corpus.n_cells, piece):
-        counts = corpus.rows(np.arange(start, min(start + piece, corpus.n_cells)))
-        depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
-        totals += (1 / depth) @ counts
-    # stable, so equal genes go by vocabulary order on every machine
-    return np.sort(np.argsort(-totals, kind="stable")[:panel_size]).astype(np.int64)
-
-
-def history_row(
-    step: int,
-    figures: Sequence[Mapping[str, Any]],
-    *,
-    batch_cells: int,
-) -> HistoryRow:
-    """Average the figures of some steps; a figure that no step had is None."""
-    row: HistoryRow = {"step": step}
-    for name in figures[0]:
-        known = [step_figures[name] for step_figures in figures if step_figures[name] is not None]
-        row[name] = float(np.mean(known)) if known else None
-    seconds = row.pop("seconds")
-    row["log_batch"] = float(np.log(batch_cells))  # InfoNCE of embeddings that tell nothing
-    row["cells_per_s"] = batch_cells / float(seconds or float("nan"))
-    row["pass_difference"] = max(
-        (f["pass_difference"] for f in figures if f["pass_difference"] is not None), default=None
-    )
-    row["learning_rate"] = figures[-1]["learning_rate"]
-    return row
+@contextmanager
+def _told(monitors: Sequence[Monitor], n_steps: int, rows: Sequence[HistoryRow]) -> Iterator[None]:
+    for monitor in monitors:
+        monitor.begin(n_steps, rows)
+    try:
+        yield
+    finally:
+        for monitor in monitors:
+            monitor.end()

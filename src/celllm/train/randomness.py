@@ -67,17 +67,19 @@ class Purpose(IntEnum):
     DROPOUT = 3
     FEATURES = 4
     GENE_TABLE = 5
+    VALIDATION = 6
 
 
-def stream_seed(seed: int, step: int, purpose: Purpose) -> int:
-    """Return the seed of one step's stream.
+def stream_seed(seed: int, step: int, purpose: Purpose, *, rank: int = 0) -> int:
+    """Return the seed of one step's stream, of a rank where ranks must not draw the same numbers.
 
-    All randomness of a step comes from (seed, step), so the step's number is the whole random state of a run:
+    All randomness of a step comes from (seed, step, rank), so the step's number is the whole random state of a run:
     one that was stopped goes on exactly as if it had not been.
     """
-    return int(np.random.SeedSequence([seed, step, int(purpose)]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    entropy = [seed, step, int(purpose), *([rank] if rank else [])]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def torch_generator(seed: int, step: int, purpose: Purpose) -> torch.Generator:
+def torch_generator(seed: int, step: int, purpose: Purpose, *, rank: int = 0) -> torch.Generator:
     """Return a CPU generator for one step's stream."""
-    return torch.Generator().manual_seed(stream_seed(seed, step, purpose))
+    return torch.Generator().manual_seed(stream_seed(seed, step, purpose, rank=rank))

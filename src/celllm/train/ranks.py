@@ -62,6 +62,12 @@ class Ranks:
         """Return whether it is so on any rank."""
         return self.total(float(is_so), device) > 0
 
+    def agree(self, number: int, device: torch.device) -> bool:
+        """Return whether all ranks have the same number."""
+        ends = torch.tensor([number, -number], dtype=torch.int64, device=device)
+        dist.all_reduce(ends, op=dist.ReduceOp.MAX, group=self._group)
+        return int(ends[0]) == -int(ends[1])
+
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Replace each gradient by its sum over ranks; a rank without one adds zero, one that nobody has stays None."""
         if not parameters:

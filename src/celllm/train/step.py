@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from celllm.contracts.recipe import ObjectiveSettings
@@ -23,7 +25,7 @@ from celllm.objectives.masked import MaskedLoss
 from celllm.train.batch import StepBatch
 from celllm.train.chunks import Rows, by_tokens
 from celllm.train.divide import Record, divide_and_conquer, sum_over_chunks
-from celllm.train.passes import Batch
+from celllm.train.passes import Batch, pair, undivided
 from celllm.train.ranks import Ranks
 
 
@@ -70,21 +72,22 @@ class StepLoss:
         self.module, self.settings, self.max_tokens, self.autocast = module, settings, max_tokens, autocast
         self.ranks = ranks
 
-    def accumulate(self, batch: StepBatch, *, check: bool = False) -> tuple[Tensor, dict[str, float | None]]:
+    def accumulate(
+        self,
+        batch: StepBatch,
+        *,
+        check: bool = False,
+        health: bool = True,
+    ) -> tuple[Tensor, dict[str, float | None]]:
         """Add the step's gradient to the parameters; return the loss, detached, and the step's figures.
 
-        With `check`, the figure `check_difference` tells how far the gradient is from that of the undivided step.
-        Losses and accuracies are those of all ranks; majorities and the spread of embeddings are this rank's.
+        With `check`, the figure `check_difference` tells how far the gradient is from that of the undivided step; with
+        `health`, four figures tell how spread out the embeddings are. Losses and accuracies are those of all ranks,
+        and so is the spread; majorities are this rank's.
         """
-        self._batch = batch
-        self._targets_N = torch.from_numpy(batch.targets()).long()
-        self._n_masked = max(1, int(self._total(len(self._targets_N))))
-        self._n_labelled = max(1, int(self._total((batch.is_malignant_B != malignancy.UNKNOWN).sum())))
-        self._told: dict[int, tuple[MaskedLoss | None, MalignancyLoss | None]] = {}
+        chunks = self._begin(batch)
         weight = self.settings.contrastive.weight
         needs_chunks = self.settings.masked.weight > 0 or self.settings.malignancy.weight > 0
-        self._masked = batch.masked()
-        chunks = by_tokens(batch.lengths_B, self.max_tokens)
         record = Record()
         parameters = list(self.module.parameters())
         if weight > 0:
@@ -104,7 +107,44 @@ class StepLoss:
             if self.ranks is not None:
                 self.ranks.sum_gradients(parameters)
                 loss = loss.new_tensor(self.ranks.total(float(loss), batch.device))
-        return loss, self._figures(loss, record)
+            if health:
+                record.embeddings = self._embedded(chunks)
+        contrasted = record.coupled_loss / weight if weight > 0 else None
+        return loss, self._figures(loss, record, contrasted=contrasted, health=health)
+
+    def evaluate(self, batch: StepBatch) -> dict[str, float | None]:
+        """Return a step's figures without its gradient: the same losses, with dropout on as in training."""
+        chunks = self._begin(batch)
+        settings = self.settings
+        record = Record(embeddings=self._embedded(chunks))
+        with torch.no_grad():
+            contrasted = float(self._info_nce(*(self._gathered(z_BD) for z_BD in record.embeddings)))
+            needs_chunks = settings.masked.weight > 0 or settings.malignancy.weight > 0
+            own = [self._chunk_loss(rows, None) for rows in chunks] if needs_chunks else []
+        loss = self._total(sum(float(one) for one in own if one is not None))
+        loss += settings.contrastive.weight * contrasted
+        return self._figures(torch.tensor(loss), record, contrasted=contrasted, health=True)
+
+    def _embedded(self, chunks: list[NDArray[np.int64]]) -> tuple[Tensor, ...]:
+        """Embed both views without a graph."""
+        with torch.no_grad():
+            whole, _ = undivided(
+                lambda cells: pair(self._encode(cells))[0], self._views(self._batch), chunks
+            )  # what comes with an embedding is let go at once
+        return tuple(z_BD.float() for z_BD in whole)
+
+    def _begin(self, batch: StepBatch) -> list[NDArray[np.int64]]:
+        """Count what the losses are means over, and cut the batch."""
+        self._batch = batch
+        self._targets_N = torch.from_numpy(batch.targets()).long()
+        self._n_masked = max(1, int(self._total(len(self._targets_N))))
+        self._n_labelled = max(1, int(self._total((batch.is_malignant_B != malignancy.UNKNOWN).sum())))
+        self._told: dict[int, tuple[MaskedLoss | None, MalignancyLoss | None]] = {}
+        self._masked = batch.masked()
+        return by_tokens(batch.lengths_B, self.max_tokens)
+
+    def _gathered(self, z_BD: Tensor) -> Tensor:
+        return z_BD if self.ranks is None else self.ranks.gather(z_BD)[0]
 
     def _total(self, number: float) -> float:
         return number if self.ranks is None else self.ranks.total(number, self._batch.device)
@@ -115,14 +155,16 @@ class StepLoss:
         return [self._masked, batch.masked(targets=False)]
 
     def _coupled(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
+        return self.settings.contrastive.weight * self._info_nce(first_BD, second_BD)
+
+    def _info_nce(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
         settings = self.settings.contrastive
-        loss = contrastive.info_nce(
+        return contrastive.info_nce(
             first_BD,
             second_BD,
             temperature=settings.temperature,
             symmetric=settings.symmetric,
         )
-        return settings.weight * loss
 
     def _encode(self, view: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, Any]:
         with self.autocast():
@@ -157,7 +199,14 @@ class StepLoss:
         )
         return torch.stack(terms).sum() if terms else None
 
-    def _figures(self, loss: Tensor, record: Record) -> dict[str, float | None]:
+    def _figures(
+        self,
+        loss: Tensor,
+        record: Record,
+        *,
+        contrasted: float | None,
+        health: bool,
+    ) -> dict[str, float | None]:
         batch, settings = self._batch, self.settings
         told = [one for one, _ in self._told.values() if one is not None]
         judged = [one for _, one in self._told.values() if one is not None]
@@ -176,11 +225,13 @@ class StepLoss:
         figures["malignancy_accuracy"] = n_correct / n_labelled if is_judged else None
         labels_B = torch.from_numpy(batch.is_malignant_B)
         figures["malignancy_majority"] = malignancy.majority_accuracy(labels_B) if is_judged else None
-        is_contrasted = bool(record.embeddings)
-        figures["contrastive"] = record.coupled_loss / settings.contrastive.weight if is_contrasted else None
-        figures["pass_difference"] = record.pass_difference if is_contrasted else None
+        figures["contrastive"] = contrasted
+        figures["pass_difference"] = record.pass_difference if math.isfinite(record.pass_difference) else None
         figures["check_difference"] = record.check_difference if math.isfinite(record.check_difference) else None
-        figures["alignment"] = contrastive.alignment(*record.embeddings) if is_contrasted else None
-        figures["uniformity"] = contrastive.uniformity(record.embeddings[0]) if is_contrasted else None
-        figures["mean_cosine"] = contrastive.mean_cosine(record.embeddings[0]) if is_contrasted else None
+        embeddings = [self._gathered(z_BD) for z_BD in record.embeddings] if health else []
+        figures["alignment"] = contrastive.alignment(*embeddings) if embeddings else None
+        figures["uniformity"] = contrastive.uniformity(embeddings[0]) if embeddings else None
+        figures["mean_cosine"] = contrastive.mean_cosine(embeddings[0]) if embeddings else None
+        figures["effective_rank"] = contrastive.effective_rank(embeddings[0]) if embeddings else None
+        figures["tokens"] = self._total(int(batch.lengths_B.sum()))
         return figures

@@ -11,10 +11,10 @@ import torch
 
 from celllm.errors import InputError
 from celllm.model.encoder import Encoder
-from celllm.train import loop
-from celllm.train.loop import DivergedError, PretrainingResult, choose_panel, pretrain
-
-TIMED = "cells_per_s"
+from celllm.train.corpus import choose_panel
+from celllm.train.loop import PretrainingResult, pretrain
+from celllm.train.monitor import SPEEDS
+from celllm.train.run import DivergedError, Run
 
 
 def trained(recipe: Any, corpus: Any, gene_table: np.ndarray | None, **options: Any) -> PretrainingResult:
@@ -25,7 +25,8 @@ def assert_same(one: PretrainingResult, other: PretrainingResult) -> None:
     for name, tensor in one.encoder.state_dict().items():
         assert torch.equal(tensor, other.encoder.state_dict()[name]), name
     for first, second in zip(one.history, other.history, strict=True):
-        assert {**first, TIMED: 0} == {**second, TIMED: 0}
+        timed = dict.fromkeys(SPEEDS, 0)
+        assert {**first, **timed} == {**second, **timed}
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(
@@ -57,7 +58,7 @@ def test_a_finished_run_is_not_trained_again(
     corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path)
-    monkeypatch.setattr(loop, "_step", lambda *_, **__: pytest.fail("a step was taken"))
+    monkeypatch.setattr(Run, "step", lambda *_, **__: pytest.fail("a step was taken"))
     assert_same(done, trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path))
 
 
@@ -80,14 +81,6 @@ def test_the_checkpoint_of_another_run_is_refused(
         trained(recipe, corpus, gene_table, checkpoints=tmp_path, **options)
     assert caught.value.field == field
     assert f"rm -r {tmp_path}" in caught.value.remedy
-
-
-def test_a_broken_checkpoint_is_refused_by_name(
-    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path
-) -> None:
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"half a file")
-    with pytest.raises(InputError, match=r"checkpoint\.safetensors"):
-        trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path)
 
 
 def test_features_are_redrawn_every_so_many_steps_and_not_otherwise(
@@ -151,12 +144,12 @@ def test_what_is_not_finite_stops_the_run_and_names_step_and_cells(
     weight: float,
 ) -> None:
     recipe = tiny_recipe(objectives={"contrastive": {"weight": weight}})
-    real = loop._step
+    real = Run._optimised
     steps: list[int] = []
 
-    def noted(*args: Any, step: int, **options: Any) -> Any:
+    def noted(self: Run, drawn: Any, step: int) -> Any:
         steps.append(step)
-        return real(*args, step=step, **options)
+        return real(self, drawn, step)
 
     original = Encoder.at
 
@@ -164,7 +157,7 @@ def test_what_is_not_finite_stops_the_run_and_names_step_and_cells(
         hidden = original(self, *tokens)
         return hidden * float("nan") if steps[-1] == 5 and len(tokens[0]) > 1 else hidden
 
-    monkeypatch.setattr(loop, "_step", noted)
+    monkeypatch.setattr(Run, "_optimised", noted)
     monkeypatch.setattr(Encoder, "at", at)
     found = r"an embedding is not finite in chunk \d, cells cell\d+, cell\d+.*" if weight else "the loss is not finite"
     with pytest.raises(DivergedError, match=f"step 5: {found}; the weights are those of step 4, the last checkpoint"):

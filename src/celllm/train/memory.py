@@ -1,0 +1,34 @@
+"""What a step does that needs more memory than there is."""
+
+from __future__ import annotations
+
+import torch
+
+from celllm.errors import CellLMError
+
+
+class OutOfMemory(CellLMError, MemoryError):
+    """A step does not fit into memory; nothing of it was kept.
+
+    Parameters
+    ----------
+    step
+        Its number.
+    chunk_tokens
+        Tokens that were encoded at once.
+    cause
+        What the allocator said.
+    """
+
+    def __init__(self, step: int, chunk_tokens: int, cause: str) -> None:
+        super().__init__(
+            f"step {step} does not fit into memory with chunk_tokens {chunk_tokens}: {cause}\n"
+            f"  do this:  set training.chunk_tokens to {max(1, chunk_tokens // 2)} or less in the recipe; it changes "
+            "memory and, dropout aside, no result. `celllm plan` says what a budget needs"
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on a GPU or a CPU."""
+    # torch's allocator on a CPU has no error of its own, only this text
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
