@@ -173,13 +173,17 @@ class Run:
         self, drawn: Batch[StepBatch], step: int, monitors: Sequence[Monitor]
     ) -> dict[str, float | None]:
         """Take the step; if it does not fit into memory, halve what is encoded at once and take it again."""
-        try:
-            return self._optimised(drawn, step)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            cause = str(error).partition("\n")[0]
-        # out of the handler, whose traceback holds the step's graph
+        while True:
+            try:
+                return self._optimised(drawn, step)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                cause = str(error).partition("\n")[0]
+            self._halve(step, cause, monitors)  # out of the handler, whose traceback holds the step's graph
+
+    def _halve(self, step: int, cause: str, monitors: Sequence[Monitor]) -> None:
+        """Halve what is encoded at once, if that was not done before and there is one rank."""
         self._optimiser.zero_grad(set_to_none=True)
         tokens, asked = self.progress.chunk_tokens, self._recipe.training.chunk_tokens
         if self._ranks is not None or tokens < asked or asked < 2:
@@ -189,7 +193,6 @@ class Run:
         self.progress.chunk_tokens = self._step_loss.max_tokens = asked // 2
         for monitor in monitors:
             monitor.say(f"step {step} does not fit into memory ({cause}): chunk_tokens is {asked // 2} from now on")
-        return self._optimised(drawn, step)
 
     def _optimised(self, drawn: Batch[StepBatch], step: int) -> dict[str, float | None]:
         """Take the step, unless something is not finite."""
