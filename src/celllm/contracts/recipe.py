@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from celllm.errors import InputError
 from celllm.provenance import digest_of
@@ -104,6 +104,12 @@ class ContrastiveSettings(_Section):
     """Divides the cosine similarities."""
     symmetric: bool = False
     """Mean of both directions instead of the first alone."""
+    vector: Literal["cls", "mean"] = "cls"
+    """What of a cell is compared: the hidden state of CLS, or the mean of the hidden states of its genes, CLS left
+    out."""
+    projection: Literal["none", "mlp"] = "none"
+    """`mlp`: two linear layers of the encoder's width with a ReLU between, behind the vector and in this loss alone;
+    the encoder is saved without them."""
 
 
 class MalignancySettings(_Section):
@@ -123,18 +129,46 @@ class ObjectiveSettings(_Section):
     """Use the masked input for the contrastive views too, which saves one forward pass."""
 
 
-class OptimiserSettings(_Section):
-    """AdamW with linear warm-up and cosine decay."""
+class RestartSettings(_Section):
+    """Cycles of the schedule `cosine_restarts`, in epochs of its own; defaults are scBERT's."""
 
-    name: Literal["adamw"] = "adamw"
+    epoch_steps: Annotated[int, Field(ge=1)] = 1
+    """Optimiser steps an epoch of the schedule, in which the learning rate stands still; 1: it moves every step."""
+    first_cycle: Annotated[int, Field(ge=1)] = 15
+    """Epochs of the first cycle, its warm-up included."""
+    warmup: Annotated[int, Field(ge=0)] = 5
+    """Epochs of each cycle in which the learning rate rises from its lowest value to the cycle's peak."""
+    cycle_factor: Annotated[float, Field(ge=1)] = 2.0
+    """How much longer than the last a cycle is, its warm-up left out."""
+    peak_factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Peak of a cycle over that of the last."""
+
+    @model_validator(mode="after")
+    def _falls(self) -> RestartSettings:
+        if self.warmup >= self.first_cycle:
+            msg = "warmup must be shorter than first_cycle"
+            raise ValueError(msg)
+        return self
+
+
+class OptimiserSettings(_Section):
+    """Adam, and a learning rate that rises and falls."""
+
+    name: Literal["adamw", "adam"] = "adamw"
+    """`adamw`: weights decay by themselves; `adam`: the decay is added to the gradient."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Peak learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Of matrices; biases and LayerNorms do not decay."""
     betas: tuple[float, float] = (0.9, 0.98)
+    schedule: Literal["cosine", "cosine_restarts"] = "cosine"
+    """`cosine`: linear warm-up, then one fall to the last step; `cosine_restarts`: cycles of both, scBERT's."""
     warmup_fraction: Fraction = 0.01
-    """Share of the steps in which the learning rate rises."""
+    """`cosine`: share of the steps in which the learning rate rises."""
     final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
-    """Learning rate of the last step."""
+    """`cosine`: learning rate of the last step; `cosine_restarts`: the lowest, with which each cycle begins."""
+    restarts: RestartSettings = RestartSettings()
+    """For `cosine_restarts`."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
 
