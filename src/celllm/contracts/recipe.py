@@ -1,18 +1,19 @@
 """`config/recipes/*.yaml`: one file a trained model; architecture, objectives, optimiser, training.
 
 Every key of a recipe is declared here with its meaning and unit; an unknown key is refused.
-Keys whose value the paper does not give are listed in the recipe's own `our_choices`.
+Keys whose value the paper does not give are listed in `our_choices`. A file may derive from another by `base`, see
+`celllm.contracts.recipe_files`; what is read here is the whole of it.
 """
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from celllm.contracts.recipe_files import dotted, resolve, suggestion
 from celllm.errors import InputError
 from celllm.provenance import digest_of
 
@@ -219,8 +220,8 @@ class Recipe(_Section):
 
     @property
     def digest(self) -> str:
-        """Sha256 of the recipe's values in canonical form; comments and key order do not count."""
-        return digest_of(self.model_dump(mode="json"))
+        """Sha256 of the recipe's values in canonical form; comments, order and who chose a value do not count."""
+        return digest_of(self.model_dump(mode="json", exclude={"our_choices"}))
 
     @property
     def padded_length(self) -> int | None:
@@ -228,54 +229,48 @@ class Recipe(_Section):
         return self.tokens.max_length if self.encoder.attention == "released" else None
 
 
-def parse(values: dict[str, Any], *, file: Path | str) -> Recipe:
-    """Check a recipe's values; `file` is named in errors.
+def parse(values: dict[str, Any], *, file: Path | str, file_of: Callable[[str], Path | str] | None = None) -> Recipe:
+    """Check a recipe's values.
+
+    Parameters
+    ----------
+    values
+        Sections by name, all of them.
+    file
+        Named in errors.
+    file_of
+        Returns the file in which a dotted key stands, where that may be another one.
 
     Raises
     ------
     InputError
         For an unknown or missing key, a value out of range, or an `our_choices` entry that is no key.
     """
+    where = file_of or (lambda _: file)
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        raise _explained(error, file) from None
-    known = _dotted(recipe.model_dump())
+        raise _explained(error, where) from None
+    known = dotted(recipe.model_dump())
     for key in recipe.our_choices:
         if key not in known:
             raise InputError(
-                file=file,
+                file=where(f"our_choices.{key}"),
                 field="our_choices",
                 expected="dotted keys of this recipe, such as training.steps",
                 found=repr(key),
-                remedy=_suggestion(key, known),
+                remedy=suggestion(key, known),
             )
     return recipe
 
 
 def read(path: Path | str) -> Recipe:
-    """Read and check a recipe file; errors as in `parse`."""
-    with Path(path).open(encoding="utf-8") as file:
-        values = yaml.safe_load(file)
-    if not isinstance(values, dict):
-        raise InputError(
-            file=path,
-            field="(whole file)",
-            expected="a mapping with tokens, genes, encoder, training",
-            found=type(values).__name__,
-            remedy="start from config/recipes/demo.yaml",
-        )
-    return parse(values, file=path)
+    """Read and check a recipe file and what it is based on; errors as in `parse` and `recipe_files.resolve`."""
+    found = resolve(path)
+    return parse(found.values, file=path, file_of=found.file_of)
 
 
-def _dotted(values: dict[str, Any], prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for key, value in values.items():
-        keys += _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
-    return keys
-
-
-def _explained(error: ValidationError, file: Path | str) -> InputError:
+def _explained(error: ValidationError, where: Callable[[str], Path | str]) -> InputError:
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
     field = ".".join(location)
@@ -287,22 +282,17 @@ def _explained(error: ValidationError, file: Path | str) -> InputError:
     known = list(section.model_fields)
     if first["type"] == "extra_forbidden":
         return InputError(
-            file=file,
+            file=where(field),
             field=field,
             expected=f"one of {', '.join(known)}",
             found="an unknown key",
-            remedy=_suggestion(location[-1], known),
+            remedy=suggestion(location[-1], known),
         )
     found = "nothing" if first["type"] == "missing" else repr(first.get("input"))
     return InputError(
-        file=file,
+        file=where(field),
         field=field,
         expected=first["msg"],
         found=found,
         remedy="correct the value; every key is explained in src/celllm/contracts/recipe.py",
     )
-
-
-def _suggestion(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {near[0]}?" if near else "remove it"
