@@ -155,7 +155,7 @@ def _walk(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             raise InputError(
                 file=path,
                 field="base",
-                expected=f"the name of a recipe in the same folder: {', '.join(known)}",
+                expected=f"the name of a recipe in {path.parent}",
                 found=repr(name),
                 remedy=f"did you mean base: {near[0]}?"
                 if near
