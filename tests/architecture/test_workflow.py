@@ -51,6 +51,12 @@ def test_a_command_explains_itself(name):
     assert "--stage" in done.stdout
 
 
+def test_a_rule_that_reads_recipes_reads_what_they_are_based_on():
+    reading = {name for name, body in RULES if "/recipes/{{recipe}}.yaml" in body}
+    assert {"embed_genes", "pretrain", "measure_step", "tabulate"} <= reading
+    assert reading == {name for name, body in RULES if re.search(r"^ +bases=", body, flags=re.MULTILINE)}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "config/recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_parses_and_opens_with_its_source(path):
     recipe.read(path)

@@ -11,7 +11,7 @@ from celllm.errors import InputError
 
 @pytest.fixture
 def values(root):
-    return yaml.safe_load((root / "config/recipes/demo.yaml").read_text())
+    return yaml.safe_load((root / "config/recipes/paper.yaml").read_text())
 
 
 def test_an_unknown_key_is_named_with_the_nearest_one(values):

@@ -14,7 +14,7 @@ from snakemake.exceptions import WorkflowError
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
-from celllm.contracts import configuration, tables
+from celllm.contracts import configuration, recipe_files, tables
 from celllm.errors import InputError
 from celllm.transfer import mirror
 
@@ -184,6 +184,23 @@ wildcard_constraints:
     method="|".join(METHODS),
     recipe="|".join(RECIPES),
     seed=r"\d+",
+
+
+def bases_of(recipes: list[str]) -> list[str]:
+    """Files that recipes are made of besides their own: a change of one is a change of the recipe."""
+    try:
+        chains = [
+            recipe_files.sources(CONFIG / "recipes" / f"{name}.yaml")
+            for name in recipes
+        ]
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    return sorted({str(path) for chain in chains for path in chain[1:]})
+
+
+def recipe_bases(wildcards) -> list[str]:
+    """What the recipe of a job is based on."""
+    return bases_of([wildcards.recipe])
 
 
 def splits_with_corpus_cells(_wildcards) -> list[str]:

@@ -1,6 +1,6 @@
 """The gene network, the frozen gene embedding and a pretrained encoder per recipe and seed.
 
-Reads:   results/shards/manifest.json, config/recipes/{recipe}.yaml
+Reads:   results/shards/manifest.json, config/recipes/{recipe}.yaml and what it is based on
 Writes:  results/network/, results/genes/{recipe}/, results/pretrain/{recipe}/seed{seed}/, results/step_cost/
 """
 
@@ -43,6 +43,7 @@ rule embed_genes:
         network=rules.build_network.output.network,
         vocabulary=rules.build_vocabulary.output.vocabulary,
         recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
+        bases=recipe_bases,
     output:
         table="results/genes/{recipe}/table.safetensors",
     log:
@@ -82,6 +83,7 @@ rule pretrain:
         genes=rules.embed_genes.output.table,
         vocabulary=rules.build_vocabulary.output.vocabulary,
         recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
+        bases=recipe_bases,
     output:
         encoder=protected("results/pretrain/{recipe}/seed{seed}/encoder.safetensors"),
         history="results/pretrain/{recipe}/seed{seed}/history.jsonl",
@@ -123,6 +125,7 @@ rule measure_step:
     input:
         shards=rules.write_shards.output.manifest,
         recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
+        bases=recipe_bases,
     output:
         cost="results/step_cost/{recipe}.tsv",
     log:

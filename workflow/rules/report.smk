@@ -59,6 +59,7 @@ rule tabulate:
         claims=rules.compare_claims.output.claims,
         shards=rules.write_shards.output.manifest,
         recipes=expand(f"{CONFIG}/recipes/{{recipe}}.yaml", recipe=USED_RECIPES),
+        bases=bases_of(USED_RECIPES),
     output:
         main=report(
             "results/report/tables/main.md",

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from celllm.cli.entry import add_tables, run
-from celllm.contracts import claims, recipe, report_table, scores, shards
+from celllm.contracts import claims, recipe, recipe_files, report_table, scores, shards
+from celllm.contracts.recipe import Recipe
+from celllm.contracts.recipe_files import dotted
 from celllm.report.catalogue import Catalogue
 from celllm.report.data_tables import corpus_table
 from celllm.report.main_table import main_table
@@ -37,6 +39,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def given_in(path: Path, chosen: Recipe) -> dict[str, str]:
+    """Return, by dotted key, the recipe in whose file the value stands; keys that stand in none are left out."""
+    found = recipe_files.resolve(path)
+    files = {key: found.given_in(key) for key in dotted(chosen.model_dump())}
+    return {key: file.stem for key, file in files.items() if file is not None}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Read scores and records, summarise, write."""
     args = parser().parse_args(argv)
@@ -45,11 +54,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     long_scores = scores.read(args.scores)
     titles = {dataset.dataset: dataset.title for dataset in catalogue.datasets}
     corpus = ShardReader(args.shards)
+    recipes = {path.stem: recipe.read(path) for path in args.recipes}
     made = [
         claims_table(answers),
         controls_table(long_scores, catalogue),
         costs_table(long_scores, catalogue),
-        choices_table({path.stem: recipe.read(path) for path in args.recipes}),
+        choices_table(recipes, given_in={path.stem: given_in(path, recipes[path.stem]) for path in args.recipes}),
         config_table(args.config),
         corpus_table(
             shards.read(args.shards).datasets,

@@ -1,33 +1,23 @@
 """`config/recipes/*.yaml`: one file a trained model; architecture, objectives, optimiser, training.
 
 Every key of a recipe is declared here with its meaning and unit; an unknown key is refused.
-Keys whose value the paper does not give are listed in the recipe's own `our_choices`.
+Keys whose value the paper does not give are listed in `our_choices`. A file may derive from another by `base`, see
+`celllm.contracts.recipe_files`; what is read here is the whole of it.
 """
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from celllm.contracts.recipe_files import OPERATIONAL, dotted, resolve, suggestion
 from celllm.errors import InputError
 from celllm.provenance import digest_of
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-OPERATIONAL = (
-    "chunk_tokens",
-    "compile",
-    "check_every",
-    "checkpoint_every",
-    "keep_last",
-    "log_every",
-    "health_every",
-)
-"""Keys of `training` that say how a run is carried out and watched, and not what is learned."""
 
 
 class _Section(BaseModel):
@@ -115,6 +105,12 @@ class ContrastiveSettings(_Section):
     """Divides the cosine similarities."""
     symmetric: bool = False
     """Mean of both directions instead of the first alone."""
+    vector: Literal["cls", "mean"] = "cls"
+    """What of a cell is compared: the hidden state of CLS, or the mean of the hidden states of its genes, CLS left
+    out."""
+    projection: Literal["none", "mlp"] = "none"
+    """`mlp`: two linear layers of the encoder's width with a ReLU between, behind the vector and in this loss alone;
+    the encoder is saved without them."""
 
 
 class MalignancySettings(_Section):
@@ -134,18 +130,46 @@ class ObjectiveSettings(_Section):
     """Use the masked input for the contrastive views too, which saves one forward pass."""
 
 
-class OptimiserSettings(_Section):
-    """AdamW with linear warm-up and cosine decay."""
+class RestartSettings(_Section):
+    """Cycles of the schedule `cosine_restarts`, in epochs of its own; defaults are scBERT's."""
 
-    name: Literal["adamw"] = "adamw"
+    epoch_steps: Annotated[int, Field(ge=1)] = 1
+    """Optimiser steps an epoch of the schedule, in which the learning rate stands still; 1: it moves every step."""
+    first_cycle: Annotated[int, Field(ge=1)] = 15
+    """Epochs of the first cycle, its warm-up included."""
+    warmup: Annotated[int, Field(ge=0)] = 5
+    """Epochs of each cycle in which the learning rate rises from its lowest value to the cycle's peak."""
+    cycle_factor: Annotated[float, Field(ge=1)] = 2.0
+    """How much longer than the last a cycle is, its warm-up left out."""
+    peak_factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Peak of a cycle over that of the last."""
+
+    @model_validator(mode="after")
+    def _falls(self) -> RestartSettings:
+        if self.warmup >= self.first_cycle:
+            msg = "warmup must be shorter than first_cycle"
+            raise ValueError(msg)
+        return self
+
+
+class OptimiserSettings(_Section):
+    """Adam, and a learning rate that rises and falls."""
+
+    name: Literal["adamw", "adam"] = "adamw"
+    """`adamw`: weights decay by themselves; `adam`: the decay is added to the gradient."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Peak learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Of matrices; biases and LayerNorms do not decay."""
     betas: tuple[float, float] = (0.9, 0.98)
+    schedule: Literal["cosine", "cosine_restarts"] = "cosine"
+    """`cosine`: linear warm-up, then one fall to the last step; `cosine_restarts`: cycles of both, scBERT's."""
     warmup_fraction: Fraction = 0.01
-    """Share of the steps in which the learning rate rises."""
+    """`cosine`: share of the steps in which the learning rate rises."""
     final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
-    """Learning rate of the last step."""
+    """`cosine`: learning rate of the last step; `cosine_restarts`: the lowest, with which each cycle begins."""
+    restarts: RestartSettings = RestartSettings()
+    """For `cosine_restarts`."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
 
@@ -205,15 +229,17 @@ class Recipe(_Section):
 
     @property
     def digest(self) -> str:
-        """Sha256 of the recipe's values in canonical form; comments and key order do not count."""
-        return digest_of(self.model_dump(mode="json"))
+        """Sha256 of the recipe's values in canonical form; comments, order and who chose a value do not count."""
+        return digest_of(self.model_dump(mode="json", exclude={"our_choices"}))
 
     @property
     def science_digest(self) -> str:
         """Digest of the values that decide what is learned: a run may go on when only `OPERATIONAL` ones changed."""
-        values = self.model_dump(mode="json")
-        values["training"] = {name: value for name, value in values["training"].items() if name not in OPERATIONAL}
-        return digest_of({name: section for name, section in values.items() if name != "our_choices"})
+        values = self.model_dump(mode="json", exclude={"our_choices"})
+        for key in OPERATIONAL:
+            section, _, name = key.partition(".")
+            del values[section][name]
+        return digest_of(values)
 
     @property
     def padded_length(self) -> int | None:
@@ -221,54 +247,48 @@ class Recipe(_Section):
         return self.tokens.max_length if self.encoder.attention == "released" else None
 
 
-def parse(values: dict[str, Any], *, file: Path | str) -> Recipe:
-    """Check a recipe's values; `file` is named in errors.
+def parse(values: dict[str, Any], *, file: Path | str, file_of: Callable[[str], Path | str] | None = None) -> Recipe:
+    """Check a recipe's values.
+
+    Parameters
+    ----------
+    values
+        Sections by name, all of them.
+    file
+        Named in errors.
+    file_of
+        Returns the file in which a dotted key stands, where that may be another one.
 
     Raises
     ------
     InputError
         For an unknown or missing key, a value out of range, or an `our_choices` entry that is no key.
     """
+    where = file_of or (lambda _: file)
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        raise _explained(error, file) from None
-    known = _dotted(recipe.model_dump())
+        raise _explained(error, where) from None
+    known = dotted(recipe.model_dump())
     for key in recipe.our_choices:
         if key not in known:
             raise InputError(
-                file=file,
+                file=where(f"our_choices.{key}"),
                 field="our_choices",
                 expected="dotted keys of this recipe, such as training.steps",
                 found=repr(key),
-                remedy=_suggestion(key, known),
+                remedy=suggestion(key, known),
             )
     return recipe
 
 
 def read(path: Path | str) -> Recipe:
-    """Read and check a recipe file; errors as in `parse`."""
-    with Path(path).open(encoding="utf-8") as file:
-        values = yaml.safe_load(file)
-    if not isinstance(values, dict):
-        raise InputError(
-            file=path,
-            field="(whole file)",
-            expected="a mapping with tokens, genes, encoder, training",
-            found=type(values).__name__,
-            remedy="start from config/recipes/demo.yaml",
-        )
-    return parse(values, file=path)
+    """Read and check a recipe file and what it is based on; errors as in `parse` and `recipe_files.resolve`."""
+    found = resolve(path)
+    return parse(found.values, file=path, file_of=found.file_of)
 
 
-def _dotted(values: dict[str, Any], prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for key, value in values.items():
-        keys += _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
-    return keys
-
-
-def _explained(error: ValidationError, file: Path | str) -> InputError:
+def _explained(error: ValidationError, where: Callable[[str], Path | str]) -> InputError:
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
     field = ".".join(location)
@@ -280,22 +300,17 @@ def _explained(error: ValidationError, file: Path | str) -> InputError:
     known = list(section.model_fields)
     if first["type"] == "extra_forbidden":
         return InputError(
-            file=file,
+            file=where(field),
             field=field,
             expected=f"one of {', '.join(known)}",
             found="an unknown key",
-            remedy=_suggestion(location[-1], known),
+            remedy=suggestion(location[-1], known),
         )
     found = "nothing" if first["type"] == "missing" else repr(first.get("input"))
     return InputError(
-        file=file,
+        file=where(field),
         field=field,
         expected=first["msg"],
         found=found,
         remedy="correct the value; every key is explained in src/celllm/contracts/recipe.py",
     )
-
-
-def _suggestion(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {near[0]}?" if near else "remove it"

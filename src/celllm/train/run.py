@@ -61,7 +61,7 @@ class Run:
         self._recipe, self._corpus, self._seed, self._fabric = recipe, corpus, seed, fabric
         self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else None
         self._module = _initial(recipe, corpus.n_genes, gene_table, seed=seed, device=fabric.device)
-        self._optimiser = optim.adamw(self._module, recipe.optimiser)
+        self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)
         cells = divided(corpus.n_cells, settings.validation_cells)
         self._training = cells.training
         self._sampler = BatchSampler(
@@ -237,7 +237,8 @@ def _initial(
     with seeded(stream_seed(seed, 0, Purpose.INITIAL_WEIGHTS), torch.device("cpu")):
         table = None if gene_table is None else torch.from_numpy(np.array(gene_table, dtype=np.float32))
         length = recipe.padded_length
-        module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_table=table, padded_length=length))
+        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_table=table, padded_length=length)
+        module = Pretrained(encoder, recipe.objectives)
     return module.to(device).train()
 
 

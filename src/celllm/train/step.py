@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from celllm.contracts.recipe import ObjectiveSettings
 from celllm.model.encoder import Encoder
-from celllm.model.heads import MalignancyHead
+from celllm.model.heads import MalignancyHead, Projection
 from celllm.objectives import contrastive, malignancy, masked
 from celllm.objectives.malignancy import MalignancyLoss
 from celllm.objectives.masked import MaskedLoss
@@ -30,12 +30,14 @@ from celllm.train.ranks import Ranks
 
 
 class Pretrained(nn.Module):
-    """What pretraining trains: the encoder, and the head that tells tumour from normal."""
+    """What pretraining trains: the encoder, the head that tells tumour from normal, and perhaps a projection."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, objectives: ObjectiveSettings | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.malignancy_head = MalignancyHead(encoder.width)
+        is_projected = objectives is not None and objectives.contrastive.projection == "mlp"
+        self.projection = Projection(encoder.width) if is_projected else None
 
 
 class StepLoss:
@@ -44,7 +46,9 @@ class StepLoss:
     Total = w_masked * masked + w_contrastive * InfoNCE + w_malignancy * malignancy. The masked loss is a mean over all
     masked tokens of the batch, the malignancy loss over all its labelled cells, whatever the chunks. Both come from the
     masked input: malignancy is told from its CLS. The two contrastive views are the plain input, or with
-    `shared_masked_view` the masked one, which saves a forward pass. A weight of 0 skips the work of its loss.
+    `shared_masked_view` the masked one, which saves a forward pass. A weight of 0 skips the work of its loss. What is
+    compared of a view, and what the figures of spread are about, is the recipe's contrastive `vector` behind its
+    `projection`.
 
     Parameters
     ----------
@@ -71,6 +75,9 @@ class StepLoss:
     ) -> None:
         self.module, self.settings, self.max_tokens, self.autocast = module, settings, max_tokens, autocast
         self.ranks = ranks
+        if (settings.contrastive.projection == "mlp") != (module.projection is not None):
+            msg = "the module and the recipe disagree about a projection: make it by Pretrained(encoder, objectives)"
+            raise ValueError(msg)
 
     def accumulate(
         self,
@@ -167,12 +174,26 @@ class StepLoss:
         )
 
     def _encode(self, view: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, Any]:
+        encoder, contrasted = self.module.encoder, self.settings.contrastive
+        is_mean = contrasted.vector == "mean" and contrasted.weight > 0
         with self.autocast():
             if "targets" not in view:
-                return self.module.encoder.embed(view["genes"], view["bins"])
+                if is_mean:
+                    return self._vector(encoder(view["genes"], view["bins"]), view["bins"])
+                return self._projected(encoder.embed(view["genes"], view["bins"]))
             places_BQ, targets_BQ = masked.places(view["targets"])
-            hidden_BQD = self.module.encoder.at(view["genes"], view["bins"], places_BQ)
-            return hidden_BQD[:, 0], (hidden_BQD, targets_BQ)
+            if is_mean and self.settings.shared_masked_view:
+                hidden_BLD = encoder(view["genes"], view["bins"])
+                hidden_BQD = hidden_BLD.gather(1, places_BQ[:, :, None].expand(-1, -1, encoder.width))
+                return self._vector(hidden_BLD, view["bins"]), (hidden_BQD, targets_BQ)
+            hidden_BQD = encoder.at(view["genes"], view["bins"], places_BQ)
+            return self._projected(hidden_BQD[:, 0]), (hidden_BQD, targets_BQ)
+
+    def _vector(self, hidden_BLD: Tensor, bins_BL: Tensor) -> Tensor:
+        return self._projected(contrastive.mean_of_genes(hidden_BLD, bins_BL))
+
+    def _projected(self, z_BD: Tensor) -> Tensor:
+        return z_BD if self.module.projection is None else self.module.projection(z_BD)
 
     def _chunk_loss(self, rows: Rows, encoded: tuple[Tensor, Tensor] | None) -> Tensor | None:
         settings = self.settings

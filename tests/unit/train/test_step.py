@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from celllm.cells.tokens import PAD
 from celllm.contracts.recipe import Recipe
 from celllm.model.encoder import Encoder
 from celllm.objectives import masked
@@ -23,11 +24,26 @@ def prepared(recipe: Recipe, corpus: Any, gene_table: np.ndarray) -> tuple[Pretr
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         encoder = Encoder(recipe.encoder, n_genes=corpus.n_genes, gene_table=torch.from_numpy(gene_table))
-        module = Pretrained(encoder).double().train()
+        module = Pretrained(encoder, recipe.objectives).double().train()
     return module, make_batch(corpus, np.arange(14), recipe, panel=None, seed=0, step=1, device=CPU)
 
 
-def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool) -> torch.Tensor:
+def compared(
+    module: Pretrained, cells: dict[str, torch.Tensor], bins_BL: torch.Tensor, *, is_mean: bool
+) -> torch.Tensor:
+    """What the contrastive loss compares, made one cell at a time and without padding."""
+    made = []
+    for genes_L, bins_L in zip(cells["genes"], bins_BL, strict=True):
+        is_token_L = bins_L != PAD
+        hidden_LD = module.encoder(genes_L[is_token_L][None], bins_L[is_token_L][None])[0]
+        made.append(hidden_LD[1:].mean(0) if is_mean else hidden_LD[0])
+    z_BD = torch.stack(made)
+    return z_BD if module.projection is None else module.projection(z_BD)
+
+
+def written_out(
+    module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool, is_mean: bool = False
+) -> torch.Tensor:
     everything = slice(0, len(batch))
     cells, plain = batch.masked()[everything], batch.plain()[everything]
     hidden = module.encoder(cells["genes"], cells["bins"])
@@ -38,7 +54,7 @@ def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float],
     told = module.malignancy_head(hidden[:, 0])[is_known]
     truth = batch.labels(everything)[is_known].double()
     malignancy_loss = torch.nn.functional.binary_cross_entropy_with_logits(told, truth)
-    z = module.encoder.embed(plain["genes"], cells["bins"] if is_shared else plain["bins"])
+    z = compared(module, plain, cells["bins"] if is_shared else plain["bins"], is_mean=is_mean)
     contrastive_loss = info_nce(z, z, temperature=0.05)  # no dropout: both views are equal
     losses = {"masked": masked_loss, "malignancy": malignancy_loss, "contrastive": contrastive_loss}
     # 0 times a mean over no token is not 0
@@ -68,7 +84,79 @@ def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
     objectives = {name: {"weight": weight} for name, weight in weights.items()}
     recipe = tiny_recipe(objectives={**objectives, "shared_masked_view": is_shared}, encoder={"dropout": 0.0})
     module, batch = prepared(recipe, corpus, gene_table)
-    expected_loss = written_out(module, batch, weights, is_shared=is_shared)
+    assert_step_is(module, batch, recipe, written_out(module, batch, weights, is_shared=is_shared), max_tokens)
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
+@pytest.mark.parametrize("vector", ["cls", "mean"])
+@pytest.mark.parametrize("projection", ["none", "mlp"])
+@pytest.mark.parametrize("max_tokens", [1, 70, 1000])
+def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
+    corpus: Any,
+    gene_table: np.ndarray,
+    tiny_recipe: Any,
+    vector: str,
+    projection: str,
+    max_tokens: int,
+    is_shared: bool,
+) -> None:
+    objectives = {
+        "contrastive": {"vector": vector, "projection": projection},
+        "malignancy": {"weight": 2.0},
+        "shared_masked_view": is_shared,
+    }
+    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0})
+    module, batch = prepared(recipe, corpus, gene_table)
+    weights = {"masked": 1.0, "contrastive": 1.0, "malignancy": 2.0}
+    loss = written_out(module, batch, weights, is_shared=is_shared, is_mean=vector == "mean")
+    assert_step_is(module, batch, recipe, loss, max_tokens)
+    assert (module.projection is not None) == (projection == "mlp")
+    for name, parameter in module.named_parameters():
+        if "projection" in name:
+            assert parameter.grad is not None
+            assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
+def test_with_dropout_the_divided_step_of_projected_means_is_that_of_the_undivided_one(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, is_shared: bool
+) -> None:
+    contrasted = {"vector": "mean", "projection": "mlp"}
+    recipe = tiny_recipe(objectives={"contrastive": contrasted, "shared_masked_view": is_shared})
+    assert recipe.encoder.dropout > 0
+    module, batch = prepared(recipe, corpus, gene_table)
+    step = StepLoss(module, recipe.objectives, max_tokens=70, autocast=nullcontext)
+    _, figures = step.accumulate(batch, check=True)
+    assert figures["pass_difference"] == 0
+    assert figures["check_difference"] is not None
+    assert figures["check_difference"] < 1e-9
+    assert figures["alignment"] is not None
+    assert figures["alignment"] > 1e-3  # the views do differ
+
+
+def test_a_projection_that_the_module_does_not_have_is_refused(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    module, _ = prepared(tiny_recipe(), corpus, gene_table)
+    objectives = tiny_recipe(objectives={"contrastive": {"projection": "mlp"}}).objectives
+    with pytest.raises(ValueError, match="disagree about a projection"):
+        StepLoss(module, objectives, max_tokens=70, autocast=nullcontext)
+
+
+def test_a_projection_leaves_the_encoder_as_it_is_drawn_without_one(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    without, _ = prepared(tiny_recipe(), corpus, gene_table)
+    projected, _ = prepared(tiny_recipe(objectives={"contrastive": {"projection": "mlp"}}), corpus, gene_table)
+    for name, tensor in without.state_dict().items():
+        torch.testing.assert_close(projected.state_dict()[name], tensor, rtol=0, atol=0)
+    assert not [name for name in projected.encoder.state_dict() if "projection" in name]
+
+
+def assert_step_is(
+    module: Pretrained, batch: StepBatch, recipe: Recipe, expected_loss: torch.Tensor, max_tokens: int
+) -> None:
+    """The divided step has this loss, and its gradient."""
     expected_loss.backward()
     expected = {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
     module.zero_grad()
