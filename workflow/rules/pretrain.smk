@@ -38,8 +38,9 @@ rule build_network:
 
 
 rule embed_genes:
-    """GraphMAE on the gene network: the frozen gene embedding of a recipe."""
+    """The frozen gene embedding of a recipe: GraphMAE or an SVD of the gene network, gene2vec, or noise."""
     input:
+        unpack(gene2vec_inputs),
         network=rules.build_network.output.network,
         vocabulary=rules.build_vocabulary.output.vocabulary,
         recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
@@ -59,11 +60,13 @@ rule embed_genes:
     params:
         stage=STAGES["embed_genes"],
         seed=config["data_seed"],
+        gene2vec=gene2vec_options,
     shell:
         "python -m celllm.cli.embed_genes"
         " --recipe {input.recipe:q}"
         " --network {input.network:q}"
         " --vocabulary {input.vocabulary:q}"
+        " {params.gene2vec}"
         " --seed {params.seed}"
         " --threads {threads}"
         " --stage {params.stage}"

@@ -47,9 +47,9 @@ class TokenSettings(_Section):
 class GeneSettings(_Section):
     """Where the frozen gene embedding comes from (paper section 6)."""
 
-    method: Literal["graphmae", "svd", "random", "learned", "imported"]
-    """GraphMAE on the network; SVD of the network's adjacency; frozen noise; trained with the encoder; frozen, and come
-    with a published checkpoint (the command `import`)."""
+    method: Literal["graphmae", "svd", "gene2vec", "random", "learned", "imported"]
+    """GraphMAE on the network; SVD of the network's adjacency; published gene vectors (scBERT's, of 200 numbers);
+    frozen noise; trained with the encoder; frozen, and come with a published checkpoint (the command `import`)."""
     epochs: Annotated[int, Field(ge=1)] = 100
     """GraphMAE: passes over the graph."""
     hidden: Annotated[int, Field(ge=1)] = 256
