@@ -54,6 +54,8 @@ class GeneSettings(_Section):
     """GraphMAE: passes over the graph."""
     hidden: Annotated[int, Field(ge=1)] = 256
     """GraphMAE: width of its hidden layer."""
+    feature_width: Annotated[int, Field(ge=1)] | None = None
+    """GraphMAE: numbers by which a gene's neighbours are described; null: as many as the embedding has."""
     mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """GraphMAE: share of genes whose features are masked."""
     alpha: Annotated[float, Field(ge=1)] = 2.0

@@ -117,7 +117,7 @@ def test_a_hidden_gene_is_predicted_from_its_neighbours_and_not_from_itself() ->
 def test_the_decoder_does_not_see_the_code_of_a_hidden_gene() -> None:
     adjacency = normalised_adjacency(torch.tensor([0]), torch.tensor([1]), 3)  # gene 2 has no neighbour
     model = GraphMAE(4, 8)
-    torch.nn.init.ones_(model.mask_token_D)  # its start, 0, would be coded as 0 anyway
+    torch.nn.init.ones_(model.mask_token_F)  # its start, 0, would be coded as 0 anyway
     features = torch.randn(3, 4)
     found = model(features, adjacency, torch.arange(3) == 2)[2]
     torch.testing.assert_close(found, model.decoder.bias)
