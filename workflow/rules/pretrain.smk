@@ -74,6 +74,37 @@ rule embed_genes:
         " &> {log:q}"
 
 
+rule evaluate_genes:
+    """What gene tables of a recipe's size know: held-out edges of the network against pairs that are no edges."""
+    input:
+        network=rules.build_network.output.network,
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
+    output:
+        links="results/genes/{recipe}/links.tsv",
+    log:
+        "logs/evaluate_genes/{recipe}.log",
+    benchmark:
+        "benchmarks/evaluate_genes/{recipe}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["pretrain"]
+    resources:
+        mem_mb=8000,
+        runtime=480,
+    params:
+        stage=STAGES["evaluate_genes"],
+    shell:
+        "python -m celllm.cli.evaluate_genes"
+        " --recipe {input.recipe:q}"
+        " --network {input.network:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --threads {threads}"
+        " --stage {params.stage}"
+        " --out {output.links:q}"
+        " &> {log:q}"
+
+
 rule pretrain:
     """Masked genes, malignancy and divide-and-conquer contrastive learning.
 
