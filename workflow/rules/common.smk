@@ -93,7 +93,7 @@ def checked_tables() -> tuple:
                     field="gene2vec",
                     expected=f"a data set of gene vectors, which recipe {name} asks for",
                     found="null",
-                    remedy="set gene2vec: gene2vec, or choose another recipe",
+                    remedy="set gene2vec: gene2vec_200, or choose another recipe",
                 )
         for method in config["methods"]:
             part = methods[method].recipe
