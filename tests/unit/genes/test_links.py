@@ -98,6 +98,6 @@ def test_a_gene_without_training_edges_scores_nothing():
 
 def test_cosine_is_that_of_the_rows_and_none_for_zeros(monkeypatch):
     monkeypatch.setattr(links, "BLOCK_PAIRS", 2)
-    vectors = np.array([[1, 0], [2, 2], [0, 0], [-3, 0]], dtype=np.float32)
+    vectors = np.array([[0.5, 0], [2, 2], [0, 0], [-3, 0]], dtype=np.float32)
     found = links.cosine(vectors, np.array([[0, 1], [0, 2], [0, 3]]))
     np.testing.assert_allclose(found, [0.5**0.5, 0, -1], atol=1e-7)
