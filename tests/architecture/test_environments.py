@@ -28,7 +28,7 @@ IMPORTED_AS = {
     "umap-learn": "umap",
 }
 # Needed without an import of ours: Markdown of pandas, the demo's cells, progress bars of others, SMILES of PyG.
-INDIRECT = {"tabulate", "scanpy", "tqdm", "rdkit"}
+INDIRECT = {"tabulate", "scanpy", "tqdm", "rdkit", "tensorboard"}
 # Never imported at run time: stubs for the type checker; h5py comes with anndata.
 NOT_ASKED = {"_typeshed", "h5py"}
 

@@ -35,6 +35,7 @@ SCBERT = {  # TencentAILabHealthcare/scBERT, README and options; performer-pytor
     "tokens.max_length": 16_907,
     "tokens.layout": "full",
     "tokens.panel_size": 16_906,
+    "genes.method": "gene2vec",
     "encoder.width": 200,
     "encoder.depth": 6,
     "encoder.heads": 10,

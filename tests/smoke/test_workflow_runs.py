@@ -151,6 +151,17 @@ def test_a_misspelt_key_stops_the_workflow_with_its_file_and_the_nearest_key(tmp
 
 
 @pytest.mark.slow
+def test_a_recipe_with_gene2vec_gets_its_vectors_and_stops_the_workflow_where_none_are_named(tmp_path):
+    recipes = "recipes={celllm: scbert_paper}"
+    done = snakemake(tmp_path, "--dry-run", "--config", recipes)
+    assert done.returncode != 0
+    assert "which recipe scbert_paper asks for" in done.stdout + done.stderr
+    done = snakemake(tmp_path, "--dry-run", "--printshellcmds", "--config", recipes, "gene2vec=gene2vec_200")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "--gene2vec resources/raw/gene2vec_200/manifest.json --hgnc resources/raw/hgnc_demo/" in done.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["config.yaml", "config/paper.yaml"])
 def test_a_shipped_configuration_dry_runs_to_the_report(tmp_path, name):
     done = subprocess.run(

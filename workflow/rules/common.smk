@@ -15,6 +15,7 @@ SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
 from celllm.contracts import configuration, recipe_files, tables
+from celllm.contracts import recipe as recipe_file
 from celllm.errors import InputError
 from celllm.transfer import mirror
 
@@ -31,6 +32,13 @@ METHODS_TABLE = str(CONFIG / "methods.tsv")
 CLAIMS_TABLE = str(CONFIG / "claims.tsv")
 RECIPES = sorted(path.stem for path in (CONFIG / "recipes").glob("*.yaml"))
 CONFIG_FILES = [str(path) for path in workflow.configfiles]
+
+
+def needs_gene2vec(name: str) -> bool:
+    """Whether a recipe's gene embedding is gene2vec."""
+    return (
+        recipe_file.read(CONFIG / "recipes" / f"{name}.yaml").genes.method == "gene2vec"
+    )
 
 
 def checked_tables() -> tuple:
@@ -56,6 +64,12 @@ def checked_tables() -> tuple:
                 [*datasets, "coexpression"],
                 DATASETS_TABLE,
             ),
+            (
+                "gene2vec",
+                [config["gene2vec"]] if config["gene2vec"] else [],
+                datasets,
+                DATASETS_TABLE,
+            ),
             ("corpus", config["corpus"], datasets, DATASETS_TABLE),
             ("embed", config["embed"], datasets, DATASETS_TABLE),
             ("tasks", config["tasks"], tasks, TASKS_TABLE),
@@ -72,6 +86,15 @@ def checked_tables() -> tuple:
             configuration.check_names(
                 names, known, field=field, table=table, files=CONFIG_FILES
             )
+        for name in config["recipes"].values():
+            if needs_gene2vec(name) and config["gene2vec"] is None:
+                raise InputError(
+                    file=", ".join(CONFIG_FILES),
+                    field="gene2vec",
+                    expected=f"a data set of gene vectors, which recipe {name} asks for",
+                    found="null",
+                    remedy="set gene2vec: gene2vec_200, or choose another recipe",
+                )
         for method in config["methods"]:
             part = methods[method].recipe
             if part is not None:
@@ -279,6 +302,25 @@ def network_option(_wildcards, input) -> str:
     """Where the gene network comes from: the corpus itself, or a published edge list."""
     kind = "--coexpression" if config["network"] == "coexpression" else "--edges"
     return f"{kind} {quote(str(input.source))}"
+
+
+def gene2vec_inputs(wildcards) -> dict[str, str]:
+    """The published gene vectors, and the gene table that maps their names, where the recipe asks for them."""
+    if not needs_gene2vec(wildcards.recipe):
+        return {}
+    return {
+        "gene2vec": f"resources/raw/{config['gene2vec']}/manifest.json",
+        "hgnc": f"resources/raw/{config['gene_table']}/manifest.json",
+    }
+
+
+def gene2vec_options(_wildcards, input) -> str:
+    """`--gene2vec FILE --hgnc FILE` where the recipe asks for them."""
+    return " ".join(
+        f"--{name} {quote(str(input[name]))}"
+        for name in ("gene2vec", "hgnc")
+        if name in input.keys()
+    )
 
 
 def encoder_option(_wildcards, input) -> str:

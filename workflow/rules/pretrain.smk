@@ -38,8 +38,9 @@ rule build_network:
 
 
 rule embed_genes:
-    """GraphMAE on the gene network: the frozen gene embedding of a recipe."""
+    """The frozen gene embedding of a recipe: GraphMAE or an SVD of the gene network, gene2vec, or noise."""
     input:
+        unpack(gene2vec_inputs),
         network=rules.build_network.output.network,
         vocabulary=rules.build_vocabulary.output.vocabulary,
         recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
@@ -60,15 +61,49 @@ rule embed_genes:
     params:
         stage=STAGES["embed_genes"],
         seed=config["data_seed"],
+        gene2vec=gene2vec_options,
     shell:
         "python -m celllm.cli.embed_genes"
         " --recipe {input.recipe:q}"
         " --network {input.network:q}"
         " --vocabulary {input.vocabulary:q}"
+        " {params.gene2vec}"
         " --seed {params.seed}"
         " --threads {threads}"
         " --stage {params.stage}"
         " --table {output.table:q}"
+        " &> {log:q}"
+
+
+rule evaluate_genes:
+    """What gene tables of a recipe's size know: held-out edges of the network against pairs that are no edges."""
+    input:
+        network=rules.build_network.output.network,
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
+        bases=recipe_bases,
+    output:
+        links="results/genes/{recipe}/links.tsv",
+    log:
+        "logs/evaluate_genes/{recipe}.log",
+    benchmark:
+        "benchmarks/evaluate_genes/{recipe}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["pretrain"]
+    resources:
+        mem_mb=8000,
+        runtime=480,
+    params:
+        stage=STAGES["evaluate_genes"],
+    shell:
+        "python -m celllm.cli.evaluate_genes"
+        " --recipe {input.recipe:q}"
+        " --network {input.network:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --threads {threads}"
+        " --stage {params.stage}"
+        " --out {output.links:q}"
         " &> {log:q}"
 
 

@@ -145,6 +145,8 @@ def needed(config: Mapping[str, Any], *, datasets: Table[Dataset], tasks: Table[
     names = [config["gene_table"]]
     if config["network"] != "coexpression":
         names.append(config["network"])
+    if config["gene2vec"] is not None:
+        names.append(config["gene2vec"])
     names += [*config["corpus"], *config["embed"]]
     for name in [*config["tasks"], *config["tasks_if_present"]]:
         task = tasks.row(name)

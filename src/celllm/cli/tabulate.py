@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from celllm.cli.entry import add_tables, run
-from celllm.contracts import claims, recipe, recipe_files, report_table, scores, shards
+from celllm.contracts import claims, link_scores, recipe, recipe_files, report_table, scores, shards
 from celllm.contracts.recipe import Recipe
 from celllm.contracts.recipe_files import dotted
 from celllm.report.catalogue import Catalogue
 from celllm.report.data_tables import corpus_table
+from celllm.report.links import links_table
 from celllm.report.main_table import main_table
 from celllm.report.tables import (
     choices_table,
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add_tables(made)
     made.add_argument("--recipes", type=Path, required=True, nargs="+", help="config/recipes/*.yaml in use")
     made.add_argument("--shards", type=Path, required=True, help="results/shards/manifest.json")
+    made.add_argument("--links", type=Path, required=True, help="results/genes/{recipe}/links.tsv")
     made.add_argument("--config", type=json.loads, required=True, help="the configuration in force, JSON text")
     made.add_argument("--not-run", nargs="*", default=[], metavar="TASK", help="tasks whose data are not at hand")
     made.add_argument("--stage", default="report", help="name and version of the workflow's stage")
@@ -67,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             is_malignant=corpus.is_malignant,
             titles=titles,
         ),
+        links_table(link_scores.read(args.links)),
         main_table(long_scores, answers, catalogue=catalogue, not_run=args.not_run),
     ]
     for table in made:

@@ -32,9 +32,9 @@ class GeneTable:
     vocabulary
         Its digest.
     method
-        graphmae, svd, random or learned (a start that training need not keep).
+        graphmae, svd, gene2vec, random or learned (a start that training need not keep).
     report
-        How it went: genes without edges, loss of each epoch.
+        How it went: genes without edges or without a vector, loss of each epoch.
     provenance
         What made it.
     """

@@ -48,13 +48,15 @@ class TokenSettings(_Section):
 class GeneSettings(_Section):
     """Where the frozen gene embedding comes from (paper section 6)."""
 
-    method: Literal["graphmae", "svd", "random", "learned", "imported"]
-    """GraphMAE on the network; SVD of the network's adjacency; frozen noise; trained with the encoder; frozen, and come
-    with a published checkpoint (the command `import`)."""
+    method: Literal["graphmae", "svd", "gene2vec", "random", "learned", "imported"]
+    """GraphMAE on the network; SVD of the network's adjacency; published gene vectors (scBERT's, of 200 numbers);
+    frozen noise; trained with the encoder; frozen, and come with a published checkpoint (the command `import`)."""
     epochs: Annotated[int, Field(ge=1)] = 100
     """GraphMAE: passes over the graph."""
     hidden: Annotated[int, Field(ge=1)] = 256
     """GraphMAE: width of its hidden layer."""
+    feature_width: Annotated[int, Field(ge=1)] | None = None
+    """GraphMAE: numbers by which a gene's neighbours are described; null: as many as the embedding has."""
     mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """GraphMAE: share of genes whose features are masked."""
     alpha: Annotated[float, Field(ge=1)] = 2.0

@@ -9,8 +9,8 @@ from celllm.contracts.recipe import Recipe
 from celllm.contracts.recipe_files import dotted
 
 _USED_BY_METHOD: Final = {
-    "graphmae": ("epochs", "hidden", "mask_rate", "alpha", "learning_rate"),
-    **dict.fromkeys(("svd", "random", "learned", "imported"), ()),
+    "graphmae": ("epochs", "hidden", "feature_width", "mask_rate", "alpha", "learning_rate"),
+    **dict.fromkeys(("svd", "random", "learned", "imported", "gene2vec"), ()),
 }
 """Keys of `genes` that a method looks at, besides itself."""
 
@@ -44,7 +44,7 @@ _IDLE: Final[tuple[Callable[[Recipe, str], bool], ...]] = (
     lambda recipe, key: key == "tokens.truncation" and recipe.tokens.layout == "full",
     lambda recipe, key: key == "optimiser.warmup_fraction" and recipe.optimiser.schedule != "cosine",
     lambda recipe, key: key.startswith("optimiser.restarts.") and recipe.optimiser.schedule != "cosine_restarts",
-    lambda recipe, key: key == "training.validate_every" and recipe.training.validation_cells == 0,
+    lambda recipe, key: key in ("training.validate_every", "training.select") and recipe.training.validation_cells == 0,
 )
 
 

@@ -143,6 +143,20 @@ def map_names(names: Sequence[str], index: SymbolIndex, vocabulary: Vocabulary) 
     return Mapping(names=list(names), index_N=index_N, routes=routes)
 
 
+def one_name_a_gene(mapping: Mapping) -> npt.NDArray[np.int64]:
+    """Choose the name that stands for each gene where only one can: by order of trust, of equals the first.
+
+    Returns
+    -------
+    Places of the chosen names in `mapping.names`, ascending; no two of them map to the same gene.
+    """
+    mapped = np.flatnonzero(mapping.index_N >= 0)
+    trust = np.array([MAPPED_ROUTES.index(mapping.routes[place]) for place in mapped], dtype=np.int64)
+    ordered = mapped[np.argsort(trust, kind="stable")]
+    _, firsts = np.unique(mapping.index_N[ordered], return_index=True)
+    return np.sort(ordered[firsts])
+
+
 def _unique(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Make a look-up in which a name of several genes gives SEVERAL."""
     table: dict[str, int] = {}

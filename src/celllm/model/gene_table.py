@@ -1,6 +1,6 @@
-"""The gene embedding table: from a network, or the controls that know nothing of it.
+"""The gene embedding table: from a network, from published vectors, or the controls that know nothing.
 
-Shapes: G genes of the vocabulary, E edges, N genes that have an edge, D width.
+Shapes: G genes of the vocabulary, E edges, N genes that have an edge or a vector, D width.
 """
 
 from __future__ import annotations
@@ -61,8 +61,11 @@ def make_gene_table(
     Raises
     ------
     ValueError
-        If a method that needs a network gets one with too few genes for D.
+        If a method that needs a network gets one with too few genes for D, or the method needs something else.
     """
+    if settings.method not in ("graphmae", "svd", "random", "learned"):
+        msg = f"a table by {settings.method} is not made from a network"
+        raise ValueError(msg)
     if settings.method in ("random", "learned"):
         table_GD = torch.randn(n_genes, width, generator=generator)
         return MadeTable(_at_unit_scale(table_GD), {"genes_without_edges": n_genes, "losses": []})
@@ -81,11 +84,42 @@ def make_gene_table(
         embedded_ND, losses = trained.embeddings_ND, trained.losses
     else:
         embedded_ND = _svd(adjacency_NN, width, generator)
-    embedded_ND = embedded_ND - embedded_ND.mean(dim=0)
-    table_GD = torch.randn(n_genes, width, generator=generator) * embedded_ND.std(dim=0)
-    table_GD[torch.from_numpy(connected_N).long()] = embedded_ND
     report = {"genes_without_edges": n_genes - len(connected_N), "edges": len(a_E), "losses": losses}
-    return MadeTable(_at_unit_scale(table_GD), report)
+    return MadeTable(_filled(embedded_ND, connected_N, n_genes, generator), report)
+
+
+def table_of_vectors(
+    vectors_ND: NDArray[np.float32],
+    genes_N: NDArray[np.integer[Any]],
+    *,
+    n_genes: int,
+    generator: torch.Generator,
+) -> MadeTable:
+    """Put published vectors in the vocabulary's order; other genes, the centre and the scale as in `make_gene_table`.
+
+    Parameters
+    ----------
+    vectors_ND
+        One vector a gene; two at least.
+    genes_N
+        Vocabulary index of each, no gene twice.
+    n_genes
+        G.
+    generator
+        On the CPU.
+    """
+    table_GD = _filled(torch.from_numpy(vectors_ND), genes_N, n_genes, generator)
+    return MadeTable(table_GD, {"genes_without_vector": n_genes - len(genes_N), "losses": []})
+
+
+def _filled(
+    known_ND: Tensor, genes_N: NDArray[np.integer[Any]], n_genes: int, generator: torch.Generator
+) -> NDArray[np.float32]:
+    """Centre what is known, and give the other genes noise of each column's own spread."""
+    centred_ND = known_ND - known_ND.mean(dim=0)
+    table_GD = torch.randn(n_genes, known_ND.shape[1], generator=generator) * centred_ND.std(dim=0)
+    table_GD[torch.from_numpy(genes_N).long()] = centred_ND
+    return _at_unit_scale(table_GD)
 
 
 def _svd(adjacency_NN: Tensor, width: int, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """GraphMAE: gene embeddings from a network, by hiding genes and predicting them from their neighbours.
 
-Shapes: N genes of the graph, D width of features and embeddings, H hidden width.
+Shapes: N genes of the graph, F width of their features, D of their embeddings, H hidden width.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ def normalised_adjacency(a_E: Tensor, b_E: Tensor, n_genes: int) -> Tensor:
 
 
 def neighbourhood_features(adjacency_NN: Tensor, width: int, generator: torch.Generator) -> Tensor:
-    """Describe each gene by its neighbours: its row of the adjacency, projected at random to D numbers.
+    """Describe each gene by its neighbours: its row of the adjacency, projected at random to F numbers.
 
     A gene has no features of its own in a network, and a one-hot vector of N numbers is too long. The random
     projection keeps inner products of the rows (Johnson and Lindenstrauss): genes that share neighbours have similar
     features. Pure noise would not do, because nothing about a hidden gene could be told from its neighbours.
     Rows have unit root mean square.
     """
-    noise_ND = torch.randn(len(adjacency_NN), width, generator=generator)
-    return functional.normalize(adjacency_NN @ noise_ND, dim=-1) * width**0.5  # type: ignore[no-any-return]
+    noise_NF = torch.randn(len(adjacency_NN), width, generator=generator)
+    return functional.normalize(adjacency_NN @ noise_NF, dim=-1) * width**0.5  # type: ignore[no-any-return]
 
 
-def scaled_cosine_error(predicted_ND: Tensor, true_ND: Tensor, *, alpha: float) -> Tensor:
+def scaled_cosine_error(predicted_NF: Tensor, true_NF: Tensor, *, alpha: float) -> Tensor:
     """Return the mean of (1 - cosine)^alpha; a higher alpha cares less for what is nearly right."""
-    cosine_N = functional.cosine_similarity(predicted_ND, true_ND, dim=-1)
+    cosine_N = functional.cosine_similarity(predicted_NF, true_NF, dim=-1)
     return (1 - cosine_N).clamp_min(0).pow(alpha).mean()
 
 
@@ -56,6 +56,8 @@ class GraphMAE(nn.Module):
         D.
     hidden
         H, between the two convolutions of the encoder.
+    feature_width
+        F; None: D.
 
     Notes
     -----
@@ -63,24 +65,25 @@ class GraphMAE(nn.Module):
     network of 20,000 genes trains on a CPU.
     """
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, *, feature_width: int | None = None) -> None:
         super().__init__()
-        self.first = GCNConv(width, hidden, normalize=False)
+        n_features = feature_width or width
+        self.first = GCNConv(n_features, hidden, normalize=False)
         self.activation = nn.PReLU()
         self.second = GCNConv(hidden, width, normalize=False)
         self.between = nn.Linear(width, width, bias=False)
-        self.decoder = GCNConv(width, width, normalize=False)
-        self.mask_token_D = nn.Parameter(torch.zeros(width))
+        self.decoder = GCNConv(width, n_features, normalize=False)
+        self.mask_token_F = nn.Parameter(torch.zeros(n_features))
 
-    def encode(self, features_ND: Tensor, adjacency_NN: Tensor) -> Tensor:
+    def encode(self, features_NF: Tensor, adjacency_NN: Tensor) -> Tensor:
         """Return embeddings N x D."""
-        hidden_NH = self.activation(self.first(features_ND, adjacency_NN))
+        hidden_NH = self.activation(self.first(features_NF, adjacency_NN))
         return self.second(hidden_NH, adjacency_NN)  # type: ignore[no-any-return]
 
-    def forward(self, features_ND: Tensor, adjacency_NN: Tensor, is_hidden_N: Tensor) -> Tensor:
-        """Return predicted features N x D, seeing those of no hidden gene."""
-        seen_ND = torch.where(is_hidden_N[:, None], self.mask_token_D, features_ND)
-        code_ND = self.between(self.encode(seen_ND, adjacency_NN))
+    def forward(self, features_NF: Tensor, adjacency_NN: Tensor, is_hidden_N: Tensor) -> Tensor:
+        """Return predicted features N x F, seeing those of no hidden gene."""
+        seen_NF = torch.where(is_hidden_N[:, None], self.mask_token_F, features_NF)
+        code_ND = self.between(self.encode(seen_NF, adjacency_NN))
         # masked again: the decoder must tell a gene from its neighbours' codes
         code_ND = code_ND.masked_fill(is_hidden_N[:, None], 0.0)
         return self.decoder(code_ND, adjacency_NN)  # type: ignore[no-any-return]
@@ -113,20 +116,20 @@ def train_graphmae(
     generator
         On the CPU; source of features, initial weights and masks.
     """
-    features_ND = neighbourhood_features(adjacency_NN, width, generator)
-    model = _drawn(GraphMAE(width, settings.hidden), generator)
+    features_NF = neighbourhood_features(adjacency_NN, settings.feature_width or width, generator)
+    model = _drawn(GraphMAE(width, settings.hidden, feature_width=settings.feature_width), generator)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     losses = []
     for _ in range(settings.epochs):
-        is_hidden_N = torch.rand(len(features_ND), generator=generator) < settings.mask_rate
-        predicted_ND = model(features_ND, adjacency_NN, is_hidden_N)
-        loss = scaled_cosine_error(predicted_ND[is_hidden_N], features_ND[is_hidden_N], alpha=settings.alpha)
+        is_hidden_N = torch.rand(len(features_NF), generator=generator) < settings.mask_rate
+        predicted_NF = model(features_NF, adjacency_NN, is_hidden_N)
+        loss = scaled_cosine_error(predicted_NF[is_hidden_N], features_NF[is_hidden_N], alpha=settings.alpha)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(float(loss.detach()))
     with torch.no_grad():
-        return TrainedGraph(model.encode(features_ND, adjacency_NN), losses)
+        return TrainedGraph(model.encode(features_NF, adjacency_NN), losses)
 
 
 def _drawn(model: GraphMAE, generator: torch.Generator) -> GraphMAE:

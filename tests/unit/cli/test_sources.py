@@ -58,8 +58,8 @@ def checkout(tmp_path, monkeypatch):
         "dataset\tfile\tbytes\tsha256\tsource\tdate\n" + f"drugs\tdrugs.csv\t700\t{'0' * 64}\tmirror\t2026-01-31\n"
     )
     (tmp_path / "config.yaml").write_text(
-        "mirror: null\ngene_table: other\nnetwork: coexpression\ncorpus: [other]\nembed: []\ntasks: []\n"
-        "tasks_if_present: []\nthreads: {pretrain: 1, fit: 1}\n"
+        "mirror: null\ngene_table: other\nnetwork: coexpression\ngene2vec: null\ncorpus: [other]\nembed: []\n"
+        "tasks: []\ntasks_if_present: []\nthreads: {pretrain: 1, fit: 1}\n"
     )
     (tmp_path / "mine.yaml").write_text("gene_table: genes\ncorpus: [many, simulated_x]\ntasks: [t]\n")
     return tmp_path
@@ -73,6 +73,11 @@ def told(capsys, *argv):
 def test_a_configuration_needs_its_genes_corpus_lists_tasks_and_responses_and_nothing_simulated(checkout, capsys):
     found = told(capsys, "--config", "mine.yaml")
     assert list(found) == ["genes", "list", "many", "cells", "drugs"]
+
+
+def test_a_configuration_with_gene_vectors_needs_them(checkout, capsys):
+    (checkout / "vectors.yaml").write_text("gene2vec: list\n")
+    assert list(told(capsys, "--config", "vectors.yaml")) == ["other", "list"]
 
 
 def test_without_a_configuration_all_datasets_are_listed(checkout, capsys):

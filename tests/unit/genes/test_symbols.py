@@ -6,7 +6,7 @@ import pytest
 
 from celllm.contracts import hgnc, raw
 from celllm.contracts.readers.h5ad import read_one
-from celllm.genes.symbols import SymbolIndex, map_names
+from celllm.genes.symbols import SymbolIndex, map_names, one_name_a_gene
 from celllm.genes.vocabulary import of_locus_group
 
 CODING, RNA = "protein-coding gene", "non-coding RNA"
@@ -160,6 +160,13 @@ def test_routes_are_counted_once_a_name(index, vocabulary):
         "ambiguous": 1,
         "unknown": 1,
     }
+
+
+def test_the_most_trusted_name_stands_for_a_gene_and_of_equals_the_first(index, vocabulary):
+    names = ["FYB", "QARS", "FYB1", "MARCH1", "unheard", "1-Mar", "RGS5", "RGS5"]
+    mapping = map_names(names, index, vocabulary)
+    assert [names[place] for place in one_name_a_gene(mapping)] == ["FYB1", "MARCH1", "RGS5"]
+    assert one_name_a_gene(mapping).tolist() == [2, 3, 6]
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,20 @@ def test_tables_have_unit_scale_distinct_rows_and_follow_the_seed(method: str) -
     assert np.abs(made(method, seed=1).genes_GD - table).max() > 0.1
 
 
+def test_features_may_be_wider_than_the_embedding_and_are_as_wide_if_nothing_is_said() -> None:
+    plain = made("graphmae").genes_GD
+    np.testing.assert_array_equal(made("graphmae", feature_width=16).genes_GD, plain)
+    wide = made("graphmae", feature_width=48).genes_GD
+    assert wide.shape == plain.shape
+    assert np.abs(wide - plain).max() > 0.1
+
+
+@pytest.mark.parametrize("method", ["gene2vec", "imported"])
+def test_a_table_that_comes_from_elsewhere_is_not_made_from_a_network(method: str) -> None:
+    with pytest.raises(ValueError, match=f"a table by {method} is not made from a network"):
+        made(method)
+
+
 def test_genes_without_an_edge_are_counted() -> None:
     assert made("svd").report["genes_without_edges"] == 10
 
@@ -117,7 +131,7 @@ def test_a_hidden_gene_is_predicted_from_its_neighbours_and_not_from_itself() ->
 def test_the_decoder_does_not_see_the_code_of_a_hidden_gene() -> None:
     adjacency = normalised_adjacency(torch.tensor([0]), torch.tensor([1]), 3)  # gene 2 has no neighbour
     model = GraphMAE(4, 8)
-    torch.nn.init.ones_(model.mask_token_D)  # its start, 0, would be coded as 0 anyway
+    torch.nn.init.ones_(model.mask_token_F)  # its start, 0, would be coded as 0 anyway
     features = torch.randn(3, 4)
     found = model(features, adjacency, torch.arange(3) == 2)[2]
     torch.testing.assert_close(found, model.decoder.bias)

@@ -22,9 +22,20 @@ from celllm.cli import (
     plot_umap,
     tabulate,
 )
-from celllm.contracts import claims, counts, embeddings, harmonisation, history, predictions, shards, step_cost
+from celllm.contracts import (
+    claims,
+    counts,
+    embeddings,
+    harmonisation,
+    history,
+    link_scores,
+    predictions,
+    shards,
+    step_cost,
+)
 from celllm.contracts import scores as scores_file
 from celllm.contracts.harmonisation import Harmonisation, SampleCells
+from celllm.contracts.link_scores import LinkScore
 from celllm.contracts.predictions import PredictionsMeta
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError
@@ -99,9 +110,10 @@ def manifest(tmp_path: Path, cells: ad.AnnData, vocabulary: Vocabulary) -> Path:
 
 @pytest.fixture
 def inputs(tmp_path: Path, scores: pd.DataFrame) -> dict[str, Path]:
-    """Scores, claims and a harmonisation report on disk."""
-    paths = {name: tmp_path / name for name in ("scores.tsv", "claims.tsv", "blood.harmonisation.json")}
+    """Scores, claims, scores of links and a harmonisation report on disk."""
+    paths = {name: tmp_path / name for name in ("scores.tsv", "claims.tsv", "links.tsv", "blood.harmonisation.json")}
     scores_file.write(scores, paths["scores.tsv"])
+    link_scores.write([LinkScore("svd", "uniform", 0, 0.75, 0.5, 120, 30, 2)], paths["links.tsv"])
     paths["claims.tsv"].write_text(CLAIMS, encoding="utf-8")
     routes = {"approved": 8, "unknown": 2}
     shares = {"approved": 0.95, "unknown": 0.05}
@@ -129,15 +141,24 @@ def test_all_tables_are_written(tmp_path, config, inputs, manifest, root):
             *("--scores", str(inputs["scores.tsv"]), "--claims", str(compared(tmp_path, config, inputs))),
             *tables_of(config),
             *("--recipes", str(root / "config/recipes/demo.yaml")),
-            *("--shards", str(manifest), "--config", json.dumps({"seeds": [0, 1, 2]})),
+            *(
+                "--shards",
+                str(manifest),
+                "--links",
+                str(inputs["links.tsv"]),
+                "--config",
+                json.dumps({"seeds": [0, 1, 2]}),
+            ),
             *("--not-run", "gland", "--tables", str(tmp_path / "tables")),
         ],
     )
-    names = {"main", "verdicts", "controls", "costs", "choices", "config", "corpus"}
+    names = {"main", "verdicts", "controls", "costs", "choices", "config", "corpus", "links"}
     assert {path.stem for path in (tmp_path / "tables").iterdir()} == names
     main = pd.read_csv(tmp_path / "tables/main.tsv", sep="\t")
     assert len(main) == 13
     assert float(main.loc[(main["task"] == "blood") & (main["method"] == "celllm"), "value"].item()) == 0.7
+    links = pd.read_csv(tmp_path / "tables/links.tsv", sep="\t")
+    assert links[["method", "auroc", "without_edge"]].to_numpy().tolist() == [["svd", 0.75, 30]]
     corpus = pd.read_csv(tmp_path / "tables/corpus.tsv", sep="\t")
     assert list(corpus["cells_kept"]) == [39]
     assert list(corpus["test_cells_excluded"]) == [1]
