@@ -31,6 +31,7 @@ from celllm.train.outlook import outlook
 from celllm.train.plan import Cells, drawn_batches
 
 RECIPES = Path("config/recipes")
+COUNTS = (1, 2, 4, 8, 16, 32, 64)
 SAMPLE = 20_000
 """Cells whose lengths are looked at."""
 
@@ -46,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
     corpus.add_argument("--genes", type=int, default=CORPUS_GENES, help="without shards; default: the paper's")
     device = options.add_argument_group("the device")
     device.add_argument("--gpu", nargs="+", default=[], help=f"one or more of: {', '.join(GPUS)}")
-    device.add_argument("--gpus", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64], help="how many")
+    device.add_argument(
+        "--gpus", type=int, nargs="+", help=f"how many; default: {COUNTS}, of these at most the cells of a batch"
+    )
     device.add_argument(
         "--efficiency", type=float, default=EFFICIENCY, help="share of a GPU's peaks that is reached; an assumption"
     )
@@ -128,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cells,
         batches,
         gpus=gpus,
-        counts=args.gpus,
+        counts=args.gpus or [n for n in COUNTS if n <= chosen.training.batch_cells],
         efficiency=args.efficiency,
         network_gbit_s=args.network_gbit_s,
         calibration=calibration,

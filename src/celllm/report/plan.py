@@ -88,8 +88,9 @@ def _memory(found: Outlook, recipe: Recipe, gpus: Mapping[str, Gpu]) -> str:
         note += f" Largest budget within {USABLE:.0%} of the memory (an assumption): {'; '.join(fitting)}."
     text = as_markdown(pd.DataFrame(map(_memory_row, found.memory)), title="Memory by chunk budget", note=note)
     if found.memory_cpu:
-        rows = pd.DataFrame([_memory_row(one) | {"process": _gb(one.total)} for one in found.memory_cpu])
-        note = "Computed, GB; interpreter and libraries come on top, 0.3 to 0.5 GB."
+        added = [{"gaps in the heap": _gb(one.gaps), "process": _gb(one.total)} for one in found.memory_cpu]
+        rows = pd.DataFrame([_memory_row(one) | more for one, more in zip(found.memory_cpu, added, strict=True)])
+        note = "Computed, GB; interpreter and libraries come on top, about 0.3 GB."
         text += "\n" + as_markdown(rows, title="Memory of a process on a CPU", note=note)
     return text
 
@@ -130,8 +131,8 @@ def _sharing(found: Outlook, recipe: Recipe, gpus: Mapping[str, Gpu]) -> str:
         rows += [_sharing_row(gpu, one, recipe.training.batch_cells) for one in found.hours[short]]
     note = (
         f"Computed: embeddings gathered once, gradients summed once, by rings; machines of {PER_NODE} GPUs, "
-        f"{found.network_gbit_s:g} Gbit/s between them (an assumption). The slowest GPU happens to have the longest cells; "
-        f"with few cells of each, a chunk of {recipe.training.chunk_tokens:,} tokens pads them to the longest."
+        f"{found.network_gbit_s:g} Gbit/s between them (an assumption). The slowest GPU happens to have the longest "
+        f"cells; with few cells of each, a chunk of {recipe.training.chunk_tokens:,} tokens pads them to the longest."
     )
     return as_markdown(pd.DataFrame(rows), title="Sharing a batch", note=note)
 

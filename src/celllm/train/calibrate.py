@@ -92,7 +92,7 @@ def calibrate(
         if not is_much_more or timed.now() - started > seconds / 2:
             break
         rate = timed.step(lengths, targets)
-    rates = []
+    rates: list[float] = []
     timed.optimiser_seconds.clear()
     while len(rates) < MOST_STEPS and (len(rates) < FEWEST_STEPS or timed.now() - started < seconds):
         rates.append(timed.step(lengths, targets))

@@ -120,6 +120,8 @@ class Footprint:
 
     Parameters
     ----------
+    layout
+        Of which device.
     moments
         Those at which, for some number of tokens, more is held than at any other.
     forward_traffic
@@ -128,6 +130,7 @@ class Footprint:
         Bytes that all passes of a step move, a token, as if no chunk were kept.
     """
 
+    layout: Layout
     moments: tuple[Moment, ...]
     forward_traffic: float
     step_traffic: float
@@ -169,6 +172,7 @@ def footprint(recipe: Recipe, layout: Layout) -> Footprint:
     made_bytes = sum(p.nbytes for p in module.parameters() if p.requires_grad) if is_divided else 0
     constants = few - slopes * LENGTHS[0] + blocks_bytes - made_bytes
     return Footprint(
+        layout,
         _outermost([Moment(float(a), float(b) + INPUT_BYTES) for a, b in zip(constants, slopes, strict=True)]),
         forward * is_divided,
         step + forward * is_divided,

@@ -31,6 +31,9 @@ SHARD_BYTES_PER_NONZERO = 4.02
 BUDGETS = (4_096, 8_192, 16_384, 32_768, 65_536, 131_072)
 USABLE = 0.9
 """Share of a GPU's memory that is planned with; an assumption: CUDA itself and gaps between blocks take the rest."""
+GAPS = 0.6
+"""Memory of a CPU's heap that is lost between chunks of ever new shapes, over what a chunk holds. Measured with glibc
+over a few steps: 0.4 to 0.8 with encoders of widths 64 and 192 (perf/plan_check.py)."""
 BATCHES = 4
 """Batches over which lengths are averaged."""
 
@@ -89,6 +92,8 @@ class Memory(NamedTuple):
     """Embeddings of all views and cells, what InfoNCE makes of them, and its tiles."""
     activations: int
     """Of one chunk: its graph, copies of weights in 16 bits, and what is passing."""
+    gaps: int
+    """Between the blocks of a CPU's heap; of a GPU, `USABLE` allows for them."""
     batches: int
     """Tokens made ahead, and the gene table as it was read: on the machine's side where there is a GPU."""
 
@@ -100,7 +105,7 @@ class Memory(NamedTuple):
     @property
     def total(self) -> int:
         """What a process on a CPU holds, interpreter and libraries not counted."""
-        return self.device + self.batches
+        return self.device + self.gaps + self.batches
 
 
 class Disk(NamedTuple):
@@ -233,13 +238,15 @@ def memory_of(recipe: Recipe, cells: Cells, footprint: Footprint, chunk_tokens: 
     n_ahead = min(4, max(1, CELLS_AHEAD // n_cells)) + 2  # `ahead` of them and one wait, one is worked on
     batch_bytes = n_cells * mean_length * (np.min_scalar_type(cells.n_genes).itemsize + 1)
     table = 0 if recipe.genes.method == "learned" else cells.n_genes * width
+    activations = footprint.peak_bytes(chunk_tokens)
     return Memory(
         chunk_tokens=chunk_tokens,
         weights=NUMBER_BYTES * (counted.total + counted.buffers),
         gradients=NUMBER_BYTES * counted.trained,
         optimiser=2 * NUMBER_BYTES * counted.trained,
         caches=NUMBER_BYTES * (4 * n_views * n_cells * width + tiles),
-        activations=round(footprint.peak_bytes(chunk_tokens)),
+        activations=round(activations),
+        gaps=round(GAPS * activations) if footprint.layout == "cpu" else 0,
         batches=round(n_ahead * batch_bytes + NUMBER_BYTES * table),
     )
 
