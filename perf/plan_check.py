@@ -29,7 +29,7 @@ from celllm.train.calibrate import calibrate
 from celllm.train.footprint import footprint
 from celllm.train.hours import as_calibrated, parallel
 from celllm.train.loop import HistoryRow, pretrain
-from celllm.train.plan import Cells, drawn_batches, memory_of, parameters_of, tokens_of
+from celllm.train.plan import Cells, drawn_batches, memory_of, parameters_of
 
 BAR = 0.20
 CPU = torch.device("cpu")
@@ -104,8 +104,7 @@ def planned(recipe: Recipe, corpus: SimulatedCorpus, *, n_steps: int, seconds: f
     found = footprint(recipe, "cpu")
     _, counted = parameters_of(recipe, corpus.n_genes)
     step = parallel(recipe, batches, found, counted, as_calibrated(timed), n=1).step_seconds
-    mean_length = tokens_of(recipe, cells, batches).mean
-    memory = memory_of(recipe, cells, found, recipe.training.chunk_tokens, mean_length=mean_length)
+    memory = memory_of(recipe, cells, found, recipe.training.chunk_tokens)
     return Figures(n_steps * step, memory.total)
 
 

@@ -69,9 +69,9 @@ def _run(found: Outlook, recipe: Recipe, name: str, lengths: str) -> str:
         ("steps x cells a step", f"{recipe.training.steps:,} x {batch:,}, {found.epochs:.2f} epochs"),
         ("tokens a cell", f"mean {tokens.mean:,.0f}, median {tokens.median:,.0f}, 99 % {tokens.percentile_99:,.0f}"),
         ("cells that are cut; padding", f"{tokens.cut_fraction:.2%}; {tokens.padding_fraction:.1%}"),
-        ("TFLOP a step, one device", f"{work.total / 1e12:,.3g}, of it in float32 {work.float32 / 1e12:,.3g}"),
-        ("GFLOP a cell", f"{work.total / 1e9 / batch:,.3g}"),
-        ("GFLOP of InfoNCE a step, each device", f"{found.loss_work.total / 1e9:,.3g}"),
+        ("TFLOP a step, one device", f"{_three(work.total / 1e12)}, of it in float32 {_three(work.float32 / 1e12)}"),
+        ("GFLOP a cell", _three(work.total / 1e9 / batch)),
+        ("GFLOP of InfoNCE a step, each device", _three(found.loss_work.total / 1e9)),
         ("memory traffic a token and step", f"{found.token_traffic_bytes / 1e6:,.3g} MB beside matrix products"),
     ]
     return as_markdown(_table(rows, "what", "how much"), title=f"Recipe {name}", note=f"Computed; {lengths}.")
@@ -180,6 +180,11 @@ def _disk(found: Outlook) -> str:
 
 def _table(rows: list[tuple[str, str]], *columns: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns))
+
+
+def _three(number: float) -> str:
+    """Show three digits, or all before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _gb(n_bytes: float) -> str:

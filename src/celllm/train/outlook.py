@@ -132,7 +132,7 @@ def outlook(
 
     def memory(layout: Layout, budgets: Sequence[int]) -> list[Memory]:
         found = of_gpu if layout == "gpu" else of_cpu
-        return [memory_of(recipe, cells, found, budget, mean_length=tokens.mean) for budget in budgets]
+        return [memory_of(recipe, cells, found, budget) for budget in budgets]
 
     budgets = budgets_of(recipe)
     on_gpus = memory("gpu", budgets)

@@ -215,7 +215,7 @@ def mean_work(recipe: Recipe, batches: Batches) -> Work:
     return Work(*(int(np.mean(column)) for column in zip(*works, strict=True)))
 
 
-def memory_of(recipe: Recipe, cells: Cells, footprint: Footprint, chunk_tokens: int, *, mean_length: float) -> Memory:
+def memory_of(recipe: Recipe, cells: Cells, footprint: Footprint, chunk_tokens: int) -> Memory:
     """Compute what a step holds with a budget of so many tokens a chunk.
 
     Parameters
@@ -225,10 +225,9 @@ def memory_of(recipe: Recipe, cells: Cells, footprint: Footprint, chunk_tokens: 
     footprint
         What the tokens of a chunk take.
     chunk_tokens
-        The budget, in place of the recipe's.
-    mean_length
-        Tokens of a cell.
+        The budget, in place of the recipe's; a cell that is longer is a chunk of its own.
     """
+    lengths, _ = _as_tokens(recipe, cells.n_genes, cells.expressed)
     _, counted = parameters_of(recipe, cells.n_genes)
     n_cells, width = recipe.training.batch_cells, recipe.encoder.width
     n_views = passes_of(recipe.objectives).n_views
@@ -236,9 +235,9 @@ def memory_of(recipe: Recipe, cells: Cells, footprint: Footprint, chunk_tokens: 
     n_tiles = (3 if recipe.objectives.contrastive.symmetric else 2) * bool(n_views)
     tiles = n_tiles * min(TILE_NUMBERS, n_cells**2)
     n_ahead = min(4, max(1, CELLS_AHEAD // n_cells)) + 2  # `ahead` of them and one wait, one is worked on
-    batch_bytes = n_cells * mean_length * (np.min_scalar_type(cells.n_genes).itemsize + 1)
+    batch_bytes = n_cells * float(lengths.mean()) * (np.min_scalar_type(cells.n_genes).itemsize + 1)
     table = 0 if recipe.genes.method == "learned" else cells.n_genes * width
-    activations = footprint.peak_bytes(chunk_tokens)
+    activations = footprint.peak_bytes(max(chunk_tokens, int(lengths.max())))
     return Memory(
         chunk_tokens=chunk_tokens,
         weights=NUMBER_BYTES * (counted.total + counted.buffers),

@@ -176,19 +176,24 @@ def test_memory_rises_with_the_budget_and_the_largest_that_fits_just_fits(tiny_r
     recipe = tiny_recipe()
     found = footprint(recipe, "gpu")
     budgets = [1_024, 2_048, 8_192, 65_536]
-    rows = [memory_of(recipe, CELLS, found, budget, mean_length=20) for budget in budgets]
+    rows = [memory_of(recipe, CELLS, found, budget) for budget in budgets]
     assert np.all(np.diff([row.device for row in rows]) > 0)
     limit = 200e6
     largest = largest_budget(rows[0], found, limit_bytes=limit)
-    fits, not_fits = (memory_of(recipe, CELLS, found, n, mean_length=20).device for n in (largest, largest + 1024))
+    fits, not_fits = (memory_of(recipe, CELLS, found, n).device for n in (largest, largest + 1024))
     assert fits <= USABLE * limit < not_fits
     assert largest_budget(rows[0], found, limit_bytes=1e5) == 0
 
 
+def test_a_cell_longer_than_the_budget_sets_the_memory(tiny_recipe):
+    found = footprint(tiny_recipe(), "gpu")
+    below, longest, above = (memory_of(tiny_recipe(), CELLS, found, n).activations for n in (10, 24, 30))
+    assert below == longest < above
+
+
 def test_only_a_cpu_loses_memory_between_blocks_of_its_heap(tiny_recipe):
     of_cpu, of_gpu = (
-        memory_of(tiny_recipe(), CELLS, footprint(tiny_recipe(), layout), 1_024, mean_length=20)
-        for layout in ("cpu", "gpu")
+        memory_of(tiny_recipe(), CELLS, footprint(tiny_recipe(), layout), 1_024) for layout in ("cpu", "gpu")
     )
     assert of_cpu.gaps > 0
     assert of_gpu.gaps == 0
