@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from celllm.cells.tokens import CLS
 from celllm.contracts.recipe import EncoderSettings
 from celllm.model.encoder import Encoder
+from celllm.train import operations
 
 N_GENES, N_TOKENS, LONGEST = 19_379, 8, 6_000
 PAPER = EncoderSettings(width=512, depth=10, heads=16, head_width=64, n_features=266, dropout=0.0)
@@ -128,50 +129,26 @@ def scbert() -> Contender:
     return pulled(made, embed)
 
 
-def products(length: int) -> list[tuple[int, int, int, int, bool]]:
-    """List the encoder's matrix products going forwards: (how many at once, rows, inner, columns, both gradients?).
-
-    The random features get no gradient. The last layer has one query, that of CLS. What our backward pass computes
-    a second time, the projections, is not counted.
-    """
-    width, heads, e, m = PAPER.width, PAPER.heads, PAPER.head_width, PAPER.n_features or 0
-    inner, hidden = heads * e, PAPER.feedforward_factor * width
-
-    def layer(queries: int) -> list[tuple[int, int, int, int, bool]]:
-        return [
-            (1, length, width, 2 * inner, True),
-            (heads, length, e, m, False),
-            (heads, m, length, e, True),
-            (1, queries, width, inner, True),
-            (heads, queries, e, m, False),
-            (heads, queries, m, e, True),
-            (1, queries, inner, width, True),
-            (1, queries, width, hidden, True),
-            (1, queries, hidden, width, True),
-        ]
-
-    return layer(length) * (PAPER.depth - 1) + layer(1)
-
-
 def plain_products(length: int) -> tuple[Contender, float]:
-    """Make a contender that only multiplies: all products of a pass and its gradient; and count their operations."""
-    shapes: list[tuple[int, int, int, int, str]] = []
-    for n, rows, inner, columns, both in products(length):
-        shapes += [(n, rows, inner, columns, ""), (n, rows, columns, inner, "by the second's transpose")]
-        shapes += [(n, inner, rows, columns, "the first's transpose by")] * both
+    """Make a contender that only multiplies: all products of a pass and its gradient; and count their operations.
+
+    The last layer has one query, that of CLS. What our backward pass makes a second time is left out.
+    """
+    listed = (operations.forwards(PAPER, length, 1), operations.backwards(PAPER, length, 1))
+    products = [product for part in listed for product in part if not product.is_again]
     memory: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 
     def matrix(role: str, *shape: int) -> Tensor:
         return memory.setdefault((role, shape), torch.randn(shape))
 
     calls = []
-    for n, rows, inner, columns, turned in shapes:
-        left = matrix("left", n, inner, rows).mT if turned.startswith("the") else matrix("left", n, rows, inner)
-        right = matrix("right", n, columns, inner).mT if turned.startswith("by") else matrix("right", n, inner, columns)
+    for n, rows, inner, columns, turned, *_ in products:
+        left = matrix("left", n, inner, rows).mT if turned == "first" else matrix("left", n, rows, inner)
+        right = matrix("right", n, columns, inner).mT if turned == "second" else matrix("right", n, inner, columns)
         calls.append((left, right, matrix("out", n, rows, columns)))
 
     def run(_: Cell) -> None:
         for left, right, out in calls:
             torch.bmm(left, right, out=out)
 
-    return run, float(sum(2 * n * rows * inner * columns for n, rows, inner, columns, _ in shapes))
+    return run, float(operations.work_of(products).total)

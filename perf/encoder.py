@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from contenders import Cell, Contender, cell, ours, performer_pytorch, plain_products, released, scbert
 from line import line, show
-from simulated import lengths, typical_lengths
 
+from celllm.cells.lengths import drawn_lengths
 from celllm.train.chunks import by_tokens, padding_fraction
 
 BF16_WORTHWHILE = 1.0
@@ -67,6 +67,12 @@ def bf16_over_float32() -> float:
 
     x = torch.randn(512, 512)
     return best(x) / best(x.bfloat16())
+
+
+def typical_lengths(n_cells: int) -> np.ndarray:
+    """Return the means of so many equal parts of all lengths in their order: few cells with the corpus's mean."""
+    drawn = np.sort(drawn_lengths(100_000 // n_cells * n_cells))
+    return drawn.reshape(n_cells, -1).mean(axis=1).round().astype(np.int64)
 
 
 class Measure:
@@ -130,7 +136,7 @@ class Measure:
 
     def padding(self, n_cells: int = 1024, max_tokens: int = 16_384) -> None:
         """Say how much of what is encoded is padding when a batch is cut into chunks by tokens."""
-        drawn = lengths(n_cells)
+        drawn = drawn_lengths(n_cells)
         share = padding_fraction(drawn, by_tokens(drawn, max_tokens))
         self.line("padding_fraction", share, "of all tokens", bar=0.05, ok=share <= 0.05)
 

@@ -6,8 +6,10 @@ Shapes: C cells, G genes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 N_GENES = 19_290
@@ -52,25 +54,33 @@ def drawn_from(
         yield cells[generator.integers(0, cells.shape[0], min(piece, n_cells - start))]
 
 
-MEAN_LENGTH, LENGTH_99 = 1_616, 4_673
-"""Expressed genes of a cell in the corpus: cell-weighted mean and 99th percentile of PanglaoDB's table of samples."""
+@dataclass(frozen=True)
+class SimulatedCorpus:
+    """Simulated cells in memory, as training asks for them; every second one is called tumour."""
 
+    counts: sparse.csr_matrix
+    vocabulary: str = "simulated"
+    digest: str = "simulated"
 
-def lengths(n_cells: int, *, longest: int = 6_000, seed: int = 0) -> np.ndarray:
-    """Draw how many tokens cells have, CLS included: the log-normal of the corpus's mean and 99th percentile.
+    @classmethod
+    def drawn(cls, n_cells: int, *, n_genes: int, mean_nonzero: int = MEAN_NONZERO, seed: int = 0) -> SimulatedCorpus:
+        """Draw cells as in `pool`."""
+        return cls(pool(n_cells, n_genes=n_genes, mean_nonzero=mean_nonzero, seed=seed))
 
-    Its quartiles, 983, 1,401 and 1,995 genes, are near those of the corpus, 967, 1,347 and 2,026. Cells below
-    200 genes are no part of the corpus; those above `longest` tokens are cut, as by the paper.
-    """
-    z_99 = 2.3263  # of a standard normal
-    # mean = exp(m + s^2 / 2) and percentile = exp(m + z s); of the two roots, the one below z is meant
-    spread = z_99 - np.sqrt(z_99**2 - 2 * np.log(LENGTH_99 / MEAN_LENGTH))
-    middle = np.log(MEAN_LENGTH) - spread**2 / 2
-    genes = np.random.default_rng([seed, 2]).lognormal(middle, spread, n_cells)
-    return np.clip(genes.astype(np.int64), 200, longest - 1) + 1
+    @property
+    def n_cells(self) -> int:
+        return int(self.counts.shape[0])
 
+    @property
+    def n_genes(self) -> int:
+        return int(self.counts.shape[1])
 
-def typical_lengths(n_cells: int) -> np.ndarray:
-    """Return the means of so many equal parts of all lengths in their order: few cells with the corpus's mean."""
-    drawn = np.sort(lengths(100_000 // n_cells * n_cells))
-    return drawn.reshape(n_cells, -1).mean(axis=1).round().astype(np.int64)
+    @property
+    def is_malignant(self) -> NDArray[np.int8]:
+        return (np.arange(self.n_cells) % 2).astype(np.int8)
+
+    def rows(self, indices: NDArray[np.int64]) -> sparse.csr_matrix:
+        return self.counts[indices].astype(np.float32)
+
+    def names(self, indices: NDArray[np.int64]) -> list[str]:
+        return [f"simulated_{index}" for index in indices]

@@ -30,8 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from line import line, show
-from simulated import N_GENES, lengths
+from simulated import N_GENES
 
+from celllm.cells.lengths import drawn_lengths
 from celllm.contracts.recipe import EncoderSettings
 from celllm.model.encoder import Encoder
 from celllm.objectives.contrastive import info_nce
@@ -87,7 +88,7 @@ def in_turn(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -
 
 def memory_flat(batches: tuple[int, int]) -> list[dict[str, Any]]:
     """Peak memory at a large batch over that at a small one, the same budget of tokens."""
-    all_lengths = lengths(max(batches))
+    all_lengths = drawn_lengths(max(batches))
     plan = cost.StepPlan(SMALL, N_GENES, all_lengths, max_tokens=98_304)
     found = {}
     for n_cells in batches:
@@ -116,7 +117,7 @@ def memory_flat(batches: tuple[int, int]) -> list[dict[str, Any]]:
 def step_overhead(n_cells: int, max_tokens: int, repeats: int) -> dict[str, Any]:
     """Time of the divided step over that of the undivided one."""
     encoder = encoder_of(MIDDLE)
-    cells = cost.DrawnCells(lengths(n_cells), N_GENES)
+    cells = cost.DrawnCells(drawn_lengths(n_cells), N_GENES)
     chunks = by_tokens(cells.lengths_B, max_tokens)
 
     def take_step(mode: cost.Mode) -> None:
@@ -135,7 +136,7 @@ def step_overhead(n_cells: int, max_tokens: int, repeats: int) -> dict[str, Any]
 def contender(name: str, folder: Path, n_cells: int, chunk_size: int) -> tuple[Embedding, Callable[[], Tensor]]:
     """Return the module of a step through ours or GradCache, and what takes the step; both of the same padded cells."""
     module = Embedding(encoder_of(MIDDLE))
-    cells = cost.DrawnCells(lengths(n_cells), N_GENES)[slice(0, n_cells)]
+    cells = cost.DrawnCells(drawn_lengths(n_cells), N_GENES)[slice(0, n_cells)]
     if name == "ours":
         return module, lambda: divide_and_conquer(
             lambda view: module(**view), [cells] * 2, loss, chunk_size=chunk_size, parameters=module.parameters()
@@ -231,7 +232,7 @@ def tiled_info_nce(n_cells: int, width: int = 512) -> dict[str, Any]:
 def draw(path: Path, batches: list[int], limit_gb: float) -> list[dict[str, Any]]:
     """Measure and draw memory and time against B; return lines of the largest B that fits."""
     settings = replace_depth(MIDDLE, 1)
-    plan = cost.StepPlan(settings, N_GENES, lengths(max(batches)), max_tokens=16_384)
+    plan = cost.StepPlan(settings, N_GENES, drawn_lengths(max(batches)), max_tokens=16_384)
     points = cost.sweep(
         plan, batches, limit_bytes=int(limit_gb * 1e9), report=lambda point: print(point, file=sys.stderr, flush=True)
     )

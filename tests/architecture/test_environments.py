@@ -27,7 +27,8 @@ IMPORTED_AS = {
     "lightning-fabric": "lightning_fabric",
     "umap-learn": "umap",
 }
-# Needed without an import of ours: Markdown of pandas, the demo's cells, progress bars of others, SMILES of PyG.
+# Needed without an import of ours: Markdown of pandas, the demo's cells, progress bars of others, SMILES of PyG,
+# curves of torch.utils.tensorboard.
 INDIRECT = {"tabulate", "scanpy", "tqdm", "rdkit", "tensorboard"}
 # Never imported at run time: stubs for the type checker; h5py comes with anndata.
 NOT_ASKED = {"_typeshed", "h5py"}

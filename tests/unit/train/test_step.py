@@ -177,7 +177,8 @@ def test_without_a_contrastive_weight_no_view_is_encoded(
     recipe = tiny_recipe(objectives={"contrastive": {"weight": 0}, "malignancy": {"weight": 0}})
     module, batch = prepared(recipe, corpus, gene_table)
     monkeypatch.setattr(module.encoder, "embed", lambda *_: pytest.fail("a view was encoded"))
-    _, figures = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext).accumulate(batch, health=False)
+    step = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext)
+    _, figures = step.accumulate(batch, health=False)
     for name in ("contrastive", "alignment", "uniformity", "mean_cosine", "pass_difference", "malignancy"):
         assert figures[name] is None
     assert figures["masked"] == pytest.approx(figures["loss"])

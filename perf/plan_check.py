@@ -1,0 +1,182 @@
+"""Whether `celllm plan` is right: `python perf/plan_check.py --json`, seconds and peak memory against a real run.
+
+On a CPU, one thread, CPU seconds of the process, so that other work on the machine counts for little. A recipe is
+planned from a short calibration, then trained for some steps on simulated cells in a process of its own. The first step
+is left out of the time, as it warms up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from line import line, show
+from simulated import SimulatedCorpus
+
+from celllm.contracts import recipe as recipes
+from celllm.contracts.recipe import Recipe
+from celllm.train import cost
+from celllm.train.calibrate import calibrate
+from celllm.train.footprint import footprint
+from celllm.train.hours import as_calibrated, parallel
+from celllm.train.loop import HistoryRow, pretrain
+from celllm.train.plan import Cells, drawn_batches, memory_of, parameters_of
+
+BAR = 0.20
+CPU = torch.device("cpu")
+GENES = 4_000
+RECIPES = {
+    "narrow": {"width": 64, "depth": 2, "heads": 4, "head_width": 16, "longest": 512, "batch": 64, "chunk": 8_192},
+    "wide": {"width": 192, "depth": 4, "heads": 6, "head_width": 32, "longest": 1_024, "batch": 16, "chunk": 8_192},
+}
+
+
+class Figures(NamedTuple):
+    """Of all steps but the first, and of the whole process."""
+
+    seconds: float
+    peak_bytes: int
+
+
+class Run(NamedTuple):
+    """What training took."""
+
+    seconds: float
+    peak_bytes: int
+    before_bytes: int
+    """Resident when it began: interpreter, libraries, cells."""
+
+
+class PlanError(NamedTuple):
+    """A plan beside the run that it foretold."""
+
+    predicted: Figures
+    measured: Figures
+    before_bytes: int
+
+    @property
+    def seconds_fraction(self) -> float:
+        """How far the seconds are off, over those measured."""
+        return abs(self.predicted.seconds / self.measured.seconds - 1)
+
+    @property
+    def peak_fraction(self) -> float:
+        """How far the peak is off, over the one measured."""
+        return abs(self.predicted.peak_bytes / self.measured.peak_bytes - 1)
+
+
+def recipe_of(sizes: dict[str, int], *, precision: str = "32-true") -> Recipe:
+    """Make a recipe with all three losses."""
+    encoder = {name: sizes[name] for name in ("width", "depth", "heads", "head_width")}
+    training = {"batch_cells": sizes["batch"], "chunk_tokens": sizes["chunk"], "steps": 10, "precision": precision}
+    values = {
+        "tokens": {"max_length": sizes["longest"]},
+        "genes": {"method": "random"},
+        "encoder": encoder,
+        "training": training,
+    }
+    return recipes.parse(values, file="perf/plan_check.py")
+
+
+def planned(recipe: Recipe, corpus: SimulatedCorpus, *, n_steps: int, seconds: float, seed: int) -> Figures:
+    """Plan a run of so many steps; of its memory, what it adds to a process."""
+    torch.set_num_threads(1)
+    cells = Cells(corpus.n_cells, corpus.n_genes, np.diff(corpus.counts.indptr).astype(np.int64))
+    batches = drawn_batches(recipe, cells, seed=seed)
+    timed = calibrate(
+        recipe,
+        batches.lengths[0],
+        batches.targets[0],
+        n_genes=corpus.n_genes,
+        seconds=seconds,
+        device=CPU,
+        clock=time.process_time,
+    )
+    found = footprint(recipe, "cpu")
+    _, counted = parameters_of(recipe, corpus.n_genes)
+    step = parallel(recipe, batches, found, counted, as_calibrated(timed), n=1).step_seconds
+    memory = memory_of(recipe, cells, found, recipe.training.chunk_tokens)
+    return Figures(n_steps * step, memory.total)
+
+
+def trained(recipe: Recipe, corpus: SimulatedCorpus, n_steps: int, seed: int) -> Run:
+    """Train for one step more than is timed, in this process."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    training = recipe.training.model_copy(update={"steps": n_steps + 1, "log_every": 1})
+    chosen = recipe.model_copy(update={"training": training})
+    before_bytes = cost.resident_bytes()
+    table = np.random.default_rng(seed).standard_normal((corpus.n_genes, recipe.encoder.width), dtype=np.float32)
+    ends: list[float] = []
+
+    def note(_: HistoryRow) -> None:
+        ends.append(time.process_time())
+
+    pretrain(chosen, corpus, gene_table=table, gene_digest="simulated", seed=seed, report=note)
+    return Run(ends[-1] - ends[0], cost.peak_bytes(), before_bytes)
+
+
+def plan_error(recipe: Recipe, corpus: SimulatedCorpus, *, steps: int, seed: int, seconds: float = 20) -> PlanError:
+    """Plan a run, take it, and return both.
+
+    Parameters
+    ----------
+    recipe, corpus
+        What is trained on what.
+    steps
+        That are timed.
+    seed
+        Of the cells that the plan draws, and of the run.
+    seconds
+        That the calibration may take.
+    """
+    foretold = planned(recipe, corpus, n_steps=steps, seconds=seconds, seed=seed)
+    run: Run = cost.in_child(trained, recipe, corpus, steps, seed)
+    predicted = Figures(foretold.seconds, run.before_bytes + foretold.peak_bytes)
+    return PlanError(predicted, Figures(run.seconds, run.peak_bytes), run.before_bytes)
+
+
+def main() -> None:
+    """Plan, train, print."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--json", action="store_true", help="one JSON object a line")
+    options.add_argument("--recipes", nargs="+", default=list(RECIPES), help=f"of {', '.join(RECIPES)}")
+    options.add_argument("--steps", type=int, default=4, help="that are timed")
+    options.add_argument("--repeats", type=int, default=1, help="plans and runs, with seeds 0, 1, …")
+    options.add_argument("--seconds", type=float, default=20, help="that a calibration may take")
+    args = options.parse_args()
+    corpus = SimulatedCorpus.drawn(512, n_genes=GENES)
+    for name in args.recipes:
+        recipe = recipe_of(RECIPES[name])
+        for seed in range(args.repeats):
+            found = plan_error(recipe, corpus, steps=args.steps, seed=seed, seconds=args.seconds)
+            for what, value, unit, told in (
+                (
+                    "seconds",
+                    found.seconds_fraction,
+                    "of the CPU seconds",
+                    f"planned {found.predicted.seconds:.2f} s, measured {found.measured.seconds:.2f} s",
+                ),
+                (
+                    "memory",
+                    found.peak_fraction,
+                    "of the peak",
+                    f"planned {found.predicted.peak_bytes / 1e9:.3f} GB, measured "
+                    f"{found.measured.peak_bytes / 1e9:.3f} GB, of it before {found.before_bytes / 1e9:.3f} GB",
+                ),
+            ):
+                figure = line(f"plan_error_{what}_{name}", value, unit, peer=told, bar=BAR, ok=value <= BAR)
+                show(figure, as_json=args.json)
+
+
+if __name__ == "__main__":
+    main()
