@@ -197,7 +197,7 @@ def watch(recipe: Recipe, module: Pretrained, length: int, *, is_step: bool) -> 
     view = batch.plain()[slice(0, 1)]
     with seeded(0, CPU), watched:
         if is_step:
-            step_loss.accumulate(batch)
+            step_loss.accumulate(batch, health=False)
         else:
             with torch.no_grad(), precision_context(recipe, CPU):
                 module.encoder.embed(view["genes"], view["bins"])
