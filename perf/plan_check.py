@@ -28,7 +28,8 @@ from celllm.train import cost
 from celllm.train.calibrate import calibrate
 from celllm.train.footprint import footprint
 from celllm.train.hours import as_calibrated, parallel
-from celllm.train.loop import HistoryRow, pretrain
+from celllm.train.loop import pretrain
+from celllm.train.monitor import HistoryRow, Monitor
 from celllm.train.plan import Cells, drawn_batches, memory_of, parameters_of
 
 BAR = 0.20
@@ -116,13 +117,20 @@ def trained(recipe: Recipe, corpus: SimulatedCorpus, n_steps: int, seed: int) ->
     chosen = recipe.model_copy(update={"training": training})
     before_bytes = cost.resident_bytes()
     table = np.random.default_rng(seed).standard_normal((corpus.n_genes, recipe.encoder.width), dtype=np.float32)
-    ends: list[float] = []
+    clock = _Clock()
+    pretrain(chosen, corpus, gene_table=table, gene_digest="simulated", seed=seed, monitors=[clock])
+    return Run(clock.ends[-1] - clock.ends[0], cost.peak_bytes(), before_bytes)
 
-    def note(_: HistoryRow) -> None:
-        ends.append(time.process_time())
 
-    pretrain(chosen, corpus, gene_table=table, gene_digest="simulated", seed=seed, report=note)
-    return Run(ends[-1] - ends[0], cost.peak_bytes(), before_bytes)
+class _Clock(Monitor):
+    """Notes when each row came, in CPU seconds of the process."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def row(self, row: HistoryRow) -> None:
+        del row
+        self.ends.append(time.process_time())
 
 
 def plan_error(recipe: Recipe, corpus: SimulatedCorpus, *, steps: int, seed: int, seconds: float = 20) -> PlanError:

@@ -226,6 +226,23 @@ def recipe_bases(wildcards) -> list[str]:
     return bases_of([wildcards.recipe])
 
 
+def ranks_options(_wildcards, resources) -> str:
+    """How many processes pretrain: one a GPU of the job, or one a task where the profile has srun start them."""
+    if resources.get("mpi"):
+        return f"--devices {resources.tasks_per_node} --nodes {resources.nodes}"
+    return f"--devices {max(1, int(resources.get('gpu', 0)))}"
+
+
+def ranks_launcher(_wildcards, resources, threads) -> str:
+    """What starts the processes of several nodes: srun, where the profile gives mpi, nodes and tasks_per_node."""
+    if not resources.get("mpi"):
+        return ""
+    tasks = (
+        f"--nodes={resources.nodes} --ntasks-per-node={resources.tasks_per_node}"
+    )
+    return f"{resources.mpi} {tasks} --cpus-per-task={threads} "
+
+
 def splits_with_corpus_cells(_wildcards) -> list[str]:
     """Splits, of every seed, of tasks on cells that are in the corpus too: their test cells stay out of it."""
     return [

@@ -111,7 +111,9 @@ rule pretrain:
     """Masked genes, malignancy and divide-and-conquer contrastive learning.
 
     Killed at the wall clock it goes on from its last checkpoint. Those lie in a folder
-    that is no output: Snakemake removes outputs before it tries a job again.
+    that is no output: Snakemake removes outputs before it tries a job again. A signal before
+    the end, as SLURM sends, has it write one and leave with status 75. Several GPUs of a node:
+    resource gpu. Several nodes: resources mpi, nodes, tasks_per_node, gres; see docs/pretraining.md.
     """
     input:
         shards=rules.write_shards.output.manifest,
@@ -137,13 +139,16 @@ rule pretrain:
     params:
         stage=STAGES["pretrain"],
         run=subpath(output.encoder, parent=True),
+        ranks=ranks_options,
+        launcher=ranks_launcher,
     shell:
-        "python -m celllm.cli.pretrain"
+        "{params.launcher}python -m celllm.cli.pretrain"
         " --shards {input.shards:q}"
         " --genes {input.genes:q}"
         " --vocabulary {input.vocabulary:q}"
         " --recipe {input.recipe:q}"
         " --seed {wildcards.seed}"
+        " {params.ranks}"
         " --threads {threads}"
         " --stage {params.stage}"
         " --checkpoints {params.run:q}/checkpoints"

@@ -28,7 +28,7 @@ from celllm.model.store import save_encoder
 from celllm.provenance import stamp
 from celllm.shards.reader import ShardReader
 from celllm.train.loop import pretrain
-from celllm.train.monitor import Files, HistoryRow
+from celllm.train.monitor import Files, HistoryRow, Monitor
 from celllm.train.stopping import Stopped
 
 SHOWN = (
@@ -91,16 +91,16 @@ def open_corpus(manifest: Path, genes: Vocabulary, chosen: Recipe) -> ShardReade
     return corpus
 
 
-class Terminal:
+class Terminal(Monitor):
     """Shows a progress bar on a terminal, and one plain line a row elsewhere."""
 
-    def begin(self, n_steps: int, rows: Sequence[HistoryRow]) -> None:
-        """Start at the last row's step."""
-        done = int(rows[-1]["step"] or 0) if rows else 0
+    def begin(self, n_steps: int, step: int, rows: Sequence[HistoryRow]) -> None:
+        """Start at the step that was reached."""
+        del rows
         self._n_steps = n_steps
-        self._bar = tqdm(total=n_steps, initial=done, unit="step", disable=not sys.stderr.isatty())
-        if done:
-            self.say(f"going on from step {done}")
+        self._bar = tqdm(total=n_steps, initial=step, unit="step", disable=not sys.stderr.isatty())
+        if step:
+            self.say(f"going on from step {step}")
 
     def row(self, row: HistoryRow) -> None:
         """Show a row, and when the run will end."""

@@ -32,8 +32,10 @@ class Dropout(nn.Module):
         """Return x, with some of it zeroed in training mode."""
         if not self.training or self.rate == 0:
             return x
-        if x.device.type != "cpu":
-            return functional.dropout(x, self.rate)
+        return functional.dropout(x, self.rate) if x.device.type != "cpu" else self._on_cpu(x)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _on_cpu(self, x: Tensor) -> Tensor:
         seed = int(torch.randint(torch.iinfo(torch.int64).max, ()))
         words = np.random.Generator(np.random.SFC64(seed)).integers(
             np.iinfo(np.uint64).max,

@@ -18,6 +18,9 @@ from celllm.model.dropout import Dropout
 from celllm.model.embedding import TokenEmbedding
 from celllm.model.released import filled_up
 
+KERNELS = 32
+"""Ways to call a layer that torch.compile may write kernels for, before it gives up on them."""
+
 
 class Layer(nn.Module):
     """Pre-LayerNorm attention and feed-forward, each added to its input, with dropout on what is added."""
@@ -141,6 +144,16 @@ class Encoder(nn.Module):
         """Draw new random features for every layer from a CPU generator."""
         for layer in self.layers:
             layer.attention.redraw(generator)  # type: ignore[union-attr, operator]
+
+    def compile_layers(self) -> None:
+        """Let torch.compile write kernels for the layers, once for all lengths of cells.
+
+        Names of parameters stay. A kernel is written for each way in which a layer is called: with padding or without,
+        for all tokens or some, with a graph or without.
+        """
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, KERNELS)
+        for layer in self.layers:
+            layer.compile(dynamic=True)
 
     def train_only(self, layers: Iterable[int]) -> None:
         """Freeze everything but the final LayerNorm and the given layers (-1: the last).

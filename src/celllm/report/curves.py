@@ -46,6 +46,9 @@ PANELS = (
     Panel("alignment", "alignment of the two views", "mean squared distance, 0 best", 0.0, "views agree"),
     Panel("uniformity", "uniformity", "log of mean Gaussian potential", 0.0, "all cells in one point"),
     Panel("mean_cosine", "mean cosine of two cells", "cosine", 1.0, "all cells in one direction"),
+    Panel("effective_rank", "effective rank", "directions, of the width", 1.0, "all cells on one line"),
+    Panel("validation_loss", "total loss of cells never trained on", "nats, weighted"),
+    Panel("gradient_norm", "norm of the gradient", "before clipping"),
 )
 _COLUMNS = 3
 
@@ -82,11 +85,12 @@ def _draw_panel(axis: Axes, panel: Panel, histories: Mapping[str, pd.DataFrame])
         colour = look(i)[0]
         if panel.key not in history:
             continue
-        values = pd.to_numeric(history[panel.key])
-        if values.isna().all():
+        values = pd.to_numeric(history[panel.key]).dropna()  # some are looked at every so many steps
+        if values.empty:
             continue
         drawn = True
-        axis.plot(history["step"], values, color=colour, linewidth=1.2)
+        steps = history["step"][values.index]
+        axis.plot(steps, values, color=colour, linewidth=1.2, marker="." if len(values) < 10 else "")
         if isinstance(panel.baseline, str) and panel.baseline in history:
             baseline = pd.to_numeric(history[panel.baseline])
             axis.plot(history["step"], baseline, color=colour, linewidth=1, linestyle="--", alpha=0.7)

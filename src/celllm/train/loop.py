@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from celllm.contracts.recipe import Recipe
 from celllm.model.encoder import Encoder
-from celllm.train.checkpoint import Checkpoints, RunIdentity
+from celllm.train.checkpoint import Checkpoints, Progress, RunIdentity
 from celllm.train.corpus import Corpus
 from celllm.train.monitor import HistoryRow, Monitor
 from celllm.train.run import Run
@@ -105,7 +105,7 @@ def pretrain(
         run.resume(Checkpoints(checkpoints, identity, keep_last=recipe.training.keep_last))
     told = monitors if fabric.is_global_zero else ()
     last = recipe.training.steps if stop_after is None else min(stop_after, recipe.training.steps)
-    with StopRequest() as stop, run.loader() as loader, _told(told, recipe.training.steps, run.progress.history):
+    with StopRequest() as stop, run.loader() as loader, _told(told, recipe.training.steps, run.progress):
         while run.progress.step < last:
             row = run.step(loader, told)
             if row is not None:
@@ -120,9 +120,9 @@ def pretrain(
 
 
 @contextmanager
-def _told(monitors: Sequence[Monitor], n_steps: int, rows: Sequence[HistoryRow]) -> Iterator[None]:
+def _told(monitors: Sequence[Monitor], n_steps: int, progress: Progress) -> Iterator[None]:
     for monitor in monitors:
-        monitor.begin(n_steps, rows)
+        monitor.begin(n_steps, progress.step, progress.history)
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
@@ -18,11 +18,11 @@ SPEEDS = ("step_s", "cells_per_s", "tokens_per_s", "loader_wait")
 """What of a row depends on the machine and its load; all else is the same whenever a run is repeated."""
 
 
-class Monitor(Protocol):
-    """Someone who is told how a run goes."""
+class Monitor:
+    """Someone who is told how a run goes; what it does not care for it lets pass."""
 
-    def begin(self, n_steps: int, rows: Sequence[HistoryRow]) -> None:
-        """Hear of a run of so many steps, which has left these rows behind already."""
+    def begin(self, n_steps: int, step: int, rows: Sequence[HistoryRow]) -> None:
+        """Hear of a run of so many steps, of which this many are done and have left these rows."""
 
     def row(self, row: HistoryRow) -> None:
         """Hear of the next row."""
@@ -34,7 +34,7 @@ class Monitor(Protocol):
         """Hear of the end, also of a bad one."""
 
 
-class Files:
+class Files(Monitor):
     """Writes `history.jsonl`, whole after every row, and TensorBoard's events.
 
     Parameters
@@ -50,9 +50,9 @@ class Files:
         self._rows: list[HistoryRow] = []
         self._events: SummaryWriter | None = None
 
-    def begin(self, n_steps: int, rows: Sequence[HistoryRow]) -> None:
+    def begin(self, n_steps: int, step: int, rows: Sequence[HistoryRow]) -> None:
         """Write the rows so far; events of steps that were lost are marked so."""
-        del n_steps
+        del n_steps, step
         self._rows = list(rows)
         history.write(self._rows, self._path)
         following = int(self._rows[-1]["step"] or 0) + 1 if self._rows else 1
@@ -65,9 +65,6 @@ class Files:
         for name, value in row.items():
             if self._events is not None and name != "step" and value is not None:
                 self._events.add_scalar(name, value, row["step"])  # type: ignore[no-untyped-call]
-
-    def say(self, message: str) -> None:
-        """Write nothing."""
 
     def end(self) -> None:
         """Close the events."""

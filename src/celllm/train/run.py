@@ -61,6 +61,8 @@ class Run:
         self._recipe, self._corpus, self._seed, self._fabric = recipe, corpus, seed, fabric
         self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else None
         self._module = _initial(recipe, corpus.n_genes, gene_table, seed=seed, device=fabric.device)
+        if settings.compile:
+            self._module.encoder.compile_layers()
         self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)
         cells = divided(corpus.n_cells, settings.validation_cells)
         self._training = cells.training

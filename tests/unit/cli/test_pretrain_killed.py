@@ -84,6 +84,6 @@ def test_a_signal_ends_it_with_a_checkpoint_and_its_own_status_and_it_goes_on_bi
     assert 6 <= step < 50
     resumed = started([*long.run_options("stopped"), *devices], log)
     assert resumed.wait(240) == 0, log.read_text()
-    assert f"going on from step {step - step % 7}" in log.read_text()  # rows of the history are due each seventh
+    assert f"going on from step {step}\n" in log.read_text()
     one, other = (long.path / f"{name}.safetensors" for name in ("straight", "stopped"))
     assert one.read_bytes() == other.read_bytes()

@@ -19,20 +19,20 @@ from celllm.errors import InputError
 from celllm.train.checkpoint import BEST
 from celllm.train.corpus import divided
 from celllm.train.loop import PretrainingResult, pretrain
-from celllm.train.monitor import Files, HistoryRow, history_row
+from celllm.train.monitor import Files, HistoryRow, Monitor, history_row
 from celllm.train.stopping import Stopped
 
 HELD_OUT = {"validation_cells": 8, "validate_every": 2, "checkpoint_every": 100}
 
 
-class Teller:
+class Teller(Monitor):
     """Calls a function with each row."""
 
     def __init__(self, hear: Any) -> None:
         self.hear, self.said, self.begun, self.ended = hear, [], [], 0
 
-    def begin(self, n_steps: int, rows: Any) -> None:
-        self.begun.append((n_steps, len(rows)))
+    def begin(self, n_steps: int, step: int, rows: Any) -> None:
+        self.begun.append((n_steps, step, len(rows)))
 
     def row(self, row: HistoryRow) -> None:
         self.hear(row)
@@ -69,7 +69,7 @@ def test_a_signal_ends_a_run_after_its_step_with_a_checkpoint(
     assert signal.getsignal(number) == handlers
     again = Teller(lambda row: None)
     gone_on = trained(recipe, corpus, gene_table, checkpoints=tmp_path, monitors=[again])
-    assert again.begun == [(6, 2)]
+    assert again.begun == [(6, 4, 2)]
     straight = trained(recipe, corpus, gene_table)
     for name, tensor in straight.encoder.state_dict().items():
         assert torch.equal(tensor, gone_on.encoder.state_dict()[name]), name
@@ -230,6 +230,7 @@ from pathlib import Path
 from scipy.sparse import csr_matrix
 from celllm.contracts import recipe as recipes
 from celllm.train.loop import pretrain
+from celllm.train.monitor import Monitor
 
 class Corpus:
     n_cells, n_genes, vocabulary, digest = 60, 300, "v", "s"
@@ -238,11 +239,9 @@ class Corpus:
     def rows(self, indices): return self.counts[indices]
     def names(self, indices): return [str(i) for i in indices]
 
-class Monitor:
-    def begin(self, n_steps, rows): pass
+class Loud(Monitor):
     def row(self, row): print("step", row["step"], flush=True)
     def say(self, message): print(message, flush=True)
-    def end(self): pass
 
 def status(field):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(field)) // 1024
@@ -257,7 +256,7 @@ recipe = recipes.parse({
 before = status("VmSize")
 if limit:
     resource.setrlimit(resource.RLIMIT_AS, ((before + limit) * 2**20, resource.RLIM_INFINITY))
-pretrain(recipe, Corpus(), gene_table=None, gene_digest="g", seed=0, monitors=[Monitor()])
+pretrain(recipe, Corpus(), gene_table=None, gene_digest="g", seed=0, monitors=[Loud()])
 print(status("VmPeak") - before)
 """
 
