@@ -54,6 +54,10 @@ class Survival:
         return sum(life.was_killed for life in self.lives)
 
 
+EARLY = 0.2
+"""Share of the kills that fall into starting up."""
+
+
 def _train(arguments: Sequence[str], log: Path) -> None:
     with log.open("a") as file:
         os.dup2(file.fileno(), 2)
@@ -104,6 +108,9 @@ def survive(
 
     started = time.perf_counter()
     straight = start("straight")
+    while straight.is_alive() and not _last_step(folder / "straight"):
+        time.sleep(0.005)
+    start_up_s = time.perf_counter() - started
     straight.join()
     straight_s = time.perf_counter() - started
     if straight.exitcode != 0:
@@ -112,14 +119,16 @@ def survive(
     random = np.random.default_rng(seed)
     lives: list[Life] = []
     n_steps = _last_step(folder / "straight")
-    speed, reached = n_steps / straight_s, 0
+    speed, reached = n_steps / (straight_s - start_up_s), 0
     while True:
         n_left = n_kills - sum(life.was_killed for life in lives)
         # by the best speed seen: the machine's load must not let it end before the last kill
-        longest = (n_steps - reached) / speed / (n_left + 1)
+        longest = 1.5 * (n_steps - reached) / speed / (n_left + 1)
+        is_early = random.random() < EARLY
+        moment = random.uniform(0, start_up_s) if is_early else start_up_s + random.uniform(0, longest)
         started = time.perf_counter()
         process = start("killed")
-        process.join(random.uniform(0, longest) if n_left else None)
+        process.join(moment if n_left else None)
         if process.is_alive():
             process.kill()
         process.join()
@@ -130,7 +139,9 @@ def survive(
             n_parts=len(list(checkpoints.glob("*.part"))),
             was_killed=process.exitcode == -signal.SIGKILL,
         )
-        speed, reached = max(speed, (life.last_step - reached) / life.seconds), life.last_step
+        if life.seconds > start_up_s:
+            speed = max(speed, (life.last_step - reached) / (life.seconds - start_up_s + 0.1))
+        reached = life.last_step
         lives.append(life)
         report(life)
         if process.exitcode == 0:

@@ -39,7 +39,7 @@ from celllm.shards.sampler import BatchSampler
 BATCH = 64
 
 
-def write_both(folder: Path, n_cells: int, shard_cells: int) -> tuple[Path, Path]:
+def write_both(folder: Path, n_cells: int, shard_cells: int, *, vocabulary: str = "v") -> tuple[Path, Path]:
     """Write the same cells as shards and as an h5ad file in the order of the shards; return both paths."""
     piles = Piles(folder, shard_cells)
     places = np.random.default_rng(0).permutation(n_cells)
@@ -68,7 +68,7 @@ def write_both(folder: Path, n_cells: int, shard_cells: int) -> tuple[Path, Path
     share = {"kept": n_cells, "excluded_test": 0, "excluded_equal": 0, "simulated": True}
     n_nonzero = sum(entry.n_nonzero for entry in entries)
     shards.write(
-        shards.ShardManifest("v", cells.shape[1], n_cells, n_nonzero, {"simulated": share}, tuple(entries), {}),
+        shards.ShardManifest(vocabulary, cells.shape[1], n_cells, n_nonzero, {"simulated": share}, tuple(entries), {}),
         manifest,
     )
     h5ad = folder / "simulated.h5ad"
