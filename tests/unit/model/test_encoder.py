@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
+import torch._dynamo.utils
 
 from celllm.cells.tokens import CLS, PAD
 from celllm.contracts.recipe import EncoderSettings
@@ -121,3 +124,26 @@ def test_only_the_layers_asked_for_are_trained() -> None:
 def test_a_table_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match=r"must be 50 x 16, got \(49, 16\)"):
         Encoder(SETTINGS, n_genes=N_GENES, gene_table=torch.zeros(49, 16))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile writes kernels for a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch.compile looks at .grad of what is no leaf
+def test_compiled_layers_give_the_same_gradient_with_dropout_on() -> None:
+    made = encoder().train()
+    made.layers = made.layers[:1]  # compiling takes its time
+    tokens = cells([20, 20, 20])
+    names = list(made.state_dict())
+
+    def gradient() -> torch.Tensor:
+        made.zero_grad(set_to_none=True)
+        torch.default_generator.manual_seed(1)
+        made.embed(*tokens).square().sum().backward()
+        return torch.cat([p.grad.flatten() for p in made.parameters() if p.grad is not None])
+
+    plain = gradient()
+    torch._dynamo.utils.counters.clear()
+    made.compile_layers()
+    torch.testing.assert_close(gradient(), plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    assert list(made.state_dict()) == names
