@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
 
 from celllm.contracts.recipe import Recipe
@@ -98,7 +99,9 @@ def pretrain(
         If a signal asked for it.
     """
     if fabric is None:
-        fabric = Fabric(accelerator="auto", devices=1, precision=recipe.training.precision)
+        # an environment of its own: on a login node it would look for srun
+        alone = [LightningEnvironment()]
+        fabric = Fabric(accelerator="auto", devices=1, precision=recipe.training.precision, plugins=alone)
     identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
     run = Run(recipe, corpus, gene_table, seed=seed, fabric=fabric)
     if checkpoints is not None:
