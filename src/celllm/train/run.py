@@ -136,9 +136,10 @@ class Run:
         optim.set_learning_rate(self._optimiser, rate)
         drawn = next(loader)
         wait = time.perf_counter() - started
+        if step > 1 and (step - 1) % settings.redraw_every == 0:
+            # before a step and not after it: what is validated and saved has features that it was trained with
+            self._module.encoder.redraw_features(torch_generator(self._seed, step - 1, Purpose.FEATURES))
         figures = self._within_memory(drawn, step, monitors)
-        if step % settings.redraw_every == 0:
-            self._module.encoder.redraw_features(torch_generator(self._seed, step, Purpose.FEATURES))
         figures |= {"learning_rate": rate, "seconds": time.perf_counter() - started, "wait": wait}
         is_last = step == settings.steps
         self._is_best = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,13 @@ def test_features_are_redrawn_every_so_many_steps_and_not_otherwise(
         redraws.clear()
         trained(tiny_recipe(training={"redraw_every": 4, "chunk_tokens": chunk}), corpus, gene_table)
         assert len(redraws) == 1
+
+
+def test_what_is_left_has_the_features_of_its_last_steps(corpus: Any, gene_table: np.ndarray, tiny_recipe: Any) -> None:
+    recipe = tiny_recipe(training={"redraw_every": 2})
+    drawn = [dict(trained(recipe, corpus, gene_table, stop_after=n).encoder.named_buffers()) for n in (4, 5, 6)]
+    is_new = [any(not torch.equal(t, after[name]) for name, t in before.items()) for before, after in pairwise(drawn)]
+    assert is_new == [True, False]
 
 
 def test_the_chunk_size_does_not_change_the_course_of_training(
