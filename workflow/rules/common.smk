@@ -237,9 +237,7 @@ def ranks_launcher(_wildcards, resources, threads) -> str:
     """What starts the processes of several nodes: srun, where the profile gives mpi, nodes and tasks_per_node."""
     if not resources.get("mpi"):
         return ""
-    tasks = (
-        f"--nodes={resources.nodes} --ntasks-per-node={resources.tasks_per_node}"
-    )
+    tasks = f"--nodes={resources.nodes} --ntasks-per-node={resources.tasks_per_node}"
     return f"{resources.mpi} {tasks} --cpus-per-task={threads} "
 
 
