@@ -57,9 +57,9 @@ def test_a_signal_ends_a_run_after_its_step_with_a_checkpoint(
 
     def hear(row: HistoryRow) -> None:
         if row["step"] == 4:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
             if number is signal.SIGTERM:
-                os.kill(os.getpid(), number)  # schedulers repeat themselves
+                signal.raise_signal(number)  # schedulers repeat themselves
 
     teller = Teller(hear)
     with pytest.raises(Stopped, match=rf"{number.name} after step 4; the checkpoint of step 4 is written") as caught:
@@ -78,14 +78,14 @@ def test_a_signal_ends_a_run_after_its_step_with_a_checkpoint(
 def test_a_signal_in_the_last_step_does_not_spoil_a_finished_run(
     corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path
 ) -> None:
-    teller = Teller(lambda row: row["step"] == 6 and os.kill(os.getpid(), signal.SIGTERM))
+    teller = Teller(lambda row: row["step"] == 6 and signal.raise_signal(signal.SIGTERM))
     assert trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path, monitors=[teller]).history[-1]["step"] == 6
 
 
 def test_a_second_ctrl_c_ends_at_once(corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path) -> None:
     def hear(row: HistoryRow) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         trained(tiny_recipe(), corpus, gene_table, checkpoints=tmp_path, monitors=[Teller(hear)])
