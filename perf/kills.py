@@ -139,8 +139,10 @@ def survive(
             n_parts=len(list(checkpoints.glob("*.part"))),
             was_killed=process.exitcode == -signal.SIGKILL,
         )
-        if life.seconds > start_up_s:
-            speed = max(speed, (life.last_step - reached) / (life.seconds - start_up_s + 0.1))
+        if life.last_step > reached:
+            speed = max(speed, (life.last_step - reached) / (max(0, life.seconds - start_up_s) + 0.1))
+        elif not is_early:
+            start_up_s *= 1.3  # the machine has become slower
         reached = life.last_step
         lives.append(life)
         report(life)

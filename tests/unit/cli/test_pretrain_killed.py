@@ -54,7 +54,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_encoder(
     told = survive(long.run_options, long.path, n_kills=N_KILLS)
     assert told.n_kills == N_KILLS
     assert told.same_encoder
-    assert len({life.last_step for life in told.lives}) > N_KILLS / 3  # it was killed on its way, not before it began
+    assert len({life.last_step for life in told.lives}) > N_KILLS / 4  # it was killed on its way, not before it began
     assert not list(long.path.glob("killed/*.part"))
     one, other = ((long.path / f"{name}.jsonl").read_text().splitlines() for name in ("straight", "killed"))
     assert [json.loads(row)["loss"] for row in one] == [json.loads(row)["loss"] for row in other]
