@@ -20,6 +20,8 @@ from celllm.train.chunks import Rows
 from celllm.train.randomness import RandomState, random_state, replay
 from celllm.train.ranks import Ranks
 
+GIVE_BACK_FROM = 64
+"""Chunks, of all views, from which on free memory of a CPU is given back; with fewer the heap grows little."""
 GIVE_BACK_EVERY_S = 0.1
 """Seconds between two times that free memory of a CPU is given back, before a chunk is encoded; without it the heap
 grows with the number of chunks. Pages given back are touched anew: that is little beside a chunk that takes as long,
@@ -226,7 +228,8 @@ class Passes:
         return None if own is None else own.detach(), difference
 
     def _encoded(self, v: int, i: int) -> tuple[Tensor, Any]:
-        if self._device.type == "cpu" and time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
+        is_due = len(self._places) >= GIVE_BACK_FROM and time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S
+        if self._device.type == "cpu" and is_due:
             give_back_free()
             self._gave_back_at = time.monotonic()
         return pair(self._encode(take(self._views[v], self._chunks[i])))
