@@ -189,7 +189,7 @@ def _mapping(path: Path) -> dict[str, Any]:
     field, expected = "(whole file)", "a mapping with tokens, genes, encoder, training, or with base"
     try:
         with path.open(encoding="utf-8") as file:
-            values = yaml.load(file, Loader=_Loader)
+            values = yaml.load(file, Loader=_Loader)  # a SafeLoader: it makes plain values and nothing else
     except yaml.MarkedYAMLError as error:
         line = "?" if error.problem_mark is None else error.problem_mark.line + 1
         remedy = "correct the line; config/recipes/demo.yaml shows the form"

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import json
 
-import anndata as ad
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
-from scipy import sparse
 
 from celllm.cli import plan
-from celllm.contracts import counts
 from celllm.errors import InputError
-from celllm.shards import writer
-from celllm.shards.writer import Excluded
 
 N_CELLS = 50
 
@@ -28,42 +22,14 @@ def recipe_fixture(tmp_path):
         "encoder": {"width": 16, "depth": 1, "heads": 2, "head_width": 8},
         "training": {"batch_cells": 16, "chunk_tokens": 128, "steps": 400},
     }
-    path = tmp_path / "recipe.yaml"
+    path = tmp_path / "planned.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
 
 
 @pytest.fixture(name="shards")
-def shards_fixture(tmp_path, vocabulary, generator):
-    matrix = sparse.csr_matrix(generator.poisson(1.0, (N_CELLS, vocabulary.n_genes)))
-    obs = pd.DataFrame(
-        {
-            "sample": "s",
-            "donor": "s",
-            "study": "d",
-            "label": "x",
-            "is_malignant": np.arange(N_CELLS) % 2,
-            "n_counts": np.asarray(matrix.sum(1)).ravel(),
-            "n_genes": np.diff(matrix.indptr),
-            "cell_hash": [f"{i:02x}" for i in range(N_CELLS)],
-        },
-        index=[f"d:{i}" for i in range(N_CELLS)],
-    )
-    cells: ad.AnnData = counts.build(
-        matrix, obs, vocabulary=vocabulary, dataset="d", values="counts", simulated=True, provenance={}
-    )
-    counts.write(cells, tmp_path / "cells.h5ad")
-    writer.write(
-        [tmp_path / "cells.h5ad"],
-        tmp_path / "shards" / "manifest.json",
-        vocabulary=vocabulary.digest,
-        n_genes=vocabulary.n_genes,
-        excluded=Excluded(ids=(), hashes={}),
-        shard_cells=20,
-        seed=0,
-        provenance={},
-    )
-    return tmp_path / "shards" / "manifest.json", np.diff(matrix.indptr)
+def shards_fixture(training):
+    return training.path / "manifest.json", np.diff(training.cells.X.indptr)
 
 
 def as_json(capsys, *argv):
