@@ -11,6 +11,7 @@ min_version("9.19")
 configfile: f"{workflow.basedir}/config.yaml"
 
 
+include: "workflow/rules/tables.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/vocabulary.smk"
