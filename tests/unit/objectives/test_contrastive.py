@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from celllm.cells.tokens import CLS, MASK, PAD
-from celllm.objectives.contrastive import alignment, info_nce, mean_cosine, mean_of_genes, uniformity
+from celllm.objectives.contrastive import alignment, effective_rank, info_nce, mean_cosine, mean_of_genes, uniformity
 
 
 def views() -> tuple[torch.Tensor, torch.Tensor]:
@@ -145,3 +145,12 @@ def test_short_floats_are_summed_in_float32() -> None:
     hidden[:, 1] = 2.0
     found = mean_of_genes(hidden, torch.tensor([[CLS] + [1] * 1000]))
     assert found.item() == pytest.approx(1.001, rel=1e-6)  # bfloat16 knows no such number
+
+
+def test_the_effective_rank_counts_the_directions_in_which_embeddings_spread() -> None:
+    line = torch.outer(torch.arange(1.0, 6.0), torch.tensor([1.0, 2.0, -1.0]))
+    assert effective_rank(line) == pytest.approx(1, abs=1e-4)
+    assert effective_rank(3 * torch.eye(7)) == pytest.approx(7)
+    values = torch.tensor([3.0, 1.0])  # shares 3/4 and 1/4 of the singular values, not of their squares
+    expected = (4 / 3) ** 0.75 * 4**0.25
+    assert effective_rank(torch.diag(values)) == pytest.approx(expected)
