@@ -34,6 +34,7 @@ rule all:
         rules.tabulate_data.output,
         rules.compare_claims.output.claims,
         rules.plot_scores.output,
+        rules.plot_fewshot.output,
         rules.plot_harmonisation.output,
         rules.plot_curves.output,
         step_cost_figures(),

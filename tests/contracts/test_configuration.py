@@ -49,7 +49,7 @@ def test_a_misspelt_nested_key_is_named_with_its_path(demo, check):
 
 @pytest.mark.parametrize(
     ("key", "value", "words"),
-    [("seeds", [], "minItems"), ("accelerator", "tpu", '"gpu"'), ("mapped_threshold", 80, "maximum")],
+    [("model_seeds", [], "minItems"), ("accelerator", "tpu", '"gpu"'), ("mapped_threshold", 80, "maximum")],
     ids=["no seed", "unknown accelerator", "per cent for share"],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(demo, check, key, value, words):
@@ -60,8 +60,8 @@ def test_a_wrong_value_is_named_with_what_was_expected(demo, check, key, value, 
 
 
 def test_a_missing_key_is_named(demo, check):
-    values = {key: value for key, value in demo.items() if key != "seeds"}
-    with pytest.raises(InputError, match="'seeds' is a required property"):
+    values = {key: value for key, value in demo.items() if key != "model_seeds"}
+    with pytest.raises(InputError, match="'model_seeds' is a required property"):
         check(values)
 
 

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from celllm.contracts import predictions
-from celllm.contracts.predictions import PredictionsMeta, score_columns
+from celllm.contracts.predictions import Failure, PredictionsMeta, Trial, score_columns
 from celllm.errors import InputError
 
 
@@ -14,9 +14,15 @@ def meta():
     return PredictionsMeta(
         task="t",
         method="m",
+        split=2,
         seed=3,
         kind="classification",
         simulated=True,
+        n_train=7,
+        n_validation=1,
+        n_test=2,
+        options={"C": 0.1},
+        trials=(Trial({"C": 1.0}, 0.5), Trial({"C": 0.1}, 0.75)),
         fit_s=1.5,
         predict_s=0.25,
         peak_mb=321.0,
@@ -75,3 +81,18 @@ def test_a_parquet_file_of_another_kind_is_refused(tmp_path, table):
 
     with pytest.raises(InputError, match="the key celllm"):
         predictions.read(tmp_path / "p.parquet")
+
+
+def test_a_failure_stands_in_place_of_predictions_and_is_refused_as_such(tmp_path):
+    failure = Failure("t", "m", 2, 3, status=1, message="no room", log="logs/fit.log")
+    predictions.write_failure(failure, tmp_path / "p.parquet")
+
+    assert predictions.failure_of(tmp_path / "p.parquet") == failure
+    with pytest.raises(InputError, match=r"status 1: no room[\s\S]*logs/fit.log"):
+        predictions.read(tmp_path / "p.parquet")
+
+
+def test_predictions_are_no_failure(tmp_path, table, meta):
+    predictions.write(table, meta, tmp_path / "p.parquet")
+
+    assert predictions.failure_of(tmp_path / "p.parquet") is None

@@ -7,7 +7,14 @@ from celllm.errors import InputError
 
 
 def _table(**changes):
-    rows = {"task": "t", "method": ["b", "a", "a"], "seed": 0, "metric": ["x", "x", "y"], "value": [0.1, 1 / 3, np.nan]}
+    rows = {
+        "task": "t",
+        "method": ["b", "a", "a"],
+        "split": 3,
+        "seed": 0,
+        "metric": ["x", "x", "y"],
+        "value": [0.1, 1 / 3, np.nan],
+    }
     return pd.DataFrame({**rows, **changes})
 
 
@@ -27,17 +34,17 @@ def test_the_order_of_the_rows_does_not_change_the_file(tmp_path):
 
 
 def test_a_score_that_stands_twice_is_refused(tmp_path):
-    with pytest.raises(InputError, match="t a 0 x more than once"):
+    with pytest.raises(InputError, match="t a 3 0 x more than once"):
         scores.write(_table(metric="x"), tmp_path / "scores.tsv")
 
 
 def test_a_value_that_is_no_number_is_refused(tmp_path):
-    (tmp_path / "scores.tsv").write_text("task\tmethod\tseed\tmetric\tvalue\nt\tm\t0\tx\thigh\n")
+    (tmp_path / "scores.tsv").write_text("task\tmethod\tsplit\tseed\tmetric\tvalue\nt\tm\t0\t0\tx\thigh\n")
 
     with pytest.raises(InputError, match="high"):
         scores.read(tmp_path / "scores.tsv")
 
 
 def test_a_missing_column_is_named(tmp_path):
-    with pytest.raises(InputError, match="task, method, seed, metric, value"):
+    with pytest.raises(InputError, match="task, method, split, seed, metric, value"):
         scores.write(_table().drop(columns="seed"), tmp_path / "scores.tsv")

@@ -10,9 +10,10 @@ from celllm.errors import InputError
 
 DATASETS = "dataset title role reader values simulated label_column sample_column malignancy min_genes citation licence"
 CELLS = ["blood", "Blood", "task", "h5ad", "counts", "no", "cell_type", "-", "normal", "200", "-", "-"]
-TASKS = "task kind title dataset response split train validation test min_class_size protocol headline"
-TASK = ["t", "classification", "T", "blood", "-", "random", "0.7", "0.1", "0.2", "10", "clean", "macro_f1"]
-METHODS = "method kind title module recipe options role"
+TASKS = "task kind title dataset response split split_seeds train validation test min_class_size protocol headline"
+TASK = ["t", "classification", "T", "blood", "-", "random", "0-2", "0.7", "0.1", "0.2", "10", "clean", "macro_f1"]
+METHODS = "method kind title module recipe options search seeded role"
+METHOD = ["m", "classification", "M", "celllm.tasks.m", "-", '{"mode": "probe", "c": 1.0}', "-", "no", "baseline"]
 
 
 def write(path, header, *rows):
@@ -120,13 +121,71 @@ def test_shares_above_one_are_refused(tmp_path):
         tables.read_tasks(write(tmp_path / "tasks.tsv", TASKS, with_cell(TASK, TASKS, "train", "0.9")))
 
 
-def test_options_of_a_method_are_a_json_object(tmp_path):
-    row = ["m", "classification", "M", "celllm.tasks.m", "-", '{"mode": "probe", "c": 1.0}', "baseline"]
+@pytest.mark.parametrize(
+    ("cell", "seeds"),
+    [
+        pytest.param("0-3", (0, 1, 2, 3), id="range"),
+        pytest.param("42", (42,), id="one"),
+        pytest.param("0 7", (0, 7), id="several"),
+    ],
+)
+def test_split_seeds_are_a_range_or_numbers(tmp_path, cell, seeds):
+    path = write(tmp_path / "tasks.tsv", TASKS, with_cell(TASK, TASKS, "split_seeds", cell))
+    assert tables.read_tasks(path).row("t").split_seeds == seeds
+
+
+@pytest.mark.parametrize("cell", ["3-0", "-", "a", "1 1", "0-b"])
+def test_other_split_seeds_are_refused(tmp_path, cell):
+    with pytest.raises(InputError, match="seeds, each once"):
+        tables.read_tasks(write(tmp_path / "tasks.tsv", TASKS, with_cell(TASK, TASKS, "split_seeds", cell)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"protocol": "compat"}, "0 under the protocol compat", id="compat with validation"),
+        pytest.param({"protocol": "clear"}, "did you mean clean", id="unknown protocol"),
+        pytest.param({"split": "donors"}, "with test 0", id="donors with a test share"),
+        pytest.param({"split": "lines"}, "a split of classification: random, donors", id="split of the other kind"),
+    ],
+)
+def test_a_task_that_contradicts_itself_is_refused(tmp_path, changes, message):
+    row = TASK
+    for column, value in changes.items():
+        row = with_cell(row, TASKS, column, value)
+    with pytest.raises(InputError, match=message):
+        tables.read_tasks(write(tmp_path / "tasks.tsv", TASKS, row))
+
+
+def test_options_to_choose_from_are_lists(tmp_path):
+    row = with_cell(METHOD, METHODS, "search", '{"C": [1.0, 0.1]}')
     method = tables.read_methods(write(tmp_path / "methods.tsv", METHODS, row)).row("m")
+    assert method.search == {"C": [1.0, 0.1]}
+    assert not method.seeded
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        pytest.param('{"C": 1.0}', "lists of different values", id="no list"),
+        pytest.param('{"C": []}', "lists of different values", id="empty"),
+        pytest.param('{"C": [1.0, 1.0]}', "lists of different values", id="repeated"),
+        pytest.param('{"mode": ["probe"]}', "not fixed in the column options", id="fixed already"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(tmp_path, cell, message):
+    with pytest.raises(InputError, match=message):
+        tables.read_methods(write(tmp_path / "methods.tsv", METHODS, with_cell(METHOD, METHODS, "search", cell)))
+
+
+def test_options_of_a_method_are_a_json_object(tmp_path):
+    method = tables.read_methods(write(tmp_path / "methods.tsv", METHODS, METHOD)).row("m")
     assert method.options == {"mode": "probe", "c": 1.0}
     assert method.recipe is None
     with pytest.raises(InputError, match="a JSON object"):
-        tables.read_methods(write(tmp_path / "methods.tsv", METHODS, with_cell(row, METHODS, "options", "mode=probe")))
+        tables.read_methods(
+            write(tmp_path / "methods.tsv", METHODS, with_cell(METHOD, METHODS, "options", "mode=probe"))
+        )
 
 
 def test_tables_are_read_with_the_standard_library_alone(root):

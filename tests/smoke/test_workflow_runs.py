@@ -145,9 +145,9 @@ def test_a_missing_file_of_the_mirror_is_named_before_anything_is_computed(tmp_p
 
 @pytest.mark.slow
 def test_a_misspelt_key_stops_the_workflow_with_its_file_and_the_nearest_key(tmp_path):
-    done = snakemake(tmp_path, "--dry-run", "--config", "seedz=1")
+    done = snakemake(tmp_path, "--dry-run", "--config", "model_seedz=1")
     assert done.returncode != 0
-    assert "did you mean seeds?" in done.stdout + done.stderr
+    assert "did you mean model_seeds?" in done.stdout + done.stderr
 
 
 @pytest.mark.slow

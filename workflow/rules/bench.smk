@@ -1,22 +1,27 @@
-"""The benchmark: every method on every task of its kind, once a seed, and the scores of all.
+"""The benchmark: every method on every task of its kind, once a split and model seed, and the scores of all.
 
 Reads:   results/cells/, results/responses/, results/splits/, results/pretrain/, config/{tasks,methods}.tsv
-Writes:  results/bench/{task}/{method}/seed{seed}/predictions.parquet, results/bench/scores.tsv
+Writes:  results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parquet,
+         results/bench/{scores,failed,trials}.tsv
 """
 
 
 rule fit:
-    """Train one method on one task's training part and predict its test part, whose labels it is not given."""
+    """Train one method on one task's training part and predict its test part, whose labels it is not given.
+
+    One cell of the benchmark. With on_failure: show, one that fails writes in place of predictions that it did, so that
+    the others go on and the report tells of it; a job that the scheduler stops fails as any other.
+    """
     input:
         unpack(fit_inputs),
-        split="results/splits/{task}/seed{seed}.parquet",
+        split="results/splits/{task}/split{split}.parquet",
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
-        predictions="results/bench/{task}/{method}/seed{seed}/predictions.parquet",
+        predictions="results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parquet",
     log:
-        "logs/fit/{task}/{method}/seed{seed}.log",
+        "logs/fit/{task}/{method}/split{split}/seed{seed}.log",
     benchmark:
-        "benchmarks/fit/{task}/{method}/seed{seed}.tsv"
+        "benchmarks/fit/{task}/{method}/split{split}/seed{seed}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
@@ -29,6 +34,8 @@ rule fit:
         methods=METHODS_TABLE,
         responses=responses_option,
         encoder=encoder_option,
+        trials=config["trials"],
+        on_failure=config["on_failure"],
     shell:
         "python -m celllm.cli.fit"
         " --task {wildcards.task}"
@@ -41,18 +48,30 @@ rule fit:
         " --vocabulary {input.vocabulary:q}"
         " {params.encoder}"
         " --seed {wildcards.seed}"
+        " --trials {params.trials}"
         " --threads {threads}"
         " --stage {params.stage}"
         " --predictions {output.predictions:q}"
         " &> {log:q}"
+        " || python -m celllm.cli.record_failure"
+        " --task {wildcards.task}"
+        " --method {wildcards.method}"
+        " --split {wildcards.split}"
+        " --seed {wildcards.seed}"
+        " --status $?"
+        " --on-failure {params.on_failure}"
+        " --log {log:q}"
+        " --predictions {output.predictions:q}"
 
 
 rule score:
-    """Every metric of every prediction file, as one long table."""
+    """Every metric of every prediction file as one long table, what was tried before, and which cells failed."""
     input:
         predictions=all_predictions,
     output:
         scores="results/bench/scores.tsv",
+        failed="results/bench/failed.tsv",
+        trials="results/bench/trials.tsv",
     log:
         "logs/score/all.log",
     benchmark:
@@ -66,10 +85,15 @@ rule score:
     params:
         stage=STAGES["score"],
         tasks=TASKS_TABLE,
+        cells=cells_of_the_benchmark,
+        folder=subpath(output.scores, parent=True),
     shell:
         "python -m celllm.cli.score"
-        " --predictions {input.predictions:q}"
+        " --folder {params.folder:q}"
+        " --cells {params.cells:q}"
         " --tasks {params.tasks:q}"
         " --stage {params.stage}"
         " --scores {output.scores:q}"
+        " --failed {output.failed:q}"
+        " --trials {output.trials:q}"
         " &> {log:q}"

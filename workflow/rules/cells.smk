@@ -1,4 +1,4 @@
-"""Cells on the gene axis, responses of cell lines, and the split files of every task and seed.
+"""Cells on the gene axis, responses of cell lines, and the split files of every task.
 
 Reads:   resources/raw/{dataset}/manifest.json, results/vocabulary/genes.tsv, config/*.tsv
 Writes:  results/cells/{dataset}.h5ad, results/responses/, results/splits/
@@ -79,15 +79,15 @@ rule align_responses:
 
 
 rule draw_splits:
-    """Training, validation and test part of a task for one seed, as a file that every method reads."""
+    """Training, validation and test part of a task for one split seed, as a file that every method reads."""
     input:
         unpack(split_inputs),
     output:
-        split="results/splits/{task}/seed{seed}.parquet",
+        split="results/splits/{task}/split{split}.parquet",
     log:
-        "logs/draw_splits/{task}/seed{seed}.log",
+        "logs/draw_splits/{task}/split{split}.log",
     benchmark:
-        "benchmarks/draw_splits/{task}/seed{seed}.tsv"
+        "benchmarks/draw_splits/{task}/split{split}.tsv"
     conda:
         "../../envs/singlecell.yaml"
     threads: 1
@@ -104,7 +104,7 @@ rule draw_splits:
         " --tasks {params.tasks:q}"
         " --cells {input.cells:q}"
         " {params.responses}"
-        " --seed {wildcards.seed}"
+        " --seed {wildcards.split}"
         " --stage {params.stage}"
         " --split {output.split:q}"
         " &> {log:q}"

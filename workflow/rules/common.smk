@@ -41,12 +41,25 @@ NOT_RUN = [task for task in config["tasks_if_present"] if task not in RUN_TASKS]
 
 
 def methods_of(task: str) -> list[str]:
-    """Methods of the configuration that fit the task's kind."""
+    """Methods of the configuration that fit the task's kind and are to run on it."""
     return [
         method
         for method in config["methods"]
         if METHODS[method].kind == TASKS[task].kind
+        and task in config["methods_only_on"].get(method, [task])
     ]
+
+
+def splits_of(task: str) -> list[int]:
+    """Split seeds of a task, no more than the configuration allows."""
+    return list(TASKS[task].split_seeds[: config["splits_at_most"]])
+
+
+def seeds_of(method: str) -> list[int]:
+    """Model seeds of a method; one where its outcome does not depend on it."""
+    return (
+        config["model_seeds"] if METHODS[method].seeded else config["model_seeds"][:1]
+    )
 
 
 def recipe_of(method: str) -> str | None:
@@ -74,6 +87,7 @@ wildcard_constraints:
     task="|".join(TASKS),
     method="|".join(METHODS),
     recipe="|".join(RECIPES),
+    split=r"\d+",
     seed=r"\d+",
 
 
@@ -110,12 +124,12 @@ def ranks_launcher(_wildcards, resources, threads) -> str:
 
 
 def splits_with_corpus_cells(_wildcards) -> list[str]:
-    """Splits, of every seed, of tasks on cells that are in the corpus too: their test cells stay out of it."""
+    """All splits of tasks on cells that are in the corpus too: their test cells stay out of it."""
     return [
-        f"results/splits/{task}/seed{seed}.parquet"
+        f"results/splits/{task}/split{split}.parquet"
         for task in RUN_TASKS
         if TASKS[task].dataset in config["corpus"]
-        for seed in SEEDS
+        for split in splits_of(task)
     ]
 
 
@@ -211,22 +225,40 @@ def encoder_option(_wildcards, input) -> str:
     return f"--encoder {quote(str(input.encoder))}" if "encoder" in input.keys() else ""
 
 
+def predictions_of(task: str, method: str) -> list[str]:
+    """Predictions of one task and method, all splits and model seeds."""
+    return [
+        f"results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parquet"
+        for split in splits_of(task)
+        for seed in seeds_of(method)
+    ]
+
+
 def all_predictions(_wildcards) -> list[str]:
     """Predictions of every cell of the benchmark."""
     return [
-        f"results/bench/{task}/{method}/seed{seed}/predictions.parquet"
+        path
         for task in RUN_TASKS
         for method in methods_of(task)
-        for seed in SEEDS
+        for path in predictions_of(task, method)
     ]
+
+
+def cells_of_the_benchmark(_wildcards) -> str:
+    """Splits and seeds of every task and method, as JSON: thousands of paths would be too long for a command."""
+    cells = {
+        task: {
+            method: {"splits": splits_of(task), "seeds": seeds_of(method)}
+            for method in methods_of(task)
+        }
+        for task in RUN_TASKS
+    }
+    return json.dumps(cells)
 
 
 def confusion_predictions(wildcards) -> list[str]:
-    """Predictions of one task and method, all seeds."""
-    return [
-        f"results/bench/{wildcards.task}/{wildcards.method}/seed{seed}/predictions.parquet"
-        for seed in SEEDS
-    ]
+    """Predictions of one task and method, all splits and model seeds."""
+    return predictions_of(wildcards.task, wildcards.method)
 
 
 def confusion_figures() -> list[str]:

@@ -41,6 +41,41 @@ rule plot_scores:
         " &> {log:q}"
 
 
+rule plot_fewshot:
+    """Score against number of training cells, every method beside the linear model."""
+    input:
+        scores=rules.score.output.scores,
+    output:
+        png=report(
+            "results/report/figures/fewshot.png",
+            caption="../report/plot_fewshot.rst",
+            category="Benchmark",
+            labels={"figure": "few-shot"},
+        ),
+        pdf="results/report/figures/fewshot.pdf",
+    log:
+        "logs/plot_fewshot/all.log",
+    benchmark:
+        "benchmarks/plot_fewshot/all.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        stage=STAGES["report"],
+        tables=TABLE_OPTIONS,
+    shell:
+        "python -m celllm.cli.plot_fewshot"
+        " --scores {input.scores:q}"
+        " {params.tables}"
+        " --stage {params.stage}"
+        " --png {output.png:q}"
+        " --pdf {output.pdf:q}"
+        " &> {log:q}"
+
+
 rule plot_harmonisation:
     """What became of each data set's counts on the way to the vocabulary."""
     input:
@@ -151,7 +186,7 @@ rule plot_step_cost:
 
 
 rule plot_confusion:
-    """Truth against prediction, all seeds of one task and method."""
+    """Truth against prediction, all runs of one task and method."""
     input:
         predictions=confusion_predictions,
     output:

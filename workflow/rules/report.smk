@@ -6,6 +6,11 @@ Writes:  results/report/claims.tsv, results/report/tables/
 
 TABLES = [
     "main",
+    "comparisons",
+    "spread",
+    "classes",
+    "trials",
+    "failed",
     "controls",
     "verdicts",
     "costs",
@@ -57,6 +62,8 @@ rule tabulate:
     """All tables of the report but those about data, as TSV and Markdown."""
     input:
         scores=rules.score.output.scores,
+        failed=rules.score.output.failed,
+        trials=rules.score.output.trials,
         claims=rules.compare_claims.output.claims,
         shards=rules.write_shards.output.manifest,
         recipes=expand(f"{CONFIG}/recipes/{{recipe}}.yaml", recipe=USED_RECIPES),
@@ -68,6 +75,36 @@ rule tabulate:
             caption="../report/main.rst",
             category="Tables",
             labels={"table": "main"},
+        ),
+        comparisons=report(
+            "results/report/tables/comparisons.md",
+            caption="../report/comparisons.rst",
+            category="Tables",
+            labels={"table": "paired tests"},
+        ),
+        spread=report(
+            "results/report/tables/spread.md",
+            caption="../report/spread.rst",
+            category="Tables",
+            labels={"table": "split and model seed"},
+        ),
+        classes=report(
+            "results/report/tables/classes.md",
+            caption="../report/classes.rst",
+            category="Tables",
+            labels={"table": "F1 of every class"},
+        ),
+        trials=report(
+            "results/report/tables/trials.md",
+            caption="../report/trials.rst",
+            category="Tables",
+            labels={"table": "options tried"},
+        ),
+        failed=report(
+            "results/report/tables/failed.md",
+            caption="../report/failed.rst",
+            category="Tables",
+            labels={"table": "failed cells"},
         ),
         controls=report(
             "results/report/tables/controls.md",
@@ -131,6 +168,8 @@ rule tabulate:
     shell:
         "python -m celllm.cli.tabulate"
         " --scores {input.scores:q}"
+        " --failed {input.failed:q}"
+        " --trials {input.trials:q}"
         " --claims {input.claims:q}"
         " {params.tables}"
         " --recipes {input.recipes:q}"

@@ -75,6 +75,13 @@ def checked_tables() -> tuple:
             ("tasks", config["tasks"], tasks, TASKS_TABLE),
             ("tasks_if_present", config["tasks_if_present"], tasks, TASKS_TABLE),
             ("methods", config["methods"], methods, METHODS_TABLE),
+            ("methods_only_on", config["methods_only_on"], methods, METHODS_TABLE),
+            (
+                "methods_only_on",
+                [task for row in config["methods_only_on"].values() for task in row],
+                tasks,
+                TASKS_TABLE,
+            ),
             ("recipes", config["recipes"].values(), RECIPES, "config/recipes/"),
             (
                 "step_cost",
@@ -117,7 +124,6 @@ STAGES = {
         (Path(workflow.basedir) / "workflow/stages.yaml").read_text()
     ).items()
 }
-SEEDS = config["seeds"]
 # Without the key nothing asks for the rules that read this.
 STEP_COST = config["step_cost"] or {"recipe": None, "batches": [], "limit_gb": 0}
 GPUS = 1 if config["accelerator"] == "gpu" else 0

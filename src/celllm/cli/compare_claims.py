@@ -10,6 +10,7 @@ from celllm.cli.entry import add_tables, run
 from celllm.contracts import claims, scores
 from celllm.report.catalogue import Catalogue
 from celllm.report.claims import answer_claims
+from celllm.report.results import Results
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
     answers = answer_claims(
         claims.read(args.claims),
-        scores.read(args.scores),
+        Results(scores.read(args.scores)),
         catalogue=catalogue,
         not_run=args.not_run,
     )

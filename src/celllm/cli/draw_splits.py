@@ -34,9 +34,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def draw_cells(cells_file: Path, task: Task, *, seed: int, file: Path) -> tuple[list[str], NDArray[np.str_]]:
-    """Return the task's cells and their parts."""
-    cells = cells_from(counts.read(cells_file))
-    return cells.units, splitting.stratified(cells.labels, cells.units, task, seed=seed, file=file)
+    """Return the task's cells and their parts; say which classes are tested but never met in training."""
+    read = counts.read(cells_file)
+    cells = cells_from(read)
+    if task.split == "donors":
+        donors = read.obs["donor"].to_numpy(str)
+        parts = splitting.by_donor(cells.labels, donors, cells.units, task, seed=seed, file=file)
+    else:
+        parts = splitting.stratified(cells.labels, cells.units, task, seed=seed, file=file)
+    unknown = sorted(set(cells.labels[parts == "test"]) - set(cells.labels[parts == "train"]))
+    if unknown:
+        print(f"tested, but without a training cell, so that they can only be missed: {', '.join(unknown)}")
+    too_small = sorted(set(cells.labels[parts == "unused"]) - set(cells.labels[parts != "unused"]) - {""})
+    if too_small:
+        print(f"left out, fewer cells than min_class_size or {splitting.SMALLEST_CLASS}: {', '.join(too_small)}")
+    return cells.units, parts
 
 
 def draw_pairs(cells_file: Path, responses_file: Path, task: Task, *, seed: int) -> tuple[list[str], NDArray[np.str_]]:
@@ -51,13 +63,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read the units, divide them, write the parts."""
     args = parser().parse_args(argv)
     task = tables.read_tasks(args.tasks).row(args.task)
-    if (task.split == "random") != (args.responses is None):
+    if (task.kind == "classification") != (args.responses is None):
         raise InputError(
             file=args.tasks,
-            field=f"split of {task.task}",
-            expected="pairs or lines if the task has responses, random if not",
-            found=f"{task.split}, {'no responses' if args.responses is None else args.responses}",
-            remedy="correct the task's columns split and response, or the option --responses",
+            field=f"response of {task.task}",
+            expected="a response for a regression, and only there",
+            found=f"{task.kind}, {'no responses' if args.responses is None else args.responses}",
+            remedy="correct the task's columns kind and response, or the option --responses",
         )
     inputs = {"cells": args.cells}
     if args.responses is None:

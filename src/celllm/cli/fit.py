@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import json
 import resource
+import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 
 from celllm.cli.entry import run
 from celllm.contracts import counts, predictions, responses, splits, tables, vocabulary
-from celllm.contracts.predictions import SCORE, PredictionsMeta
+from celllm.contracts.predictions import PredictionsMeta
 from celllm.contracts.tables import Method, Task
 from celllm.errors import InputError
 from celllm.provenance import digest, stamp
 from celllm.tasks.data import Cells, Pairs, cells_from, pairs_from
+from celllm.tasks.evaluation import headline_of, metrics_of, predictions_of
 from celllm.tasks.method import Classifier, Regressor, build
+from celllm.tasks.tuning import Choice, choose_options
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--vocabulary", required=True, type=Path, help="genes.tsv")
     options.add_argument("--encoder", type=Path, help="pretrained encoder, for methods that start from one")
     options.add_argument("--seed", required=True, type=int, help="of the method's own random numbers")
+    options.add_argument("--trials", type=int, default=1, help="most combinations of options to try on validation (1)")
     options.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
     options.add_argument("--stage", default="fit", help="name and version of the stage")
     options.add_argument("--predictions", required=True, type=Path, help="where to write the predictions")
@@ -72,94 +77,116 @@ def read_units(args: argparse.Namespace, genes: vocabulary.Vocabulary) -> Cells 
     return pairs if not read.simulated else pairs.marked_simulated()
 
 
-def classified(
-    method: Classifier,
-    cells: Cells,
-    parts: dict[str, np.ndarray],
-) -> tuple[pd.DataFrame, tuple[float, float]]:
-    """Fit and predict; return the table of predictions and the seconds of both."""
-    test = parts["test"]
-    shown = cells if method.sees_test_labels else cells.hiding(test)
-    start = time.perf_counter()
-    method.fit(shown, parts["train"], parts["validation"])
-    fitted = time.perf_counter()
-    scores = method.predict(shown, test)
-    seconds = (fitted - start, time.perf_counter() - fitted)
-    table = pd.DataFrame(
-        {
-            "unit": cells.cell_ids[test],
-            "truth": cells.labels[test],
-            "predicted": method.classes_[scores.argmax(axis=1)],
-        }
-    )
-    columns = pd.DataFrame(scores, columns=[f"{SCORE}{name}" for name in method.classes_])
-    return pd.concat([table, columns], axis=1), seconds
+def parts_of(split: splits.Split, task: Task, units: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the rows of each part; under the protocol compat the test part is also what is chosen on."""
+    parts = {part: split.rows(part, units) for part in ("train", "validation", "test")}
+    return parts | {"validation": parts["test"]} if task.protocol == "compat" else parts
 
 
-def regressed(
-    method: Regressor,
-    pairs: Pairs,
-    parts: dict[str, np.ndarray],
-) -> tuple[pd.DataFrame, tuple[float, float]]:
-    """Fit and predict; return the table of predictions and the seconds of both."""
-    test = parts["test"]
-    shown = pairs if method.sees_test_labels else pairs.hiding(test)
-    start = time.perf_counter()
-    method.fit(shown, parts["train"], parts["validation"])
-    fitted = time.perf_counter()
-    predicted = method.predict(shown, test)
-    seconds = (fitted - start, time.perf_counter() - fitted)
-    units = pairs.units
-    table = pd.DataFrame(
-        {
-            "unit": [units[row] for row in test],
-            "truth": pairs.response[test],
-            "predicted": predicted,
-            "line": pairs.line_ids[pairs.line[test]],
-            "drug": np.array(pairs.drugs, dtype=str)[pairs.drug[test]],
-        }
+def fitted(
+    row: Method,
+    task: Task,
+    data: Cells | Pairs,
+    parts: Mapping[str, np.ndarray],
+    *,
+    make: Callable[[Mapping[str, Any]], Classifier | Regressor],
+    trials: int,
+    seed: int,
+) -> tuple[Choice[Classifier | Regressor], Cells | Pairs]:
+    """Choose the method's options and fit it; return it and the data as it may see them.
+
+    Options are chosen under the protocol clean alone, and where there is a validation part.
+    """
+    is_compat = task.protocol == "compat"
+    chooses = len(parts["validation"]) > 0 and not is_compat
+
+    def fit(options: Mapping[str, Any]) -> Classifier | Regressor:
+        method = make(options)
+        method.fit(_shown(method, data, parts, is_compat=is_compat), parts["train"], parts["validation"])  # type: ignore[arg-type]
+        return method
+
+    def judge(method: Classifier | Regressor) -> float:
+        shown = _shown(method, data, parts, is_compat=is_compat)
+        table = predictions_of(method, shown, data, parts["validation"])
+        return headline_of(metrics_of(table, kind=task.kind), task.headline, task=task.task, file="config/tasks.tsv")
+
+    choice = choose_options(
+        fit,
+        judge,
+        options=row.options,
+        search=row.search,
+        budget=trials if chooses else 1,
+        seed=seed,
+        metric=task.headline,
     )
-    return table, seconds
+    return choice, _shown(choice.method, data, parts, is_compat=is_compat)
+
+
+def _shown(
+    method: Classifier | Regressor,
+    data: Cells | Pairs,
+    parts: Mapping[str, np.ndarray],
+    *,
+    is_compat: bool,
+) -> Cells | Pairs:
+    return data if method.sees_test_labels or is_compat else data.hiding(parts["test"])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read the task, fit the method, write its predictions."""
+    """Read the task, choose and fit the method, write its predictions."""
     args = parser().parse_args(argv)
+    # one cell of the benchmark by hand: paste this line
+    print("python -m celllm.cli.fit", shlex.join(sys.argv[1:] if argv is None else argv), flush=True)
     task = tables.read_tasks(args.tasks).row(args.task)
     row = tables.read_methods(args.methods).row(args.method)
     check_kinds(task, row, args=args)
     genes = vocabulary.read(args.vocabulary)
     encoder = args.encoder if row.recipe is not None else None
-    method = build(row, seed=args.seed, encoder=encoder, vocabulary=genes, file=args.methods)
-    use_threads(args.threads)
     data = read_units(args, genes)
     split = splits.read(args.split)
     check_split(split, task.task, args)
-    parts = {part: split.rows(part, data.units) for part in ("train", "validation", "test")}
-    if isinstance(data, Cells):
-        table, (fit_s, predict_s) = classified(cast("Classifier", method), data, parts)
-    else:
-        table, (fit_s, predict_s) = regressed(cast("Regressor", method), data, parts)
+    parts = parts_of(split, task, data.units)
+
+    def make(options: Mapping[str, Any]) -> Classifier | Regressor:
+        method = build(
+            replace(row, options=dict(options)), seed=args.seed, encoder=encoder, vocabulary=genes, file=args.methods
+        )
+        use_threads(args.threads)
+        return method
+
+    start = time.perf_counter()
+    choice, shown = fitted(row, task, data, parts, make=make, trials=args.trials, seed=args.seed)
+    fitted_at = time.perf_counter()
+    table = predictions_of(choice.method, shown, data, parts["test"])
+    predicted_at = time.perf_counter()
     inputs = {"cells": args.cells, "split": args.split, "vocabulary": args.vocabulary}
     inputs |= {"responses": args.responses} if args.responses is not None else {}
     meta = PredictionsMeta(
         task=task.task,
         method=row.method,
+        split=split.seed,
         seed=args.seed,
         kind=cast("predictions.Kind", task.kind),
         simulated=data.simulated,
-        fit_s=fit_s,
-        predict_s=predict_s,
+        n_train=len(parts["train"]),
+        n_validation=len(parts["validation"]),
+        n_test=len(parts["test"]),
+        options=choice.options,
+        trials=choice.trials,
+        fit_s=fitted_at - start,
+        predict_s=predicted_at - fitted_at,
         # ru_maxrss is in KiB on Linux
         peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        trained_parameters=method.trained_parameters,
+        trained_parameters=choice.method.trained_parameters,
         vocabulary=genes.digest,
         encoder=None if encoder is None else digest(encoder),
-        provenance=stamp(args.stage, inputs, seed=args.seed, options=row.options),
+        provenance=stamp(args.stage, inputs, seed=args.seed, options=choice.options),
     )
     predictions.write(table, meta, args.predictions)
     sizes = ", ".join(f"{part} {len(rows)}" for part, rows in parts.items())
-    print(f"{row.method} on {task.task}: {sizes}; fitted in {fit_s:.1f} s, predicted in {predict_s:.1f} s")
+    for trial in choice.trials:
+        print(f"trial {json.dumps(dict(trial.options))}: {task.headline} on validation {trial.value:.4f}")
+    print(f"{row.method} on {task.task}: {sizes}; fitted in {meta.fit_s:.1f} s, predicted in {meta.predict_s:.1f} s")
 
 
 def use_threads(n_threads: int) -> None:
@@ -177,7 +204,7 @@ def check_split(split: splits.Split, task: str, args: argparse.Namespace) -> Non
             field="task",
             expected=task,
             found=split.task,
-            remedy=f"give results/splits/{task}/seed{args.seed}.parquet",
+            remedy=f"give results/splits/{task}/split{split.seed}.parquet",
         )
 
 

@@ -22,7 +22,11 @@ def parser() -> argparse.ArgumentParser:
     """Build the command line."""
     made = argparse.ArgumentParser(prog="python -m celllm.cli.plot_confusion", description=__doc__)
     made.add_argument(
-        "--predictions", type=Path, required=True, nargs="+", help="predictions of one task and method, a file a seed"
+        "--predictions",
+        type=Path,
+        required=True,
+        nargs="+",
+        help="predictions of one task and method, a file a split and seed",
     )
     add_tables(made)
     add_figure(made)
@@ -33,9 +37,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read predictions, count, draw, write."""
     args = parser().parse_args(argv)
     catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
-    read = [predictions.read(path) for path in args.predictions]
+    paths = [path for path in args.predictions if predictions.failure_of(path) is None]
+    # where all of them failed, the first says why
+    read = [predictions.read(path) for path in paths or args.predictions[:1]]
     first = read[0][1]
-    for path, (_, meta) in zip(args.predictions, read, strict=True):
+    for path, (_, meta) in zip(paths, read, strict=True):
         _check(path, meta, first)
     pooled = pd.concat([table for table, _ in read])
     truth, predicted = (pooled[column].to_numpy(dtype=np.str_) for column in ("truth", "predicted"))
@@ -46,10 +52,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         classes,
         support=[int((truth == name).sum()) for name in classes],
         title=catalogue.task_title(first.task),
-        subtitle=f"{catalogue.methods.row(first.method).title}, test cells of {len(read)} seed{'s' * (len(read) > 1)}",
+        subtitle=f"{catalogue.methods.row(first.method).title}, test cells of {len(read)} run{'s' * (len(read) > 1)}",
     )
     made = provenance.stamp(
-        args.stage, {f"seed {meta.seed}": path for path, (_, meta) in zip(args.predictions, read, strict=True)}
+        args.stage,
+        {f"split {meta.split}, seed {meta.seed}": path for path, (_, meta) in zip(paths, read, strict=True)},
     )
     figures.save(figure, png=args.png, pdf=args.pdf, provenance=made)
 

@@ -12,6 +12,7 @@ from celllm.contracts import scores
 from celllm.report import figures
 from celllm.report.catalogue import Catalogue
 from celllm.report.dots import dots_of, draw_scores
+from celllm.report.results import Results
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read scores, draw, write."""
     args = parser().parse_args(argv)
     catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
-    figure = draw_scores(dots_of(scores.read(args.scores), catalogue), catalogue)
+    figure = draw_scores(dots_of(Results(scores.read(args.scores)), catalogue), catalogue)
     made = provenance.stamp(args.stage, {"scores": args.scores})
     figures.save(figure, png=args.png, pdf=args.pdf, provenance=made)
 

@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from celllm.cli.entry import run
 from celllm.contracts import predictions, scores, tables
-from celllm.contracts.predictions import PredictionsMeta, score_columns
 from celllm.contracts.tables import Table, Task
-from celllm.errors import InputError
-from celllm.metrics.classification import classification_metrics
-from celllm.metrics.regression import regression_metrics
+from celllm.tasks.evaluation import headline_of, metrics_of
 
 
 def parser() -> argparse.ArgumentParser:
     """Declare the options."""
     options = argparse.ArgumentParser(prog="celllm.cli.score", description=__doc__, allow_abbrev=False)
-    options.add_argument("--predictions", required=True, nargs="+", type=Path, help="predictions.parquet files")
+    options.add_argument("--folder", required=True, type=Path, help="folder of the predictions: results/bench")
+    options.add_argument(
+        "--cells",
+        required=True,
+        type=json.loads,
+        help='which of them, JSON: {"task": {"method": {"splits": [0, 1], "seeds": [0]}}}',
+    )
     options.add_argument("--tasks", required=True, type=Path, help="tasks.tsv")
     options.add_argument("--stage", default="score", help="name and version of the stage")
     options.add_argument("--scores", required=True, type=Path, help="where to write the scores")
+    options.add_argument("--failed", required=True, type=Path, help="where to write which cells failed")
+    options.add_argument("--trials", required=True, type=Path, help="where to write what was tried on validation parts")
     return options
 
 
-def metrics_of(table: pd.DataFrame, meta: PredictionsMeta) -> dict[str, float]:
-    """Return every metric and every cost of one predictions file."""
-    if meta.kind == "classification":
-        classes, values = score_columns(table)
-        metrics = classification_metrics(
-            table["truth"].to_numpy(str),
-            table["predicted"].to_numpy(str),
-            classes=classes,
-            scores=values,
-        )
-    else:
-        metrics = regression_metrics(
-            table["truth"].to_numpy(float),
-            table["predicted"].to_numpy(float),
-            drugs=table["drug"].to_numpy(str),
-        )
-    return {**metrics, **{cost: float(getattr(meta, cost)) for cost in scores.COSTS}}
-
-
-def scored(path: Path, tasks: Table[Task]) -> pd.DataFrame:
-    """Read and score one file.
+def scored(path: Path, tasks: Table[Task]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read and score one file; return its rows of the tables of scores and of trials.
 
     Raises
     ------
@@ -55,38 +44,49 @@ def scored(path: Path, tasks: Table[Task]) -> pd.DataFrame:
         If its task is unknown, or the task's headline is no metric of such predictions.
     """
     table, meta = predictions.read(path)
-    metrics = metrics_of(table, meta)
-    check_headline(tasks.row(meta.task), metrics, tasks.file)
-    return pd.DataFrame(
+    metrics = metrics_of(table, kind=meta.kind)
+    headline_of(metrics, tasks.row(meta.task).headline, task=meta.task, file=tasks.file)
+    metrics |= {name: float(getattr(meta, name)) for name in (*scores.COSTS, *scores.SIZES)}
+    cell = {"task": meta.task, "method": meta.method, "split": meta.split, "seed": meta.seed}
+    trials = [
         {
-            "task": meta.task,
-            "method": meta.method,
-            "seed": meta.seed,
-            "metric": list(metrics),
-            "value": list(metrics.values()),
+            **cell,
+            "trial": number,
+            "options": json.dumps(dict(trial.options)),
+            "value": trial.value,
+            "chosen": "yes" if dict(trial.options).items() <= dict(meta.options).items() else "no",
         }
+        for number, trial in enumerate(meta.trials)
+    ]
+    return (
+        pd.DataFrame({**cell, "metric": list(metrics), "value": list(metrics.values())}),
+        pd.DataFrame(trials, columns=list(scores.TRIAL_COLUMNS)),
     )
 
 
-def check_headline(task: Task, metrics: Mapping[str, float], file: Path) -> None:
-    """Refuse a task whose headline metric was not computed."""
-    if task.headline not in metrics:
-        raise InputError(
-            file=file,
-            field=f"headline of {task.task}",
-            expected=f"one of {', '.join(name for name in metrics if name not in scores.COSTS)}",
-            found=task.headline,
-            remedy="correct the task's headline",
-        )
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read all predictions, score them, write one table."""
+    """Read all predictions, score them, write the tables of scores, of failed cells and of trials."""
     args = parser().parse_args(argv)
     tasks = tables.read_tasks(args.tasks)
-    table = pd.concat([scored(path, tasks) for path in args.predictions], ignore_index=True)
+    paths = [
+        predictions.path_of(args.folder, task=task, method=method, split=split, seed=seed)
+        for task, methods in args.cells.items()
+        for method, runs in methods.items()
+        for split, seed in itertools.product(runs["splits"], runs["seeds"])
+    ]
+    failures = {path: predictions.failure_of(path) for path in paths}
+    failed = [asdict(failure) for failure in failures.values() if failure is not None]
+    made = [scored(path, tasks) for path, failure in failures.items() if failure is None]
+    empty = pd.DataFrame(columns=list(scores.COLUMNS)).astype({"value": float})
+    table = pd.concat([found for found, _ in made], ignore_index=True) if made else empty
+    trials = [found for _, found in made if not found.empty]
+    no_trials = pd.DataFrame(columns=list(scores.TRIAL_COLUMNS))
     scores.write(table, args.scores)
-    print(f"{len(table)} scores of {len(args.predictions)} predictions")
+    scores.write_failed(pd.DataFrame(failed, columns=list(scores.FAILED_COLUMNS)), args.failed)
+    scores.write_trials(pd.concat(trials, ignore_index=True) if trials else no_trials, args.trials)
+    print(f"{len(table)} scores of {len(made)} predictions; {len(failed)} cells failed")
+    for failure in failed:
+        print(f"failed: {failure['task']} {failure['method']} split {failure['split']}, see {failure['log']}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from celllm.cli.entry import add_tables, run
 from celllm.contracts import claims, link_scores, recipe, recipe_files, report_table, scores, shards
 from celllm.contracts.recipe import Recipe
 from celllm.contracts.recipe_files import dotted
+from celllm.report.bench_tables import classes_table, failed_table, spread_table, trials_table
 from celllm.report.catalogue import Catalogue
+from celllm.report.comparisons import compare, comparisons_table
 from celllm.report.data_tables import corpus_table
 from celllm.report.links import links_table
 from celllm.report.main_table import main_table
+from celllm.report.results import Results
 from celllm.report.tables import (
     choices_table,
     claims_table,
@@ -29,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
     """Build the command line."""
     made = argparse.ArgumentParser(prog="python -m celllm.cli.tabulate", description=__doc__)
     made.add_argument("--scores", type=Path, required=True, help="results/bench/scores.tsv")
+    made.add_argument("--failed", type=Path, required=True, help="results/bench/failed.tsv")
+    made.add_argument("--trials", type=Path, required=True, help="results/bench/trials.tsv")
     made.add_argument("--claims", type=Path, required=True, help="results/report/claims.tsv")
     add_tables(made)
     made.add_argument("--recipes", type=Path, required=True, nargs="+", help="config/recipes/*.yaml in use")
@@ -53,14 +59,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
     answers = claims.read_answers(args.claims)
-    long_scores = scores.read(args.scores)
+    results, failed = Results(scores.read(args.scores)), scores.read_failed(args.failed)
+    n_failed = Counter(zip(failed["task"], failed["method"], strict=True))
     titles = {dataset.dataset: dataset.title for dataset in catalogue.datasets}
     corpus = ShardReader(args.shards)
     recipes = {path.stem: recipe.read(path) for path in args.recipes}
     made = [
         claims_table(answers),
-        controls_table(long_scores, catalogue),
-        costs_table(long_scores, catalogue),
+        comparisons_table(compare(results, catalogue, [answer.claim for answer in answers]), catalogue),
+        spread_table(results, catalogue),
+        classes_table(results, catalogue),
+        trials_table(scores.read_trials(args.trials), catalogue),
+        failed_table(failed, catalogue),
+        controls_table(results, catalogue),
+        costs_table(results, catalogue),
         choices_table(recipes, given_in={path.stem: given_in(path, recipes[path.stem]) for path in args.recipes}),
         config_table(args.config),
         corpus_table(
@@ -70,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             titles=titles,
         ),
         links_table(link_scores.read(args.links)),
-        main_table(long_scores, answers, catalogue=catalogue, not_run=args.not_run),
+        main_table(results, answers, catalogue=catalogue, failed=n_failed, not_run=args.not_run),
     ]
     for table in made:
         report_table.write(table, args.tables)

@@ -1,7 +1,7 @@
 """`config/claims.tsv`: one row a published number; `results/report/claims.tsv`: ours beside it.
 
 Columns of the first: claim source task method metric paper tolerance. The answers add ours, ci_low, ci_high,
-n_seeds, verdict and note. A claim that is a mean over tasks names them as `a+b`. Numbers are fractions.
+n_splits, verdict and note. A claim that is a mean over tasks names them as `a+b`. Numbers are fractions.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Answer:
     Parameters
     ----------
     ours, ci_low, ci_high
-        Mean over seeds and its 95 % interval; nan where there is nothing to compare.
-    n_seeds
-        Seeds behind `ours`.
+        Mean over splits and its 95 % interval; nan where there is nothing to compare.
+    n_splits
+        Splits behind `ours`.
     note
         Why there is no verdict on the number, where there is none.
     """
@@ -72,13 +72,13 @@ class Answer:
     ours: float
     ci_low: float
     ci_high: float
-    n_seeds: int
+    n_splits: int
     verdict: Verdict
     note: str = ""
 
 
 CLAIM_COLUMNS = tuple(field.name for field in fields(Claim))
-ANSWER_COLUMNS = (*CLAIM_COLUMNS, "ours", "ci_low", "ci_high", "n_seeds", "verdict", "note")
+ANSWER_COLUMNS = (*CLAIM_COLUMNS, "ours", "ci_low", "ci_high", "n_splits", "verdict", "note")
 
 
 def read(path: Path | str) -> list[Claim]:
@@ -110,7 +110,7 @@ def write_answers(answers: Sequence[Answer], path: Path | str) -> None:
             "ours": answer.ours,
             "ci_low": answer.ci_low,
             "ci_high": answer.ci_high,
-            "n_seeds": answer.n_seeds,
+            "n_splits": answer.n_splits,
             "verdict": answer.verdict,
             "note": answer.note,
         }
@@ -139,7 +139,7 @@ def read_answers(path: Path | str) -> list[Answer]:
                 ours=_number(row["ours"]),
                 ci_low=_number(row["ci_low"]),
                 ci_high=_number(row["ci_high"]),
-                n_seeds=int(row["n_seeds"]),
+                n_splits=int(row["n_splits"]),
                 verdict=verdict,
                 note=str(row["note"]),
             ),

@@ -1,7 +1,8 @@
 """`predictions.parquet`: what a method said about the test part of a task, one row a unit.
 
 Columns: unit, truth, predicted; for classification one float column `score:{class}` a class the method
-knows; for regression line and drug. How it was made stands in the schema metadata, key `celllm`, as JSON.
+knows; for regression line and drug. How it was made stands in the schema metadata, key `celllm`, as JSON. A cell
+of the benchmark that failed has such a file too, without rows, with what happened under the key `celllm_failure`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ Kind = Literal["classification", "regression"]
 
 SCORE = "score:"
 _KEY = b"celllm"
+_FAILURE_KEY = b"celllm_failure"
 _COLUMNS: dict[str, tuple[str, ...]] = {
     "classification": ("unit", "truth", "predicted"),
     "regression": ("unit", "truth", "predicted", "line", "drug"),
@@ -32,15 +34,56 @@ _REMEDY = "fit again: remove the file and run snakemake"
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Values of options that were tried, and the headline metric on the validation part; nan where the fit failed."""
+
+    options: Mapping[str, Any]
+    value: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell of the benchmark that came to nothing.
+
+    Parameters
+    ----------
+    split, seed
+        Of the draw of the parts, and of the method's own random numbers.
+    status
+        Exit status of its command; 137 where the kernel killed it, mostly for memory.
+    message
+        The error message or the last line of its log.
+    log
+        The log.
+    """
+
+    task: str
+    method: str
+    split: int
+    seed: int
+    status: int
+    message: str
+    log: str
+
+
+@dataclass(frozen=True)
 class PredictionsMeta:
     """How predictions were made and what they cost.
 
     Parameters
     ----------
+    split, seed
+        Of the draw of the parts, and of the method's own random numbers.
+    n_train, n_validation, n_test
+        Units of each part.
+    options
+        Settings in force, chosen ones among them; defaults of the method's class are not listed.
+    trials
+        What was tried on the validation part before; empty where nothing was chosen.
     simulated
         Whether the cells come from the simulator; such numbers say nothing about biology.
     fit_s, predict_s
-        Wall time of fitting (selection included) and of predicting the test part, in seconds.
+        Wall time of fitting (all trials included) and of predicting the test part, in seconds.
     peak_mb
         Largest resident memory of the whole command, in MiB, the loaded data included.
     trained_parameters
@@ -53,9 +96,15 @@ class PredictionsMeta:
 
     task: str
     method: str
+    split: int
     seed: int
     kind: Kind
     simulated: bool
+    n_train: int
+    n_validation: int
+    n_test: int
+    options: Mapping[str, Any]
+    trials: tuple[Trial, ...]
     fit_s: float
     predict_s: float
     peak_mb: float
@@ -63,6 +112,11 @@ class PredictionsMeta:
     vocabulary: str
     encoder: str | None
     provenance: Mapping[str, Any]
+
+
+def path_of(folder: Path | str, *, task: str, method: str, split: int, seed: int) -> Path:
+    """Return where the predictions of a cell of the benchmark lie."""
+    return Path(folder) / task / method / f"split{split}" / f"seed{seed}" / "predictions.parquet"
 
 
 def score_columns(table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
@@ -77,8 +131,17 @@ def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
     Raises
     ------
     InputError
-        If the metadata or a column is missing.
+        If the cell failed, or the metadata or a column is missing.
     """
+    failure = failure_of(path)
+    if failure is not None:
+        raise InputError(
+            file=path,
+            field="(whole file)",
+            expected="predictions",
+            found=f"a failure with status {failure.status}: {failure.message}",
+            remedy=f"read {failure.log}, then remove the file and run snakemake",
+        )
     table = pq.read_table(path)
     stored = (table.schema.metadata or {}).get(_KEY)
     if stored is None:
@@ -99,10 +162,23 @@ def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
             found=", ".join(sorted(values)),
             remedy=_REMEDY,
         )
-    meta = PredictionsMeta(**values)
+    meta = PredictionsMeta(**{**values, "trials": tuple(Trial(**trial) for trial in values["trials"])})
     frame = table.to_pandas()
     _check(frame, meta.kind, path)
     return frame, meta
+
+
+def failure_of(path: Path | str) -> Failure | None:
+    """Return what happened to a cell of the benchmark that failed; None where there are predictions."""
+    stored = (pq.read_schema(path).metadata or {}).get(_FAILURE_KEY)
+    return None if stored is None else Failure(**json.loads(stored))
+
+
+def write_failure(failure: Failure, path: Path | str) -> None:
+    """Write, in place of predictions, that there are none."""
+    empty = pa.table({}).replace_schema_metadata({_FAILURE_KEY: json.dumps(asdict(failure), sort_keys=True).encode()})
+    with writing(path) as part:
+        pq.write_table(empty, part)
 
 
 def write(table: pd.DataFrame, meta: PredictionsMeta, path: Path | str) -> None:

@@ -240,6 +240,18 @@ def optional_whole(cell: str) -> int | None:
     return None if cell in {"", NONE} else whole(cell)
 
 
+def seeds(cell: str) -> tuple[int, ...]:
+    """Take seeds: a range with both ends such as `0-4`, or numbers separated by blanks such as `42` or `0 7`."""
+    first, dash, last = cell.partition("-")
+    if dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last):
+        return tuple(range(int(first), int(last) + 1))
+    numbers = cell.split()
+    if not numbers or not all(number.isdecimal() for number in numbers) or len(set(numbers)) < len(numbers):
+        msg = "seeds, each once: a range such as 0-4, or numbers such as 42 or 0 7"
+        raise ValueError(msg)
+    return tuple(int(number) for number in numbers)
+
+
 def share(cell: str) -> float:
     """Take a number from 0 to 1."""
     try:
@@ -304,5 +316,15 @@ def json_object(cell: str) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict):
         msg = 'a JSON object such as {"mode": "probe"}'
+        raise ValueError(msg)
+    return value
+
+
+def search(cell: str) -> dict[str, list[Any]]:
+    """Take a JSON object whose values are lists without repeats, none of them empty; none is an empty object."""
+    value = json_object(cell)
+    lists = [values for values in value.values() if isinstance(values, list) and values]
+    if len(lists) < len(value) or any(values.count(one) > 1 for values in lists for one in values):
+        msg = 'lists of different values by option, such as {"C": [1.0, 0.1, 10.0]}'
         raise ValueError(msg)
     return value

@@ -22,6 +22,8 @@ from celllm.contracts.rows import (
     optional,
     optional_whole,
     read_rows,
+    search,
+    seeds,
     sha256,
     share,
     whole,
@@ -31,6 +33,7 @@ from celllm.contracts.rows import (
 from celllm.errors import InputError
 
 __all__ = [
+    "SPLITS",
     "Dataset",
     "Method",
     "SourceFile",
@@ -122,7 +125,10 @@ class Task:
     response: str | None
     """Where its drug responses come from."""
     split: str
-    """`random` over cells, stratified; `pairs`; `lines`: whole cell lines."""
+    """`random` over cells, stratified; `donors`: one donor's cells are tested at a time; `pairs`; `lines`: whole cell
+    lines."""
+    split_seeds: tuple[int, ...]
+    """Seeds of the draws of the parts; of `donors`, places of the tested donor among all, sorted by name."""
     train: float
     """Share of the units for training."""
     validation: float
@@ -132,7 +138,8 @@ class Task:
     min_class_size: int
     """Classes with fewer labelled cells take no part."""
     protocol: str
-    """`compat` (as the released code) or `clean` (ours)."""
+    """`clean` (ours), or `compat`: what the released code does, so the epoch is chosen on the very cells whose score is
+    reported."""
     headline: str
     """Name of the metric that the main table leads with."""
 
@@ -153,6 +160,10 @@ class Method:
     """Recipe of the pretrained encoder it starts from; none: it needs no encoder."""
     options: dict[str, Any]
     """Settings of the class, a JSON object in the file."""
+    search: dict[str, list[Any]]
+    """Values of options to choose from on the validation part, JSON lists by option; empty: nothing is chosen."""
+    seeded: bool
+    """Whether the outcome depends on the model seed; if not, one seed is run."""
     role: str
     """What it is there for."""
 
@@ -179,7 +190,7 @@ def read_files(path: Path | str) -> Table[SourceFile]:
 
 
 def read_tasks(path: Path | str) -> Table[Task]:
-    """Read `tasks.tsv`; shares of a task that sum to more than 1 are refused."""
+    """Read `tasks.tsv`; refused are shares of a task that sum to more than 1, and `compat` with a validation part."""
     table = read_rows(path, Task, key="task", unique=("task",), convert=_TASK)
     for row in table:
         total = row.train + row.validation + row.test
@@ -191,15 +202,45 @@ def read_tasks(path: Path | str) -> Table[Task]:
                 found=f"{row.train} + {row.validation} + {row.test} = {total:g}",
                 remedy="lower one of the three",
             )
+        of_kind = SPLITS[row.kind]
+        if row.split not in of_kind or (row.split == "donors" and row.test):
+            raise InputError(
+                file=path,
+                field=f"split, test of {row.task}",
+                expected=f"a split of {row.kind}: {', '.join(of_kind)}; of donors with test 0, since a donor is tested",
+                found=f"{row.split}, {row.test:g}",
+                remedy="correct the cells; config/README.md explains the columns",
+            )
+        if row.protocol == "compat" and row.validation:
+            raise InputError(
+                file=path,
+                field=f"validation of {row.task}",
+                expected="0 under the protocol compat, which chooses on the test part",
+                found=f"{row.validation:g}",
+                remedy="set it to 0, or the protocol to clean",
+            )
     return table
 
 
 def read_methods(path: Path | str) -> Table[Method]:
-    """Read `methods.tsv`; errors as in `read_datasets`."""
-    return read_rows(path, Method, key="method", unique=("method",), convert=_METHOD)
+    """Read `methods.tsv`; an option that stands in `options` and in `search` is refused."""
+    table = read_rows(path, Method, key="method", unique=("method",), convert=_METHOD)
+    for row in table:
+        twice = sorted(set(row.options) & set(row.search))
+        if twice:
+            raise InputError(
+                file=path,
+                field=f"search of {row.method}",
+                expected="options that are not fixed in the column options",
+                found=twice[0],
+                remedy="keep it in one of the two columns",
+            )
+    return table
 
 
-_KIND = one_of("classification", "regression")
+SPLITS = {"classification": ("random", "donors"), "regression": ("pairs", "lines")}
+"""Rules by which units are divided, by kind of task."""
+_KIND = one_of(*SPLITS)
 _DATASET: dict[str, Converter] = {
     "role": one_of("corpus", "task", "genes", "network", "response", "samples", "embedding"),
     "values": one_of("counts", "expected_counts", "tpm", "cp10k", "zscore", NONE),
@@ -227,10 +268,18 @@ _FILE: dict[str, Converter] = {
 _TASK: dict[str, Converter] = {
     "kind": _KIND,
     "response": optional,
-    "split": one_of("random", "pairs", "lines"),
+    "split": one_of(*SPLITS["classification"], *SPLITS["regression"]),
     "train": share,
     "validation": share,
     "test": share,
     "min_class_size": whole,
+    "split_seeds": seeds,
+    "protocol": one_of("clean", "compat"),
 }
-_METHOD: dict[str, Converter] = {"kind": _KIND, "recipe": optional, "options": json_object}
+_METHOD: dict[str, Converter] = {
+    "kind": _KIND,
+    "recipe": optional,
+    "options": json_object,
+    "search": search,
+    "seeded": yes_no,
+}

@@ -1,8 +1,8 @@
-"""Mean and spread of a score over seeds."""
+"""Mean and spread of a score over splits, and the test of a difference that the splits share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -11,9 +11,9 @@ LEVEL = 0.95
 
 
 def mean_interval(values: Iterable[float]) -> tuple[float, float, float]:
-    """Return the mean over seeds and its 95 % interval: mean, low, high.
+    """Return the mean over splits and its 95 % interval: mean, low, high.
 
-    Student's t with n - 1 degrees of freedom, seeds taken as independent draws. One seed has no spread:
+    Student's t with n - 1 degrees of freedom, splits taken as independent draws. One split has no spread:
     low and high are nan. Undefined values (nan) make all three nan, so that they are not passed over.
     """
     numbers = np.fromiter(values, dtype=np.float64)
@@ -22,6 +22,42 @@ def mean_interval(values: Iterable[float]) -> tuple[float, float, float]:
     mean = float(numbers.mean())
     if len(numbers) == 1 or np.isnan(mean):
         return mean, float("nan"), float("nan")
-    error = float(numbers.std(ddof=1)) / np.sqrt(len(numbers))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, df=len(numbers) - 1)) * error
-    return mean, mean - half, mean + half
+    return mean, *_around(mean, float(numbers.var(ddof=1)) / len(numbers), freedom=len(numbers) - 1)
+
+
+def paired_test(differences: Sequence[float], *, test_to_train: float) -> tuple[float, float, float, float]:
+    """Return the mean difference of two methods over splits, its 95 % interval and its p value: mean, low, high, p.
+
+    Random splits of the same cells overlap, so their differences are not independent and a plain t test
+    finds too much. The corrected resampled t test enlarges the variance of the mean from 1/n to 1/n + test/train.
+
+    Parameters
+    ----------
+    differences
+        One a split, both methods on the same split. Without any spread p is 0, or 1 if they are all zero.
+    test_to_train
+        Test units over training units of a split.
+
+    Returns
+    -------
+    All but the mean are nan for fewer than two splits; all are nan if a difference is.
+
+    Notes
+    -----
+    Nadeau & Bengio 2003, Machine Learning 52:239.
+    """
+    numbers = np.asarray(differences, dtype=np.float64)
+    n = len(numbers)
+    mean = float(numbers.mean()) if n else float("nan")
+    if n < 2 or np.isnan(mean):
+        return mean, float("nan"), float("nan"), float("nan")
+    variance = float(numbers.var(ddof=1)) * (1 / n + test_to_train)
+    low, high = _around(mean, variance, freedom=n - 1)
+    if variance == 0:
+        return mean, low, high, 0.0 if mean else 1.0
+    return mean, low, high, float(2 * stats.t.sf(abs(mean) / np.sqrt(variance), df=n - 1))
+
+
+def _around(mean: float, variance: float, *, freedom: int) -> tuple[float, float]:
+    half = float(stats.t.ppf((1 + LEVEL) / 2, df=freedom)) * float(np.sqrt(variance))
+    return mean - half, mean + half

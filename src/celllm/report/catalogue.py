@@ -10,9 +10,6 @@ from celllm.contracts.tables import Dataset, Method, Table, Task
 
 SIMULATED = "simulated"
 
-# Metrics of which less is better; of all others more is.
-_ERRORS = frozenset({"rmse", "mae"})
-
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -46,11 +43,6 @@ class Catalogue:
         return self.tasks.row(task).headline
 
 
-def is_better(value: float, other: float, *, metric: str) -> bool:
-    """Whether `value` is strictly better than `other`; never so where one of them is nan."""
-    return value < other if metric in _ERRORS else value > other
-
-
 def metric_title(metric: str) -> str:
     """Say a metric's name in words, with its unit where it has one."""
     words = {
@@ -64,6 +56,9 @@ def metric_title(metric: str) -> str:
         "rmse": "RMSE (ln µM)",
         "mae": "MAE (ln µM)",
         "r2": "R²",
+        "pearson_per_line": "Pearson per line",
+        "ece": "calibration error",
+        "brier": "Brier score",
         "fit_s": "fit (s)",
         "predict_s": "predict (s)",
         "peak_mb": "peak memory (MiB)",

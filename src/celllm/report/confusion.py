@@ -45,9 +45,9 @@ def draw_confusion(
     classes
         Their names, in the order of `shares`.
     support
-        Test cells of each true class, over all seeds.
+        Test cells of each true class, over all splits and model seeds.
     title, subtitle
-        Task, with the word simulated where it is due; method and seeds.
+        Task, with the word simulated where it is due; method and runs.
     """
     n = len(classes)
     longest = max(len(name) for name in classes)

@@ -1,4 +1,4 @@
-"""Every task and method in one picture: dots for means over seeds, lines for intervals."""
+"""Every task and method in one picture: dots for means over splits, lines for intervals."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from celllm.contracts.tables import Method
-from celllm.metrics.interval import mean_interval
+from celllm.metrics.direction import ERRORS
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.figures import COLOURS, GREY, MARKS, look, style
 from celllm.report.neighbours import LEAKED, LINEAR, MISSING, SHUFFLED, alone
+from celllm.report.results import Results
 
 # Role of methods that know nothing of the single cell or line; drawn hollow and grey, as the floor of each task.
 TRIVIAL = "trivial"
-_ERRORS_HAVE_NO_TOP = frozenset({"rmse", "mae"})
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,18 @@ class Dot:
     is_hidden: bool
 
 
-def dots_of(scores: pd.DataFrame, catalogue: Catalogue) -> list[Dot]:
+def dots_of(results: Results, catalogue: Catalogue) -> list[Dot]:
     """Summarise the headline metric of every task and method, in the order of config/*.tsv."""
-    hidden = alone(scores, catalogue)
+    hidden = alone(results, catalogue)
     dots = []
     for task in catalogue.tasks:
-        of_task = scores[(scores["task"] == task.task) & (scores["metric"] == task.headline)]
         for method in catalogue.methods:
-            values = of_task.loc[of_task["method"] == method.method, "value"]
-            if len(values) == 0:
+            found = results.summary(task.task, method.method, task.headline)
+            if not found.n_splits:
                 continue
             is_hidden = (task.task, method.method) in hidden
-            mean, low, high = (math.nan,) * 3 if is_hidden else mean_interval(float(value) for value in values)
-            dots.append(Dot(task.task, method.method, mean, low, high, is_hidden))
+            numbers = (math.nan,) * 3 if is_hidden else (found.mean, found.low, found.high)
+            dots.append(Dot(task.task, method.method, *numbers, is_hidden))
     return dots
 
 
@@ -77,7 +75,7 @@ def draw_scores(dots: Sequence[Dot], catalogue: Catalogue) -> Figure:
         for axis, (key, tasks) in zip(axes, panels.items(), strict=True):
             shown = [dot for dot in dots if dot.task in tasks]
             _draw_panel(axis, shown, tasks, methods[key], catalogue)
-            axis.set_xlabel(f"{metric_title(key[1])}: mean and 95 % interval over seeds")
+            axis.set_xlabel(f"{metric_title(key[1])}: mean and 95 % interval over splits")
         figure.suptitle("All tasks and methods")
         return figure
 
@@ -103,7 +101,7 @@ def _draw_panel(
     axis.set_yticks(range(len(tasks)), labels=[_wrapped(catalogue.task_title(task)) for task in tasks])
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(len(tasks) - 0.5, -0.5)
-    if catalogue.headline(tasks[0]) not in _ERRORS_HAVE_NO_TOP:
+    if catalogue.headline(tasks[0]) not in ERRORS:
         # the whole scale in every panel, so that panels can be compared
         ends = [end for dot in dots for end in (dot.mean, dot.low, dot.high) if not math.isnan(end)]
         axis.set_xlim(min([0.0, *ends]) - 0.02, max([1.0, *ends]) + 0.02)

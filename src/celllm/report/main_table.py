@@ -1,4 +1,4 @@
-"""The main table: every task and method, mean and interval over seeds, with the published value.
+"""The main table: every task and method, mean and interval over splits, with the published value.
 
 It holds nothing that differs between two runs of the same code: times and memory are a table of their own.
 """
@@ -6,16 +6,16 @@ It holds nothing that differs between two runs of the same code: times and memor
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from celllm.contracts.claims import Answer
 from celllm.contracts.report_table import ReportTable, as_markdown
-from celllm.contracts.scores import COSTS
-from celllm.metrics.interval import mean_interval
+from celllm.contracts.tables import Task
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.neighbours import MISSING, alone
+from celllm.report.results import Results
 
 NOT_RUN = "not run"
 
@@ -23,30 +23,37 @@ _KINDS = {
     "classification": "Cells: annotation and drug sensitivity",
     "regression": "Cell lines: drug response",
 }
+FAILED = "failed"
+
 _NOTE = (
-    "Mean over seeds [95 % t interval]; each seed is a split and a fit of its own. The column *paper* holds "
-    f"published values of config/claims.tsv. *{MISSING}*: an encoder's number is not shown without the linear "
-    "model and the network without pretraining beside it."
+    "Mean over splits [95 % t interval]; the runs of several model seeds on one split are averaged first. Protocol "
+    "clean: options and epochs are chosen on a validation part; compat: the epoch is chosen on the reported cells, as in "
+    "the released code. The column *paper* holds published values of config/claims.tsv. "
+    f"*{MISSING}*: an encoder's number is not shown without the linear model and the network without pretraining "
+    f"beside it. *{FAILED}*: cells of the benchmark that failed are listed in the table of that name."
 )
 
 
 def main_table(
-    scores: pd.DataFrame,
+    results: Results,
     answers: Sequence[Answer],
     *,
     catalogue: Catalogue,
+    failed: Mapping[tuple[str, str], int] | None = None,
     not_run: Collection[str] = (),
 ) -> ReportTable:
     """Summarise the long table of scores, a row a task and method, in the order of config/*.tsv.
 
     Parameters
     ----------
-    scores
-        Long table: task, method, seed, metric, value.
+    results
+        All scores.
     answers
         Answered claims; they supply the published values, for tasks on real data only.
     catalogue
         Tasks, methods and data sets.
+    failed
+        Number of failed cells by task and method. Means are over the others; without any the value is `failed`.
     not_run
         Tasks that get one row saying so.
 
@@ -55,27 +62,33 @@ def main_table(
     In the rows: `value`, `value_low`, `value_high` of the task's headline metric, then three such columns a
     metric. `value` is a text where there is no number to show.
     """
-    hidden = alone(scores, catalogue)
-    metrics = [name for name in dict.fromkeys(scores["metric"].sort_values()) if name not in COSTS]
+    hidden = alone(results, catalogue)
+    failed = failed or {}
+    metrics = results.metrics()
     rows: list[dict[str, object]] = []
     for task in catalogue.tasks:
         if task.task in not_run:
-            rows.append(_head(task.task, "-", catalogue) | {"n_seeds": 0, "value": NOT_RUN})
+            rows.append(_head(task.task, "-", catalogue) | {"n_splits": 0, "n_failed": 0, "value": NOT_RUN})
             continue
-        of_task = scores[scores["task"] == task.task]
         for method in catalogue.methods:
-            mine = of_task[of_task["method"] == method.method]
-            if mine.empty:
+            n_failed = failed.get((task.task, method.method), 0)
+            has_scores = results.has(task.task, method.method)
+            if not has_scores and not n_failed:
                 continue
-            is_hidden = (task.task, method.method) in hidden
+            found = results.summary(task.task, method.method, task.headline)
+            numbers: dict[str, object] = {"value": FAILED}
+            if has_scores:
+                is_hidden = (task.task, method.method) in hidden
+                numbers = {"value": MISSING} if is_hidden else _numbers(results, task, method.method, metrics)
             rows.append(
                 _head(task.task, method.method, catalogue)
-                | {"n_seeds": mine["seed"].nunique()}
-                | ({"value": MISSING} if is_hidden else _numbers(mine, headline=task.headline, metrics=metrics))
+                | {"n_splits": found.n_splits, "n_seeds": found.n_seeds, "n_failed": n_failed}
+                | numbers
                 | {"paper": _published(answers, task.task, method.method, catalogue)},
             )
     columns = [
-        *("task", "dataset", "protocol", "method", "n_seeds", "headline", "value", "value_low", "value_high", "paper"),
+        *("task", "dataset", "protocol", "method", "n_splits", "n_seeds", "n_failed", "headline"),
+        *("value", "value_low", "value_high", "paper"),
         *(column for name in metrics for column in (name, f"{name}_low", f"{name}_high")),
     ]
     frame = pd.DataFrame(rows, columns=columns)
@@ -83,7 +96,7 @@ def main_table(
 
 
 def interval_text(mean: float, low: float, high: float, *, digits: int = 3) -> str:
-    """Write `mean [low, high]`; the mean alone where one seed has no interval, nothing where undefined."""
+    """Write `mean [low, high]`; the mean alone where one split has no interval, nothing where undefined."""
     if math.isnan(mean):
         return "undefined"
     if math.isnan(low):
@@ -101,16 +114,12 @@ def _head(task: str, method: str, catalogue: Catalogue) -> dict[str, object]:
     }
 
 
-def _numbers(mine: pd.DataFrame, *, headline: str, metrics: Iterable[str]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, column in ((headline, "value"), *((name, name) for name in metrics)):
-        mean, low, high = mean_interval(_values(mine, name))
-        found |= {column: mean, f"{column}_low": low, f"{column}_high": high}
-    return found
-
-
-def _values(mine: pd.DataFrame, metric: str) -> list[float]:
-    return [float(value) for value in mine.loc[mine["metric"] == metric, "value"]]
+def _numbers(results: Results, task: Task, method: str, metrics: Iterable[str]) -> dict[str, object]:
+    numbers: dict[str, object] = {}
+    for name, column in ((task.headline, "value"), *((name, name) for name in metrics)):
+        found = results.summary(task.task, method, name)
+        numbers |= {column: found.mean, f"{column}_low": found.low, f"{column}_high": found.high}
+    return numbers
 
 
 def _published(answers: Iterable[Answer], task: str, method: str, catalogue: Catalogue) -> str:
@@ -148,7 +157,9 @@ def _shown(frame: pd.DataFrame, metrics: Sequence[str], catalogue: Catalogue) ->
             "data": row["dataset"],
             "protocol": row["protocol"],
             "method": titles.get(row["method"], row["method"]),
-            "seeds": str(row["n_seeds"]),
+            "splits": str(row["n_splits"]),
+            "model seeds": "" if math.isnan(row["n_seeds"]) else f"{row['n_seeds']:.0f}",
+            "failed": str(row["n_failed"] or ""),
             "leads with": metric_title(row["headline"]),
             "value": interval_text(value, row["value_low"], row["value_high"]) if has_number else value,
             "paper": row["paper"] if isinstance(row["paper"], str) else "",

@@ -14,9 +14,11 @@ from celllm.contracts.claims import Answer
 from celllm.contracts.recipe import Recipe
 from celllm.contracts.report_table import ReportTable, as_markdown
 from celllm.contracts.scores import COSTS
-from celllm.report.catalogue import Catalogue, is_better, metric_title
+from celllm.metrics.direction import is_better
+from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.main_table import NOT_RUN, interval_text
 from celllm.report.neighbours import LEAKED, LINEAR, SHUFFLED
+from celllm.report.results import Results
 
 
 def claims_table(answers: Sequence[Answer]) -> ReportTable:
@@ -30,7 +32,7 @@ def claims_table(answers: Sequence[Answer]) -> ReportTable:
                 "metric": metric_title(answer.claim.metric),
                 "paper": f"{answer.claim.paper:g} ± {answer.claim.tolerance:g}",
                 "ours": "" if math.isnan(answer.ours) else interval_text(answer.ours, answer.ci_low, answer.ci_high),
-                "seeds": answer.n_seeds,
+                "splits": answer.n_splits,
                 "verdict": answer.verdict,
                 "note": answer.note,
                 "source": answer.claim.source,
@@ -42,44 +44,54 @@ def claims_table(answers: Sequence[Answer]) -> ReportTable:
     return ReportTable("verdicts", rows, as_markdown(rows, title="Published numbers and ours", note=note))
 
 
-def controls_table(scores: pd.DataFrame, catalogue: Catalogue) -> ReportTable:
-    """Say for each task and seed whether the controls bound the linear model, as they must.
+def controls_table(results: Results, catalogue: Catalogue) -> ReportTable:
+    """Say for each task, split and metric whether the controls bound the linear model, as they must.
 
     One control is shown the test labels and must win, another learns from shuffled labels and must lose. Where
     they do not, the split, the metric or the plumbing is broken and no other number counts. At the top of
     the scale, where the linear model is right throughout, a tie counts as a win.
     """
-    values = {
-        (task, method, metric, int(seed)): float(value)
-        for task, method, seed, metric, value in scores[["task", "method", "seed", "metric", "value"]].itertuples(
-            index=False,
-            name=None,
-        )
-    }
     rows = []
     for task in catalogue.tasks:
-        seeds = sorted({int(seed) for seed in scores.loc[scores["task"] == task.task, "seed"]})
         names = (SHUFFLED[task.kind], LINEAR[task.kind], LEAKED[task.kind])
-        for seed in seeds:
-            found = [values.get((task.task, name, task.headline, seed)) for name in names]
-            rows.append(
-                {
-                    "task": catalogue.task_title(task.task),
-                    "seed": seed,
-                    "metric": metric_title(task.headline),
-                    "shuffled": found[0],
-                    "linear model": found[1],
-                    "leaked": found[2],
-                    "ordered": _ordered(*found, metric=task.headline),
-                },
-            )
-    columns = ["task", "seed", "metric", "shuffled", "linear model", "leaked", "ordered"]
+        for metric in results.metrics():
+            found = [results.by_split(task.task, name, metric) for name in names]
+            for split in sorted(set().union(*found)):
+                values = [of_method.get(split) for of_method in found]
+                rows.append(
+                    {
+                        "task": catalogue.task_title(task.task),
+                        "split": split,
+                        "metric": metric_title(metric),
+                        "shuffled": values[0],
+                        "linear model": values[1],
+                        "leaked": values[2],
+                        "ordered": _ordered(*values, metric=metric),
+                    },
+                )
+    columns = ["task", "split", "metric", "shuffled", "linear model", "leaked", "ordered"]
     frame = pd.DataFrame(rows, columns=columns)
-    shown = frame.copy()
-    for column in columns[3:6]:
-        shown[column] = ["" if pd.isna(value) else f"{value:.3f}" for value in frame[column]]
-    note = "Ordered: shuffled labels lose against the linear model, leaked labels win."
+    counts = frame.groupby(["task", "metric"], sort=False)
+    shown = pd.DataFrame(
+        [
+            {
+                "task": task,
+                "metric": metric,
+                **{name: _three(group[name].mean()) for name in columns[3:6]},
+                "ordered": f"{int((group['ordered'] == 'yes').sum())} of {len(group)}",
+            }
+            for (task, metric), group in counts
+        ]
+    )
+    note = (
+        "Means over splits. Ordered: splits on which shuffled labels lose against the linear model and leaked labels "
+        "win; the file beside this one has every split. A metric that is undefined for a method has no order."
+    )
     return ReportTable("controls", frame, as_markdown(shown, title="Controls", note=note))
+
+
+def _three(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.3f}"
 
 
 def _ordered(shuffled: float | None, linear: float | None, leaked: float | None, *, metric: str) -> str:
@@ -89,23 +101,25 @@ def _ordered(shuffled: float | None, linear: float | None, leaked: float | None,
     return "yes" if wins and is_better(linear, shuffled, metric=metric) else "no"
 
 
-def costs_table(scores: pd.DataFrame, catalogue: Catalogue) -> ReportTable:
-    """List what each method took on each task, as means over seeds: time, memory, numbers trained."""
+def costs_table(results: Results, catalogue: Catalogue) -> ReportTable:
+    """List what each method took on each task, as means over splits: time, memory, numbers trained."""
     rows = []
     for task in catalogue.tasks:
         for method in catalogue.methods:
-            mine = scores[(scores["task"] == task.task) & (scores["method"] == method.method)]
-            if mine.empty:
+            if not results.has(task.task, method.method):
                 continue
-            means = {cost: float(mine.loc[mine["metric"] == cost, "value"].mean()) for cost in COSTS}
+            means = {cost: results.mean(task.task, method.method, cost) for cost in COSTS}
             titles = {"task": catalogue.task_title(task.task), "method": method.title}
-            rows.append({**titles, "n_seeds": mine["seed"].nunique(), **means})
-    frame = pd.DataFrame(rows, columns=["task", "method", "n_seeds", *COSTS])
+            rows.append({**titles, "n_splits": len(results.splits(task.task, method.method, COSTS[0])), **means})
+    frame = pd.DataFrame(rows, columns=["task", "method", "n_splits", *COSTS])
     shown = frame.copy()
     for cost, digits in zip(COSTS, (1, 2, 0, 0), strict=True):
         shown[cost] = ["" if math.isnan(value) else f"{value:,.{digits}f}" for value in frame[cost]]
-    shown = shown.rename(columns={"n_seeds": "seeds"} | {cost: metric_title(cost) for cost in COSTS})
-    note = "Means over seeds. Peak memory is that of the whole command, the data included; pretraining is not counted."
+    shown = shown.rename(columns={"n_splits": "splits"} | {cost: metric_title(cost) for cost in COSTS})
+    note = (
+        "Means over splits and model seeds, wall clock. Fit: all trials on the validation part included. Peak memory: "
+        "of the whole command, the data included. Pretraining is not counted."
+    )
     return ReportTable("costs", frame, as_markdown(shown, title="Costs", note=note))
 
 

@@ -11,12 +11,12 @@ from celllm.contracts.responses import Responses
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError
 
-HEADER = "task kind title dataset response split train validation test min_class_size protocol headline"
+HEADER = "task kind title dataset response split split_seeds train validation test min_class_size protocol headline"
 ROWS = [
-    "full classification Full d - random 0.7 0.1 0.2 5 clean macro_f1",
-    "few classification Few d - random 0.05 0 0.2 5 clean macro_f1",
-    "warm regression Warm d d pairs 0.8 0.1 0.1 0 clean pearson",
-    "cold regression Cold d d lines 0.8 0.1 0.1 0 clean pearson",
+    "full classification Full d - random 0-4 0.7 0.1 0.2 5 clean macro_f1",
+    "few classification Few d - random 0-4 0.05 0 0.2 5 clean macro_f1",
+    "warm regression Warm d d pairs 0-4 0.8 0.1 0.1 0 clean pearson",
+    "cold regression Cold d d lines 0-4 0.8 0.1 0.1 0 clean pearson",
 ]
 
 

@@ -12,16 +12,16 @@ from celllm.contracts.splits import Split
 from celllm.errors import InputError, VocabularyMismatch
 from celllm.tasks.method import Classifier
 
-TASKS = """task kind title dataset response split train validation test min_class_size protocol headline
-types classification Types tiny - random 0.7 0.1 0.2 5 clean macro_f1
-lines regression Lines tiny tiny pairs 0.8 0.1 0.1 0 clean pearson
+TASKS = """task kind title dataset response split split_seeds train validation test min_class_size protocol headline
+types classification Types tiny - random 0-4 0.7 0.1 0.2 5 clean macro_f1
+lines regression Lines tiny tiny pairs 0-4 0.8 0.1 0.1 0 clean pearson
 """
-METHODS = """method kind title module recipe options role
-logistic classification Logistic celllm.baselines.logistic:LogisticRegressionOnGenes - - neighbour
-leaked classification Leaked celllm.baselines.controls:LeakedLabels - - control
-celllm classification CellLM celllm.tasks.annotation:EncoderClassifier celllm {"epochs":1,"batch":8} ours
-drug_mean regression Mean celllm.baselines.cell_lines:DrugMean - - trivial
-leaked_pairs regression Leaked celllm.baselines.cell_lines:LeakedResponses - - control
+METHODS = """method kind title module recipe options search seeded role
+logistic classification Logistic celllm.baselines.logistic:LogisticRegressionOnGenes - - {"C":[1.0,0.1]} no neighbour
+leaked classification Leaked celllm.baselines.controls:LeakedLabels - - - no control
+celllm classification CellLM celllm.tasks.annotation:EncoderClassifier celllm {"epochs":1,"batch":8} - yes ours
+drug_mean regression Mean celllm.baselines.cell_lines:DrugMean - - - no trivial
+leaked_pairs regression Leaked celllm.baselines.cell_lines:LeakedResponses - - - no control
 """
 
 
@@ -157,6 +157,73 @@ def test_only_a_control_is_shown_the_test_labels(folder, cells, parts, method, m
     assert seen == [expected, expected]
 
 
+def test_options_are_chosen_on_the_validation_part_and_recorded(folder):
+    _, meta = predictions.read(run_fit(folder, "types", "logistic", "--trials", "2"))
+
+    assert [dict(trial.options) for trial in meta.trials] == [{"C": 1.0}, {"C": 0.1}]
+    best = max(meta.trials, key=lambda trial: trial.value)
+    assert meta.options == best.options
+
+
+def test_without_validation_nothing_is_chosen(folder, cells):
+    split = splits.read(folder / "types.parquet")
+    parts = np.where(split.parts == "validation", "unused", split.parts)
+    splits.write(replace(split, parts=parts), folder / "types.parquet")
+
+    _, meta = predictions.read(run_fit(folder, "types", "logistic", "--trials", "2"))
+
+    assert meta.trials == ()
+    assert meta.options == {"C": 1.0}
+    assert meta.n_validation == 0
+
+
+def _watching(seen, parts):
+    class Watching(Classifier):
+        sees_test_labels = False
+        classes_ = np.array(["alpha", "beta", "gamma"])
+        trained_parameters = 0
+
+        def fit(self, cells, train, validation):
+            seen["validation"] = validation
+            seen["labels"] = set(cells.labels[parts["test"]])
+
+        def predict(self, cells, rows):
+            return np.ones((len(rows), 3))
+
+    return Watching()
+
+
+def test_under_compat_the_test_part_is_what_is_chosen_on_and_no_options_are_tried(folder, cells, parts, monkeypatch):
+    table = (folder / "tasks.tsv").read_text()
+    (folder / "tasks.tsv").write_text(table.replace("0.7\t0.1\t0.2\t5\tclean", "0.8\t0\t0.2\t5\tcompat"))
+    seen: dict = {}
+    monkeypatch.setattr(fit, "build", lambda *_, **__: _watching(seen, parts))
+
+    _, meta = predictions.read(run_fit(folder, "types", "logistic", "--trials", "2"))
+
+    np.testing.assert_array_equal(seen["validation"], parts["test"])
+    assert "" not in seen["labels"]
+    assert meta.trials == ()
+
+
+def test_under_clean_the_validation_part_is_apart_from_the_test_part(folder, parts, monkeypatch):
+    seen: dict = {}
+    monkeypatch.setattr(fit, "build", lambda *_, **__: _watching(seen, parts))
+
+    run_fit(folder, "types", "logistic")
+
+    np.testing.assert_array_equal(seen["validation"], parts["validation"])
+    assert seen["labels"] == {""}
+
+
+def test_the_log_begins_with_the_command_that_runs_the_cell_again(folder, capsys):
+    run_fit(folder, "types", "logistic")
+
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("python -m celllm.cli.fit --task types")
+    assert first.endswith(f"--predictions {folder}/types-logistic.parquet")
+
+
 @pytest.mark.parametrize(
     ("task", "method", "message"),
     [
@@ -175,7 +242,7 @@ def test_the_split_of_another_task_is_refused(folder):
     (folder / "types.parquet").unlink()
     (folder / "lines.parquet").rename(folder / "types.parquet")
 
-    with pytest.raises(InputError, match="results/splits/types/seed0"):
+    with pytest.raises(InputError, match="results/splits/types/split0"):
         run_fit(folder, "types", "logistic")
 
 

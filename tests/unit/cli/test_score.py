@@ -1,15 +1,17 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from celllm.cli import score
 from celllm.contracts import predictions, scores
-from celllm.contracts.predictions import PredictionsMeta
+from celllm.contracts.predictions import Failure, PredictionsMeta, Trial
 from celllm.errors import InputError
 
-TASKS = """task kind title dataset response split train validation test min_class_size protocol headline
-types classification Types tiny - random 0.7 0.1 0.2 5 clean macro_f1
-lines regression Lines tiny tiny pairs 0.8 0.1 0.1 0 clean pearson
+TASKS = """task kind title dataset response split split_seeds train validation test min_class_size protocol headline
+types classification Types tiny - random 0-4 0.7 0.1 0.2 5 clean macro_f1
+lines regression Lines tiny tiny pairs 0-4 0.8 0.1 0.1 0 clean pearson
 """
 CELLS = pd.DataFrame(
     {
@@ -43,9 +45,15 @@ def _written(folder, table, **changes):
     values = {
         "task": "types" if kind == "classification" else "lines",
         "method": "m",
+        "split": 0,
         "seed": 1,
         "kind": kind,
         "simulated": False,
+        "n_train": 10,
+        "n_validation": 0,
+        "n_test": 4,
+        "options": {"C": 0.1},
+        "trials": (),
         "fit_s": 1.5,
         "predict_s": 0.5,
         "peak_mb": 100.0,
@@ -55,15 +63,24 @@ def _written(folder, table, **changes):
         "provenance": {},
     }
     meta = PredictionsMeta(**{**values, **changes})
-    path = folder / f"{meta.task}-{meta.method}-{meta.seed}.parquet"
-    predictions.write(table, meta, path)
-    return path
+    where = {"task": meta.task, "method": meta.method, "split": meta.split, "seed": meta.seed}
+    predictions.write(table, meta, predictions.path_of(folder, **where))
+    return where
 
 
-def _scored(tasks, *files):
-    out = tasks.with_name("scores.tsv")
-    score.main(["--predictions", *map(str, files), "--tasks", str(tasks), "--scores", str(out)])
-    return scores.read(out).set_index(["task", "method", "seed", "metric"])["value"]
+def _run(tasks, *written):
+    cells: dict = {}
+    for one in written:
+        cells.setdefault(one["task"], {})[one["method"]] = {"splits": [one["split"]], "seeds": [one["seed"]]}
+    argv = ["--folder", str(tasks.parent), "--cells", json.dumps(cells), "--tasks", str(tasks)]
+    for name in ("scores", "failed", "trials"):
+        argv += [f"--{name}", str(tasks.with_name(f"{name}.tsv"))]
+    score.main(argv)
+
+
+def _scored(tasks, *written):
+    _run(tasks, *written)
+    return scores.read(tasks.with_name("scores.tsv")).set_index(["task", "method", "seed", "metric"])["value"]
 
 
 def test_each_kind_gets_its_metrics_and_the_costs(tmp_path, tasks):
@@ -74,13 +91,30 @@ def test_each_kind_gets_its_metrics_and_the_costs(tmp_path, tasks):
     assert found["lines", "n", 1, "rmse"] == 1
     assert found["lines", "n", 1, "pearson_per_drug"] == pytest.approx(10 / np.sqrt(140))
     assert [found["types", "m", 1, cost] for cost in scores.COSTS] == [1.5, 0.5, 100, 7]
+    assert [found["types", "m", 1, size] for size in scores.SIZES] == [10, 0, 4]
 
 
-def test_the_same_predictions_twice_are_refused(tmp_path, tasks):
-    path = _written(tmp_path, CELLS)
+def test_a_failed_cell_is_told_apart_and_does_not_stop_the_others(tmp_path, tasks):
+    fine, failed = _written(tmp_path, CELLS), _written(tmp_path, CELLS, method="n")
+    failure = Failure(**failed, status=137, message="out of memory", log="logs/n.log")
+    predictions.write_failure(failure, predictions.path_of(tmp_path, **failed))
 
-    with pytest.raises(InputError, match="more than once"):
-        _scored(tasks, path, path)
+    found = _scored(tasks, fine, failed)
+
+    assert set(found.index.get_level_values("method")) == {"m"}
+    (row,) = scores.read_failed(tmp_path / "failed.tsv").to_dict("records")
+    assert (row["method"], row["status"], row["message"], row["log"]) == ("n", "137", "out of memory", "logs/n.log")
+
+
+def test_trials_are_listed_with_the_chosen_one(tmp_path, tasks):
+    trials = (Trial({"C": 1.0}, 0.5), Trial({"C": 0.1}, 0.75), Trial({"C": 10.0}, np.nan))
+    _run(tasks, _written(tmp_path, CELLS, trials=trials))
+
+    table = scores.read_trials(tmp_path / "trials.tsv")
+
+    assert list(table["options"]) == ['{"C": 1.0}', '{"C": 0.1}', '{"C": 10.0}']
+    np.testing.assert_array_equal(table["value"], [0.5, 0.75, np.nan])
+    assert list(table["chosen"]) == ["no", "yes", "no"]
 
 
 def test_a_headline_that_is_no_metric_of_the_task_is_refused(tmp_path, tasks):

@@ -11,23 +11,23 @@ from celllm.contracts import tables
 from celllm.report.catalogue import Catalogue
 
 METHODS = """\
-method kind title module recipe options role
-celllm classification CellLM celllm.x:A celllm - ours
-celllm_scratch classification CellLM_without_pretraining celllm.x:A celllm - neighbour
-logistic classification logistic_regression celllm.x:A - - neighbour
-majority classification majority_class celllm.x:A - - trivial
-control_leaked classification must_win celllm.x:A - - control
-control_shuffled classification must_lose celllm.x:A - - control
-celllm_response regression CellLM celllm.x:A celllm - ours
-celllm_scratch_response regression CellLM_without_pretraining celllm.x:A celllm - neighbour
-ridge regression ridge_regression celllm.x:A - - neighbour
+method kind title module recipe options search seeded role
+celllm classification CellLM celllm.x:A celllm - - yes ours
+celllm_scratch classification CellLM_without_pretraining celllm.x:A celllm - - yes neighbour
+logistic classification logistic_regression celllm.x:A - - - no neighbour
+majority classification majority_class celllm.x:A - - - no trivial
+control_leaked classification must_win celllm.x:A - - - no control
+control_shuffled classification must_lose celllm.x:A - - - no control
+celllm_response regression CellLM celllm.x:A celllm - - yes ours
+celllm_scratch_response regression CellLM_without_pretraining celllm.x:A celllm - - yes neighbour
+ridge regression ridge_regression celllm.x:A - - - no neighbour
 """
 TASKS = """\
-task kind title dataset response split train validation test min_class_size protocol headline
-blood classification Annotation_of_blood blood - random 0.7 0.1 0.2 10 clean macro_f1
-gland classification Annotation_of_gland blood - random 0.7 0.1 0.2 10 clean macro_f1
-invented classification Annotation_of_nothing simulated_cells - random 0.7 0.1 0.2 10 clean macro_f1
-lines regression Drug_response blood - pairs 0.8 0.1 0.1 0 clean rmse
+task kind title dataset response split split_seeds train validation test min_class_size protocol headline
+blood classification Annotation_of_blood blood - random 0-2 0.7 0.1 0.2 10 clean macro_f1
+gland classification Annotation_of_gland blood - random 0-2 0.7 0.1 0.2 10 clean macro_f1
+invented classification Annotation_of_nothing simulated_cells - random 0-2 0.7 0.1 0.2 10 clean macro_f1
+lines regression Drug_response blood - pairs 0-2 0.8 0.1 0.1 0 clean rmse
 """
 DATASETS = """\
 dataset title role reader values simulated label_column sample_column malignancy min_genes citation licence
@@ -61,7 +61,7 @@ def catalogue(config: dict[str, Path]) -> Catalogue:
 
 @pytest.fixture
 def scores() -> pd.DataFrame:
-    """Scores of three seeds: on blood and invented, celllm 0.7, its scratch 0.6, logistic 0.8, on average."""
+    """Scores of three splits, one model seed each, on blood and invented: 0.7, 0.6, 0.8 … by method on average."""
     means = {
         "celllm": 0.7,
         "celllm_scratch": 0.6,
@@ -71,16 +71,19 @@ def scores() -> pd.DataFrame:
         "control_shuffled": 0.2,
     }
     rows = [
-        (task, method, seed, metric, value)
+        (task, method, split, 0, metric, value)
         for task in ("blood", "invented")
         for method, mean in means.items()
-        for seed in (0, 1, 2)
+        for split in (0, 1, 2)
         for metric, value in (
-            ("macro_f1", mean + 0.01 * (seed - 1)),
+            ("macro_f1", mean + 0.01 * (split - 1)),
             ("accuracy", mean + 0.05),
             ("fit_s", 2.0),
             ("peak_mb", 300.0),
             ("trained_parameters", 17.0),
+            ("n_train", 70.0),
+            ("n_validation", 10.0),
+            ("n_test", 20.0),
         )
     ]
-    return pd.DataFrame(rows, columns=["task", "method", "seed", "metric", "value"])
+    return pd.DataFrame(rows, columns=["task", "method", "split", "seed", "metric", "value"])

@@ -8,6 +8,7 @@ import pytest
 from celllm.contracts.claims import Claim
 from celllm.errors import InputError
 from celllm.report.claims import answer_claims
+from celllm.report.results import Results
 
 
 def claim(**changes):
@@ -24,7 +25,7 @@ def claim(**changes):
 
 
 def answered(scores, catalogue, not_run=(), **changes):
-    (answer,) = answer_claims([claim(**changes)], scores, catalogue=catalogue, not_run=not_run)
+    (answer,) = answer_claims([claim(**changes)], Results(scores), catalogue=catalogue, not_run=not_run)
     return answer
 
 
@@ -32,7 +33,7 @@ def test_a_mean_within_the_tolerance_is_reproduced(scores, catalogue):
     answer = answered(scores, catalogue, paper=0.715)
     assert answer.verdict == "reproduced"
     assert answer.ours == pytest.approx(0.7)
-    assert answer.n_seeds == 3
+    assert answer.n_splits == 3
     # t(0.975, 2) = 4.3027; standard error of 0.69, 0.70, 0.71 is 0.01 / sqrt(3)
     assert answer.ci_high - answer.ours == pytest.approx(4.3027 * 0.01 / math.sqrt(3), rel=1e-4)
 
@@ -69,14 +70,14 @@ def test_an_encoder_without_neighbour_is_not_compared(scores, catalogue):
 
 
 def test_an_undefined_metric_is_not_compared(scores, catalogue):
-    scores.loc[(scores["method"] == "majority") & (scores["seed"] == 1), "value"] = math.nan
+    scores.loc[(scores["method"] == "majority") & (scores["split"] == 1), "value"] = math.nan
     answer = answered(scores, catalogue, method="majority", paper=0.1)
     assert answer.verdict == "not comparable"
 
 
-def test_a_mean_over_two_tasks_is_taken_seed_by_seed(scores, catalogue):
+def test_a_mean_over_two_tasks_is_taken_split_by_split(scores, catalogue):
     gland = scores[scores["task"] == "blood"].assign(task="gland")
-    gland["value"] += 0.1 * gland["seed"]
+    gland["value"] += 0.1 * gland["split"]
     both = pd.concat([scores, gland])
     answer = answered(both, catalogue, task="blood+gland", method="majority", paper=0.15)
     # blood 0.09 0.10 0.11, gland 0.09 0.20 0.31: means 0.09 0.15 0.21

@@ -16,6 +16,7 @@ from celllm.cli import (
     measure_step,
     plot_confusion,
     plot_curves,
+    plot_fewshot,
     plot_harmonisation,
     plot_scores,
     plot_step_cost,
@@ -36,7 +37,7 @@ from celllm.contracts import (
 from celllm.contracts import scores as scores_file
 from celllm.contracts.harmonisation import Harmonisation, SampleCells
 from celllm.contracts.link_scores import LinkScore
-from celllm.contracts.predictions import PredictionsMeta
+from celllm.contracts.predictions import Failure, PredictionsMeta
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError
 from celllm.shards import writer
@@ -113,6 +114,9 @@ def inputs(tmp_path: Path, scores: pd.DataFrame) -> dict[str, Path]:
     """Scores, claims, scores of links and a harmonisation report on disk."""
     paths = {name: tmp_path / name for name in ("scores.tsv", "claims.tsv", "links.tsv", "blood.harmonisation.json")}
     scores_file.write(scores, paths["scores.tsv"])
+    paths |= {name: tmp_path / name for name in ("failed.tsv", "trials.tsv")}
+    scores_file.write_failed(pd.DataFrame(columns=list(scores_file.FAILED_COLUMNS)), paths["failed.tsv"])
+    scores_file.write_trials(pd.DataFrame(columns=list(scores_file.TRIAL_COLUMNS)), paths["trials.tsv"])
     link_scores.write([LinkScore("svd", "uniform", 0, 0.75, 0.5, 120, 30, 2)], paths["links.tsv"])
     paths["claims.tsv"].write_text(CLAIMS, encoding="utf-8")
     routes = {"approved": 8, "unknown": 2}
@@ -139,6 +143,7 @@ def test_all_tables_are_written(tmp_path, config, inputs, manifest, root):
     tabulate.main(
         [
             *("--scores", str(inputs["scores.tsv"]), "--claims", str(compared(tmp_path, config, inputs))),
+            *("--failed", str(inputs["failed.tsv"]), "--trials", str(inputs["trials.tsv"])),
             *tables_of(config),
             *("--recipes", str(root / "config/recipes/demo.yaml")),
             *(
@@ -147,12 +152,13 @@ def test_all_tables_are_written(tmp_path, config, inputs, manifest, root):
                 "--links",
                 str(inputs["links.tsv"]),
                 "--config",
-                json.dumps({"seeds": [0, 1, 2]}),
+                json.dumps({"model_seeds": [0, 1, 2]}),
             ),
             *("--not-run", "gland", "--tables", str(tmp_path / "tables")),
         ],
     )
     names = {"main", "verdicts", "controls", "costs", "choices", "config", "corpus", "links"}
+    names |= {"comparisons", "spread", "classes", "trials", "failed"}
     assert {path.stem for path in (tmp_path / "tables").iterdir()} == names
     main = pd.read_csv(tmp_path / "tables/main.tsv", sep="\t")
     assert len(main) == 13
@@ -217,14 +223,49 @@ def predicted(path: Path, *, seed: int, method: str = "celllm") -> Path:
             "score:T": [0.1, 0.2, 0.9],
         },
     )
-    meta = PredictionsMeta("blood", method, seed, "classification", False, 1.0, 1.0, 1.0, 1, "v", None, {})
+    meta = PredictionsMeta(
+        task="blood",
+        method=method,
+        split=seed,
+        seed=0,
+        kind="classification",
+        simulated=False,
+        n_train=1,
+        n_validation=0,
+        n_test=len(table),
+        options={},
+        trials=(),
+        fit_s=1.0,
+        predict_s=1.0,
+        peak_mb=1.0,
+        trained_parameters=1,
+        vocabulary="v",
+        encoder=None,
+        provenance={},
+    )
     predictions.write(table, meta, path)
     return path
 
 
-def test_the_confusion_of_all_seeds_is_drawn(tmp_path, config):
+def test_the_confusion_of_all_runs_is_drawn(tmp_path, config):
     paths = [str(predicted(tmp_path / f"p{seed}", seed=seed)) for seed in (0, 1)]
     plot_confusion.main(["--predictions", *paths, *tables_of(config), *figure_options(tmp_path)])
+    assert_drawn(tmp_path)
+
+
+def test_a_failed_run_is_passed_over_and_where_all_failed_the_first_says_why(tmp_path, config):
+    fine, failed = predicted(tmp_path / "p0", seed=0), tmp_path / "p1.parquet"
+    predictions.write_failure(Failure("blood", "celllm", 1, 0, 137, "killed", "logs/fit.log"), failed)
+    options = [*tables_of(config), *figure_options(tmp_path)]
+
+    plot_confusion.main(["--predictions", str(failed), str(fine), *options])
+    assert_drawn(tmp_path)
+    with pytest.raises(InputError, match="a failure with status 137: killed"):
+        plot_confusion.main(["--predictions", str(failed), *options])
+
+
+def test_few_shot_curves_are_drawn(tmp_path, config, inputs):
+    plot_fewshot.main(["--scores", str(inputs["scores.tsv"]), *tables_of(config), *figure_options(tmp_path)])
     assert_drawn(tmp_path)
 
 

@@ -13,6 +13,7 @@ from celllm.report.confusion import confusion_shares, draw_confusion
 from celllm.report.coverage import draw_harmonisation
 from celllm.report.curves import PANELS, draw_curves
 from celllm.report.dots import dots_of, draw_scores
+from celllm.report.results import Results
 
 LONG = [f"CD{i}+/CD45RA+/CD25- Naive T cell" for i in range(10)]
 
@@ -149,26 +150,26 @@ def test_the_map_draws_each_label_and_calls_the_bare_cells_so(generator):
 
 
 def test_dots_are_means_of_the_headline_metric(scores, catalogue):
-    dots = {(dot.task, dot.method): dot for dot in dots_of(scores, catalogue)}
+    dots = {(dot.task, dot.method): dot for dot in dots_of(Results(scores), catalogue)}
     assert dots[("blood", "logistic")].mean == pytest.approx(0.8)
     assert len(dots) == 12
 
 
 def test_an_encoder_without_neighbour_has_no_dot(scores, catalogue):
-    dots = {(dot.task, dot.method): dot for dot in dots_of(scores[scores["method"] != "logistic"], catalogue)}
+    dots = {(dot.task, dot.method): dot for dot in dots_of(Results(scores[scores["method"] != "logistic"]), catalogue)}
     assert np.isnan(dots[("blood", "celllm")].mean)
     figure = draw_scores(list(dots.values()), catalogue)
     assert "CellLM: neighbour missing" in texts(figure)
 
 
 def test_simulated_tasks_are_called_simulated_in_the_plot(scores, catalogue):
-    said = texts(draw_scores(dots_of(scores, catalogue), catalogue))
+    said = texts(draw_scores(dots_of(Results(scores), catalogue), catalogue))
     assert any("of nothing" in text and "simulated" in text for text in said)
     assert "majority class (trivial)" in said or "majority_class (trivial)" in said
 
 
 def test_every_method_has_a_line_of_its_own_that_can_be_told_from_the_next(scores, catalogue):
-    figure = draw_scores(dots_of(scores, catalogue), catalogue)
+    figure = draw_scores(dots_of(Results(scores), catalogue), catalogue)
     figure.canvas.draw()
     height = figure.axes[0].get_window_extent().height / figure.dpi
     # two tasks of six methods, marks of 4.2 points: lines must lie 5 points apart or more
@@ -176,7 +177,7 @@ def test_every_method_has_a_line_of_its_own_that_can_be_told_from_the_next(score
 
 
 def test_the_plot_of_scores_keeps_its_texts_apart(scores, catalogue):
-    assert overlapping(draw_scores(dots_of(scores, catalogue), catalogue)) == []
+    assert overlapping(draw_scores(dots_of(Results(scores), catalogue), catalogue)) == []
 
 
 @pytest.mark.parametrize("n", [1, 12])

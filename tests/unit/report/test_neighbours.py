@@ -4,6 +4,7 @@ import pytest
 
 from celllm.contracts import tables
 from celllm.report.neighbours import LEAKED, LINEAR, SCRATCH, SHUFFLED, alone, missing_neighbours, neighbours_of
+from celllm.report.results import Results
 
 
 def test_an_encoder_needs_the_linear_model_and_the_network_without_pretraining(catalogue):
@@ -20,21 +21,21 @@ def test_a_method_without_encoder_may_stand_alone(catalogue):
 
 
 def test_nobody_is_alone_where_all_ran(scores, catalogue):
-    assert alone(scores, catalogue) == set()
+    assert alone(Results(scores), catalogue) == set()
 
 
 @pytest.mark.parametrize("absent", ["logistic", "celllm_scratch"])
 def test_an_encoder_is_alone_where_a_neighbour_did_not_run(scores, catalogue, absent):
     rest = scores[(scores["method"] != absent) | (scores["task"] != "blood")]
-    assert ("blood", "celllm") in alone(rest, catalogue)
-    assert ("invented", "celllm") not in alone(rest, catalogue)
-    assert ("blood", "majority") not in alone(rest, catalogue)
+    assert ("blood", "celllm") in alone(Results(rest), catalogue)
+    assert ("invented", "celllm") not in alone(Results(rest), catalogue)
+    assert ("blood", "majority") not in alone(Results(rest), catalogue)
 
 
-def test_a_neighbour_must_have_the_same_seeds(scores, catalogue):
-    rest = scores[(scores["method"] != "logistic") | (scores["seed"] != 2)]
+def test_a_neighbour_must_have_the_same_splits(scores, catalogue):
+    rest = scores[(scores["method"] != "logistic") | (scores["split"] != 2)]
     celllm = catalogue.methods.row("celllm")
-    assert missing_neighbours(rest, task="blood", method=celllm, metric="macro_f1") == ["logistic"]
+    assert missing_neighbours(Results(rest), task="blood", method=celllm, metric="macro_f1") == ["logistic"]
 
 
 def test_the_named_neighbours_and_controls_are_shipped_methods(root):

@@ -10,7 +10,7 @@ import pytest
 
 from celllm.contracts.tables import Task
 from celllm.errors import InputError
-from celllm.tasks.splitting import over_lines, over_pairs, stratified
+from celllm.tasks.splitting import by_donor, over_lines, over_pairs, stratified
 
 FULL = Task(
     task="annotation",
@@ -19,6 +19,7 @@ FULL = Task(
     dataset="cells",
     response=None,
     split="random",
+    split_seeds=(0, 1, 2),
     train=0.7,
     validation=0.1,
     test=0.2,
@@ -152,3 +153,53 @@ def test_splits_do_not_depend_on_the_hash_seed_of_the_process(root):
     }
     assert len(outputs) == 1
     assert "train" in outputs.pop()
+
+
+DONORS = replace(FULL, split="donors", train=0.9, validation=0.1, test=0.0)
+
+
+@pytest.fixture
+def donors(labels):
+    return np.resize(["d2", "d1", "d3"], len(labels))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_one_donor_is_tested_and_met_nowhere_else(labels, units, donors, seed):
+    parts = by_donor(labels, donors, units, DONORS, seed=seed, file="tasks.tsv")
+
+    usable = ~np.isin(labels, ["", "tiny"])
+    assert set(donors[parts == "test"]) == {f"d{seed + 1}"}
+    assert (parts[usable & (donors == f"d{seed + 1}")] == "test").all()
+    assert (parts[usable & (donors != f"d{seed + 1}")] != "unused").all()
+    assert (parts[~usable] == "unused").all()
+
+
+def test_the_other_donors_cells_are_shared_out_by_class(labels, units, donors):
+    parts = by_donor(labels, donors, units, DONORS, seed=0, file="tasks.tsv")
+
+    for label in ("T", "B", "NK"):
+        mine = (labels == label) & (donors != "d1")
+        assert (parts[mine] == "validation").mean() == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_class_of_the_tested_donor_alone_stays_in_the_test_part(labels, units, donors):
+    donors = np.where(labels == "rare", "d1", donors)
+    parts = by_donor(labels, donors, units, DONORS, seed=0, file="tasks.tsv")
+
+    assert set(parts[labels == "rare"]) == {"test"}
+
+
+def test_more_split_seeds_than_donors_are_refused_with_the_donors_named(labels, units, donors):
+    with pytest.raises(InputError, match="0-2, one a donor: d1, d2, d3"):
+        by_donor(labels, donors, units, DONORS, seed=3, file="tasks.tsv")
+
+
+def test_a_single_donor_cannot_be_held_out(labels, units, donors):
+    with pytest.raises(InputError, match="two donors or more"):
+        by_donor(labels, np.full_like(donors, "d1"), units, DONORS, seed=0, file="tasks.tsv")
+
+
+def test_a_class_left_to_the_others_alone_is_too_little_to_train_on(labels, units, donors):
+    donors = np.where(labels == "T", "d1", "d2")
+    with pytest.raises(InputError, match="at least 2 classes among the cells of the other donors"):
+        by_donor(labels, donors, units, DONORS, seed=1, file="tasks.tsv")

@@ -1,0 +1,105 @@
+"""Scores as the report asks for them: by task, method and metric, split seeds and model seeds told apart.
+
+A split is a draw of training and test cells; a model seed is a run of the method on one split. The runs on one split
+share their test cells, so they are no independent measurements: they are averaged first, and intervals and tests
+are over splits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from celllm.contracts.scores import is_quality
+from celllm.metrics.interval import mean_interval
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric of a method on a task.
+
+    Parameters
+    ----------
+    mean, low, high
+        Mean over splits and its 95 % t interval; nan without a score, low and high also with a single split.
+    n_splits, n_seeds
+        Splits, and model seeds on the split that has most.
+    sd_splits
+        Standard deviation between splits, of their means over model seeds; nan with a single one.
+    sd_seeds
+        Standard deviation between model seeds on the same split, pooled over splits; nan with one seed a split.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n_splits: int
+    n_seeds: int
+    sd_splits: float
+    sd_seeds: float
+
+
+class Results:
+    """The long table of scores, indexed.
+
+    Parameters
+    ----------
+    scores
+        Columns task, method, split, seed, metric, value.
+    """
+
+    def __init__(self, scores: pd.DataFrame) -> None:
+        self._values: dict[tuple[str, str, str], dict[int, list[float]]] = {}
+        columns = scores[["task", "method", "metric", "split", "value"]].itertuples(index=False, name=None)
+        for task, method, metric, split, value in columns:
+            by_split = self._values.setdefault((str(task), str(method), str(metric)), {})
+            by_split.setdefault(int(split), []).append(float(value))
+
+    def has(self, task: str, method: str) -> bool:
+        """Whether the method has any score on the task."""
+        return any(key[:2] == (task, method) for key in self._values)
+
+    def metrics(self, *, classes: bool = False) -> list[str]:
+        """Return the metrics that there are, sorted: those of all classes together, or those of single ones."""
+        names = {metric for _, _, metric in self._values}
+        return sorted(name for name in names if (":" in name if classes else is_quality(name)))
+
+    def runs(self, task: str, method: str, metric: str) -> Mapping[int, list[float]]:
+        """Return the values of every model seed, by split."""
+        return self._values.get((task, method, metric), {})
+
+    def by_split(self, task: str, method: str, metric: str) -> dict[int, float]:
+        """Return the mean over model seeds, by split, in order."""
+        runs = self.runs(task, method, metric)
+        return {split: float(np.mean(runs[split])) for split in sorted(runs)}
+
+    def splits(self, task: str, method: str, metric: str) -> frozenset[int]:
+        """Return the splits with a score."""
+        return frozenset(self.runs(task, method, metric))
+
+    def mean(self, task: str, method: str, metric: str) -> float:
+        """Return the mean over splits; nan without a score."""
+        values = list(self.by_split(task, method, metric).values())
+        return float(np.mean(values)) if values else math.nan
+
+    def summary(self, task: str, method: str, metric: str) -> Summary:
+        """Return mean, interval and both spreads."""
+        runs = self.runs(task, method, metric)
+        means = list(self.by_split(task, method, metric).values())
+        mean, low, high = mean_interval(means)
+        repeated = [np.asarray(values) for values in runs.values() if len(values) > 1]
+        freedom = sum(len(values) - 1 for values in repeated)
+        squares = sum(float(((values - values.mean()) ** 2).sum()) for values in repeated)
+        return Summary(
+            mean=mean,
+            low=low,
+            high=high,
+            n_splits=len(means),
+            n_seeds=max((len(values) for values in runs.values()), default=0),
+            sd_splits=float(np.std(means, ddof=1)) if len(means) > 1 else math.nan,
+            sd_seeds=math.sqrt(squares / freedom) if freedom else math.nan,
+        )
