@@ -82,10 +82,10 @@ class EncoderClassifier:
         self.trained_parameters = 0
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose the epoch on `validation`."""
+        """Learn from `train`; choose the epoch on `validation`, which the probe does not look at."""
         source = self._source(cells)
         if self.options["mode"] == "probe":
-            self._fit_probe(source, cells, np.concatenate([train, validation]))
+            self._fit_probe(source, cells, train)
             return
         self.classes_ = np.unique(labelled(cells, train))
         with seeded(self.seed):

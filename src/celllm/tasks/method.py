@@ -27,7 +27,7 @@ class Classifier(Protocol):
     trained_parameters: int
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from the rows `train`; rows `validation` may be used to choose or, without choice, to learn."""
+        """Learn from the rows `train` alone; `validation`, which may be empty, serves to choose and never to learn."""
 
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
         """Return scores, rows x `classes_`; the largest is the predicted class."""
@@ -40,7 +40,7 @@ class Regressor(Protocol):
     trained_parameters: int
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from the rows `train`; rows `validation` may be used to choose or, without choice, to learn."""
+        """Learn from the rows `train` alone; `validation`, which may be empty, serves to choose and never to learn."""
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the responses of the rows, ln IC50."""

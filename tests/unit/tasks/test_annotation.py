@@ -59,6 +59,15 @@ def test_the_probe_trains_nothing_of_the_encoder(encoder_file, vocabulary, cells
     np.testing.assert_allclose(method.predict(cells, parts["test"]).sum(axis=1), 1)
 
 
+def test_validation_labels_teach_the_probe_nothing(encoder_file, vocabulary, cells, parts):
+    def scores(shown):
+        method = _method(encoder_file, vocabulary, mode="probe")
+        method.fit(shown, parts["train"], parts["validation"])
+        return method.predict(shown, parts["test"])
+
+    np.testing.assert_array_equal(scores(cells), scores(cells.hiding(parts["validation"])))
+
+
 def test_a_prediction_depends_on_nothing_but_the_cell(encoder_file, vocabulary, cells, parts):
     method = _method(encoder_file, vocabulary, epochs=2)
     method.fit(cells, parts["train"], parts["validation"])
