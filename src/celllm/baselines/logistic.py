@@ -30,6 +30,8 @@ class LogisticRegressionOnGenes(FeatureClassifier):
     L1 with C = 0.1 is the anchor of Boiarsky et al. 2023, which used scikit-learn's liblinear.
     """
 
+    # of the L2 penalty; takes any number of features
+    solver = "lbfgs"
     defaults: Mapping[str, Any] = {"penalty": "l2", "C": 1.0, "max_iter": 1000}
 
     def __init__(
@@ -47,7 +49,7 @@ class LogisticRegressionOnGenes(FeatureClassifier):
         """Make one model of all classes, or under L1 one of each class."""
         given = {"C": self.options["C"], "max_iter": self.options["max_iter"]}
         if self.options["penalty"] == "l2":
-            return LogisticRegression(**given)
+            return LogisticRegression(**given, solver=self.solver)
         # The seed draws the order in which weights are visited, which the optimum does not depend on.
         one = LogisticRegression(**given, l1_ratio=1.0, solver="liblinear", random_state=0)
         return one if len(np.unique(labels)) == 2 else OneVsRestClassifier(one)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from celllm.contracts.tables import Method
+from celllm.contracts.tables import COMPONENTS, Method
 from celllm.report.catalogue import Catalogue
 
 MISSING = "neighbour missing"
@@ -29,7 +29,7 @@ def seeds_of(scores: pd.DataFrame, *, task: str, method: str, metric: str) -> fr
 
 def neighbours_of(method: Method) -> tuple[str, ...]:
     """Return the methods that must stand beside `method`; none where it starts from no encoder."""
-    if method.recipe is None:
+    if method.recipe in (None, COMPONENTS):
         return ()
     return tuple(name for name in (LINEAR[method.kind], SCRATCH[method.kind]) if name != method.method)
 
