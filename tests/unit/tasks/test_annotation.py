@@ -25,6 +25,7 @@ def _accuracy(method, cells, rows):
         pytest.param({}, id="last layer, gene-scatter head"),
         pytest.param({"mode": "full", "head": "cls", "epochs": 20}, id="full, cls head"),
         pytest.param({"layer": "second_last"}, id="second-last layer"),
+        pytest.param({"mode": "lora", "rank": 2, "alpha": 2.0}, id="low-rank updates"),
         pytest.param({"scratch": True}, id="without pretraining"),
     ],
 )
@@ -46,6 +47,27 @@ def test_frozen_weights_stay_as_they_were(encoder_file, vocabulary, cells, parts
     assert all(name.startswith(("layers.1.", "norm.")) for name in changed)
     head = sum(weight.numel() for weight in method._head.parameters())
     assert method.trained_parameters == head + sum(before[name].numel() for name in changed)
+
+
+def test_lora_trains_low_rank_weights_and_the_head_alone(encoder_file, vocabulary, cells, parts):
+    method = _method(encoder_file, vocabulary, mode="lora", rank=2, epochs=1)
+    encoder = method._pretrained.encoder
+    before = {
+        name.rsplit(".", 1)[0]: weight.clone() for name, weight in encoder.state_dict().items() if "weight" in name
+    }
+    method.fit(cells, parts["train"], parts["validation"])
+
+    state = encoder.state_dict()
+    for name, weight in before.items():
+        kept = state.get(f"{name}.weight", state.get(f"{name}.parametrizations.weight.original"))
+        assert torch.equal(kept, weight)
+    low_rank = {name: weight for name, weight in state.items() if name.endswith(("down_RI", "up_OR"))}
+    # widths in and out of qkv, out, and both feed-forward weights (4 x 16), times the rank, in two layers
+    n_low_rank = 2 * 2 * ((16 + 48) + (16 + 16) + (16 + 64) + (64 + 16))
+    assert sum(weight.numel() for weight in low_rank.values()) == n_low_rank
+    assert all(weight.any() for weight in low_rank.values())
+    head = sum(weight.numel() for weight in method._head.parameters())
+    assert method.trained_parameters == n_low_rank + head
 
 
 def test_the_probe_trains_nothing_of_the_encoder(encoder_file, vocabulary, cells, parts):
