@@ -91,3 +91,16 @@ def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
     path = tmp_path / "encoder.safetensors"
     save_encoder(path, encoder, recipe=recipe, vocabulary=vocabulary.digest)
     return path
+
+
+@pytest.fixture
+def components_file(tmp_path: Path, cells: Cells, vocabulary: Vocabulary) -> Path:
+    """Four principal components of the tiny cells."""
+    from celllm.baselines.components import fit_components
+    from celllm.contracts import components
+
+    found = fit_components(
+        lambda rows: cells.counts[rows], n_cells=90, vocabulary=vocabulary.digest, n_components=4, cells_at_once=40
+    )
+    components.write(found, tmp_path / "pca.safetensors")
+    return tmp_path / "pca.safetensors"

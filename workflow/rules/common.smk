@@ -65,7 +65,7 @@ def seeds_of(method: str) -> list[int]:
 def recipe_of(method: str) -> str | None:
     """Recipe of the encoder a method starts from; None for a method without one."""
     part = METHODS[method].recipe
-    return None if part is None else config["recipes"][part]
+    return None if part in (None, tables.COMPONENTS) else config["recipes"][part]
 
 
 USED_RECIPES = sorted(
@@ -161,7 +161,9 @@ def fit_inputs(wildcards) -> dict[str, str]:
     """What one cell of the benchmark reads."""
     found = split_inputs(wildcards)
     recipe = recipe_of(wildcards.method)
-    if recipe is not None:
+    if METHODS[wildcards.method].recipe == tables.COMPONENTS:
+        found["encoder"] = "results/components/pca.safetensors"
+    elif recipe is not None:
         found["encoder"] = (
             f"results/pretrain/{recipe}/seed{config['pretrain_seed']}/encoder.safetensors"
         )

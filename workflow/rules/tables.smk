@@ -104,7 +104,7 @@ def checked_tables() -> tuple:
                 )
         for method in config["methods"]:
             part = methods[method].recipe
-            if part is not None:
+            if part not in (None, tables.COMPONENTS):
                 configuration.check_names(
                     [part],
                     config["recipes"],

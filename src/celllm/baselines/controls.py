@@ -39,8 +39,8 @@ class MajorityClass:
         self._shares = np.array([])
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Count the classes of training and validation part."""
-        labels = labelled(cells, np.concatenate([train, validation]))
+        """Count the classes of the training part."""
+        labels = labelled(cells, train)
         self.classes_, counts = np.unique(labels, return_counts=True)
         self._shares = counts / counts.sum()
 

@@ -33,6 +33,7 @@ from celllm.contracts.rows import (
 from celllm.errors import InputError
 
 __all__ = [
+    "COMPONENTS",
     "SPLITS",
     "Dataset",
     "Method",
@@ -44,6 +45,10 @@ __all__ = [
     "read_methods",
     "read_tasks",
 ]
+
+
+COMPONENTS = "components"
+"""In place of a recipe: the method starts from principal components of the corpus."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ class Method:
     module: str
     """Where its class is."""
     recipe: str | None
-    """Recipe of the pretrained encoder it starts from; none: it needs no encoder."""
+    """Recipe of the pretrained encoder it starts from, or `components`; none: it needs no encoder."""
     options: dict[str, Any]
     """Settings of the class, a JSON object in the file."""
     search: dict[str, list[Any]]

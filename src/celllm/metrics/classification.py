@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, recall_score, roc_auc_score
 
+# Bins of the top probability, as in Guo et al. 2017.
+N_BINS = 15
+
 # The two labels of the drug tasks; sensitive is the positive class, as in scDEAL and SCAD.
 SENSITIVE, RESISTANT = "sensitive", "resistant"
 
@@ -33,18 +36,22 @@ def classification_metrics(
     Returns
     -------
     accuracy, macro_f1 (mean F1 over the classes that occur in truth or prediction), balanced_accuracy
-    (mean recall over the true classes), auroc (see `auroc`) and, for drug tasks, f1_sensitive and
-    f1_resistant.
+    (mean recall over the true classes), auroc (see `auroc`), ece and brier (see there), `f1:{class}` of every
+    class that occurs in truth or prediction and, for drug tasks, f1_sensitive and f1_resistant.
     """
     truth, predicted = np.asarray(truth, dtype=str), np.asarray(predicted, dtype=str)
     present = np.unique(np.concatenate([truth, predicted]))
+    f1_of_class = f1_score(truth, predicted, labels=present, average=None, zero_division=0)
     values = {
         "accuracy": float(accuracy_score(truth, predicted)),
-        "macro_f1": float(f1_score(truth, predicted, labels=present, average="macro", zero_division=0)),
+        "macro_f1": float(np.mean(f1_of_class)),
         "balanced_accuracy": float(
             recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
         ),
         "auroc": auroc(truth, classes=classes, scores=scores),
+        "ece": expected_calibration_error(truth, classes=classes, scores=scores),
+        "brier": brier(truth, classes=classes, scores=scores),
+        **{f"f1:{name}": float(f1) for name, f1 in zip(present, f1_of_class, strict=True)},
     }
     if set(truth) <= {SENSITIVE, RESISTANT}:
         for name in (SENSITIVE, RESISTANT):
@@ -72,3 +79,45 @@ def auroc(truth: np.ndarray, *, classes: Sequence[str], scores: np.ndarray) -> f
         for name in true_classes
     ]
     return float(np.mean(areas))
+
+
+def expected_calibration_error(truth: np.ndarray, *, classes: Sequence[str], scores: np.ndarray) -> float:
+    """Return by how much confidence and accuracy differ, averaged over the units; nan if scores are no probabilities.
+
+    Units fall into 15 bins of equal width by the largest of their probabilities; a bin's gap between mean
+    probability and share of hits counts by its number of units. A bin includes its upper edge.
+
+    Notes
+    -----
+    Guo et al. 2017, arXiv:1706.04599, equation 3.
+    """
+    if not are_probabilities(scores):
+        return float("nan")
+    confidence = scores.max(axis=1)
+    is_hit = np.asarray(classes, dtype=str)[scores.argmax(axis=1)] == np.asarray(truth, dtype=str)
+    edges = np.linspace(0, 1, N_BINS + 1)
+    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, N_BINS - 1)
+    gaps = np.bincount(bin_of, weights=confidence - is_hit, minlength=N_BINS)
+    return float(np.abs(gaps).sum() / len(truth))
+
+
+def brier(truth: np.ndarray, *, classes: Sequence[str], scores: np.ndarray) -> float:
+    """Return the squared distance of probabilities from the truth, summed over classes; nan if they are none.
+
+    0 is perfect, 2 is certain of a wrong class. A true class without a column had probability 0.
+
+    Notes
+    -----
+    Brier 1950, Monthly Weather Review 78:1, equation 2.
+    """
+    if not are_probabilities(scores):
+        return float("nan")
+    truth = np.asarray(truth, dtype=str)
+    is_class = truth[:, None] == np.asarray(classes, dtype=str)[None, :]
+    is_unknown = ~is_class.any(axis=1)
+    return float(np.mean(((scores - is_class) ** 2).sum(axis=1) + is_unknown))
+
+
+def are_probabilities(scores: np.ndarray) -> bool:
+    """Whether no score is negative and each unit's sum to 1."""
+    return bool((scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, rtol=0, atol=1e-6))

@@ -7,7 +7,7 @@ model and the network without pretraining were scored on the same task with the 
 
 from __future__ import annotations
 
-from celllm.contracts.tables import Method
+from celllm.contracts.tables import COMPONENTS, Method
 from celllm.report.catalogue import Catalogue
 from celllm.report.results import Results
 
@@ -22,7 +22,7 @@ SHUFFLED = {"classification": "control_shuffled", "regression": "control_shuffle
 
 def neighbours_of(method: Method) -> tuple[str, ...]:
     """Return the methods that must stand beside `method`; none where it starts from no encoder."""
-    if method.recipe is None:
+    if method.recipe in (None, COMPONENTS):
         return ()
     return tuple(name for name in (LINEAR[method.kind], SCRATCH[method.kind]) if name != method.method)
 

@@ -22,6 +22,7 @@ from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError
 from celllm.model.encoder import Encoder, evaluating
 from celllm.model.heads import ClsHead, GeneScatterHead
+from celllm.model.lora import add_low_rank
 from celllm.tasks.data import Cells
 from celllm.tasks.finetune import BestEpoch, adam, check_finite, n_epochs, ready_encoder, seeded, thaw
 from celllm.tasks.labels import labelled
@@ -33,6 +34,8 @@ DEFAULTS: Mapping[str, Any] = {
     "head": "gene_scatter",
     "scratch": False,
     "layer": "last",
+    "rank": 8,
+    "alpha": 8.0,
     "epochs": 20,
     "fixed_epochs": 30,
     "steps": 200,
@@ -53,8 +56,10 @@ class EncoderClassifier:
     Parameters
     ----------
     options
-        `mode`: `last_layer` (that, the final norm and the head), `full`, or `probe` (nothing of the encoder;
-        logistic regression on CLS). `head`: `gene_scatter` or `cls`. `scratch`: without the pretraining.
+        `mode`: `last_layer` (that, the final norm and the head), `full`, `lora` (low-rank updates of all layers: of
+        `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base), or `probe`
+        (nothing of the encoder; logistic regression on CLS). `head`: `gene_scatter` or `cls`. `scratch`: without
+        the pretraining.
         `layer`: the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: at most;
         `fixed_epochs`: without validation; `steps`: optimiser steps after which the running epoch is the
         last; `batch`: cells; `learning_rate`: Adam's; `patience`: epochs without a better score;
@@ -72,7 +77,7 @@ class EncoderClassifier:
         vocabulary: Vocabulary,
     ) -> None:
         self.options = take_options(options, DEFAULTS)
-        choose(self.options, "mode", ("last_layer", "full", "probe"))
+        choose(self.options, "mode", ("last_layer", "full", "lora", "probe"))
         choose(self.options, "head", ("gene_scatter", "cls"))
         choose(self.options, "layer", ("last", "second_last"))
         self.seed = seed
@@ -82,10 +87,10 @@ class EncoderClassifier:
         self.trained_parameters = 0
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose the epoch on `validation`."""
+        """Learn from `train`; choose the epoch on `validation`, which the probe does not look at."""
         source = self._source(cells)
         if self.options["mode"] == "probe":
-            self._fit_probe(source, cells, np.concatenate([train, validation]))
+            self._fit_probe(source, cells, train)
             return
         self.classes_ = np.unique(labelled(cells, train))
         with seeded(self.seed):
@@ -113,7 +118,10 @@ class EncoderClassifier:
 
     def _fit_head(self, source: TokenSource, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         encoder, options = self._pretrained.encoder, self.options
-        weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
+        if options["mode"] == "lora":
+            weights = add_low_rank(encoder, rank=options["rank"], alpha=options["alpha"])
+        else:
+            weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
         self._head = self._new_head(encoder, cells, train)
         weights = [*weights, *self._head.parameters()]
         self.trained_parameters = sum(weight.numel() for weight in weights)

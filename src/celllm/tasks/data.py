@@ -97,7 +97,7 @@ class Pairs:
 def cells_from(adata: AnnData) -> Cells:
     """Take cells out of an aligned AnnData."""
     return Cells(
-        counts=sparse.csr_matrix(adata.X, dtype=np.float32),
+        counts=_matrix(adata.X),
         values=str(adata.uns["values"]),
         labels=_strings(adata.obs["label"]),
         cell_ids=_strings(adata.obs_names),
@@ -137,7 +137,7 @@ def pairs_from(adata: AnnData, responses: pd.DataFrame, *, file: Path | str) -> 
     drugs = sorted(smiles_of)
     drug_place = {drug: number for number, drug in enumerate(drugs)}
     return Pairs(
-        expression=sparse.csr_matrix(adata.X, dtype=np.float32),
+        expression=_matrix(adata.X),
         values=str(adata.uns["values"]),
         line_ids=line_ids,
         drugs=drugs,
@@ -174,3 +174,12 @@ def _structures(responses: pd.DataFrame, file: Path | str) -> dict[str, str]:
 
 def _strings(values: Iterable[object]) -> np.ndarray:
     return np.array([str(value) for value in values], dtype=str)
+
+
+def _matrix(values: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return float32 values whose two index arrays are of one type.
+
+    AnnData reads them in two, and scipy would convert all of both each time a batch of rows is taken.
+    """
+    cells = sparse.csr_matrix(values, dtype=np.float32)
+    return sparse.csr_matrix((cells.data, cells.indices, cells.indptr), shape=cells.shape)

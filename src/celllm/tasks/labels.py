@@ -22,7 +22,7 @@ def labelled(cells: Cells, rows: np.ndarray) -> np.ndarray:
         raise InputError(
             file="split",
             field="part",
-            expected="training and validation cells that have a label",
+            expected="training cells that have a label",
             found=f"{int((labels == '').sum())} without",
             remedy="draw the split again: snakemake --forcerun draw_splits",
         )

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
-from celllm.contracts.tables import Method
+from celllm.contracts.tables import COMPONENTS, Method
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError
 from celllm.tasks.data import Cells, Pairs
@@ -27,7 +27,7 @@ class Classifier(Protocol):
     trained_parameters: int
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from the rows `train`; rows `validation` may be used to choose or, without choice, to learn."""
+        """Learn from the rows `train` alone; `validation`, which may be empty, serves to choose and never to learn."""
 
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
         """Return scores, rows x `classes_`; the largest is the predicted class."""
@@ -40,7 +40,7 @@ class Regressor(Protocol):
     trained_parameters: int
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from the rows `train`; rows `validation` may be used to choose or, without choice, to learn."""
+        """Learn from the rows `train` alone; `validation`, which may be empty, serves to choose and never to learn."""
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the responses of the rows, ln IC50."""
@@ -66,7 +66,7 @@ def build(
     seed
         Of the method's own random numbers.
     encoder
-        A pretrained encoder's file, for methods that need one.
+        The file of a pretrained encoder, or of the corpus's components, for methods that need one.
     vocabulary
         The gene axis of the cells.
     file
@@ -79,12 +79,15 @@ def build(
         and none is given.
     """
     if row.recipe is not None and encoder is None:
+        is_pca = row.recipe == COMPONENTS
+        what = "the corpus's principal components" if is_pca else "a pretrained encoder"
+        made = "components/pca" if is_pca else "pretrain/<recipe>/seed0/encoder"
         raise InputError(
             file=file,
             field=f"recipe of {row.method}",
-            expected="--encoder FILE, since the method starts from a pretrained encoder",
+            expected=f"--encoder FILE, since the method starts from {what}",
             found="no --encoder",
-            remedy="give the encoder: --encoder results/pretrain/<recipe>/seed0/encoder.safetensors",
+            remedy=f"give the file: --encoder results/{made}.safetensors",
         )
     found = class_of(row.module, name=row.method, file=file)
     try:

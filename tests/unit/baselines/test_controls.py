@@ -47,6 +47,6 @@ def test_the_leaking_control_cannot_win_where_labels_are_hidden(noisy, parts, vo
 
 def test_the_majority_is_that_of_the_training_part(cells, vocabulary):
     method = MajorityClass({}, seed=0, encoder=None, vocabulary=vocabulary)
-    method.fit(cells, np.array([0, 30, 31]), np.array([60]))
+    method.fit(cells, np.array([0, 30, 31, 60]), np.array([61, 62]))
 
     np.testing.assert_allclose(method.predict(cells, np.array([5, 6])), [[0.25, 0.5, 0.25]] * 2)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from celllm.metrics.classification import auroc, classification_metrics
+from celllm.metrics.classification import auroc, brier, classification_metrics, expected_calibration_error
 
 # Counted by hand: a 2 of 3 found, one b called a; b 1 of 2 found; c (1 cell) called b.
 TRUTH = np.array(["a", "a", "a", "b", "b", "c"])
@@ -18,6 +18,8 @@ def test_metrics_equal_those_counted_by_hand():
     assert found["macro_f1"] == pytest.approx((4 / 6 + 2 / 5 + 0) / 3)
     assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert "f1_sensitive" not in found
+    by_class = {name: value for name, value in found.items() if name.startswith("f1:")}
+    assert by_class == pytest.approx({"f1:a": 4 / 6, "f1:b": 2 / 5, "f1:c": 0})
 
 
 def test_f1_of_both_drug_labels_is_reported_where_they_are_the_labels():
@@ -61,3 +63,44 @@ def test_a_class_that_is_only_predicted_lowers_macro_f1_and_not_balanced_accurac
     assert found["macro_f1"] == pytest.approx((2 / 3 + 0) / 2)
     assert found["balanced_accuracy"] == pytest.approx(1 / 2)
     assert np.isnan(found["auroc"])
+
+
+def test_calibration_error_counts_the_gap_of_each_bin_by_its_cells():
+    # (0.60, 0.6667]: 0.62 and 0.66, one hit; (0.9333, 1]: 0.95 a hit, 1 a miss
+    scores = np.array([[0.62, 0.38], [0.34, 0.66], [0.95, 0.05], [1.0, 0.0]])
+    truth = np.array(["a", "a", "a", "b"])
+
+    expected = 2 / 4 * abs((0.62 + 0.66) / 2 - 1 / 2) + 2 / 4 * abs((0.95 + 1) / 2 - 1 / 2)
+
+    assert expected_calibration_error(truth, classes=["a", "b"], scores=scores) == pytest.approx(expected)
+
+
+def test_a_probability_at_an_edge_belongs_to_the_bin_below():
+    scores = np.array([[0.8, 0.2], [0.79, 0.21]])  # 12 / 15 = 0.8; in one bin hit and miss make up for each other
+
+    found = expected_calibration_error(np.array(["a", "b"]), classes=["a", "b"], scores=scores)
+
+    assert found == pytest.approx(abs((0.8 + 0.79) / 2 - 1 / 2))
+
+
+def test_a_cell_of_a_class_absent_in_training_costs_one_more_than_its_probabilities():
+    scores = np.array([[0.75, 0.25]])
+
+    assert brier(np.array(["a"]), classes=["a", "b"], scores=scores) == pytest.approx(2 * 0.25**2)
+    assert brier(np.array(["new"]), classes=["a", "b"], scores=scores) == pytest.approx(0.75**2 + 0.25**2 + 1)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        pytest.param([[2.0, -1.0], [0.3, 0.7]], id="a negative score, though the sum is 1"),
+        pytest.param([[0.5, 0.6], [0.3, 0.7]], id="a sum other than 1"),
+    ],
+)
+def test_scores_that_are_no_probabilities_have_no_calibration(scores):
+    found = classification_metrics(
+        np.array(["a", "b"]), np.array(["a", "b"]), classes=["a", "b"], scores=np.array(scores)
+    )
+
+    assert np.isnan(found["ece"])
+    assert np.isnan(found["brier"])

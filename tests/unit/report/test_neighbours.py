@@ -20,6 +20,12 @@ def test_a_method_without_encoder_may_stand_alone(catalogue):
     assert neighbours_of(catalogue.methods.row("majority")) == ()
 
 
+def test_a_method_on_components_starts_from_no_encoder_and_may_stand_alone(root):
+    row = tables.read_methods(root / "config/methods.tsv").row("pca_logistic")
+    assert row.recipe == tables.COMPONENTS
+    assert neighbours_of(row) == ()
+
+
 def test_nobody_is_alone_where_all_ran(scores, catalogue):
     assert alone(Results(scores), catalogue) == set()
 

@@ -25,6 +25,7 @@ def _accuracy(method, cells, rows):
         pytest.param({}, id="last layer, gene-scatter head"),
         pytest.param({"mode": "full", "head": "cls", "epochs": 20}, id="full, cls head"),
         pytest.param({"layer": "second_last"}, id="second-last layer"),
+        pytest.param({"mode": "lora", "rank": 2, "alpha": 2.0}, id="low-rank updates"),
         pytest.param({"scratch": True}, id="without pretraining"),
     ],
 )
@@ -48,6 +49,27 @@ def test_frozen_weights_stay_as_they_were(encoder_file, vocabulary, cells, parts
     assert method.trained_parameters == head + sum(before[name].numel() for name in changed)
 
 
+def test_lora_trains_low_rank_weights_and_the_head_alone(encoder_file, vocabulary, cells, parts):
+    method = _method(encoder_file, vocabulary, mode="lora", rank=2, epochs=1)
+    encoder = method._pretrained.encoder
+    before = {
+        name.rsplit(".", 1)[0]: weight.clone() for name, weight in encoder.state_dict().items() if "weight" in name
+    }
+    method.fit(cells, parts["train"], parts["validation"])
+
+    state = encoder.state_dict()
+    for name, weight in before.items():
+        kept = state.get(f"{name}.weight", state.get(f"{name}.parametrizations.weight.original"))
+        assert torch.equal(kept, weight)
+    low_rank = {name: weight for name, weight in state.items() if name.endswith(("down_RI", "up_OR"))}
+    # widths in and out of qkv, out, and both feed-forward weights (4 x 16), times the rank, in two layers
+    n_low_rank = 2 * 2 * ((16 + 48) + (16 + 16) + (16 + 64) + (64 + 16))
+    assert sum(weight.numel() for weight in low_rank.values()) == n_low_rank
+    assert all(weight.any() for weight in low_rank.values())
+    head = sum(weight.numel() for weight in method._head.parameters())
+    assert method.trained_parameters == n_low_rank + head
+
+
 def test_the_probe_trains_nothing_of_the_encoder(encoder_file, vocabulary, cells, parts):
     method = _method(encoder_file, vocabulary, mode="probe")
     before = [weight.detach().clone() for weight in method._pretrained.encoder.parameters()]
@@ -57,6 +79,15 @@ def test_the_probe_trains_nothing_of_the_encoder(encoder_file, vocabulary, cells
         assert torch.equal(weight, old)
     assert method.trained_parameters == 3 * 16 + 3
     np.testing.assert_allclose(method.predict(cells, parts["test"]).sum(axis=1), 1)
+
+
+def test_validation_labels_teach_the_probe_nothing(encoder_file, vocabulary, cells, parts):
+    def scores(shown):
+        method = _method(encoder_file, vocabulary, mode="probe")
+        method.fit(shown, parts["train"], parts["validation"])
+        return method.predict(shown, parts["test"])
+
+    np.testing.assert_array_equal(scores(cells), scores(cells.hiding(parts["validation"])))
 
 
 def test_a_prediction_depends_on_nothing_but_the_cell(encoder_file, vocabulary, cells, parts):

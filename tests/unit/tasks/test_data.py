@@ -68,3 +68,14 @@ def test_cells_keep_their_order_labels_and_unit_of_values(lines):
     assert cells.units == ["set:L2", "set:L1", "set:L:3"]
     assert cells.labels.tolist() == ["", "x", ""]
     assert (cells.values, cells.simulated) == ("counts", False)
+
+
+def test_index_arrays_of_two_types_as_anndata_reads_them_become_one(lines, tmp_path):
+    """Else scipy converts the whole matrix each time a batch of cells is taken."""
+    lines.write_h5ad(tmp_path / "lines.h5ad")
+    read = ad.read_h5ad(tmp_path / "lines.h5ad")
+    read.X.indptr = read.X.indptr.astype(np.int64)
+
+    for values in (cells_from(read).counts, pairs_from(read, _responses(), file="r").expression):
+        assert values.indptr.dtype == values.indices.dtype == np.int32
+        np.testing.assert_array_equal(values.toarray(), lines.X.toarray())

@@ -56,15 +56,20 @@ def test_a_method_that_starts_from_an_encoder_asks_for_it(vocabulary):
         _built(_row(recipe="celllm"), vocabulary)
 
 
+def test_a_method_on_components_asks_for_their_file(vocabulary):
+    with pytest.raises(InputError, match=r"--encoder results/components/pca\.safetensors"):
+        _built(_row(recipe=tables.COMPONENTS), vocabulary)
+
+
 METHODS = tables.read_methods(Path(__file__).resolve().parents[3] / "config/methods.tsv")
 
 
 @pytest.mark.parametrize("row", METHODS.rows, ids=METHODS.names)
-def test_every_shipped_method_can_be_made_and_has_the_two_calls(row, vocabulary, encoder_file):
+def test_every_shipped_method_can_be_made_and_has_the_two_calls(row, vocabulary, encoder_file, components_file):
     found = build(
         row,
         seed=0,
-        encoder=encoder_file if row.recipe else None,
+        encoder=components_file if row.recipe == tables.COMPONENTS else encoder_file if row.recipe else None,
         vocabulary=vocabulary,
         file=METHODS.file,
     )

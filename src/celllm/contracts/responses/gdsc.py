@@ -8,8 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Final
 
-import openpyxl  # type: ignore[import-untyped] # it has no types
-import openpyxl.utils.exceptions  # type: ignore[import-untyped]
 import pandas as pd
 
 from celllm.contracts.archives import BROKEN
@@ -108,6 +106,9 @@ def _release(manifest: RawManifest) -> RawFile:
 
 def _fitted(path: Path) -> pd.DataFrame:
     """Read the columns of FITTED, ids as text, row by row: the sheet has a quarter of a million."""
+    # Here, since every fit imports this module and few commands open a workbook.
+    import openpyxl.utils.exceptions  # type: ignore[import-untyped] # it has no types
+
     try:
         with path.open("rb") as file, closing(_workbook(file)) as workbook:
             rows = workbook.worksheets[0].iter_rows(values_only=True)
@@ -133,6 +134,8 @@ def _fitted(path: Path) -> pd.DataFrame:
 
 
 def _workbook(file: IO[bytes]) -> Any:  # noqa: ANN401 - openpyxl has no types
+    import openpyxl  # type: ignore[import-untyped]
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Workbook contains no default style", category=UserWarning)
         return openpyxl.load_workbook(file, read_only=True, data_only=True)
