@@ -27,7 +27,9 @@ def test_classification_metrics_equal_those_of_scikit_learn(generator):
 def test_calibration_error_equals_that_of_a_plain_loop_over_bins(generator):
     classes = np.array(["a", "b", "c"])
     scores = generator.dirichlet(np.ones(3), size=500)
-    truth = generator.choice(classes, size=500)
+    # right or wrong by turns of confidence, so that gaps have both signs and the number of bins matters
+    is_hit = np.floor(scores.max(axis=1) * 24) % 2 == 0
+    truth = classes[(scores.argmax(axis=1) + ~is_hit) % 3]
     expected = 0.0
     for number in range(15):
         low, high = number / 15, (number + 1) / 15

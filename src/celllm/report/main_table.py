@@ -27,8 +27,8 @@ FAILED = "failed"
 
 _NOTE = (
     "Mean over splits [95 % t interval]; the runs of several model seeds on one split are averaged first. Protocol "
-    "clean: options and epochs are chosen on a validation part; compat: the epoch is chosen on the reported cells, as in "
-    "the released code. The column *paper* holds published values of config/claims.tsv. "
+    "clean: options and epochs are chosen on a validation part; compat: the epoch is chosen on the reported cells, as "
+    "in the released code. The column *paper* holds published values of config/claims.tsv. "
     f"*{MISSING}*: an encoder's number is not shown without the linear model and the network without pretraining "
     f"beside it. *{FAILED}*: cells of the benchmark that failed are listed in the table of that name."
 )

@@ -93,5 +93,5 @@ def test_a_cold_split_keeps_the_pairs_of_a_line_together(files):
 
 @pytest.mark.parametrize(("task", "with_responses"), [("full", True), ("warm", False)])
 def test_a_task_without_its_kind_of_data_is_refused(files, task, with_responses):
-    with pytest.raises(InputError, match=f"split of {task}"):
+    with pytest.raises(InputError, match=f"response of {task}"):
         draw(files, task, with_responses=with_responses)

@@ -63,7 +63,7 @@ def test_each_curve_has_a_panel_with_every_method(with_curve, results):
 
     (axis,) = figure.axes
     named = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert named[:3] == ["CellLM", "CellLM without pretraining", "logistic regression"]
+    assert named[:3] == ["CellLM", "CellLM_without_pretraining", "logistic regression"]
     assert axis.get_xscale() == "log"
 
 
