@@ -122,7 +122,7 @@ class Task:
     response: str | None
     """Where its drug responses come from."""
     split: str
-    """`random` over cells, stratified; `pairs`; `lines`: whole cell lines."""
+    """`random` over cells, stratified; `pairs`; `lines`: whole cell lines; `drugs`: whole drugs; `both`."""
     train: float
     """Share of the units for training."""
     validation: float
@@ -227,7 +227,7 @@ _FILE: dict[str, Converter] = {
 _TASK: dict[str, Converter] = {
     "kind": _KIND,
     "response": optional,
-    "split": one_of("random", "pairs", "lines"),
+    "split": one_of("random", "pairs", "lines", "drugs", "both"),
     "train": share,
     "validation": share,
     "test": share,

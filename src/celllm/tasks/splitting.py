@@ -1,4 +1,4 @@
-"""Which units of a task are for training, validation and test.
+"""Which cells of a task are for training, validation and test; pairs are divided in pair_splits.
 
 The test part is drawn first, from the seed and the share `test` alone. So a task with 80 % and one with 5 % for
 training are measured on the same cells.
@@ -61,7 +61,7 @@ def stratified(
     classes = [str(label) for label, size in sizes.items() if label != "" and size >= smallest]
     by_unit = np.argsort(np.asarray(units, dtype=str), kind="stable")
     usable = by_unit[np.isin(labels[by_unit], classes)]
-    n_test, n_validation, n_train = _sizes(task, len(usable))
+    n_test, n_validation, n_train = part_sizes(task, len(usable))
     if len(classes) < 2 or not len(classes) <= n_test <= len(usable) - len(classes):
         raise InputError(
             file=file,
@@ -82,47 +82,7 @@ def stratified(
     return parts
 
 
-def over_pairs(n_pairs: int, task: Task, *, seed: int) -> NDArray[np.str_]:
-    """Divide pairs of line and drug at random: a line of the test part is met in training with other drugs.
-
-    Parameters
-    ----------
-    n_pairs
-        Number of pairs, in an order that does not change, such as sorted by line and drug.
-    task
-        Its shares.
-    seed
-        Of the draw.
-
-    Returns
-    -------
-    The part of each pair.
-    """
-    return _shuffled(n_pairs, task, seed)
-
-
-def over_lines(lines: Sequence[str], task: Task, *, seed: int) -> NDArray[np.str_]:
-    """Divide whole cell lines at random: a line of the test part is never met in training.
-
-    Parameters
-    ----------
-    lines
-        The line of each pair. Lines are sorted by name before they are shuffled, so neither the order of the pairs
-        nor the process's hash seed matters.
-    task
-        Its shares, here of the lines.
-    seed
-        Of the draw.
-
-    Returns
-    -------
-    The part of each pair: that of its line.
-    """
-    names, line_of_pair = np.unique(np.asarray(lines, dtype=str), return_inverse=True)
-    return _shuffled(len(names), task, seed)[line_of_pair]
-
-
-def _sizes(task: Task, n: int) -> tuple[int, int, int]:
+def part_sizes(task: Task, n: int) -> tuple[int, int, int]:
     """Return how many of n units are for test, validation and training; shares that sum to 1 leave none over."""
     n_test, n_validation = round(task.test * n), round(task.validation * n)
     whole = abs(task.train + task.validation + task.test - 1) < 1e-9
@@ -168,14 +128,3 @@ def _give_each_class_a_cell(
         chosen, replaced = generator.choice(candidates), generator.choice(commonest)
         parts[replaced] = parts[chosen]
         parts[chosen] = "train"
-
-
-def _shuffled(n: int, task: Task, seed: int) -> NDArray[np.str_]:
-    """Divide n things at random."""
-    order = np.random.default_rng(seed).permutation(n)
-    n_test, n_validation, n_train = _sizes(task, n)
-    parts = np.full(n, "unused", dtype="<U10")
-    parts[order[:n_test]] = "test"
-    parts[order[n_test : n_test + n_validation]] = "validation"
-    parts[order[n_test + n_validation :][:n_train]] = "train"
-    return parts
