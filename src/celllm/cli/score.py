@@ -42,6 +42,7 @@ def metrics_of(table: pd.DataFrame, meta: PredictionsMeta) -> dict[str, float]:
             table["truth"].to_numpy(float),
             table["predicted"].to_numpy(float),
             drugs=table["drug"].to_numpy(str),
+            lines=table["line"].to_numpy(str),
         )
     return {**metrics, **{cost: float(getattr(meta, cost)) for cost in scores.COSTS}}
 

@@ -61,6 +61,7 @@ def metric_title(metric: str) -> str:
         "pearson": "Pearson",
         "spearman": "Spearman",
         "pearson_per_drug": "Pearson per drug",
+        "pearson_per_line": "Pearson per line",
         "rmse": "RMSE (ln µM)",
         "mae": "MAE (ln µM)",
         "r2": "R²",

@@ -25,7 +25,7 @@ PAIRS = pd.DataFrame(
         "unit": ["1", "2", "3", "4"],
         "truth": [1.0, 2.0, 3.0, 6.0],
         "predicted": [2.0, 1.0, 4.0, 5.0],
-        "line": ["1", "2", "3", "4"],
+        "line": ["1", "1", "1", "2"],
         "drug": "d",
     }
 )
@@ -73,6 +73,8 @@ def test_each_kind_gets_its_metrics_and_the_costs(tmp_path, tasks):
     assert found["types", "m", 1, "macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
     assert found["lines", "n", 1, "rmse"] == 1
     assert found["lines", "n", 1, "pearson_per_drug"] == pytest.approx(10 / np.sqrt(140))
+    # of the first three: deviations (-1, 0, 1) and (-1/3, -4/3, 5/3)
+    assert found["lines", "n", 1, "pearson_per_line"] == pytest.approx(2 / np.sqrt(2 * 42 / 9))
     assert [found["types", "m", 1, cost] for cost in scores.COSTS] == [1.5, 0.5, 100, 7]
 
 
