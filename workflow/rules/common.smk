@@ -240,6 +240,25 @@ def confusion_figures() -> list[str]:
     ]
 
 
+def per_drug_predictions(wildcards) -> list[str]:
+    """Predictions of one task by every method that tells lines apart, all seeds."""
+    return [
+        f"results/bench/{wildcards.task}/{method}/seed{seed}/predictions.parquet"
+        for method in methods_of(wildcards.task)
+        if METHODS[method].role not in ("trivial", "control")
+        for seed in SEEDS
+    ]
+
+
+def per_drug_figures() -> list[str]:
+    """Every drug of each drug-response task over cell lines."""
+    return [
+        f"results/report/figures/per_drug/{task}.png"
+        for task in RUN_TASKS
+        if TASKS[task].kind == "regression"
+    ]
+
+
 def step_cost_figures() -> list[str]:
     """The cost of a step, if it is to be measured."""
     recipe = STEP_COST["recipe"]
