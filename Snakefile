@@ -40,6 +40,7 @@ rule all:
         rules.plot_curves.output,
         step_cost_figures(),
         confusion_figures(),
+        per_drug_figures(),
         umap_figures(),
 
 

@@ -49,8 +49,9 @@ def test_a_pair_that_occurs_twice_is_refused(tmp_path):
     assert not (tmp_path / "r.parquet").exists()
 
 
-def test_a_response_that_is_no_number_is_refused(tmp_path):
-    holed = TABLE.assign(response=[0.5, np.nan, 2.0])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_response_that_is_no_number_is_refused(tmp_path, value):
+    holed = TABLE.assign(response=[0.5, value, 2.0])
     with pytest.raises(InputError, match="none for l1 with d2"):
         responses.write(Responses(table=holed, simulated=False), tmp_path / "r.parquet")
 

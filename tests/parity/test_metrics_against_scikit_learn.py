@@ -47,7 +47,7 @@ def test_regression_metrics_equal_those_of_scipy(generator):
     truth = generator.normal(size=200)
     predicted = truth + generator.normal(size=200)
 
-    found = regression_metrics(truth, predicted, drugs=np.full(200, "d"))
+    found = regression_metrics(truth, predicted, drugs=np.full(200, "d"), lines=np.full(200, "l"))
 
     assert found["pearson"] == pytest.approx(stats.pearsonr(truth, predicted).statistic)
     assert found["spearman"] == pytest.approx(stats.spearmanr(truth, predicted).statistic)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
 
+from celllm.contracts.predictions import PredictionsMeta
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.tasks.data import Cells, Pairs
 
@@ -104,3 +107,33 @@ def components_file(tmp_path: Path, cells: Cells, vocabulary: Vocabulary) -> Pat
     )
     components.write(found, tmp_path / "pca.safetensors")
     return tmp_path / "pca.safetensors"
+
+
+@pytest.fixture
+def made_of() -> Callable[..., PredictionsMeta]:
+    """Make the metadata of predictions, with these values and small ones for the rest."""
+
+    def make(**values: Any) -> PredictionsMeta:
+        rest: dict[str, Any] = {
+            "task": "types",
+            "method": "m",
+            "split": 0,
+            "seed": 0,
+            "kind": "classification",
+            "simulated": False,
+            "n_train": 10,
+            "n_validation": 0,
+            "n_test": 4,
+            "options": {"C": 0.1},
+            "trials": (),
+            "fit_s": 1.5,
+            "predict_s": 0.5,
+            "peak_mb": 100.0,
+            "trained_parameters": 7,
+            "vocabulary": "v",
+            "encoder": None,
+            "provenance": {},
+        }
+        return PredictionsMeta(**{**rest, **values})
+
+    return make

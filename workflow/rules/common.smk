@@ -274,6 +274,25 @@ def confusion_figures() -> list[str]:
     ]
 
 
+def per_drug_predictions(wildcards) -> list[str]:
+    """Predictions of one task by every method that tells lines apart, all splits and model seeds."""
+    return [
+        path
+        for method in methods_of(wildcards.task)
+        if METHODS[method].role not in ("trivial", "control")
+        for path in predictions_of(wildcards.task, method)
+    ]
+
+
+def per_drug_figures() -> list[str]:
+    """Every drug of each drug-response task over cell lines."""
+    return [
+        f"results/report/figures/per_drug/{task}.png"
+        for task in RUN_TASKS
+        if TASKS[task].kind == "regression"
+    ]
+
+
 def step_cost_figures() -> list[str]:
     """The cost of a step, if it is to be measured."""
     recipe = STEP_COST["recipe"]

@@ -220,6 +220,46 @@ rule plot_confusion:
         " &> {log:q}"
 
 
+rule plot_per_drug:
+    """How well each method tells the lines of one drug apart, drug by drug, of one task."""
+    input:
+        predictions=per_drug_predictions,
+    output:
+        png=report(
+            "results/report/figures/per_drug/{task}.png",
+            caption="../report/plot_per_drug.rst",
+            category="Drugs",
+            labels={"figure": "each drug", "task": "{task}"},
+        ),
+        pdf="results/report/figures/per_drug/{task}.pdf",
+        table="results/report/tables/per_drug/{task}.tsv",
+        markdown="results/report/tables/per_drug/{task}.md",
+    log:
+        "logs/plot_per_drug/{task}.log",
+    benchmark:
+        "benchmarks/plot_per_drug/{task}.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        stage=STAGES["report"],
+        tables=TABLE_OPTIONS,
+        folder=subpath(output.table, parent=True),
+    shell:
+        "python -m celllm.cli.plot_per_drug"
+        " --task {wildcards.task}"
+        " --predictions {input.predictions:q}"
+        " {params.tables}"
+        " --tables {params.folder:q}"
+        " --stage {params.stage}"
+        " --png {output.png:q}"
+        " --pdf {output.pdf:q}"
+        " &> {log:q}"
+
+
 rule plot_umap:
     """Cells of one data set by the encoder's embedding, and by principal components of their genes."""
     input:

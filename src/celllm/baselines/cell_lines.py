@@ -1,6 +1,7 @@
 """Baselines and controls of the drug-response tasks.
 
-Means of drugs and lines reach most of the global correlation, so they stand beside every model.
+Means of drugs and lines reach most of the global correlation, so they stand beside every model. All learn from the
+training part alone, as every method does, and choose nothing on the validation part.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from celllm.tasks.method import take_options
 MIN_PAIRS = 3
 
 
-class _OnPairs:
-    """What all of them share: they choose nothing, so they learn from training and validation part."""
+class OnPairs:
+    """What all of them share."""
 
     sees_test_labels = False
     trained_parameters = 0
@@ -40,19 +41,40 @@ class _OnPairs:
         self.seed, self.vocabulary = seed, vocabulary
 
 
-class DrugMean(_OnPairs):
+class LineScale:
+    """Centre and spread of each gene that varies among the training lines; the others are left out.
+
+    Parameters
+    ----------
+    pairs
+        All pairs; counts are log-normalised first.
+    train
+        Rows of the training pairs.
+    """
+
+    def __init__(self, pairs: Pairs, train: np.ndarray) -> None:
+        seen = _expression(pairs)[np.unique(pairs.line[train])]
+        spread = seen.std(axis=0)
+        self._varying = np.flatnonzero(spread > 0)
+        self._centre, self._spread = seen.mean(axis=0)[self._varying], spread[self._varying]
+
+    def of(self, pairs: Pairs) -> np.ndarray:
+        """Return the standardised genes of all lines, lines x genes that vary."""
+        return np.asarray((_expression(pairs)[:, self._varying] - self._centre) / self._spread)
+
+
+class DrugMean(OnPairs):
     """The drug's mean response over its training lines; the grand mean for a drug without any."""
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         """Take the means."""
-        rows = np.concatenate([train, validation])
-        self._grand = float(pairs.response[rows].mean())
-        self._drug = _group_means(pairs.drug[rows], pairs.response[rows], len(pairs.drugs))
+        self._grand = float(pairs.response[train].mean())
+        self._drug = group_means(pairs.drug[train], pairs.response[train], len(pairs.drugs))
         self.trained_parameters = int(np.isfinite(self._drug).sum()) + 1
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the mean of each row's drug."""
-        return _filled(self._drug[pairs.drug[rows]], self._grand)
+        return filled(self._drug[pairs.drug[rows]], self._grand)
 
 
 class DrugAndLineMean(DrugMean):
@@ -61,17 +83,16 @@ class DrugAndLineMean(DrugMean):
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         """Take the means."""
         super().fit(pairs, train, validation)
-        rows = np.concatenate([train, validation])
-        self._line = _group_means(pairs.line[rows], pairs.response[rows], len(pairs.line_ids))
+        self._line = group_means(pairs.line[train], pairs.response[train], len(pairs.line_ids))
         self.trained_parameters += int(np.isfinite(self._line).sum())
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the sum of both effects."""
-        line = _filled(self._line[pairs.line[rows]], self._grand)
+        line = filled(self._line[pairs.line[rows]], self._grand)
         return np.asarray(super().predict(pairs, rows) + line - self._grand)
 
 
-class RidgePerDrug(_OnPairs):
+class RidgePerDrug(OnPairs):
     """One ridge regression a drug, response on the line's expression.
 
     Counts are log-normalised. Genes are centred and scaled by the training lines; genes that do not vary
@@ -88,24 +109,23 @@ class RidgePerDrug(_OnPairs):
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         """Fit each drug."""
-        rows = np.concatenate([train, validation])
         self._means = DrugMean({}, seed=self.seed, encoder=None, vocabulary=self.vocabulary)
         self._means.fit(pairs, train, validation)
-        self._standardise_by(pairs, np.unique(pairs.line[rows]))
-        lines = self._standardised(pairs)
-        taught = self.targets(pairs.response[rows])
+        self._scale = LineScale(pairs, train)
+        lines = self._scale.of(pairs)
+        taught = self.targets(pairs.response[train])
         self._models: dict[int, RidgeCV] = {}
-        for drug in np.unique(pairs.drug[rows]):
-            of_drug = pairs.drug[rows] == drug
+        for drug in np.unique(pairs.drug[train]):
+            of_drug = pairs.drug[train] == drug
             if of_drug.sum() >= MIN_PAIRS:
-                features = self.features(lines, pairs, rows[of_drug])
+                features = self.features(lines, pairs, train[of_drug])
                 self._models[int(drug)] = RidgeCV(alphas=self.options["alphas"]).fit(features, taught[of_drug])
         self.trained_parameters = sum(model.coef_.size + 1 for model in self._models.values())
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return each row's response."""
         predicted = self._means.predict(pairs, rows)
-        lines = self._standardised(pairs)
+        lines = self._scale.of(pairs)
         for drug in np.unique(pairs.drug[rows]):
             model = self._models.get(int(drug))
             if model is not None:
@@ -120,15 +140,6 @@ class RidgePerDrug(_OnPairs):
     def targets(self, response: np.ndarray) -> np.ndarray:
         """Return what they are taught."""
         return response
-
-    def _standardise_by(self, pairs: Pairs, lines: np.ndarray) -> None:
-        seen = _expression(pairs)[lines]
-        spread = seen.std(axis=0)
-        self._varying = np.flatnonzero(spread > 0)
-        self._centre, self._spread = seen.mean(axis=0)[self._varying], spread[self._varying]
-
-    def _standardised(self, pairs: Pairs) -> np.ndarray:
-        return np.asarray((_expression(pairs)[:, self._varying] - self._centre) / self._spread)
 
 
 class LeakedResponses(RidgePerDrug):
@@ -156,7 +167,7 @@ def _expression(pairs: Pairs) -> np.ndarray:
     return np.asarray(gene_features(pairs.expression, pairs.values).toarray())
 
 
-def _group_means(groups: np.ndarray, values: np.ndarray, n_groups: int) -> np.ndarray:
+def group_means(groups: np.ndarray, values: np.ndarray, n_groups: int) -> np.ndarray:
     """Return the mean of each group; nan for one without values."""
     sums = np.bincount(groups, weights=values, minlength=n_groups)
     sizes = np.bincount(groups, minlength=n_groups)
@@ -165,5 +176,6 @@ def _group_means(groups: np.ndarray, values: np.ndarray, n_groups: int) -> np.nd
     return means
 
 
-def _filled(values: np.ndarray, default: float) -> np.ndarray:
+def filled(values: np.ndarray, default: float) -> np.ndarray:
+    """Return the values, `default` where there is none (nan)."""
     return np.where(np.isnan(values), default, values)

@@ -85,6 +85,7 @@ def tokenise(
     *,
     kind: Kind = "counts",
     generator: np.random.Generator | None = None,
+    draw: int = 0,
     panel: NDArray[np.integer] | None = None,
 ) -> Tokens:
     """Turn cells into tokens, padded to the longest cell at hand and no further.
@@ -104,6 +105,8 @@ def tokenise(
     generator
         Draws the genes that stay under `random_subset`. None: a pseudo-random choice fixed by the cell's
         own expressed genes, so that it does not depend on the other cells of the batch.
+    draw
+        Which of many such choices; only under `random_subset` and without a generator.
     panel
         For layout `full`: gene indices; None: all genes.
 
@@ -116,7 +119,7 @@ def tokenise(
     bins = bins_of(cells, rule, kind=kind)
     if rule.layout == "full":
         return _full(cells, bins, rule, panel)
-    kept = _kept(cells, rule, generator)
+    kept = _kept(cells, rule, generator, draw)
     lengths = np.minimum(np.diff(cells.indptr), rule.max_length - 1).astype(np.int64)
     return _padded(cells.indices[kept], bins[kept], lengths, n_genes=cells.shape[1])
 
@@ -174,7 +177,12 @@ def _full(
     return Tokens(genes_BL, bins_BL)
 
 
-def _kept(cells: csr_matrix, rule: TokenRule, generator: np.random.Generator | None) -> NDArray[np.bool_]:
+def _kept(
+    cells: csr_matrix,
+    rule: TokenRule,
+    generator: np.random.Generator | None,
+    draw: int,
+) -> NDArray[np.bool_]:
     """Mark the stored values that stay when each cell keeps at most max_length - 1."""
     capacity = rule.max_length - 1
     sizes = np.diff(cells.indptr)
@@ -187,7 +195,7 @@ def _kept(cells: csr_matrix, rule: TokenRule, generator: np.random.Generator | N
     inside = columns < sizes[long][:, None]
     at = (cells.indptr[:-1][long][:, None] + columns)[inside]  # where the long cells' values are stored
     ranks = np.full((len(long), width), np.inf)
-    ranks[inside] = _priority(cells, at, sizes[long], rule, generator)
+    ranks[inside] = _priority(cells, at, sizes[long], rule, generator, draw)
     # stable: equal priorities go by vocabulary order; inf, the empty places, goes last
     chosen = np.argsort(ranks, axis=1, kind="stable")[:, :capacity]
     stays = np.zeros_like(inside)
@@ -202,6 +210,7 @@ def _priority(
     sizes: NDArray[np.integer],
     rule: TokenRule,
     generator: np.random.Generator | None,
+    draw: int,
 ) -> NDArray[np.float64]:
     """Give every value of the long cells a number; the lowest of a cell stay."""
     if rule.truncation == "head":
@@ -212,7 +221,7 @@ def _priority(
         return generator.random(len(at))
     genes = _mixed(cells.indices[at].astype(np.uint64))
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    of_cell = _mixed(np.add.reduceat(genes, starts))  # a sum does not depend on the order
+    of_cell = _mixed(np.add.reduceat(genes, starts) + np.uint64(draw))  # a sum does not depend on the order
     own = _mixed(genes ^ np.repeat(of_cell, sizes))
     return (own >> np.uint64(11)).astype(np.float64)  # 53 bits, exact in a float64
 

@@ -16,7 +16,7 @@ from celllm.contracts.splits import PARTS, Split
 from celllm.contracts.tables import Task
 from celllm.errors import InputError
 from celllm.provenance import stamp
-from celllm.tasks import splitting
+from celllm.tasks import pair_splits, splitting
 from celllm.tasks.data import cells_from, pairs_from
 
 
@@ -51,12 +51,20 @@ def draw_cells(cells_file: Path, task: Task, *, seed: int, file: Path) -> tuple[
     return cells.units, parts
 
 
-def draw_pairs(cells_file: Path, responses_file: Path, task: Task, *, seed: int) -> tuple[list[str], NDArray[np.str_]]:
+def draw_pairs(
+    cells_file: Path,
+    responses_file: Path,
+    task: Task,
+    *,
+    seed: int,
+    file: Path,
+) -> tuple[list[str], NDArray[np.str_]]:
     """Return the task's pairs of line and drug and their parts."""
-    pairs = pairs_from(counts.read(cells_file), responses.read(responses_file).table, file=responses_file)
-    if task.split == "lines":
-        return pairs.units, splitting.over_lines([pairs.line_ids[line] for line in pairs.line], task, seed=seed)
-    return pairs.units, splitting.over_pairs(len(pairs.line), task, seed=seed)
+    table = responses.read(responses_file).table
+    pairs = pairs_from(counts.read(cells_file), table, file=responses_file)
+    if len(table) > len(pairs.line):
+        print(f"left out: {len(table) - len(pairs.line)} of {len(table)} pairs, whose lines have no expression")
+    return pairs.units, pair_splits.divide(pairs, task, seed=seed, file=file)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -76,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         units, parts = draw_cells(args.cells, task, seed=args.seed, file=args.tasks)
     else:
         inputs["responses"] = args.responses
-        units, parts = draw_pairs(args.cells, args.responses, task, seed=args.seed)
+        units, parts = draw_pairs(args.cells, args.responses, task, seed=args.seed, file=args.tasks)
     made = Split(task.task, args.seed, units, parts, provenance=stamp(args.stage, inputs, seed=args.seed))
     splits.write(made, args.split)
     sizes = Counter(parts.tolist())

@@ -38,8 +38,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
     paths = [path for path in args.predictions if predictions.failure_of(path) is None]
-    # where all of them failed, the first says why
-    read = [predictions.read(path) for path in paths or args.predictions[:1]]
+    if not paths:
+        made = provenance.stamp(args.stage, {str(path): path for path in args.predictions})
+        figures.save(figures.notice(figures.ALL_FAILED), png=args.png, pdf=args.pdf, provenance=made)
+        return
+    read = [predictions.read(path) for path in paths]
     first = read[0][1]
     for path, (_, meta) in zip(paths, read, strict=True):
         _check(path, meta, first)

@@ -130,8 +130,8 @@ class Task:
     response: str | None
     """Where its drug responses come from."""
     split: str
-    """`random` over cells, stratified; `donors`: one donor's cells are tested at a time; `pairs`; `lines`: whole cell
-    lines."""
+    """`random` over cells, stratified; `donors`: one donor's cells are tested at a time; `pairs`; `lines`, `drugs`:
+    whole cell lines, whole drugs; `both`: neither line nor drug is met in training."""
     split_seeds: tuple[int, ...]
     """Seeds of the draws of the parts; of `donors`, places of the tested donor among all, sorted by name."""
     train: float
@@ -243,7 +243,7 @@ def read_methods(path: Path | str) -> Table[Method]:
     return table
 
 
-SPLITS = {"classification": ("random", "donors"), "regression": ("pairs", "lines")}
+SPLITS = {"classification": ("random", "donors"), "regression": ("pairs", "lines", "drugs", "both")}
 """Rules by which units are divided, by kind of task."""
 _KIND = one_of(*SPLITS)
 _DATASET: dict[str, Converter] = {

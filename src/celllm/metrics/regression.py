@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
@@ -10,22 +12,29 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 MIN_PAIRS = 3
 
 
-def regression_metrics(truth: np.ndarray, predicted: np.ndarray, *, drugs: np.ndarray) -> dict[str, float]:
+def regression_metrics(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    drugs: np.ndarray,
+    lines: np.ndarray,
+) -> dict[str, float]:
     """Score predicted responses.
 
     Parameters
     ----------
     truth, predicted
         Responses of each pair, ln IC50 (natural logarithm of µM).
-    drugs
-        The drug of each pair.
+    drugs, lines
+        The drug and the cell line of each pair.
 
     Returns
     -------
-    pearson and spearman over all pairs, rmse and mae in units of ln IC50, r2, and pearson_per_drug, the
-    median over drugs. The global correlations mostly say how well the drugs' means are known; only
-    the per-drug one says whether sensitive lines are told from resistant ones. A correlation is nan where
-    it is not defined, as for a constant prediction.
+    pearson and spearman over all pairs, rmse and mae in units of ln IC50, r2, and the medians of Pearson's
+    correlation over drugs (pearson_per_drug) and over lines (pearson_per_line). The global correlations mostly say
+    how well the drugs' means are known. Only the per-drug one says whether sensitive lines are told from resistant
+    ones; the per-line one says whether a line's drugs are put in order, which on known drugs their means do, and on
+    drugs held out is the question. A correlation is nan where it is not defined, as for a constant prediction.
     """
     truth, predicted = np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     return {
@@ -34,7 +43,8 @@ def regression_metrics(truth: np.ndarray, predicted: np.ndarray, *, drugs: np.nd
         "rmse": rmse(truth, predicted),
         "mae": float(mean_absolute_error(truth, predicted)),
         "r2": float(r2_score(truth, predicted)) if len(truth) > 1 else float("nan"),
-        "pearson_per_drug": pearson_per_drug(truth, predicted, drugs=drugs),
+        "pearson_per_drug": median(pearson_by(drugs, truth, predicted)),
+        "pearson_per_line": median(pearson_by(lines, truth, predicted)),
     }
 
 
@@ -50,21 +60,34 @@ def pearson(truth: np.ndarray, predicted: np.ndarray) -> float:
     return float(stats.pearsonr(truth, predicted).statistic)
 
 
-def pearson_per_drug(truth: np.ndarray, predicted: np.ndarray, *, drugs: np.ndarray) -> float:
-    """Return the median over drugs of Pearson's correlation over a drug's lines.
+def pearson_by(groups: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Return Pearson's correlation inside each group, such as over a drug's lines or over a line's drugs.
 
-    Drugs with fewer than three pairs or constant truth are left out; a constant prediction tells no lines
-    apart and counts 0. nan if no drug is left.
+    Groups with fewer than three pairs or constant truth are left out; a constant prediction tells no members of the
+    group apart and counts 0.
+
+    Parameters
+    ----------
+    groups
+        The group of each pair.
+    truth, predicted
+        Responses of each pair.
     """
-    drugs = np.asarray(drugs, dtype=str)
-    values = []
-    for drug in np.unique(drugs):
-        rows = drugs == drug
-        if rows.sum() < MIN_PAIRS or _is_constant(truth[rows]):
+    groups = np.asarray(groups, dtype=str)
+    order = np.argsort(groups, kind="stable")
+    names, starts = np.unique(groups[order], return_index=True)
+    values = {}
+    for name, rows in zip(names.tolist(), np.split(order, starts[1:]), strict=True):
+        if len(rows) < MIN_PAIRS or _is_constant(truth[rows]):
             continue
         value = pearson(truth[rows], predicted[rows])
-        values.append(0.0 if np.isnan(value) else value)
-    return float(np.median(values)) if values else float("nan")
+        values[name] = 0.0 if np.isnan(value) else value
+    return values
+
+
+def median(values: Mapping[str, float]) -> float:
+    """Return the median over groups; nan if there is none."""
+    return float(np.median(list(values.values()))) if values else float("nan")
 
 
 def _is_constant(values: np.ndarray) -> bool:

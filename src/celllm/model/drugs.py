@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from rdkit import Chem, RDLogger
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Batch, Data
@@ -18,7 +17,7 @@ from torch_geometric.nn.models import GIN
 from torch_geometric.utils import from_smiles
 from torch_geometric.utils.smiles import x_map
 
-from celllm.errors import InputError
+from celllm.model.molecules import molecule
 
 # Atomic number, chirality, degree, charge, hydrogens, radical electrons, hybridisation, aromatic, in a ring:
 # how many values each of the nine features of torch_geometric takes.
@@ -45,29 +44,10 @@ def drug_graphs(drugs: Sequence[str], smiles: Sequence[str]) -> Batch:
 
 
 def _graph(drug: str, smiles: str) -> Data:
-    with _Quiet():
-        molecule = Chem.MolFromSmiles(smiles) if smiles else None
-    if molecule is None or molecule.GetNumAtoms() == 0:
-        raise InputError(
-            file="responses",
-            field=f"smiles of drug {drug}",
-            expected="a structure that RDKit can read (SMILES)",
-            found=repr(smiles),
-            remedy="correct the structure in the table of drugs, or drop the drug's rows",
-        )
+    molecule(drug, smiles)  # to refuse what cannot be read; torch_geometric makes an empty graph of it
     graph = from_smiles(smiles)
     parts = [functional.one_hot(graph.x[:, column].clamp(0, size - 1), size) for column, size in enumerate(_SIZES)]
     return Data(x=torch.cat(parts, dim=1).float(), edge_index=graph.edge_index)
-
-
-class _Quiet:
-    """RDKit writes its complaints to stderr; ours name the drug."""
-
-    def __enter__(self) -> None:
-        RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
-
-    def __exit__(self, *_: object) -> None:
-        RDLogger.EnableLog("rdApp.*")  # type: ignore[attr-defined]
 
 
 class DrugEncoder(nn.Module):

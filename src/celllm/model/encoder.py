@@ -58,6 +58,12 @@ def _at(places_BQ: Tensor, x_BLD: Tensor) -> Tensor:
     return x_BLD.gather(1, places_BQ[:, :, None].expand(-1, -1, x_BLD.shape[-1]))
 
 
+def _padding(bins_BL: Tensor) -> Tensor | None:
+    """Return where PAD is; None if nowhere."""
+    is_pad_BL = bins_BL == PAD
+    return is_pad_BL if is_pad_BL.any() else None
+
+
 class Encoder(nn.Module):
     """Embeds the tokens of cells; a cell's embedding depends on nothing but the cell, unless attention is `released`.
 
@@ -127,14 +133,26 @@ class Encoder(nn.Module):
         return hidden * (bins_BL != PAD).gather(1, places_BQ)[:, :, None]
 
     def _layered(self, genes_BL: Tensor, bins_BL: Tensor, *, places_BQ: Tensor | None) -> Tensor:
-        is_pad_BL: Tensor | None = bins_BL == PAD
-        if not is_pad_BL.any():  # type: ignore[union-attr]
-            is_pad_BL = None
-        x = self.dropout(self.embedding(genes_BL, bins_BL))
-        last = len(self.layers) - 1
-        for i, layer in enumerate(self.layers):
-            x = layer(x, is_pad_BL, places_BQ=places_BQ if i == last else None)
-        return self.norm(x)  # type: ignore[no-any-return]
+        return self.above(self.below(genes_BL, bins_BL, n_layers=0), bins_BL, n_layers=0, places_BQ=places_BQ)
+
+    def below(self, genes_BL: Tensor, bins_BL: Tensor, *, n_layers: int) -> Tensor:
+        """Return the hidden states B x L x D after the embedding and the first `n_layers`; for `above`."""
+        x, is_pad_BL = self.dropout(self.embedding(genes_BL, bins_BL)), _padding(bins_BL)
+        for layer in self.layers[:n_layers]:
+            x = layer(x, is_pad_BL)
+        return x  # type: ignore[no-any-return]
+
+    def above(self, x_BLD: Tensor, bins_BL: Tensor, *, n_layers: int, places_BQ: Tensor | None = None) -> Tensor:
+        """Finish what `below` began: `above(below(…))` is `forward`, or `at` with places.
+
+        So hidden states of frozen layers can be kept; with attention `released` a cell's depend on its batch.
+        """
+        is_pad_BL, last = _padding(bins_BL), len(self.layers) - 1
+        for i, layer in enumerate(self.layers[n_layers:], start=n_layers):
+            x_BLD = layer(x_BLD, is_pad_BL, places_BQ=places_BQ if i == last else None)
+        if places_BQ is not None and n_layers > last:
+            x_BLD = _at(places_BQ, x_BLD)
+        return self.norm(x_BLD)  # type: ignore[no-any-return]
 
     def expression_logits(self, hidden: Tensor) -> Tensor:
         """Return scores of the token kinds, … x T, for hidden states … x D."""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from celllm.contracts.tables import Method, Task
 from celllm.report.catalogue import Catalogue, metric_title
-from celllm.report.figures import look, style
+from celllm.report.figures import look, notice, style
 from celllm.report.neighbours import MISSING, alone
 from celllm.report.results import Results, Summary
 
@@ -68,13 +68,12 @@ def points_of(curve: Curve, catalogue: Catalogue, results: Results) -> list[Poin
 
 def draw_curves(curves: Mapping[Curve, Sequence[Points]], catalogue: Catalogue) -> Figure:
     """Draw a panel a curve: mean and 95 % interval over splits against the number of training cells."""
+    if not curves:
+        return notice("No few-shot curve was run: it takes two tasks that differ in the share for training alone.")
     with style():
-        figure = Figure(figsize=(8.5, 0.4 + 4.2 * max(1, len(curves))), layout="constrained")
-        axes = figure.subplots(max(1, len(curves)), 1, squeeze=False)[:, 0]
-        if not curves:
-            axes[0].text(0.5, 0.5, "no few-shot curve was run", ha="center", transform=axes[0].transAxes)
-            axes[0].set_axis_off()
-        for axis, (curve, methods) in zip(axes, curves.items(), strict=False):
+        figure = Figure(figsize=(8.5, 0.4 + 4.2 * len(curves)), layout="constrained")
+        axes = figure.subplots(len(curves), 1, squeeze=False)[:, 0]
+        for axis, (curve, methods) in zip(axes, curves.items(), strict=True):
             for place, points in enumerate(methods):
                 colour, mark = look(place)
                 means = [score.mean for score in points.scores]

@@ -33,6 +33,7 @@ MANY_COLOURS = (
     "#999933",
     "#000000",
 )
+ALL_FAILED = "All runs failed: see the table failed."
 GREY = "#8A8A8A"
 PALE = "#DDDDDD"
 
@@ -55,6 +56,14 @@ def style() -> AbstractContextManager[None]:
     """Set the type and the frames of all figures for the length of a `with` block."""
     context: AbstractContextManager[None] = mpl.rc_context(_STYLE)
     return context
+
+
+def notice(text: str) -> Figure:
+    """Draw a sentence in place of a figure for which there is nothing to show."""
+    with style():
+        figure = Figure(figsize=(6, 1.5), layout="constrained")
+        figure.text(0.5, 0.5, text, ha="center", va="center")
+        return figure
 
 
 def look(i: int, colours: Sequence[str] = COLOURS) -> tuple[str, str]:

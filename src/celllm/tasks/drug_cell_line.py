@@ -1,6 +1,6 @@
 """A pretrained encoder taught the response of cell lines to drugs.
 
-Shapes: C lines of a batch, P their pairs, L tokens, D width.
+Shapes: P pairs of a batch of lines, M drugs, H width of a drug.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from scipy import sparse
+from torch import nn
 from torch.nn import functional
 from torch_geometric.data import Batch
 
-from celllm.cells.tokens import PAD
+from celllm.contracts.recipe import TokenSettings
 from celllm.contracts.vocabulary import Vocabulary
 from celllm.errors import InputError
 from celllm.metrics.regression import rmse
@@ -23,7 +24,8 @@ from celllm.model.drugs import DrugEncoder, drug_graphs
 from celllm.model.encoder import evaluating
 from celllm.model.response import ResponseHead
 from celllm.tasks.data import Pairs
-from celllm.tasks.finetune import BestEpoch, adam, check_finite, n_epochs, ready_encoder, seeded, thaw
+from celllm.tasks.finetune import BestEpoch, adam, check_finite, n_epochs, n_frozen_layers, ready_encoder, seeded, thaw
+from celllm.tasks.lines import LineEmbedder
 from celllm.tasks.method import choose, take_options
 from celllm.tasks.tokens import TokenSource, token_source
 
@@ -40,6 +42,8 @@ DEFAULTS: Mapping[str, Any] = {
     "lines": 16,
     "learning_rate": 1e-3,
     "patience": 3,
+    "truncation": None,
+    "subsets": 1,
 }
 
 
@@ -55,7 +59,9 @@ class EncoderResponse:
         `mode`: `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
         `cls` token or the `mean` of its tokens. `scratch`: without the pretraining. `layer`: `last` or
         `second_last`. `epochs`, `fixed_epochs`, `steps`, `learning_rate`, `patience`: as of EncoderClassifier.
-        `lines`: cell lines a batch.
+        `lines`: cell lines a batch. `truncation`: which genes stay of a line with more than fit, `random_subset`,
+        `head` or `top_expressed`; null: as in pretraining. `subsets`: so many random subsets of such a line are
+        answered, and the answers averaged; a line that fits whole is answered once.
     """
 
     sees_test_labels = False
@@ -74,7 +80,9 @@ class EncoderResponse:
         choose(self.options, "layer", ("last", "second_last"))
         self.seed = seed
         self._pretrained = ready_encoder(encoder, vocabulary=vocabulary, seed=seed, scratch=self.options["scratch"])
+        self._check_subsets()
         self._read: tuple[list[str], Batch] | None = None
+        self._embeds: tuple[sparse.csr_matrix, TokenSource, LineEmbedder] | None = None
         self.trained_parameters = 0
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
@@ -95,7 +103,7 @@ class EncoderResponse:
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the responses of the rows, ln IC50."""
-        source, graphs = self._source(pairs), self._graphs(pairs)
+        (source, embedder), graphs = self._lines(pairs), self._graphs(pairs)
         lines, line_of_row = np.unique(pairs.line[rows], return_inverse=True)
         predicted = np.empty(len(rows))
         with evaluating(self._pretrained.encoder, self._drugs, self._head):
@@ -104,18 +112,56 @@ class EncoderResponse:
                 place = np.full(len(lines), -1)
                 place[at] = np.arange(len(at))
                 here = np.flatnonzero(place[line_of_row] >= 0)
-                answers_P = self._head(
-                    self._embedded(*source.batch(lines[at])),
-                    drugs_MH,
-                    torch.from_numpy(place[line_of_row[here]]),
-                    torch.from_numpy(pairs.drug[rows[here]]),
-                )
-                predicted[here] = answers_P.numpy()
+                n_draws = self.options["subsets"] if source.varies(lines[at]) else 1
+                answers = [
+                    self._head(
+                        embedder.embedded(lines[at], draw=draw),
+                        drugs_MH,
+                        torch.from_numpy(place[line_of_row[here]]),
+                        torch.from_numpy(pairs.drug[rows[here]]),
+                    )
+                    for draw in range(n_draws)
+                ]
+                predicted[here] = torch.stack(answers).mean(dim=0).numpy()
         return predicted * self._spread + self._mean
 
-    def _source(self, pairs: Pairs) -> TokenSource:
-        recipe, panel = self._pretrained.recipe, self._pretrained.panel
-        return token_source(pairs.expression, pairs.values, rule=recipe.tokens, panel=panel)
+    def _check_subsets(self) -> None:
+        """Refuse options on truncation that would change nothing."""
+        rule = self._rule()
+        asks = self.options["truncation"] is not None or self.options["subsets"] != 1
+        if asks and rule.layout == "full":
+            fault = ("truncation, subsets", "neither with the layout full, whose cells are never cut", "layout full")
+        elif self.options["subsets"] < 1:
+            fault = ("subsets", "at least 1", str(self.options["subsets"]))
+        elif self.options["subsets"] > 1 and rule.truncation != "random_subset":
+            fault = ("subsets", "1, since nothing is drawn at random", f"truncation {rule.truncation}")
+        else:
+            return
+        raise InputError(
+            file="config/methods.tsv",
+            field=f"options.{fault[0]}",
+            expected=fault[1],
+            found=fault[2],
+            remedy="correct the method's options",
+        )
+
+    def _rule(self) -> TokenSettings:
+        """Return how lines become tokens: as in pretraining, but for the option `truncation`."""
+        rule, truncation = self._pretrained.recipe.tokens, self.options["truncation"]
+        if truncation is None:
+            return rule
+        choose(self.options, "truncation", ("random_subset", "head", "top_expressed"))
+        return rule.model_copy(update={"truncation": truncation})
+
+    def _lines(self, pairs: Pairs) -> tuple[TokenSource, LineEmbedder]:
+        """Return the lines as tokens and what embeds them, made once for a table of expression."""
+        if self._embeds is None or self._embeds[0] is not pairs.expression:
+            source = token_source(pairs.expression, pairs.values, rule=self._rule(), panel=self._pretrained.panel)
+            encoder, mode, layer = self._pretrained.encoder, self.options["mode"], self.options["layer"]
+            n_frozen = n_frozen_layers(encoder, mode=mode, layer=layer)
+            embedder = LineEmbedder(source, encoder, pool=self.options["pool"], n_frozen=n_frozen)
+            self._embeds = pairs.expression, source, embedder
+        return self._embeds[1:]
 
     def _graphs(self, pairs: Pairs) -> Batch:
         """Return the drugs' graphs, read once for a list of structures."""
@@ -123,19 +169,10 @@ class EncoderResponse:
             self._read = (list(pairs.smiles), drug_graphs(pairs.drugs, pairs.smiles))
         return self._read[1]
 
-    def _embedded(self, genes_CL: Tensor, bins_CL: Tensor) -> Tensor:
-        """Return a line's embedding, C x D."""
-        encoder = self._pretrained.encoder
-        if self.options["pool"] == "cls":
-            return encoder.embed(genes_CL, bins_CL)
-        hidden_CLD = encoder(genes_CL, bins_CL)
-        is_token_CL1 = (bins_CL != PAD).unsqueeze(-1)
-        mean_CD: Tensor = (hidden_CLD * is_token_CL1).sum(dim=1) / is_token_CL1.sum(dim=1)
-        return mean_CD
-
     def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        options, encoder, source = self.options, self._pretrained.encoder, self._source(pairs)
-        graphs = self._graphs(pairs)
+        options, encoder = self.options, self._pretrained.encoder
+        self._embeds = None  # what an earlier fit kept is of other weights
+        (source, embedder), graphs = self._lines(pairs), self._graphs(pairs)
         weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
         self._drugs = DrugEncoder(width=DRUG_WIDTH)
         self._head = ResponseHead(encoder.width, DRUG_WIDTH)
@@ -156,7 +193,7 @@ class EncoderResponse:
                 rows, line_P = batches.of(at)
                 target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
                 answers_P = self._head(
-                    self._embedded(*source.batch(batches.lines[at], generator)),
+                    embedder.embedded(batches.lines[at], generator),
                     self._drugs(graphs),
                     torch.from_numpy(line_P),
                     torch.from_numpy(pairs.drug[rows]),

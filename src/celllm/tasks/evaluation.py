@@ -58,6 +58,7 @@ def metrics_of(table: pd.DataFrame, *, kind: str) -> dict[str, float]:
         table["truth"].to_numpy(float),
         table["predicted"].to_numpy(float),
         drugs=table["drug"].to_numpy(str),
+        lines=table["line"].to_numpy(str),
     )
 
 

@@ -68,6 +68,14 @@ def thaw(encoder: Encoder, *, mode: Mode, layer: str = "last") -> list[nn.Parame
     return [weight for weight in encoder.parameters() if weight.requires_grad]
 
 
+def n_frozen_layers(encoder: Encoder, *, mode: Mode, layer: str = "last") -> int | None:
+    """Return how many of the lowest layers `thaw` leaves frozen; None where not even the embedding of tokens is."""
+    depth = len(encoder.layers)
+    if mode == "full":
+        return None
+    return depth + max(LAYERS[layer], -depth) if mode == "last_layer" else depth
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw new weights and dropout from `seed`, and leave torch's own generator as it was."""

@@ -1,4 +1,4 @@
-"""Which units of a task are for training, validation and test.
+"""Which cells of a task are for training, validation and test; pairs are divided in pair_splits.
 
 The test part is drawn first, from the seed and the share `test` alone. So a task with 80 % and one with 5 % for
 training are measured on the same cells.
@@ -57,7 +57,7 @@ def stratified(
         If fewer than two classes are large enough, or the classes are too many for the test part.
     """
     usable, classes = _usable(labels, units, task)
-    n_test, n_validation, n_train = sizes(task, len(usable))
+    n_test, n_validation, n_train = part_sizes(task, len(usable))
     if len(classes) < 2 or not len(classes) <= n_test <= len(usable) - len(classes):
         raise InputError(
             file=file,
@@ -115,7 +115,7 @@ def by_donor(
     is_tested = donors[usable] == names[seed]
     rest = usable[~is_tested]
     known = [label for label in classes if label in labels[rest]]
-    _, n_validation, n_train = sizes(task, len(rest))
+    _, n_validation, n_train = part_sizes(task, len(rest))
     if len(known) < 2 or n_validation + len(known) > len(rest):
         raise InputError(
             file=file,
@@ -165,47 +165,7 @@ def _divide_rest(
     _give_each_class_a_cell(parts, rest, labels, classes, np.random.default_rng(seed))
 
 
-def over_pairs(n_pairs: int, task: Task, *, seed: int) -> NDArray[np.str_]:
-    """Divide pairs of line and drug at random: a line of the test part is met in training with other drugs.
-
-    Parameters
-    ----------
-    n_pairs
-        Number of pairs, in an order that does not change, such as sorted by line and drug.
-    task
-        Its shares.
-    seed
-        Of the draw.
-
-    Returns
-    -------
-    The part of each pair.
-    """
-    return _shuffled(n_pairs, task, seed)
-
-
-def over_lines(lines: Sequence[str], task: Task, *, seed: int) -> NDArray[np.str_]:
-    """Divide whole cell lines at random: a line of the test part is never met in training.
-
-    Parameters
-    ----------
-    lines
-        The line of each pair. Lines are sorted by name before they are shuffled, so neither the order of the pairs
-        nor the process's hash seed matters.
-    task
-        Its shares, here of the lines.
-    seed
-        Of the draw.
-
-    Returns
-    -------
-    The part of each pair: that of its line.
-    """
-    names, line_of_pair = np.unique(np.asarray(lines, dtype=str), return_inverse=True)
-    return _shuffled(len(names), task, seed)[line_of_pair]
-
-
-def sizes(task: Task, n: int) -> tuple[int, int, int]:
+def part_sizes(task: Task, n: int) -> tuple[int, int, int]:
     """Return how many of n units are for test, validation and training; shares that sum to 1 leave none over."""
     n_test, n_validation = round(task.test * n), round(task.validation * n)
     whole = abs(task.train + task.validation + task.test - 1) < 1e-9
@@ -251,14 +211,3 @@ def _give_each_class_a_cell(
         chosen, replaced = generator.choice(candidates), generator.choice(commonest)
         parts[replaced] = parts[chosen]
         parts[chosen] = "train"
-
-
-def _shuffled(n: int, task: Task, seed: int) -> NDArray[np.str_]:
-    """Divide n things at random."""
-    order = np.random.default_rng(seed).permutation(n)
-    n_test, n_validation, n_train = sizes(task, n)
-    parts = np.full(n, "unused", dtype="<U10")
-    parts[order[:n_test]] = "test"
-    parts[order[n_test : n_test + n_validation]] = "validation"
-    parts[order[n_test + n_validation :][:n_train]] = "train"
-    return parts

@@ -46,20 +46,33 @@ class TokenSource:
     rule: TokenSettings
     panel: np.ndarray | None
 
-    def batch(self, rows: np.ndarray, generator: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def batch(
+        self,
+        rows: np.ndarray,
+        generator: np.random.Generator | None = None,
+        *,
+        draw: int = 0,
+    ) -> tuple[Tensor, Tensor]:
         """Return gene ids and bins, B x L each.
 
-        Without a generator a cell is cut to length by a choice fixed by its content; with one a cell too
-        long shows other genes in each epoch (under the rule `random_subset`).
+        Without a generator a cell is cut to length by a choice fixed by its content and the number `draw`; with one a
+        cell too long shows other genes in each epoch (under the rule `random_subset`).
         """
         tokens = tokenise(
             self.values[rows],
             self.rule,
             kind=self.kind,
             generator=generator,
+            draw=draw,
             panel=self.panel,
         )
         return torch.from_numpy(tokens.genes_BL), torch.from_numpy(tokens.bins_BL)
+
+    def varies(self, rows: np.ndarray) -> bool:
+        """Whether chance has a say in what these cells show: some are too long, and lose a random subset."""
+        if self.rule.layout == "full" or self.rule.truncation != "random_subset":
+            return False
+        return bool((np.diff(self.values.indptr)[rows] > self.rule.max_length - 1).any())
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of genes in each row's sequence, nearly: what batches are sorted by."""

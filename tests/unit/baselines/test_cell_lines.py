@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from celllm.baselines.cell_lines import DrugAndLineMean, DrugMean, LeakedResponses, RidgePerDrug, ShuffledResponses
+from celllm.baselines.drug_structures import DrugNeighbour, RidgePairs
 
 NOTHING = np.array([], dtype=np.int64)
 
@@ -31,7 +32,7 @@ def test_the_drug_mean_is_that_of_its_training_lines_and_an_unseen_drug_gets_the
     response = np.arange(90, dtype=float)
     method = DrugMean({}, seed=0, encoder=None, vocabulary=vocabulary)
     # rows count through the drugs: 0 and 3 are of the first, 1 of the second, the third is not met
-    method.fit(replace(pairs, response=response), np.array([0, 3]), np.array([1]))
+    method.fit(replace(pairs, response=response), np.array([0, 3, 1]), NOTHING)
 
     np.testing.assert_allclose(method.predict(pairs, np.array([6, 7, 8])), [1.5, 1.0, 4 / 3])
 
@@ -56,7 +57,7 @@ def test_an_unseen_line_counts_as_average(pairs, vocabulary):
 
 def test_ridge_equals_scikit_learn_on_standardised_lines(pairs, divided, vocabulary):
     predicted = _predicted(RidgePerDrug, pairs, divided, vocabulary, alphas=[5.0])
-    train, test = np.concatenate(divided[:2]), divided[2]
+    train, test = divided[0], divided[2]
     dense = pairs.expression.toarray().astype(float)
     seen = dense[np.unique(pairs.line[train])]
     dense = (dense - seen.mean(axis=0)) / seen.std(axis=0)
@@ -72,6 +73,47 @@ def test_ridge_with_two_pairs_of_a_drug_falls_back_on_the_mean(pairs, vocabulary
     method.fit(pairs, np.array([0, 3]), NOTHING)
 
     assert method.predict(pairs, np.array([9])) == pytest.approx(pairs.response[[0, 3]].mean())
+
+
+@pytest.mark.parametrize("kind", [DrugMean, DrugAndLineMean, RidgePerDrug, RidgePairs, DrugNeighbour])
+def test_validation_pairs_teach_nothing(pairs, divided, vocabulary, kind):
+    train, validation, test = divided
+    other = pairs.response.copy()
+    other[validation] = 1000.0
+
+    np.testing.assert_array_equal(
+        _predicted(kind, replace(pairs, response=other), divided, vocabulary),
+        _predicted(kind, pairs, (train, NOTHING, test), vocabulary),
+    )
+
+
+@pytest.mark.parametrize("kind", [DrugMean, DrugAndLineMean, RidgePerDrug, RidgePairs, DrugNeighbour])
+def test_hidden_responses_do_not_matter(pairs, divided, vocabulary, kind):
+    train, _, test = divided
+    method = kind({}, seed=0, encoder=None, vocabulary=vocabulary)
+    method.fit(pairs, train, NOTHING)
+
+    np.testing.assert_array_equal(
+        method.predict(pairs, test), _predicted(kind, pairs, (train, NOTHING, test), vocabulary)
+    )
+
+
+@pytest.mark.parametrize("kind", [DrugMean, DrugAndLineMean, RidgePerDrug, RidgePairs, DrugNeighbour])
+def test_constant_responses_are_predicted_as_they_are(pairs, divided, vocabulary, kind):
+    constant = replace(pairs, response=np.full(90, -2.5))
+
+    np.testing.assert_allclose(_predicted(kind, constant, divided, vocabulary), -2.5)
+
+
+@pytest.mark.parametrize("kind", [DrugMean, DrugAndLineMean, RidgePerDrug])
+def test_a_test_drug_that_no_training_pair_has_gets_the_grand_mean(pairs, vocabulary, kind):
+    train, test = (
+        np.flatnonzero((pairs.drug != 2) & (pairs.line < 20)),
+        np.flatnonzero((pairs.drug == 2) & (pairs.line >= 20)),
+    )
+    predicted = _predicted(kind, pairs, (train, NOTHING, test), vocabulary)
+
+    np.testing.assert_allclose(predicted, pairs.response[train].mean())
 
 
 def test_a_gene_that_does_not_vary_among_training_lines_changes_nothing(pairs, divided, vocabulary):

@@ -130,6 +130,15 @@ def test_a_fixed_subset_depends_neither_on_companions_nor_on_their_order(cells):
     np.testing.assert_array_equal(backwards, together)
 
 
+def test_each_draw_is_another_subset_fixed_by_the_cell(cells):
+    cut = rule(max_length=10)
+    first, second = (tokenise(cells, cut, draw=draw).genes_BL for draw in (0, 1))
+
+    np.testing.assert_array_equal(first, tokenise(cells, cut).genes_BL)
+    np.testing.assert_array_equal(second[5:6], tokenise(cells[5], cut, draw=1).genes_BL)
+    assert (np.sort(first) != np.sort(second)).any(axis=1).all()
+
+
 def test_fixed_subsets_are_spread_evenly_and_differ_between_cells(generator):
     counts = csr_matrix((generator.random((2000, 30)) < 0.8).astype(np.int32))
 

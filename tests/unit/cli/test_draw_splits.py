@@ -17,6 +17,7 @@ ROWS = [
     "few classification Few d - random 0-4 0.05 0 0.2 5 clean macro_f1",
     "warm regression Warm d d pairs 0-4 0.8 0.1 0.1 0 clean pearson",
     "cold regression Cold d d lines 0-4 0.8 0.1 0.1 0 clean pearson",
+    "both regression Both d d both 0-4 0.6 0.2 0.2 0 clean pearson",
 ]
 
 
@@ -49,7 +50,7 @@ def files(tmp_path):
     )
     counts.write(cells, tmp_path / "d.h5ad")
     lines = [f"l{number}" for number in range(0, 40, 2)] + ["unknown line"]
-    pairs = [{"line": line, "drug": drug, "smiles": "C", "response": 1.0} for line in lines for drug in "pqrst"]
+    pairs = [{"line": line, "drug": drug, "smiles": drug, "response": 1.0} for line in lines for drug in "pqrst"]
     responses.write(Responses(pd.DataFrame(pairs), simulated=False), tmp_path / "d.parquet")
     table = "\n".join(line.replace(" ", "\t") for line in [HEADER, *ROWS])
     (tmp_path / "tasks.tsv").write_text(table + "\n")
@@ -75,9 +76,10 @@ def test_full_and_few_shot_share_their_test_cells(files):
     assert set(full.provenance["inputs"]) == {"cells"}
 
 
-def test_pairs_of_lines_without_expression_are_no_units(files):
+def test_pairs_of_lines_without_expression_are_no_units_and_are_counted(files, capsys):
     warm = draw(files, "warm", with_responses=True)
 
+    assert "left out: 5 of 105 pairs, whose lines have no expression" in capsys.readouterr().out
     assert len(warm.units) == 100
     assert "l0|p" in warm.units
     assert [len(warm.units_of(part)) for part in ("train", "validation", "test", "unused")] == [80, 10, 10, 0]
@@ -89,6 +91,15 @@ def test_a_cold_split_keeps_the_pairs_of_a_line_together(files):
     lines = {part: {unit.split("|")[0] for unit in cold.units_of(part)} for part in ("train", "validation", "test")}
     assert [len(lines[part]) for part in lines] == [16, 2, 2]
     assert len(set.union(*lines.values())) == 20
+
+
+def test_a_line_and_a_drug_are_both_new_to_a_test_pair_of_both(files):
+    both = draw(files, "both", with_responses=True)
+
+    units = {part: [unit.split("|") for unit in both.units_of(part)] for part in ("train", "validation", "test")}
+    names = {part: [set(names) for names in zip(*met, strict=True)] for part, met in units.items()}
+    assert [(len(lines), len(drugs)) for lines, drugs in names.values()] == [(12, 3), (4, 1), (4, 1)]
+    assert len(both.units_of("unused")) == 100 - 36 - 4 - 4
 
 
 @pytest.mark.parametrize(("task", "with_responses"), [("full", True), ("warm", False)])

@@ -6,7 +6,7 @@ import pytest
 
 from celllm.cli import score
 from celllm.contracts import predictions, scores
-from celllm.contracts.predictions import Failure, PredictionsMeta, Trial
+from celllm.contracts.predictions import Failure, Trial
 from celllm.errors import InputError
 
 TASKS = """task kind title dataset response split split_seeds train validation test min_class_size protocol headline
@@ -27,7 +27,7 @@ PAIRS = pd.DataFrame(
         "unit": ["1", "2", "3", "4"],
         "truth": [1.0, 2.0, 3.0, 6.0],
         "predicted": [2.0, 1.0, 4.0, 5.0],
-        "line": ["1", "2", "3", "4"],
+        "line": ["1", "1", "1", "2"],
         "drug": "d",
     }
 )
@@ -40,32 +40,19 @@ def tasks(tmp_path):
     return tmp_path / "tasks.tsv"
 
 
-def _written(folder, table, **changes):
-    kind = "classification" if "score:a" in table else "regression"
-    values = {
-        "task": "types" if kind == "classification" else "lines",
-        "method": "m",
-        "split": 0,
-        "seed": 1,
-        "kind": kind,
-        "simulated": False,
-        "n_train": 10,
-        "n_validation": 0,
-        "n_test": 4,
-        "options": {"C": 0.1},
-        "trials": (),
-        "fit_s": 1.5,
-        "predict_s": 0.5,
-        "peak_mb": 100.0,
-        "trained_parameters": 7,
-        "vocabulary": "v",
-        "encoder": None,
-        "provenance": {},
-    }
-    meta = PredictionsMeta(**{**values, **changes})
-    where = {"task": meta.task, "method": meta.method, "split": meta.split, "seed": meta.seed}
-    predictions.write(table, meta, predictions.path_of(folder, **where))
-    return where
+@pytest.fixture
+def written(tmp_path, made_of):
+    """Write predictions and return which cell of the benchmark they are."""
+
+    def write(table, **changes):
+        is_cells = "score:a" in table
+        task, kind = ("types", "classification") if is_cells else ("lines", "regression")
+        meta = made_of(**{"task": task, "kind": kind, "seed": 1, **changes})
+        where = {"task": meta.task, "method": meta.method, "split": meta.split, "seed": meta.seed}
+        predictions.write(table, meta, predictions.path_of(tmp_path, **where))
+        return where
+
+    return write
 
 
 def _run(tasks, *written):
@@ -83,19 +70,21 @@ def _scored(tasks, *written):
     return scores.read(tasks.with_name("scores.tsv")).set_index(["task", "method", "seed", "metric"])["value"]
 
 
-def test_each_kind_gets_its_metrics_and_the_costs(tmp_path, tasks):
-    found = _scored(tasks, _written(tmp_path, CELLS), _written(tmp_path, PAIRS, method="n"))
+def test_each_kind_gets_its_metrics_and_the_costs(tmp_path, tasks, written):
+    found = _scored(tasks, written(CELLS), written(PAIRS, method="n"))
 
     assert found["types", "m", 1, "accuracy"] == 0.75
     assert found["types", "m", 1, "macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
     assert found["lines", "n", 1, "rmse"] == 1
     assert found["lines", "n", 1, "pearson_per_drug"] == pytest.approx(10 / np.sqrt(140))
+    # of the first three: deviations (-1, 0, 1) and (-1/3, -4/3, 5/3)
+    assert found["lines", "n", 1, "pearson_per_line"] == pytest.approx(2 / np.sqrt(2 * 42 / 9))
     assert [found["types", "m", 1, cost] for cost in scores.COSTS] == [1.5, 0.5, 100, 7]
     assert [found["types", "m", 1, size] for size in scores.SIZES] == [10, 0, 4]
 
 
-def test_a_failed_cell_is_told_apart_and_does_not_stop_the_others(tmp_path, tasks):
-    fine, failed = _written(tmp_path, CELLS), _written(tmp_path, CELLS, method="n")
+def test_a_failed_cell_is_told_apart_and_does_not_stop_the_others(tmp_path, tasks, written):
+    fine, failed = written(CELLS), written(CELLS, method="n")
     failure = Failure(**failed, status=137, message="out of memory", log="logs/n.log")
     predictions.write_failure(failure, predictions.path_of(tmp_path, **failed))
 
@@ -106,9 +95,9 @@ def test_a_failed_cell_is_told_apart_and_does_not_stop_the_others(tmp_path, task
     assert (row["method"], row["status"], row["message"], row["log"]) == ("n", "137", "out of memory", "logs/n.log")
 
 
-def test_trials_are_listed_with_the_chosen_one(tmp_path, tasks):
+def test_trials_are_listed_with_the_chosen_one(tmp_path, tasks, written):
     trials = (Trial({"C": 1.0}, 0.5), Trial({"C": 0.1}, 0.75), Trial({"C": 10.0}, np.nan))
-    _run(tasks, _written(tmp_path, CELLS, trials=trials))
+    _run(tasks, written(CELLS, trials=trials))
 
     table = scores.read_trials(tmp_path / "trials.tsv")
 
@@ -117,13 +106,13 @@ def test_trials_are_listed_with_the_chosen_one(tmp_path, tasks):
     assert list(table["chosen"]) == ["no", "yes", "no"]
 
 
-def test_a_headline_that_is_no_metric_of_the_task_is_refused(tmp_path, tasks):
+def test_a_headline_that_is_no_metric_of_the_task_is_refused(tmp_path, tasks, written):
     tasks.write_text(tasks.read_text().replace("macro_f1", "pearson"))
 
     with pytest.raises(InputError, match="headline of types"):
-        _scored(tasks, _written(tmp_path, CELLS))
+        _scored(tasks, written(CELLS))
 
 
-def test_predictions_of_an_unknown_task_are_refused_with_a_hint(tmp_path, tasks):
+def test_predictions_of_an_unknown_task_are_refused_with_a_hint(tmp_path, tasks, written):
     with pytest.raises(InputError, match="did you mean types"):
-        _scored(tasks, _written(tmp_path, CELLS, task="typos"))
+        _scored(tasks, written(CELLS, task="typos"))

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from celllm.metrics.regression import pearson, pearson_per_drug, regression_metrics
+from celllm.metrics.regression import median, pearson, pearson_by, regression_metrics
 
 
 def test_metrics_equal_those_counted_by_hand():
     truth, predicted = np.array([1.0, 2.0, 3.0, 6.0]), np.array([2.0, 1.0, 4.0, 5.0])
 
-    found = regression_metrics(truth, predicted, drugs=np.array(["d"] * 4))
+    found = regression_metrics(truth, predicted, drugs=np.array(["d"] * 4), lines=np.array(["l"] * 4))
 
     # deviations (-2, -1, 0, 3) and (-1, -2, 1, 2): 10 / sqrt(14 x 10)
     assert found["pearson"] == pytest.approx(10 / np.sqrt(140))
@@ -16,7 +16,7 @@ def test_metrics_equal_those_counted_by_hand():
     assert found["rmse"] == pytest.approx(1.0)
     assert found["mae"] == pytest.approx(1.0)
     assert found["r2"] == pytest.approx(1 - 4 / 14)
-    assert found["pearson_per_drug"] == pytest.approx(found["pearson"])
+    assert found["pearson_per_drug"] == found["pearson_per_line"] == pytest.approx(found["pearson"])
 
 
 def test_drug_means_reach_a_high_global_correlation_and_none_per_drug():
@@ -24,19 +24,33 @@ def test_drug_means_reach_a_high_global_correlation_and_none_per_drug():
     truth = np.array([0.0, 1, 2, 3, 10, 11, 12, 13])
     means = np.repeat([1.5, 11.5], 4)
 
-    found = regression_metrics(truth, means, drugs=drugs)
+    found = regression_metrics(truth, means, drugs=drugs, lines=np.tile(["a", "b", "c", "d"], 2))
 
     assert found["pearson"] > 0.95
     assert found["pearson_per_drug"] == 0
+    assert np.isnan(found["pearson_per_line"])  # two drugs a line are too few
 
 
-def test_the_correlation_per_drug_is_the_median_over_drugs_with_enough_pairs():
-    drugs = np.repeat(["up", "down", "flat", "two", "half"], [3, 3, 3, 2, 3])
-    truth = np.array([1.0, 2, 3, 1, 2, 3, 5, 5, 5, 0, 9, 1, 2, 3])
-    predicted = np.array([1.0, 2, 3, 3, 2, 1, 1, 2, 3, 0, 9, 1, 3, 2])
+def test_drug_means_put_the_drugs_of_a_line_in_order():
+    lines, drugs = np.repeat(["a", "b"], 3), np.tile(["x", "y", "z"], 2)
+    truth, means = np.array([1.0, 5, 9, 3, 7, 11]), np.tile([2.0, 6.0, 10.0], 2)
 
-    # up 1, down -1, half 0.5; flat has constant truth, two has two pairs
-    assert pearson_per_drug(truth, predicted, drugs=drugs) == pytest.approx(0.5)
+    found = regression_metrics(truth, means, drugs=drugs, lines=lines)
+
+    assert found["pearson_per_line"] == pytest.approx(1)
+    assert np.isnan(found["pearson_per_drug"])  # two lines a drug are too few
+
+
+def test_correlations_by_group_leave_out_small_and_constant_groups_and_their_median_is_the_score(generator):
+    drugs = np.repeat(["up", "down", "flat", "two", "half", "same"], [3, 3, 3, 2, 3, 3])
+    truth = np.array([1.0, 2, 3, 1, 2, 3, 5, 5, 5, 0, 9, 1, 2, 3, 1, 2, 3])
+    predicted = np.array([1.0, 2, 3, 3, 2, 1, 1, 2, 3, 0, 9, 1, 3, 2, 4, 4, 4])
+    order = generator.permutation(len(drugs))
+
+    found = pearson_by(drugs[order], truth[order], predicted[order])
+
+    assert found == pytest.approx({"up": 1, "down": -1, "half": 0.5, "same": 0})
+    assert median(found) == pytest.approx(0.25)
 
 
 def test_correlations_that_are_not_defined_are_nan():
@@ -44,4 +58,4 @@ def test_correlations_that_are_not_defined_are_nan():
 
     assert np.isnan(pearson(np.array([1.0, 2.0, 4.0]), constant))
     assert np.isnan(pearson(np.array([1.0, 2.0]), np.array([1.0, 2.0])))
-    assert np.isnan(pearson_per_drug(np.array([1.0]), np.array([1.0]), drugs=np.array(["d"])))
+    assert np.isnan(median(pearson_by(np.array(["d"]), np.array([1.0]), np.array([1.0]))))

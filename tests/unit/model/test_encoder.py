@@ -109,6 +109,19 @@ def test_redrawing_features_changes_outputs_and_follows_the_generator() -> None:
     assert torch.equal(first, made.embed(genes, bins))
 
 
+@pytest.mark.parametrize("n_layers", [0, 1, 2])
+@pytest.mark.parametrize("lengths", [[12, 30, 5], [9, 9]], ids=["padded", "even"])
+def test_what_is_below_and_above_a_layer_together_is_the_whole(n_layers: int, lengths: list[int]) -> None:
+    made = encoder().eval()
+    genes, bins = cells(lengths)
+    first = torch.zeros(len(genes), 1, dtype=torch.int64)
+    below = made.below(genes, bins, n_layers=n_layers)
+
+    assert torch.equal(made.above(below, bins, n_layers=n_layers), made(genes, bins))
+    at_first = made.above(below, bins, n_layers=n_layers, places_BQ=first)
+    torch.testing.assert_close(at_first, made.at(genes, bins, first), atol=1e-6, rtol=1e-5)
+
+
 def test_only_the_layers_asked_for_are_trained() -> None:
     made = encoder()
     made.train_only([-1])

@@ -69,4 +69,4 @@ def test_each_curve_has_a_panel_with_every_method(with_curve, results):
 
 def test_without_a_curve_the_figure_says_so(catalogue):
     figure = draw_curves({}, catalogue)
-    assert "no few-shot curve" in figure.axes[0].texts[0].get_text()
+    assert "No few-shot curve" in figure.texts[0].get_text()

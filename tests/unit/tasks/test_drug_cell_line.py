@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from celllm.cells.tokens import PAD
 from celllm.errors import InputError
+from celllm.model.store import load_encoder
 from celllm.tasks.drug_cell_line import EncoderResponse, _PairsByLine
+from celllm.tasks.lines import LineEmbedder
 
 QUICK = {"epochs": 25, "lines": 6, "learning_rate": 3e-3, "patience": 25}
 
@@ -100,13 +101,100 @@ def test_training_pairs_are_found_with_the_place_of_their_own_line(pairs, divide
     np.testing.assert_array_equal(np.sort(rows), np.sort(wanted))
 
 
-@pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_padding_does_not_change_a_lines_embedding(encoder_file, vocabulary, pool):
-    method = _method(encoder_file, vocabulary, pool=pool)
-    genes, bins = torch.tensor([[40, 1, 2, 5]]), torch.tensor([[6, 3, 2, 5]])
-    padding = torch.full((1, 7), PAD)
+@pytest.fixture
+def long_lines(pairs):
+    """The same pairs with lines of 40 expressed genes, of which 23 fit."""
+    positive = np.abs(pairs.expression.toarray()) + 0.01
+    return replace(pairs, expression=type(pairs.expression)(positive))
 
-    embedded = method._embedded(genes, bins)
-    padded = method._embedded(torch.cat([genes, torch.full((1, 7), 41)], dim=1), torch.cat([bins, padding], dim=1))
 
-    torch.testing.assert_close(padded, embedded, atol=1e-6, rtol=1e-5)
+def test_answers_of_several_subsets_are_averaged(encoder_file, vocabulary, long_lines, divided):
+    method = _method(encoder_file, vocabulary, epochs=1, subsets=3)
+    method.fit(long_lines, *divided[:2])
+    averaged, single = method.predict(long_lines, divided[2]), []
+    embedded = LineEmbedder.embedded
+    for number in range(3):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                LineEmbedder,
+                "embedded",
+                lambda self, rows, generator=None, *, draw, number=number: embedded(self, rows, draw=number),
+            )
+            single.append(method.predict(long_lines, divided[2]))
+
+    np.testing.assert_allclose(averaged, np.mean(single, axis=0), rtol=1e-5)
+    assert (single[0] != single[1]).any()
+
+
+def test_subsets_change_nothing_for_lines_that_fit_whole(encoder_file, vocabulary, pairs, divided):
+    few = replace(pairs, expression=pairs.expression.multiply(pairs.expression > 0.4).tocsr())
+    assert np.diff(few.expression.indptr).max() <= 23
+    predicted = []
+    for subsets in (1, 4):
+        method = _method(encoder_file, vocabulary, epochs=1, subsets=subsets)
+        method.fit(few, *divided[:2])
+        predicted.append(method.predict(few, divided[2]))
+
+    np.testing.assert_array_equal(*predicted)
+
+
+def test_truncation_to_the_top_ignores_what_is_expressed_least(encoder_file, vocabulary, long_lines, divided):
+    # of 40 genes 23 fit; without the 17 least expressed of each line nothing may change
+    dense = long_lines.expression.toarray()
+    top = replace(long_lines, expression=type(long_lines.expression)(dense * (dense >= np.sort(dense)[:, [17]])))
+
+    def predicted(shown, **options):
+        method = _method(encoder_file, vocabulary, epochs=1, **options)
+        method.fit(shown, *divided[:2])
+        return method.predict(shown, divided[2])
+
+    np.testing.assert_allclose(
+        predicted(top, truncation="top_expressed"), predicted(long_lines, truncation="top_expressed"), rtol=1e-5
+    )
+    assert not np.allclose(predicted(top), predicted(long_lines), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"subsets": 0}, "at least 1"),
+        ({"subsets": 3, "truncation": "top_expressed"}, "nothing is drawn at random"),
+        ({"truncation": "top_expression"}, "did you mean top_expressed"),
+    ],
+    ids=["none", "not random", "misspelt"],
+)
+def test_options_on_truncation_that_mean_nothing_are_refused(encoder_file, vocabulary, options, message):
+    with pytest.raises(InputError, match=message):
+        _method(encoder_file, vocabulary, **options)
+
+
+@pytest.mark.parametrize("options", [{"subsets": 3}, {"truncation": "head"}])
+def test_an_encoder_whose_cells_are_never_cut_takes_no_option_on_truncation(
+    encoder_file, vocabulary, monkeypatch, options
+):
+    pretrained = load_encoder(encoder_file, vocabulary=vocabulary.digest)
+    tokens = pretrained.recipe.tokens.model_copy(update={"layout": "full"})
+    full = replace(pretrained, recipe=pretrained.recipe.model_copy(update={"tokens": tokens}))
+    monkeypatch.setattr("celllm.tasks.drug_cell_line.ready_encoder", lambda *_, **__: full)
+
+    with pytest.raises(InputError, match="layout full"):
+        _method(encoder_file, vocabulary, **options)
+
+
+def test_constant_responses_stay_finite_and_near_the_constant(encoder_file, vocabulary, pairs, divided):
+    constant = replace(pairs, response=np.full(90, -2.5))
+    method = _method(encoder_file, vocabulary)
+    method.fit(constant, *divided[:2])
+
+    assert np.abs(method.predict(constant, divided[2]) + 2.5).max() < 0.5
+
+
+def test_a_drug_that_was_never_met_is_answered_by_its_graph(encoder_file, vocabulary, pairs):
+    train, test = np.flatnonzero(pairs.drug < 2), np.flatnonzero(pairs.drug == 2)
+    method = _method(encoder_file, vocabulary, fixed_epochs=2)
+    method.fit(pairs.hiding(test), train, test[:0])
+    predicted = method.predict(pairs.hiding(test), test)
+    other = method.predict(replace(pairs, smiles=[*pairs.smiles[:2], "ClCCCl"]), test)
+
+    assert np.isfinite(predicted).all()
+    assert (other != predicted).all()

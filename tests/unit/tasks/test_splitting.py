@@ -10,7 +10,7 @@ import pytest
 
 from celllm.contracts.tables import Task
 from celllm.errors import InputError
-from celllm.tasks.splitting import by_donor, over_lines, over_pairs, stratified
+from celllm.tasks.splitting import by_donor, stratified
 
 FULL = Task(
     task="annotation",
@@ -28,7 +28,6 @@ FULL = Task(
     headline="macro_f1",
 )
 FEW = replace(FULL, task="fewshot", train=0.05, validation=0.0)
-PAIRS = replace(FULL, kind="regression", split="pairs", train=0.8, validation=0.1, test=0.1)
 SIZES = {"T": 300, "B": 120, "NK": 60, "rare": 12, "tiny": 9, "": 40}
 
 
@@ -108,38 +107,13 @@ def test_classes_that_are_all_too_small_are_refused(labels, units):
     assert caught.value.file == "tasks.tsv"
 
 
-def test_pairs_are_divided_eight_to_one_to_one():
-    parts = over_pairs(1000, PAIRS, seed=0)
-
-    assert [int(np.sum(parts == part)) for part in ("train", "validation", "test")] == [800, 100, 100]
-    assert (over_pairs(1000, PAIRS, seed=1) != parts).any()
-
-
-def test_pairs_of_a_line_are_met_in_training_and_test_but_lines_are_not():
-    lines = np.repeat([f"line{number}" for number in range(50)], 12)
-    by_pair = over_pairs(len(lines), PAIRS, seed=0)
-    by_line = over_lines(lines, PAIRS, seed=0)
-
-    assert set(lines[by_pair == "train"]) & set(lines[by_pair == "test"])
-    parts_of_line = {line: set(by_line[lines == line].tolist()) for line in np.unique(lines)}
-    assert all(len(parts) == 1 for parts in parts_of_line.values())
-    counted = [part for parts in parts_of_line.values() for part in parts]
-    assert {part: counted.count(part) for part in set(counted)} == {"train": 40, "validation": 5, "test": 5}
-
-
-def test_the_order_of_pairs_does_not_move_a_line():
-    lines = np.repeat([f"line{number}" for number in range(20)], 3)
-
-    np.testing.assert_array_equal(over_lines(lines[::-1], PAIRS, seed=2), over_lines(lines, PAIRS, seed=2)[::-1])
-
-
 def test_splits_do_not_depend_on_the_hash_seed_of_the_process(root):
     code = (
-        "import numpy as np; from celllm.tasks.splitting import over_lines, stratified;"
+        "import numpy as np; from celllm.tasks.splitting import stratified;"
         "from celllm.contracts.tables import Task;"
-        "t = Task('t','classification','t','d',None,'random',.05,0.,.2,5,'clean','macro_f1');"
+        "t = Task('t','classification','t','d',None,'random',(0,),.05,0.,.2,5,'clean','macro_f1');"
         "n = [f'cell{i}' for i in range(200)]; l = np.array(['a','b','c','d'] * 50);"
-        "print(''.join(stratified(l, n, t, seed=1, file='f')), ''.join(over_lines(n, t, seed=1)))"
+        "print(''.join(stratified(l, n, t, seed=1, file='f')))"
     )
     outputs = {
         subprocess.run(
