@@ -53,7 +53,7 @@ def leakage_table(
     note = (
         "Cells of the corpus with exactly the counts of a benchmark cell, by hash; in the shards the hash is made anew "
         "from the counts. In the shards must be 0. Of a task data set that is in the corpus itself, the benchmark "
-        "cells are the test cells of its splits. A cell that another pipeline counted has other counts and is not found."
+        "cells are the test cells of its splits. A cell that another pipeline counted differs and is not found."
     )
     markdown = as_markdown(pd.DataFrame(shown, columns=columns), title="Benchmark cells in the corpus", note=note)
     return ReportTable("audit_leakage", rows, markdown)
