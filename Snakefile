@@ -19,6 +19,7 @@ include: "workflow/rules/cells.smk"
 include: "workflow/rules/shards.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/bench.smk"
+include: "workflow/rules/audit.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/figures.smk"
 
@@ -33,6 +34,9 @@ rule all:
         rules.tabulate.output.main,
         rules.tabulate_data.output,
         rules.compare_claims.output.claims,
+        rules.audit_leakage.output,
+        rules.audit_source.output,
+        embedding_audit(),
         rules.plot_scores.output,
         rules.plot_harmonisation.output,
         rules.plot_curves.output,
