@@ -5,26 +5,6 @@ Writes:  results/report/tables/audit_*.md and .tsv
 """
 
 
-def all_splits() -> list[str]:
-    """Split files of every task that is run and every seed."""
-    return [
-        f"results/splits/{task}/seed{seed}.parquet"
-        for task in RUN_TASKS
-        for seed in SEEDS
-    ]
-
-
-def audited_encoder(file: str) -> str:
-    """A file of the pretraining whose encoder is the paper's."""
-    recipe = config["recipes"]["celllm"]
-    return f"results/pretrain/{recipe}/seed{config['pretrain_seed']}/{file}"
-
-
-def embedding_audit() -> list[str]:
-    """The table of embedding metrics, if there are data sets to measure them on."""
-    return ["results/report/tables/audit_embeddings.md"] if config["embed"] else []
-
-
 rule audit_leakage:
     """Benchmark cells among the cells of the corpus, before and after exclusion, and equal cells within a task."""
     input:

@@ -249,3 +249,23 @@ def step_cost_figures() -> list[str]:
 def umap_figures() -> list[str]:
     """A UMAP for each data set to be drawn."""
     return [f"results/report/figures/umap/{dataset}.png" for dataset in config["embed"]]
+
+
+def all_splits() -> list[str]:
+    """Split files of every task that is run and every seed."""
+    return [
+        f"results/splits/{task}/seed{seed}.parquet"
+        for task in RUN_TASKS
+        for seed in SEEDS
+    ]
+
+
+def audited_encoder(file: str) -> str:
+    """A file of the pretraining whose encoder is the paper's."""
+    recipe = config["recipes"]["celllm"]
+    return f"results/pretrain/{recipe}/seed{config['pretrain_seed']}/{file}"
+
+
+def embedding_audit() -> list[str]:
+    """The table of embedding metrics, if there are data sets to measure them on."""
+    return ["results/report/tables/audit_embeddings.md"] if config["embed"] else []
