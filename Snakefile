@@ -13,6 +13,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/common.smk"
+include: "workflow/rules/runs.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/vocabulary.smk"
 include: "workflow/rules/cells.smk"
@@ -20,6 +21,7 @@ include: "workflow/rules/shards.smk"
 include: "workflow/rules/components.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/bench.smk"
+include: "workflow/rules/audit.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/figures.smk"
 
@@ -34,6 +36,9 @@ rule all:
         rules.tabulate.output.main,
         rules.tabulate_data.output,
         rules.compare_claims.output.claims,
+        rules.audit_leakage.output,
+        rules.audit_source.output,
+        embedding_audit(),
         rules.plot_scores.output,
         rules.plot_fewshot.output,
         rules.plot_harmonisation.output,

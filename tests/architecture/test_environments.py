@@ -25,6 +25,7 @@ IMPORTED_AS = {
     "scikit-learn": "sklearn",
     "torch-geometric": "torch_geometric",
     "lightning-fabric": "lightning_fabric",
+    "scib-metrics": "scib_metrics",
     "umap-learn": "umap",
 }
 # Needed without an import of ours: Markdown of pandas, the demo's cells, progress bars of others, SMILES of PyG,

@@ -25,7 +25,10 @@ LAYERS = [
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 TORCH_ROOMS = {"model", "objectives", "train", "tasks", "baselines"}
-TORCH_COMMANDS = {"pretrain", "plan", "embed_genes", "evaluate_genes", "embed_cells", "fit"}
+TORCH_COMMANDS = {
+    *("pretrain", "plan", "embed_genes", "evaluate_genes", "embed_cells", "fit"),
+    *("audit_source", "audit_embeddings"),
+}
 
 
 def imported(path: Path) -> set[str]:

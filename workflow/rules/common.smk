@@ -50,18 +50,6 @@ def methods_of(task: str) -> list[str]:
     ]
 
 
-def splits_of(task: str) -> list[int]:
-    """Split seeds of a task, no more than the configuration allows."""
-    return list(TASKS[task].split_seeds[: config["splits_at_most"]])
-
-
-def seeds_of(method: str) -> list[int]:
-    """Model seeds of a method; one where its outcome does not depend on it."""
-    return (
-        config["model_seeds"] if METHODS[method].seeded else config["model_seeds"][:1]
-    )
-
-
 def recipe_of(method: str) -> str | None:
     """Recipe of the encoder a method starts from; None for a method without one."""
     part = METHODS[method].recipe
@@ -121,16 +109,6 @@ def ranks_launcher(_wildcards, resources, threads) -> str:
         return ""
     tasks = f"--nodes={resources.nodes} --ntasks-per-node={resources.tasks_per_node}"
     return f"{resources.mpi} {tasks} --cpus-per-task={threads} "
-
-
-def splits_with_corpus_cells(_wildcards) -> list[str]:
-    """All splits of tasks on cells that are in the corpus too: their test cells stay out of it."""
-    return [
-        f"results/splits/{task}/split{split}.parquet"
-        for task in RUN_TASKS
-        if TASKS[task].dataset in config["corpus"]
-        for split in splits_of(task)
-    ]
 
 
 def benchmark_cells() -> list[str]:
@@ -225,80 +203,3 @@ def gene2vec_options(_wildcards, input) -> str:
 def encoder_option(_wildcards, input) -> str:
     """`--encoder FILE` where the method starts from one."""
     return f"--encoder {quote(str(input.encoder))}" if "encoder" in input.keys() else ""
-
-
-def predictions_of(task: str, method: str) -> list[str]:
-    """Predictions of one task and method, all splits and model seeds."""
-    return [
-        f"results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parquet"
-        for split in splits_of(task)
-        for seed in seeds_of(method)
-    ]
-
-
-def all_predictions(_wildcards) -> list[str]:
-    """Predictions of every cell of the benchmark."""
-    return [
-        path
-        for task in RUN_TASKS
-        for method in methods_of(task)
-        for path in predictions_of(task, method)
-    ]
-
-
-def cells_of_the_benchmark(_wildcards) -> str:
-    """Splits and seeds of every task and method, as JSON: thousands of paths would be too long for a command."""
-    cells = {
-        task: {
-            method: {"splits": splits_of(task), "seeds": seeds_of(method)}
-            for method in methods_of(task)
-        }
-        for task in RUN_TASKS
-    }
-    return json.dumps(cells)
-
-
-def confusion_predictions(wildcards) -> list[str]:
-    """Predictions of one task and method, all splits and model seeds."""
-    return predictions_of(wildcards.task, wildcards.method)
-
-
-def confusion_figures() -> list[str]:
-    """A confusion matrix for each annotation task, of the encoder and of logistic regression."""
-    return [
-        f"results/report/figures/confusion/{task}/{method}.png"
-        for task in RUN_TASKS
-        for method in methods_of(task)
-        if TASKS[task].kind == "classification"
-        and METHODS[method].role in ("ours", "neighbour")
-    ]
-
-
-def per_drug_predictions(wildcards) -> list[str]:
-    """Predictions of one task by every method that tells lines apart, all splits and model seeds."""
-    return [
-        path
-        for method in methods_of(wildcards.task)
-        if METHODS[method].role not in ("trivial", "control")
-        for path in predictions_of(wildcards.task, method)
-    ]
-
-
-def per_drug_figures() -> list[str]:
-    """Every drug of each drug-response task over cell lines."""
-    return [
-        f"results/report/figures/per_drug/{task}.png"
-        for task in RUN_TASKS
-        if TASKS[task].kind == "regression"
-    ]
-
-
-def step_cost_figures() -> list[str]:
-    """The cost of a step, if it is to be measured."""
-    recipe = STEP_COST["recipe"]
-    return [] if recipe is None else [f"results/report/figures/step_cost/{recipe}.png"]
-
-
-def umap_figures() -> list[str]:
-    """A UMAP for each data set to be drawn."""
-    return [f"results/report/figures/umap/{dataset}.png" for dataset in config["embed"]]

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from celllm import provenance
+from celllm.cells.components import chosen_cells, principal_components
 from celllm.cells.normalise import log_normalised
 from celllm.cli.entry import add_figure, run
 from celllm.contracts import counts, embeddings, tables
 from celllm.errors import InputError
 from celllm.report import figures
-from celllm.report.cell_map import chosen_cells, draw_umap, plane, principal_components
+from celllm.report.cell_map import draw_umap, plane
 
 
 def parser() -> argparse.ArgumentParser:

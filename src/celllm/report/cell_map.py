@@ -11,30 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.sparse import csr_matrix
 
 from celllm.report.figures import MANY_COLOURS, PALE, look, style
 
-N_COMPONENTS = 50
 N_NEIGHBOURS = 15
-# More points only blacken the page, and UMAP takes minutes on them.
-MOST_CELLS = 5_000
-
-
-def chosen_cells(n_cells: int, *, seed: int, most: int = MOST_CELLS) -> np.ndarray:
-    """Return the rows to draw, in order: all, or `most` drawn at random."""
-    if n_cells <= most:
-        return np.arange(n_cells)
-    return np.sort(np.random.default_rng(seed).choice(n_cells, size=most, replace=False))
-
-
-def principal_components(expression: csr_matrix, *, seed: int) -> np.ndarray:
-    """Return the first 50 principal components of cells x genes, fewer where the matrix has no 50."""
-    from sklearn.decomposition import PCA  # slow to import; only this figure needs it
-
-    n = min(N_COMPONENTS, min(expression.shape) - 1)
-    components: np.ndarray = PCA(n, svd_solver="arpack", random_state=seed).fit_transform(expression.astype(np.float64))
-    return components
 
 
 def plane(features: np.ndarray, *, seed: int, metric: str) -> np.ndarray:

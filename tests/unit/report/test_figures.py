@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from celllm.contracts.harmonisation import Harmonisation
 from celllm.report import figures
-from celllm.report.cell_map import chosen_cells, draw_umap, plane, principal_components
+from celllm.report.cell_map import draw_umap, plane
 from celllm.report.confusion import confusion_shares, draw_confusion
 from celllm.report.coverage import draw_harmonisation
 from celllm.report.curves import PANELS, draw_curves
@@ -112,23 +112,6 @@ def test_ten_long_class_names_do_not_overlap():
     shares = np.full((10, 10), 0.1)
     figure = draw_confusion(shares, LONG, support=[100] * 10, title="Annotation", subtitle="CellLM, 3 seeds")
     assert overlapping(figure) == []
-
-
-def test_a_small_set_is_drawn_whole_and_a_large_one_in_part():
-    assert list(chosen_cells(4, seed=0, most=5)) == [0, 1, 2, 3]
-    chosen = chosen_cells(100, seed=0, most=5)
-    assert len(set(chosen)) == 5
-    assert list(chosen) == sorted(chosen_cells(100, seed=0, most=5))
-
-
-def test_principal_components_part_two_kinds_of_cell(generator):
-    from scipy.sparse import csr_matrix
-
-    expression = generator.poisson(1.0, (30, 20)).astype(float)
-    expression[:15, :10] += 8
-    components = principal_components(csr_matrix(expression), seed=0)
-    assert components.shape == (30, 19)
-    assert components[:15, 0].min() > components[15:, 0].max() or components[:15, 0].max() < components[15:, 0].min()
 
 
 @pytest.mark.slow
