@@ -101,6 +101,14 @@ def test_a_label_that_means_none_becomes_empty(rows, tmp_path):
     assert made["sample"].tolist() == ["x", "y", "y"]
 
 
+def test_blanks_around_a_label_make_no_other_class_and_blanks_alone_are_none(rows, tmp_path):
+    labels = ["B", "B ", "\tB", "  ", np.nan]
+    path = small(tmp_path / "a.h5ad", [[1]] * 5, cell_type=labels, sample=["x", "x ", "y", "y", "y"])
+    made = readers.annotate(read_one(tmp_path, path, rows.row("pbmc3k_10x")), rows.row("pbmc3k_10x"))
+    assert made["label"].tolist() == ["B", "B", "B", "", ""]
+    assert made["sample"].tolist() == ["x", "x", "y", "y", "y"]
+
+
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [("normal", [0, 0]), ("tumour", [1, 1]), ("unknown", [-1, -1]), ("obs:state:cancer", [0, 1])],

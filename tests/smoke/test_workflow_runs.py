@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def test_no_test_cell_of_any_seed_is_in_the_shards(straight):
     corpus = pd.concat(pd.read_parquet(path) for path in (straight / "results/shards").glob("*.cells.parquet"))
     tested = pd.concat(
         split[split["part"] == "test"]
-        for path in (straight / "results/splits/annotation_pbmc68k").rglob("*.parquet")
+        for path in (straight / "results/splits/annotation_pbmc68k").glob("*.parquet")
         for split in [pd.read_parquet(path)]
     )
     assert len(tested) > 100
@@ -120,6 +121,48 @@ def test_a_run_killed_as_each_rule_begins_and_started_again_ends_with_the_same_t
         "results/report/claims.tsv",
     ):
         assert (tmp_path / name).read_text() == (straight / name).read_text()
+
+
+@pytest.mark.slow
+def test_a_cell_that_fails_does_not_stop_the_report(straight, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder, symlinks=True)
+    cell = "annotation_pbmc68k/logistic/split1/seed0"
+    (folder / f"results/bench/{cell}/predictions.parquet").unlink()
+    split = folder / "results/splits/annotation_pbmc68k/split1.parquet"
+    times = (split.stat().st_atime_ns, split.stat().st_mtime_ns)
+    split.write_bytes(b"no split")
+    os.utime(split, ns=times)
+
+    done = snakemake(folder, "--config", "on_failure=show", "--rerun-triggers", "mtime")
+
+    assert done.returncode == 0, done.stderr[-5000:]
+    (failed,) = pd.read_csv(folder / "results/report/tables/failed.tsv", sep="\t").to_dict("records")
+    assert (failed["method"], failed["split"], failed["log"]) == ("logistic", 1, f"logs/fit/{cell}.log")
+    assert failed["log"] in (folder / "results/report/tables/failed.md").read_text()
+    main = pd.read_csv(folder / "results/report/tables/main.tsv", sep="\t").set_index(["task", "method"])
+    assert main.loc[("annotation_pbmc68k", "logistic"), ["n_splits", "n_failed"]].tolist() == [1, 1]
+    # what cannot stand beside the linear model on every split is withheld; what needs no neighbour is not
+    assert main.loc[("annotation_pbmc68k", "celllm"), "value"] == "neighbour missing"
+    assert main.loc[("annotation_pbmc68k", "majority"), "n_splits"] == 2
+
+
+@pytest.mark.slow
+def test_a_cell_of_the_benchmark_is_run_again_by_the_first_line_of_its_log(straight, tmp_path):
+    log = (straight / "logs/fit/annotation_pbmc68k/logistic/split1/seed0.log").read_text()
+    again = log.splitlines()[0].replace("results/bench/", f"{tmp_path}/").split()
+    done = subprocess.run(
+        [sys.executable, *again[1:]],
+        cwd=straight,
+        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    cell = "annotation_pbmc68k/logistic/split1/seed0/predictions.parquet"
+    first, second = (pd.read_parquet(folder / cell) for folder in (straight / "results/bench", tmp_path))
+    pd.testing.assert_frame_equal(first, second)
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ from celllm.errors import InputError
 HEADER = "task kind title dataset response split split_seeds train validation test min_class_size protocol headline"
 ROWS = [
     "full classification Full d - random 0-4 0.7 0.1 0.2 5 clean macro_f1",
+    "large classification Large d - random 0-4 0.7 0.1 0.2 50 clean macro_f1",
+    "donors classification Donors d - donors 0-1 0.9 0.1 0 5 clean macro_f1",
     "few classification Few d - random 0-4 0.05 0 0.2 5 clean macro_f1",
     "warm regression Warm d d pairs 0-4 0.8 0.1 0.1 0 clean pearson",
     "cold regression Cold d d lines 0-4 0.8 0.1 0.1 0 clean pearson",
@@ -28,9 +30,10 @@ def files(tmp_path):
     obs = pd.DataFrame(
         {
             "sample": "s",
-            "donor": "s",
+            "donor": np.repeat(["a", "b"], n_cells // 2),
             "study": "d",
-            "label": np.resize(["x", "y", "y", "", "x"], n_cells),
+            # the last six cells, all of donor b, are a class of their own
+            "label": [*np.resize(["x", "y", "y", "", "x"], n_cells - 6), *(["z"] * 6)],
             "is_malignant": 0,
             "n_counts": 1.0,
             "n_genes": 1,
@@ -71,7 +74,7 @@ def test_full_and_few_shot_share_their_test_cells(files):
     assert full.units_of("test") == few.units_of("test")
     assert len(full.units_of("test")) == 16
     assert len(few.units_of("train")) == 4
-    assert len(full.units_of("unused")) == 20  # the unlabelled ones
+    assert len(full.units_of("unused")) == 19  # the unlabelled ones
     assert full.provenance["seed"] == 0
     assert set(full.provenance["inputs"]) == {"cells"}
 
@@ -106,3 +109,28 @@ def test_a_line_and_a_drug_are_both_new_to_a_test_pair_of_both(files):
 def test_a_task_without_its_kind_of_data_is_refused(files, task, with_responses):
     with pytest.raises(InputError, match=f"response of {task}"):
         draw(files, task, with_responses=with_responses)
+
+
+def test_classes_that_take_no_part_are_named(files, capsys):
+    table = (files / "tasks.tsv").read_text()
+    (files / "tasks.tsv").write_text(table.replace("\t50\tclean", "\t20\tclean"))
+
+    split = draw(files, "large")
+
+    assert "left out, fewer cells than min_class_size or 3: z" in capsys.readouterr().out
+    assert len(split.units_of("unused")) == 6 + 19
+
+
+def test_a_class_that_no_training_cell_has_is_named(files, capsys):
+    draw(files, "donors", seed=1)
+    assert "tested, but without a training cell, so that they can only be missed: z" in capsys.readouterr().out
+
+    draw(files, "donors", seed=0)
+    assert "can only be missed" not in capsys.readouterr().out
+
+
+def test_a_donor_is_held_out_by_the_column_of_the_cells(files):
+    split = draw(files, "donors", seed=1)
+
+    numbers = [int(unit.removeprefix("d:l")) for unit in split.units_of("test")]
+    assert min(numbers) >= 50

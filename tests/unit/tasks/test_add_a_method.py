@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def row(root, page, tmp_path, monkeypatch):
     (line,) = re.findall(r"^nearest_centroid \|.*$", page, flags=re.MULTILINE)
     header = (root / "config/methods.tsv").read_text().splitlines()[0]
     (tmp_path / "methods.tsv").write_text(f"{header}\n" + line.replace(" | ", "\t") + "\n")
-    yield tables.read_methods(tmp_path / "methods.tsv").row("nearest_centroid")
+    found = tables.read_methods(tmp_path / "methods.tsv").row("nearest_centroid")
+    yield replace(found, options={name: values[0] for name, values in found.search.items()})
     sys.modules.pop(MODULE, None)
 
 

@@ -173,7 +173,8 @@ def _column(cells: RawCells, column: str, setting: str, dataset: Dataset) -> pd.
             found=f"the columns {', '.join(map(str, cells.obs.columns)) or '(none)'}",
             remedy=f"name one of these as {setting}, or write - for none",
         )
-    return cells.obs[column].astype(str).astype(object)
+    # "T cell " and "T cell" are one label
+    return cells.obs[column].astype(str).str.strip().astype(object)
 
 
 def unreadable(path: Path | str, expected: str, error: Exception | str) -> InputError:
