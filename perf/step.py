@@ -152,8 +152,8 @@ def step_overhead(n_cells: int, max_tokens: int, repeats: int) -> dict[str, Any]
     ours, theirs, ratio = in_turn(partial(take_step, "divided"), partial(take_step, "undivided"), repeats)
     again, _, share = in_turn(pass_again, partial(take_step, "undivided"), repeats)
     peer = (
-        f"the same {n_all} chunks with all graphs held: {theirs:.2f} s; {n_all - 1} of them without graph: {again:.2f} s; "
-        f"limit here {1 + share:.3f}; were backward two forwards, {(4 * n_all - 1) / (3 * n_all):.3f}"
+        f"the same {n_all} chunks with all graphs held: {theirs:.2f} s; {n_all - 1} of them without graph: {again:.2f} "
+        f"s; limit here {1 + share:.3f}; were backward two forwards, {(4 * n_all - 1) / (3 * n_all):.3f}"
     )
     return line("step_overhead", ours, "s", peer=peer, ratio=ratio, bar=BAR_OVERHEAD, ok=ratio <= BAR_OVERHEAD)
 

@@ -1,4 +1,4 @@
-"""`results/splits/{task}/seed{seed}.parquet`: which unit of a task belongs to which part.
+"""`results/splits/{task}/split{seed}.parquet`: which unit of a task belongs to which part.
 
 Columns unit, part (`train`, `validation`, `test`, or `unused`: in no part). A unit is a cell id, or
 `{line}|{drug}`. Schema metadata `celllm`, JSON: task, seed, provenance.
