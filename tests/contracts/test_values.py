@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from celllm.contracts.rows import logarithm
+from celllm.contracts.converters import logarithm
 from celllm.contracts.values import check_values, without_log
 from celllm.errors import InputError
 

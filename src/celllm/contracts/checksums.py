@@ -13,7 +13,8 @@ from typing import Final
 from filelock import FileLock
 
 from celllm.contracts.atomic import writing
-from celllm.contracts.rows import Table, read_rows, sha256, whole
+from celllm.contracts.converters import sha256, whole
+from celllm.contracts.rows import Table, read_rows
 
 MIRROR: Final = "mirror"
 """The source of a file that a mirror folder gave."""

@@ -1,7 +1,7 @@
 """`config/*.tsv`: datasets, the files behind them, benchmark tasks and methods; one row a thing.
 
-contracts/rows.py says how a table is written. Imports the standard library only, because the workflow
-reads these tables where nothing but Snakemake is installed.
+contracts/rows.py says how a table is written, contracts/converters.py how a cell is read. Imports the standard
+library only, because the workflow reads these tables where nothing but Snakemake is installed.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from celllm.contracts.rows import (
+from celllm.contracts.converters import (
     NONE,
     Converter,
-    Table,
     json_object,
     logarithm,
     malignancy,
@@ -21,7 +20,6 @@ from celllm.contracts.rows import (
     one_of,
     optional,
     optional_whole,
-    read_rows,
     search,
     seeds,
     sha256,
@@ -30,6 +28,7 @@ from celllm.contracts.rows import (
     words,
     yes_no,
 )
+from celllm.contracts.rows import Table, read_rows
 from celllm.errors import InputError
 
 __all__ = [

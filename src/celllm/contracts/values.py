@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from celllm.contracts.rows import LOGARITHM
+from celllm.contracts.converters import LOGARITHM
 from celllm.errors import InputError
 
 KINDS: Final = ("counts", "linear", "zscore")

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from celllm import __version__
-from celllm.contracts.rows import Table, optional, read_rows
+from celllm.contracts.converters import optional
+from celllm.contracts.rows import Table, read_rows
 from celllm.errors import InputError
 
 ANY: Final = "*"
