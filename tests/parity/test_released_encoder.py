@@ -22,6 +22,8 @@ from celllm.model.imported import import_encoder
 from celllm.model.published import Sizes
 from celllm.model.released import released_features
 
+pytestmark = pytest.mark.xdist_group("released")  # one worker: its fixture is dear
+
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-5
 CASES = [("celllm", "padded"), ("celllm", "without_padding"), ("celllm", "truncated"), ("scbert", "whole")]

@@ -17,6 +17,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+pytestmark = pytest.mark.xdist_group("smoke")  # one worker: its fixture is dear
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "tests/smoke/config.yaml"
 ENVIRONMENT = {

@@ -20,6 +20,8 @@ from celllm.report.main_table import NOT_RUN, interval_text
 from celllm.report.neighbours import LEAKED, LINEAR, SHUFFLED
 from celllm.report.results import Results
 
+UNDEFINED = "undefined"
+
 
 def claims_table(answers: Sequence[Answer]) -> ReportTable:
     """Published numbers with ours beside them, as a reader sees them."""
@@ -78,7 +80,7 @@ def controls_table(results: Results, catalogue: Catalogue) -> ReportTable:
                 "task": task,
                 "metric": metric,
                 **{name: _three(group[name].mean()) for name in columns[3:6]},
-                "ordered": f"{int((group['ordered'] == 'yes').sum())} of {len(group)}",
+                "ordered": _counted(group["ordered"]),
             }
             for (task, metric), group in counts
         ]
@@ -90,6 +92,13 @@ def controls_table(results: Results, catalogue: Catalogue) -> ReportTable:
     return ReportTable("controls", frame, as_markdown(shown, title="Controls", note=note))
 
 
+def _counted(ordered: pd.Series[str]) -> str:
+    """Say on how many splits the order is right, of those on which there is one."""
+    if set(ordered) <= {NOT_RUN, UNDEFINED}:
+        return str(ordered.iloc[0])
+    return f"{int((ordered == 'yes').sum())} of {int(ordered.isin(['yes', 'no']).sum())}"
+
+
 def _three(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.3f}"
 
@@ -97,6 +106,8 @@ def _three(value: float) -> str:
 def _ordered(shuffled: float | None, linear: float | None, leaked: float | None, *, metric: str) -> str:
     if shuffled is None or linear is None or leaked is None:
         return NOT_RUN
+    if math.isnan(shuffled + linear + leaked):
+        return UNDEFINED
     wins = is_better(leaked, linear, metric=metric) or leaked == linear == 1
     return "yes" if wins and is_better(linear, shuffled, metric=metric) else "no"
 

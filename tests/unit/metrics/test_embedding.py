@@ -5,13 +5,14 @@ import pytest
 
 from celllm.metrics.embedding import BATCH_METRICS, LABEL_METRICS, batch_metrics, label_metrics, tells_batches
 
+pytestmark = pytest.mark.xdist_group("embedding")  # one worker: its fixture is dear
+
 N = 120
 
 
 @pytest.fixture(scope="module")
 def found():
     """Three labels in two batches: metrics of an embedding by label, and of one by batch."""
-    pytest.importorskip("scib_metrics", reason="scib-metrics is not installed")
     generator = np.random.default_rng(0)
     labels = np.array(["a", "b", "c"])[np.arange(N) % 3]
     batches = np.array(["one", "two"])[np.arange(N) % 2]

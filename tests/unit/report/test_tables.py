@@ -39,7 +39,6 @@ def test_controls_in_order_are_called_so_for_each_task_and_split(scores, catalog
     [
         pytest.param("control_leaked", 0.5, id="leaked loses"),
         pytest.param("control_shuffled", 0.9, id="shuffled wins"),
-        pytest.param("control_shuffled", math.nan, id="shuffled undefined"),
     ],
 )
 def test_controls_out_of_order_are_called_so(scores, catalogue, method, value):
@@ -47,6 +46,13 @@ def test_controls_out_of_order_are_called_so(scores, catalogue, method, value):
     found = ordered(scores, catalogue)
     assert found[("Annotation of blood", 0)] == "no"
     assert found[("Annotation of blood", 1)] == "yes"
+
+
+def test_where_a_metric_is_undefined_there_is_no_order(scores, catalogue):
+    set_score(scores, "control_shuffled", math.nan)
+    assert ordered(scores, catalogue)[("Annotation of blood", 0)] == "undefined"
+    text = controls_table(Results(scores), catalogue).markdown
+    assert "2 of 2" in next(line for line in text.splitlines() if "of blood" in line and "macro F1" in line)
 
 
 def test_a_tie_with_the_leaked_control_counts_at_the_top_of_the_scale_only(scores, catalogue):

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.xdist_group("ranks")  # one worker: its fixture is dear
+
 WORKER = Path(__file__).with_name("rank_worker.py")
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 
