@@ -136,7 +136,7 @@ def test_a_cell_that_fails_does_not_stop_the_report(straight, tmp_path):
     split.write_bytes(b"no split")
     os.utime(split, ns=times)
 
-    done = snakemake(folder, "--config", "on_failure=show", "--rerun-triggers", "mtime")
+    done = snakemake(folder, "--config", "on_failure=show", "--rerun-triggers", "mtime", "--forcerun", "score")
 
     assert done.returncode == 0, done.stderr[-5000:]
     (failed,) = pd.read_csv(folder / "results/report/tables/failed.tsv", sep="\t").to_dict("records")

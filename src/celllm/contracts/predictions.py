@@ -30,7 +30,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "classification": ("unit", "truth", "predicted"),
     "regression": ("unit", "truth", "predicted", "line", "drug"),
 }
-_REMEDY = "fit again: remove the file and run snakemake"
+_REMEDY = "fit again: remove the file, then snakemake --forcerun score"
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
             field="(whole file)",
             expected="predictions",
             found=f"a failure with status {failure.status}: {failure.message}",
-            remedy=f"read {failure.log}, then remove the file and run snakemake",
+            remedy=f"read {failure.log}, then remove the file and type snakemake --forcerun score",
         )
     table = pq.read_table(path)
     stored = (table.schema.metadata or {}).get(_KEY)

@@ -23,7 +23,7 @@ def failed_table(failed: pd.DataFrame, catalogue: Catalogue) -> ReportTable:
     )
     note = (
         "A cell is a task, a method, a split and a model seed. Its log begins with the command that runs it again by "
-        "hand. To have the workflow try again, remove its predictions.parquet."
+        "hand. To have the workflow try again, remove its predictions.parquet: snakemake --forcerun score."
     )
     return ReportTable(
         "failed", failed, as_markdown(shown, title="Cells that failed", note=note if len(failed) else "")
