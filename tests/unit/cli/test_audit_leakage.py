@@ -33,9 +33,9 @@ def write_cells(path, dataset, genes, matrix):
 
 
 TASKS = """\
-task kind title dataset response split train validation test min_class_size protocol headline
-blood classification Blood blood - random 0.7 0.1 0.2 2 clean macro_f1
-lines regression Lines lines lines pairs 0.8 0.1 0.1 0 clean pearson
+task kind title dataset response split split_seeds train validation test min_class_size protocol headline
+blood classification Blood blood - random 0-2 0.7 0.1 0.2 2 clean macro_f1
+lines regression Lines lines lines pairs 0-2 0.8 0.1 0.1 0 clean pearson
 """
 DATASETS = """\
 dataset title role reader values simulated label_column sample_column malignancy min_genes citation licence

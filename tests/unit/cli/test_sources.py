@@ -18,7 +18,7 @@ DATASETS = (
     "samples"
 )
 FILES = "dataset file url bytes sha256 sample"
-TASKS = "task kind title dataset response split train validation test min_class_size protocol headline"
+TASKS = "task kind title dataset response split split_seeds train validation test min_class_size protocol headline"
 
 
 def write(path, header, *rows):
@@ -52,7 +52,7 @@ def checkout(tmp_path, monkeypatch):
         "drugs drugs.csv https://x.org/drugs.csv - - -",
         "other other.h5ad https://x.org/other.h5ad 1 - -",
     )
-    write(tmp_path / "config/tasks.tsv", TASKS, "t regression T cells drugs lines 0.8 0.1 0.1 0 clean pearson")
+    write(tmp_path / "config/tasks.tsv", TASKS, "t regression T cells drugs lines 0-2 0.8 0.1 0.1 0 clean pearson")
     (tmp_path / "config/genes.tsv").touch()
     (tmp_path / "config/checksums.tsv").write_text(
         "dataset\tfile\tbytes\tsha256\tsource\tdate\n" + f"drugs\tdrugs.csv\t700\t{'0' * 64}\tmirror\t2026-01-31\n"

@@ -16,6 +16,8 @@ def _row(**changes):
         "module": "celllm.baselines.controls:MajorityClass",
         "recipe": None,
         "options": {},
+        "search": {},
+        "seeded": False,
         "role": "trivial",
     }
     return Method(**{**values, **changes})
