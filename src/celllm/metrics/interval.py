@@ -25,18 +25,20 @@ def mean_interval(values: Iterable[float]) -> tuple[float, float, float]:
     return mean, *_around(mean, float(numbers.var(ddof=1)) / len(numbers), freedom=len(numbers) - 1)
 
 
-def paired_test(differences: Sequence[float], *, test_to_train: float) -> tuple[float, float, float, float]:
+def paired_test(differences: Sequence[float], *, test_to_rest: float) -> tuple[float, float, float, float]:
     """Return the mean difference of two methods over splits, its 95 % interval and its p value: mean, low, high, p.
 
     Random splits of the same cells overlap, so their differences are not independent and a plain t test
-    finds too much. The corrected resampled t test enlarges the variance of the mean from 1/n to 1/n + test/train.
+    finds too much. The corrected resampled t test enlarges the variance of the mean from 1/n to 1/n + test/train, where
+    all that is not tested is trained on. With few training units of many, splits share no more than then, so
+    the ratio is of test units to all others.
 
     Parameters
     ----------
     differences
         One a split, both methods on the same split. Without any spread p is 0, or 1 if they are all zero.
-    test_to_train
-        Test units over training units of a split.
+    test_to_rest
+        Test units over all other units that the split was drawn from.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def paired_test(differences: Sequence[float], *, test_to_train: float) -> tuple[
     mean = float(numbers.mean()) if n else float("nan")
     if n < 2 or np.isnan(mean):
         return mean, float("nan"), float("nan"), float("nan")
-    variance = float(numbers.var(ddof=1)) * (1 / n + test_to_train)
+    variance = float(numbers.var(ddof=1)) * (1 / n + test_to_rest)
     low, high = _around(mean, variance, freedom=n - 1)
     if variance == 0:
         return mean, low, high, 0.0 if mean else 1.0

@@ -69,14 +69,21 @@ def _compared(results: Results, task: Task, ours: Method, other: Method, claims:
     mine = results.by_split(task.task, ours.method, task.headline)
     theirs = results.by_split(task.task, other.method, task.headline)
     shared = [split for split in mine if split in theirs]
-    sizes = [results.mean(task.task, ours.method, size) for size in ("n_test", "n_train")]
-    ratio = sizes[0] / sizes[1]
-    difference, low, high, p = paired_test([mine[split] - theirs[split] for split in shared], test_to_train=ratio)
+    differences = [mine[split] - theirs[split] for split in shared]
+    difference, low, high, p = paired_test(differences, test_to_rest=_test_to_rest(results, task, ours))
     published = {
         claim.method: claim.paper for claim in claims if (claim.task, claim.metric) == (task.task, task.headline)
     }
     paper = published.get(ours.method, math.nan) - published.get(other.method, math.nan)
     return Comparison(task, ours, other, len(shared), difference, low, high, p, paper)
+
+
+def _test_to_rest(results: Results, task: Task, method: Method) -> float:
+    """Return the test units over all others that a split is drawn from, be they used for training or not."""
+    if task.test:
+        return task.test / (1 - task.test)
+    tested, *others = (results.mean(task.task, method.method, size) for size in ("n_test", "n_train", "n_validation"))
+    return tested / sum(others)
 
 
 def corrected(p_values: Sequence[float]) -> list[float]:

@@ -25,7 +25,7 @@ def test_without_overlap_the_paired_test_is_the_plain_t_test():
     differences = [0.03, 0.01, 0.04, 0.02, 0.06]
     plain = stats.ttest_1samp(differences, 0.0)
 
-    mean, low, high, p = paired_test(differences, test_to_train=0.0)
+    mean, low, high, p = paired_test(differences, test_to_rest=0.0)
 
     assert (mean, p) == pytest.approx((0.032, float(plain.pvalue)))
     assert (low, high) == pytest.approx(tuple(plain.confidence_interval(0.95)))
@@ -33,8 +33,8 @@ def test_without_overlap_the_paired_test_is_the_plain_t_test():
 
 def test_cells_that_splits_share_make_a_difference_less_certain():
     differences = [0.03, 0.01, 0.04, 0.02, 0.06]
-    _, low, _, p = paired_test(differences, test_to_train=0.0)
-    _, corrected_low, _, corrected_p = paired_test(differences, test_to_train=0.25)
+    _, low, _, p = paired_test(differences, test_to_rest=0.0)
+    _, corrected_low, _, corrected_p = paired_test(differences, test_to_rest=0.25)
 
     # variance of the mean grows from 1/5 to 1/5 + 1/4, so its root by 1.5
     assert 0.032 - corrected_low == pytest.approx(1.5 * (0.032 - low))
@@ -48,8 +48,8 @@ def test_the_corrected_test_finds_a_difference_where_there_is_none_no_more_often
     for _ in range(400):
         gain = generator.choice([-1.0, 0.0, 1.0], size=200)
         differences = [gain[generator.permutation(200)[:40]].mean() for _ in range(10)]
-        found += paired_test(differences, test_to_train=40 / 160)[3] < 0.05
-        plain += paired_test(differences, test_to_train=0.0)[3] < 0.05
+        found += paired_test(differences, test_to_rest=40 / 160)[3] < 0.05
+        plain += paired_test(differences, test_to_rest=0.0)[3] < 0.05
 
     assert found <= 0.08 * 400
     assert plain > 2 * found
@@ -57,9 +57,9 @@ def test_the_corrected_test_finds_a_difference_where_there_is_none_no_more_often
 
 @pytest.mark.parametrize(("differences", "p"), [([0.1, 0.1, 0.1], 0.0), ([0.0, 0.0, 0.0], 1.0)])
 def test_differences_without_spread_are_certain(differences, p):
-    assert paired_test(differences, test_to_train=0.25)[3] == p
+    assert paired_test(differences, test_to_rest=0.25)[3] == pytest.approx(p, abs=1e-12)
 
 
 @pytest.mark.parametrize("differences", [[], [0.1], [0.1, float("nan")]])
 def test_too_few_or_undefined_differences_have_no_p(differences):
-    assert np.isnan(paired_test(differences, test_to_train=0.25)[3])
+    assert np.isnan(paired_test(differences, test_to_rest=0.25)[3])
