@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from celllm.tasks.labels import labelled
 from celllm.tasks.method import take_options
 
 
-class FeatureClassifier:
+class FeatureClassifier(ABC):
     """Features of a cell, and a model that learns their classes from the training part alone.
 
     A subclass says what its options are, makes its model in `new_model` and counts what it learned in
@@ -42,7 +43,6 @@ class FeatureClassifier:
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""
         labels = labelled(cells, train)
-        self.prepare(cells)
         self._model = self.new_model(labels)
         self._model.fit(self.features(cells, train), self.targets(labels))
         self.classes_ = self._model.classes_
@@ -52,9 +52,6 @@ class FeatureClassifier:
         """Return class probabilities, rows x `classes_`."""
         return self.scores(self._model, self.features(cells, rows))
 
-    def prepare(self, cells: Cells) -> None:
-        """Get ready whatever features need of unlabelled cells."""
-
     def features(self, cells: Cells, rows: np.ndarray) -> Any:  # noqa: ANN401 - sparse or dense, as the model takes it
         """Return what the model sees of the rows."""
         return gene_features(cells.counts[rows], cells.values)
@@ -63,13 +60,13 @@ class FeatureClassifier:
         """Return what it is taught."""
         return labels
 
+    @abstractmethod
     def new_model(self, labels: np.ndarray) -> Any:  # noqa: ANN401 - scikit-learn has no types
         """Make the model that is to be fitted to `labels`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def n_trained(self, model: Any) -> int:  # noqa: ANN401
         """Count the numbers that a fitted model has learned."""
-        raise NotImplementedError
 
     def scores(self, model: Any, features: Any) -> np.ndarray:  # noqa: ANN401
         """Return the fitted model's score of each class."""

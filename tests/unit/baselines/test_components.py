@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from celllm.baselines.components import OnComponents, fit_components, projected
+from celllm.baselines.components import fit_components, projected
 from celllm.baselines.features import gene_features
 from celllm.baselines.pca_logistic import LogisticOnComponents
 from celllm.contracts import components
@@ -71,7 +71,7 @@ def test_components_of_other_genes_are_refused(components_file, vocabulary):
     other = Vocabulary(vocabulary.genes.iloc[::-1].reset_index(drop=True))
 
     with pytest.raises(VocabularyMismatch, match=vocabulary.digest[:12]):
-        OnComponents({}, seed=0, encoder=components_file, vocabulary=other)
+        LogisticOnComponents({}, seed=0, encoder=components_file, vocabulary=other)
 
 
 def test_z_scores_cannot_be_seen_by_components_of_counts(cells, components_file, vocabulary):
