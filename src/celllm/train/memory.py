@@ -6,6 +6,9 @@ import torch
 
 from celllm.errors import CellLMError
 
+# oneDNN, which runs layers on a CPU, names no reason when it gets no memory for one; torch passes these on as they are.
+ONEDNN = ("could not create a primitive", "could not execute a primitive")
+
 
 class OutOfMemory(CellLMError, MemoryError):
     """A step does not fit into memory; nothing of it was kept.
@@ -30,5 +33,8 @@ class OutOfMemory(CellLMError, MemoryError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, on a GPU or a CPU."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
     # torch's allocator on a CPU has no error of its own, only this text
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    text = str(error)
+    return "can't allocate memory" in text or text.strip() in ONEDNN
