@@ -6,11 +6,10 @@ def splits_of(task: str) -> list[int]:
     return list(TASKS[task].split_seeds[: config["splits_at_most"]])
 
 
-def seeds_of(method: str) -> list[int]:
-    """Model seeds of a method; one where its outcome does not depend on it."""
-    return (
-        config["model_seeds"] if METHODS[method].seeded else config["model_seeds"][:1]
-    )
+def seeds_of(task: str, method: str) -> list[int]:
+    """Model seeds of a method on a task; one where its outcome does not depend on it, or where one is to do."""
+    is_one = not METHODS[method].seeded or task in config["one_model_seed_on"]
+    return config["model_seeds"][:1] if is_one else config["model_seeds"]
 
 
 def splits_with_corpus_cells(_wildcards) -> list[str]:
@@ -28,7 +27,7 @@ def predictions_of(task: str, method: str) -> list[str]:
     return [
         f"results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parquet"
         for split in splits_of(task)
-        for seed in seeds_of(method)
+        for seed in seeds_of(task, method)
     ]
 
 
@@ -46,7 +45,7 @@ def cells_of_the_benchmark(_wildcards) -> str:
     """Splits and seeds of every task and method, as JSON: thousands of paths would be too long for a command."""
     cells = {
         task: {
-            method: {"splits": splits_of(task), "seeds": seeds_of(method)}
+            method: {"splits": splits_of(task), "seeds": seeds_of(task, method)}
             for method in methods_of(task)
         }
         for task in RUN_TASKS

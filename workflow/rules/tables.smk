@@ -82,6 +82,12 @@ def checked_tables() -> tuple:
                 tasks,
                 TASKS_TABLE,
             ),
+            (
+                "one_model_seed_on",
+                config["one_model_seed_on"],
+                tasks,
+                TASKS_TABLE,
+            ),
             ("recipes", config["recipes"].values(), RECIPES, "config/recipes/"),
             (
                 "step_cost",
