@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from celllm.contracts.atomic import writing
-from celllm.errors import InputError, VocabularyMismatch
+from celllm.contracts import tensors
 
 FORMAT = "celllm-components-1"
 REMEDY = "fit them again: snakemake --forcerun fit_components"
@@ -65,22 +61,11 @@ def read(path: Path | str, *, vocabulary: str | None = None) -> Components:
     VocabularyMismatch
         If its genes are others than those of `vocabulary`.
     """
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("celllm", "{}"))
-            found = header.get("format")
-            if found == FORMAT:
-                mean_G, components_KG, explained_K = (file.get_tensor(x) for x in ("mean", "components", "explained"))
-    except SafetensorError as error:
-        found = f"no safetensors file ({error})"
-    if found != FORMAT:
-        raise InputError(file=path, field="format", expected=FORMAT, found=str(found), remedy=REMEDY)
-    if vocabulary is not None and header["vocabulary"] != vocabulary:
-        raise VocabularyMismatch(file=path, found=header["vocabulary"], expected=vocabulary, remedy=REMEDY)
+    header, found = tensors.read(path, form=FORMAT, remedy=REMEDY, vocabulary=vocabulary)
     return Components(
-        mean_G=mean_G,
-        components_KG=components_KG,
-        explained_K=explained_K,
+        mean_G=found["mean"],
+        components_KG=found["components"],
+        explained_K=found["explained"],
         vocabulary=header["vocabulary"],
         n_cells=header["n_cells"],
         provenance=header["provenance"],
@@ -90,21 +75,18 @@ def read(path: Path | str, *, vocabulary: str | None = None) -> Components:
 def write(components: Components, path: Path | str) -> None:
     """Write components, whole or not at all."""
     header = {
-        "format": FORMAT,
         "vocabulary": components.vocabulary,
         "n_cells": components.n_cells,
         "provenance": dict(components.provenance),
     }
-    tensors = {
+    arrays = {
         "mean": components.mean_G,
         "components": components.components_KG,
         "explained": components.explained_K,
     }
-    # one entry: safetensors writes several in an order that differs from run to run, and so would the file's digest
-    metadata = {"celllm": json.dumps(header, sort_keys=True)}
-    with writing(path) as part:
-        save_file(
-            {name: np.ascontiguousarray(tensor, dtype=np.float32) for name, tensor in tensors.items()},
-            str(part),
-            metadata=metadata,
-        )
+    tensors.write(
+        path,
+        form=FORMAT,
+        header=header,
+        tensors={name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()},
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from celllm.contracts.atomic import writing
-from celllm.errors import InputError, VocabularyMismatch
+from celllm.contracts import tensors
 
 FORMAT = "celllm-genes-1"
 REMEDY = "rebuild it: snakemake --forcerun embed_genes"
@@ -68,20 +64,9 @@ def read(path: Path | str, *, vocabulary: str | None = None) -> GeneTable:
     VocabularyMismatch
         If its genes are others than those of `vocabulary`.
     """
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("celllm", "{}"))
-            found = header.get("format")
-            if found == FORMAT:
-                genes_GD = file.get_tensor("genes")
-    except SafetensorError as error:
-        found = f"no safetensors file ({error})"
-    if found != FORMAT:
-        raise InputError(file=path, field="format", expected=FORMAT, found=str(found), remedy=REMEDY)
-    if vocabulary is not None and header["vocabulary"] != vocabulary:
-        raise VocabularyMismatch(file=path, found=header["vocabulary"], expected=vocabulary, remedy=REMEDY)
+    header, found = tensors.read(path, form=FORMAT, remedy=REMEDY, vocabulary=vocabulary)
     return GeneTable(
-        genes_GD=genes_GD,
+        genes_GD=found["genes"],
         vocabulary=header["vocabulary"],
         method=header["method"],
         report=header["report"],
@@ -92,13 +77,10 @@ def read(path: Path | str, *, vocabulary: str | None = None) -> GeneTable:
 def write(table: GeneTable, path: Path | str) -> None:
     """Write a gene table, whole or not at all."""
     header = {
-        "format": FORMAT,
         "vocabulary": table.vocabulary,
         "method": table.method,
         "report": dict(table.report),
         "provenance": dict(table.provenance),
     }
-    # one entry: safetensors writes several in an order that differs from run to run, and so would the file's digest
-    metadata = {"celllm": json.dumps(header, sort_keys=True)}
-    with writing(path) as part:
-        save_file({"genes": np.ascontiguousarray(table.genes_GD, dtype=np.float32)}, str(part), metadata=metadata)
+    genes_GD = np.asarray(table.genes_GD, dtype=np.float32)
+    tensors.write(path, form=FORMAT, header=header, tensors={"genes": genes_GD})
