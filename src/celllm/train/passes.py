@@ -130,6 +130,7 @@ class Passes:
         """Push the embeddings' gradients through; return the chunks' own loss, and what the passes differ by."""
         total, differences = self._caches[0].new_zeros(()), []
         is_finite = torch.ones(len(self._chunks), dtype=torch.bool, device=self._device)
+        self._give_back()  # what the loss over embeddings has let go of
         for v, i in [self._places[-1], *self._places[:-1]]:
             kept, self._kept = self._kept, None
             own, difference = self._push(v, i, gradients, kept)
@@ -228,11 +229,15 @@ class Passes:
         return None if own is None else own.detach(), difference
 
     def _encoded(self, v: int, i: int) -> tuple[Tensor, Any]:
-        is_due = len(self._places) >= GIVE_BACK_FROM and time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S
-        if self._device.type == "cpu" and is_due:
+        if time.monotonic() - self._gave_back_at > GIVE_BACK_EVERY_S:
+            self._give_back()
+        return pair(self._encode(take(self._views[v], self._chunks[i])))
+
+    def _give_back(self) -> None:
+        """Give free memory of a CPU back, if there are chunks enough."""
+        if self._device.type == "cpu" and len(self._places) >= GIVE_BACK_FROM:
             give_back_free()
             self._gave_back_at = time.monotonic()
-        return pair(self._encode(take(self._views[v], self._chunks[i])))
 
     def _join(self, z_BD: Tensor) -> tuple[Tensor, slice]:
         return (z_BD, slice(0, len(z_BD))) if self._ranks is None else self._ranks.gather(z_BD)
