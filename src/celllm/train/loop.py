@@ -22,6 +22,7 @@ from celllm.train.corpus import Corpus
 from celllm.train.monitor import HistoryRow, Monitor
 from celllm.train.run import Run
 from celllm.train.stopping import Stopped, StopRequest
+from celllm.train.trainable import check_trainable
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def pretrain(
     Raises
     ------
     InputError
-        If the folder's checkpoint belongs to another run.
+        If the recipe cannot be trained from, or the folder's checkpoint belongs to another run.
     DivergedError
         If a loss or gradient is not finite.
     CheckpointError
@@ -98,6 +99,7 @@ def pretrain(
     Stopped
         If a signal asked for it.
     """
+    check_trainable(recipe)
     if fabric is None:
         # an environment of its own: on a login node it would look for srun
         alone = [LightningEnvironment()]

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from celllm.cells.tokens import N_TOKENS
 from celllm.contracts.recipe import Recipe
-from celllm.errors import InputError
 from celllm.model.encoder import Encoder
 from celllm.objectives.contrastive import TILE_NUMBERS
 from celllm.train.chunks import by_tokens, padding_fraction
@@ -23,6 +22,7 @@ from celllm.train.footprint import Footprint
 from celllm.train.operations import Shape, Work, drawn_targets, passes_of, shapes_of, step_work
 from celllm.train.run import CELLS_AHEAD
 from celllm.train.step import Pretrained
+from celllm.train.trainable import check_trainable
 
 NUMBER_BYTES = 4
 """Weights, gradients, states of the optimiser and embeddings are float32 in either precision."""
@@ -151,16 +151,9 @@ def drawn_batches(recipe: Recipe, cells: Cells, *, n_batches: int = BATCHES, see
     Raises
     ------
     InputError
-        For attention `released`, which is for checkpoints that were trained so and not for training.
+        If the recipe cannot be trained from.
     """
-    if recipe.encoder.attention == "released":
-        raise InputError(
-            file="recipe",
-            field="encoder.attention",
-            expected="favor or softmax",
-            found="released",
-            remedy="train with favor; released is for checkpoints of the authors' code",
-        )
+    check_trainable(recipe)
     generator = np.random.default_rng([seed, 5])
     masked = recipe.objectives.masked
     batches = Batches([], [])

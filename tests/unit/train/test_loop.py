@@ -46,6 +46,14 @@ def test_the_callers_random_numbers_are_left_alone(corpus: Any, gene_table: np.n
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_attention_that_looks_at_other_cells_is_not_trained(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    recipe = tiny_recipe(encoder={"attention": "released"})
+    with pytest.raises(InputError, match=r"(?s)encoder\.attention.*favor or softmax.*train with favor"):
+        trained(recipe, corpus, gene_table)
+
+
 @pytest.mark.parametrize("stop_after", [1, 3, 5])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights_bit_for_bit(
     corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, tmp_path: Path, stop_after: int
