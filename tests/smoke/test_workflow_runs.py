@@ -99,6 +99,15 @@ def test_no_test_cell_of_any_seed_is_in_the_shards(straight):
 
 
 @pytest.mark.slow
+def test_model_seeds_are_those_of_the_method_and_the_task(straight):
+    scores = pd.read_csv(straight / "results/bench/scores.tsv", sep="\t")
+    seeds = {cell: sorted(group.unique()) for cell, group in scores.groupby(["task", "method"])["seed"]}
+    assert seeds["annotation_pbmc68k", "celllm"] == [0, 1]
+    assert seeds["annotation_pbmc68k", "logistic"] == [0]  # it has no random numbers
+    assert seeds["cell_line_simulated_cold", "celllm_response"] == [0]  # one_model_seed_on
+
+
+@pytest.mark.slow
 def test_everything_simulated_says_so(straight):
     main = pd.read_csv(straight / "results/report/tables/main.tsv", sep="\t")
     is_simulated = main["dataset"].str.contains("imulated")
