@@ -63,7 +63,7 @@ class DrugEncoder(nn.Module):
     Notes
     -----
     Xu et al. 2019, arXiv:1810.00826. Batch norm keeps the sums over neighbours in range; its statistics are
-    those of all drugs, since all are embedded at once.
+    those of all drugs that are learned from, since all of them are embedded at once.
     """
 
     def __init__(self, *, hidden: int = 128, layers: int = 3, width: int = 256) -> None:

@@ -172,7 +172,10 @@ class EncoderResponse:
     def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         options, encoder = self.options, self._pretrained.encoder
         self._embeds = None  # what an earlier fit kept is of other weights
-        (source, embedder), graphs = self._lines(pairs), self._graphs(pairs)
+        source, embedder = self._lines(pairs)
+        # no structure of a drug that training does not meet, which batch norm would learn from
+        drugs = np.unique(pairs.drug[train])
+        graphs = drug_graphs([pairs.drugs[drug] for drug in drugs], [pairs.smiles[drug] for drug in drugs])
         weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
         self._drugs = DrugEncoder(width=DRUG_WIDTH)
         self._head = ResponseHead(encoder.width, DRUG_WIDTH)
@@ -196,7 +199,7 @@ class EncoderResponse:
                     embedder.embedded(batches.lines[at], generator),
                     self._drugs(graphs),
                     torch.from_numpy(line_P),
-                    torch.from_numpy(pairs.drug[rows]),
+                    torch.from_numpy(np.searchsorted(drugs, pairs.drug[rows])),
                 )
                 loss = functional.mse_loss(answers_P, target_P)
                 check_finite(loss, epoch=epoch)

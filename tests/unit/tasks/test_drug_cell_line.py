@@ -77,6 +77,22 @@ def test_hidden_responses_do_not_matter(encoder_file, vocabulary, pairs, divided
     np.testing.assert_array_equal(predicted(pairs), predicted(pairs.hiding(divided[2])))
 
 
+def test_the_structure_of_a_drug_that_training_does_not_meet_changes_nothing_of_what_is_learned(
+    encoder_file, vocabulary, pairs
+):
+    train, test = np.flatnonzero(pairs.drug != 2), np.flatnonzero(pairs.drug == 2)
+    other = replace(pairs, smiles=[*pairs.smiles[:2], "OC(=O)c1ccccc1C(=O)Nc1ccncc1"])
+
+    def predicted(shown):
+        method = _method(encoder_file, vocabulary, epochs=2)
+        method.fit(shown.hiding(test), train[:-9], train[-9:])
+        return method.predict(shown, train), method.predict(shown, test)
+
+    (known, new), (same, changed) = predicted(pairs), predicted(other)
+    np.testing.assert_array_equal(known, same)
+    assert not np.array_equal(new, changed)
+
+
 def test_a_structure_that_cannot_be_read_names_the_drug(encoder_file, vocabulary, pairs, divided):
     broken = replace(pairs, smiles=["CCO", "C1CC(", "C"])
 
