@@ -77,8 +77,9 @@ def choose_options(
 
     Raises
     ------
-    CellLMError
-        What the first candidate met, if all of them fail. One that fails alone loses.
+    CellLMError, ValueError
+        What the first candidate met, if all of them fail. One that fails alone loses; a ValueError is how
+        scikit-learn refuses numbers that are not finite.
     """
     tried = candidates(search, budget=budget, seed=seed)
     if len(tried) == 1:
@@ -87,16 +88,16 @@ def choose_options(
     best: tuple[Fitted, dict[str, Any]] | None = None
     value_of_best = math.nan
     trials: list[Trial] = []
-    failures: list[CellLMError] = []
+    failures: list[CellLMError | ValueError] = []
     for values in tried:
         chosen = {**options, **values}
         try:
             fitted = fit(chosen)
-        except CellLMError as error:
+            value = judge(fitted)
+        except (CellLMError, ValueError) as error:
             failures.append(error)
             trials.append(Trial(values, math.nan))
             continue
-        value = judge(fitted)
         trials.append(Trial(values, value))
         if best is None or is_better(value, value_of_best, metric=metric):
             best, value_of_best = (fitted, chosen), value

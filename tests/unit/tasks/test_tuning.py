@@ -81,6 +81,21 @@ def test_a_candidate_that_fails_loses_and_is_told_of():
     assert np.isnan(choice.trials[0].value)
 
 
+def test_a_candidate_whose_answers_are_no_numbers_loses():
+    def judge(value):
+        if math.isinf(value):
+            message = "Input contains infinity"
+            raise ValueError(message)
+        return value
+
+    answers = iter([math.inf, 0.4])
+    choice = choose_options(
+        lambda _: next(answers), judge, options={}, search={"C": [1.0, 0.1]}, budget=2, seed=0, metric="macro_f1"
+    )
+    assert choice.options == {"C": 0.1}
+    assert math.isnan(choice.trials[0].value)
+
+
 def test_where_all_candidates_fail_the_error_of_the_first_is_raised():
     with pytest.raises(CellLMError, match="diverged"):
         _chosen(_all(None))
