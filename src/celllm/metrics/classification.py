@@ -71,7 +71,7 @@ def auroc(truth: np.ndarray, *, classes: Sequence[str], scores: np.ndarray) -> f
     true_classes = np.unique(truth)
     if len(true_classes) < 2:
         return float("nan")
-    if len(true_classes) == 2:
+    if set(true_classes) == set(names) and len(names) == 2:
         # one class is enough: with scores that sum to 1 the other's curve has the same area
         true_classes = np.array([SENSITIVE]) if SENSITIVE in true_classes else true_classes[1:]
     areas = [

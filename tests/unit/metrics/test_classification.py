@@ -104,3 +104,11 @@ def test_scores_that_are_no_probabilities_have_no_calibration(scores):
 
     assert np.isnan(found["ece"])
     assert np.isnan(found["brier"])
+
+
+def test_auroc_of_two_true_classes_among_others_is_the_mean_of_both():
+    # a donor who lacks class b: the scores of a and of c do not sum to 1, so neither curve tells the other's
+    truth = np.array(["a", "a", "c", "c"])
+    scores = np.array([[0.6, 0.3, 0.1], [0.2, 0.4, 0.4], [0.3, 0.2, 0.5], [0.1, 0.3, 0.6]])
+    assert auroc(truth, classes=["a", "b", "c"], scores=scores) == pytest.approx((3 / 4 + 1) / 2)
+    assert auroc(truth, classes=["a", "b"], scores=scores[:, :2]) == pytest.approx((3 / 4 + 0.5) / 2)
