@@ -146,6 +146,10 @@ def test_other_split_seeds_are_refused(tmp_path, cell):
         pytest.param({"protocol": "compat"}, "0 under the protocol compat", id="compat with validation"),
         pytest.param({"protocol": "clear"}, "did you mean clean", id="unknown protocol"),
         pytest.param({"split": "donors"}, "with test 0", id="donors with a test share"),
+        pytest.param({"train": "0"}, "shares above 0", id="nothing to learn from"),
+        pytest.param({"test": "0"}, "shares above 0", id="nothing to test"),
+        pytest.param({"headline": "macro_f2"}, "a metric of classification: accuracy, macro_f1", id="unknown metric"),
+        pytest.param({"headline": "rmse"}, "a metric of classification", id="metric of the other kind"),
         pytest.param({"split": "lines"}, "a split of classification: random, donors", id="split of the other kind"),
     ],
 )
@@ -155,6 +159,12 @@ def test_a_task_that_contradicts_itself_is_refused(tmp_path, changes, message):
         row = with_cell(row, TASKS, column, value)
     with pytest.raises(InputError, match=message):
         tables.read_tasks(write(tmp_path / "tasks.tsv", TASKS, row))
+
+
+def test_an_unknown_role_is_refused_with_the_nearest(tmp_path):
+    row = with_cell(METHOD, METHODS, "role", "Control")
+    with pytest.raises(InputError, match=r"did you mean control\?"):
+        tables.read_methods(write(tmp_path / "methods.tsv", METHODS, row))
 
 
 def test_options_to_choose_from_are_lists(tmp_path):

@@ -169,7 +169,7 @@ class Method:
     seeded: bool
     """Whether the outcome depends on the model seed; if not, one seed is run."""
     role: str
-    """What it is there for."""
+    """What it is there for: one of ROLES."""
 
 
 def read_datasets(path: Path | str) -> Table[Dataset]:
@@ -194,7 +194,7 @@ def read_files(path: Path | str) -> Table[SourceFile]:
 
 
 def read_tasks(path: Path | str) -> Table[Task]:
-    """Read `tasks.tsv`; refused are shares of a task that sum to more than 1, and `compat` with a validation part."""
+    """Read `tasks.tsv`; refused are shares that make no parts, unknown metrics, and `compat` with a validation part."""
     table = read_rows(path, Task, key="task", unique=("task",), convert=_TASK)
     for row in table:
         total = row.train + row.validation + row.test
@@ -205,6 +205,22 @@ def read_tasks(path: Path | str) -> Table[Task]:
                 expected="shares that sum to at most 1",
                 found=f"{row.train} + {row.validation} + {row.test} = {total:g}",
                 remedy="lower one of the three",
+            )
+        if not row.train or not (row.test or row.split == "donors"):
+            raise InputError(
+                file=path,
+                field=f"train, test of {row.task}",
+                expected="shares above 0; of donors test 0, since a donor is tested",
+                found=f"{row.train:g}, {row.test:g}",
+                remedy="raise the one that is 0",
+            )
+        if row.headline not in METRICS[row.kind]:
+            raise InputError(
+                file=path,
+                field=f"headline of {row.task}",
+                expected=f"a metric of {row.kind}: {', '.join(METRICS[row.kind])}",
+                found=row.headline,
+                remedy="correct the cell",
             )
         of_kind = SPLITS[row.kind]
         if row.split not in of_kind or (row.split == "donors" and row.test):
@@ -244,6 +260,16 @@ def read_methods(path: Path | str) -> Table[Method]:
 
 SPLITS = {"classification": ("random", "donors"), "regression": ("pairs", "lines", "drugs", "both")}
 """Rules by which units are divided, by kind of task."""
+METRICS = {
+    "classification": (
+        *("accuracy", "macro_f1", "balanced_accuracy", "auroc", "ece", "brier"),
+        *("f1_sensitive", "f1_resistant"),
+    ),
+    "regression": ("pearson", "spearman", "rmse", "mae", "r2", "pearson_per_drug", "pearson_per_line"),
+}
+"""Metrics that a task may lead with, by its kind; F1 of sensitive or resistant where those are the labels."""
+ROLES = ("ours", "ablation", "baseline", "neighbour", "trivial", "control")
+"""What a method may be there for."""
 _KIND = one_of(*SPLITS)
 _DATASET: dict[str, Converter] = {
     "role": one_of("corpus", "task", "genes", "network", "response", "samples", "embedding"),
@@ -286,4 +312,5 @@ _METHOD: dict[str, Converter] = {
     "options": json_object,
     "search": search,
     "seeded": yes_no,
+    "role": one_of(*ROLES),
 }
