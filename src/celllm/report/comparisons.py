@@ -28,7 +28,8 @@ _NOTE = (
     "Ours minus the other, headline metric, on the splits both have; each split's value is a mean over model seeds. "
     "Interval and p by the corrected resampled t test (Nadeau & Bengio 2003), which allows for the cells that splits "
     "share. q: p corrected for all rows of this table (Benjamini & Yekutieli 2001, any dependence). A verdict needs "
-    f"q < {LEVEL:g}. The column *paper* is the published difference of the same two methods, where both are published."
+    f"q < {LEVEL:g}. The column *paper* is the published difference of the same two methods, where both are "
+    "published, by the first rows of config/claims.tsv that have them."
 )
 
 
@@ -71,9 +72,8 @@ def _compared(results: Results, task: Task, ours: Method, other: Method, claims:
     shared = [split for split in mine if split in theirs]
     differences = [mine[split] - theirs[split] for split in shared]
     difference, low, high, p = paired_test(differences, test_to_rest=_test_to_rest(results, task, ours))
-    published = {
-        claim.method: claim.paper for claim in claims if (claim.task, claim.metric) == (task.task, task.headline)
-    }
+    of_task = [claim for claim in claims if (claim.task, claim.metric) == (task.task, task.headline)]
+    published = {claim.method: claim.paper for claim in reversed(of_task)}  # the first of several counts: CellLM's own
     paper = published.get(ours.method, math.nan) - published.get(other.method, math.nan)
     return Comparison(task, ours, other, len(shared), difference, low, high, p, paper)
 

@@ -94,3 +94,17 @@ def test_simulated_data_are_called_simulated(scores, catalogue):
     lines = [line for line in text.splitlines() if "of nothing" in line]
     assert len(lines) == 3
     assert all("simulated" in line.lower() for line in lines)
+
+
+def test_of_several_published_numbers_of_a_method_the_first_counts(scores, catalogue):
+    claims = [
+        Claim(name, "a paper", "blood", method, "macro_f1", value, 0.02)
+        for name, method, value in (
+            ("ours", "celllm", 0.718),
+            ("theirs", "logistic", 0.688),
+            ("again", "logistic", 0.5),
+        )
+    ]
+    found, _ = rows_of(scores, catalogue, claims)
+
+    assert found["blood", "logistic"]["paper"] == pytest.approx(0.030)
