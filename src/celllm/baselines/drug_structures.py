@@ -6,6 +6,7 @@ Shapes: L lines, M drugs, P training pairs, Q pairs to predict.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,16 @@ class RidgePairs(OnPairs):
         lines_LL = 1 + genes @ genes.T / max(1, genes.shape[1])
         bits = fingerprints(pairs.drugs, pairs.smiles)
         return lines_LL, 1 + tanimoto(bits, bits) + np.eye(len(bits))
+
+
+class ShuffledResponses(RidgePairs):
+    """Must lose: the ridge regression for all pairs, taught the training responses in another order."""
+
+    def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
+        """Permute the responses over lines and drugs by the method's seed, and solve."""
+        response = pairs.response.copy()
+        response[train] = np.random.default_rng(self.seed).permutation(response[train])
+        super().fit(replace(pairs, response=response), train, validation)
 
 
 class DrugNeighbour(OnPairs):

@@ -11,12 +11,12 @@ import pandas as pd
 from celllm import provenance
 from celllm.cli.entry import add_figure, add_tables, run
 from celllm.contracts import predictions, report_table
+from celllm.contracts.neighbours import neighbours_of
 from celllm.contracts.predictions import PredictionsMeta
 from celllm.contracts.report_table import ReportTable, as_markdown
 from celllm.errors import InputError
 from celllm.report import figures
 from celllm.report.catalogue import Catalogue
-from celllm.report.neighbours import neighbours_of
 from celllm.report.per_drug import correlations, draw_per_drug, per_drug_table
 
 
@@ -42,9 +42,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     task = args.task
     for path, (_, meta) in zip(paths, read, strict=True):
         _check_task(path, meta, task)
-    known = {meta.method for _, meta in read}
-    # an encoder is drawn only where its simple rivals are
-    methods = [row.method for row in catalogue.methods if known.issuperset([row.method, *neighbours_of(row)])]
+    splits = {row.method: {meta.split for _, meta in read if meta.method == row.method} for row in catalogue.methods}
+    # an encoder is drawn only where its simple rivals are, on the same splits
+    methods = [
+        row.method
+        for row in catalogue.methods
+        if splits[row.method]
+        and all(splits[row.method] <= splits[name] for name in neighbours_of(row, catalogue.tasks.row(task)))
+    ]
     made = provenance.stamp(args.stage, {str(path): path for path in args.predictions})
     if not methods:
         nothing = pd.DataFrame(columns=["drug"])

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         comparisons_table(compare(results, catalogue, [answer.claim for answer in answers]), catalogue),
         spread_table(results, catalogue),
         classes_table(results, catalogue),
-        trials_table(scores.read_trials(args.trials), catalogue),
+        trials_table(scores.read_trials(args.trials), results, catalogue),
         failed_table(failed, catalogue),
         controls_table(results, catalogue),
         costs_table(results, catalogue),

@@ -30,8 +30,12 @@ def failed_table(failed: pd.DataFrame, catalogue: Catalogue) -> ReportTable:
     )
 
 
-def trials_table(trials: pd.DataFrame, catalogue: Catalogue) -> ReportTable:
-    """Say for each task and method which options were tried on validation parts, and how often each was chosen."""
+def trials_table(trials: pd.DataFrame, results: Results, catalogue: Catalogue) -> ReportTable:
+    """Say for each task and method which options were tried on validation parts, and how often each was chosen.
+
+    The score on validation is left out of a method whose numbers may not be shown.
+    """
+    hidden = alone(results, catalogue)
     rows = []
     for (task, method, options), group in trials.groupby(["task", "method", "options"], sort=False):
         rows.append(
@@ -41,7 +45,7 @@ def trials_table(trials: pd.DataFrame, catalogue: Catalogue) -> ReportTable:
                 "options": options,
                 "tried": len(group),
                 "failed": int(group["value"].isna().sum()),
-                "validation": float(group["value"].mean()),
+                "validation": math.nan if (task, method) in hidden else float(group["value"].mean()),
                 "chosen": int((group["chosen"] == "yes").sum()),
             }
         )
@@ -52,7 +56,7 @@ def trials_table(trials: pd.DataFrame, catalogue: Catalogue) -> ReportTable:
         validation=["" if math.isnan(value) else f"{value:.3f}" for value in frame["validation"]],
     )
     note = (
-        "Every method has the same number of trials; the first is its defaults. Validation: mean of the task's "
+        "No method has more trials than another, and the first is its defaults. Validation: mean of the task's "
         "headline metric on the validation part. Few-shot tasks and the protocol compat choose no options."
     )
     return ReportTable("trials", frame, as_markdown(shown, title="Options tried", note=note))

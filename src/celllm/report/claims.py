@@ -62,7 +62,11 @@ def _answer(
         return _without_number(claim, "not run", f"no score for {', '.join(absent)}")
     if simulated:
         return _without_number(claim, "not comparable", "simulated data")
-    alone = [task for task in claim.tasks if missing_neighbours(results, task=task, method=method, metric=claim.metric)]
+    alone = [
+        task
+        for task in claim.tasks
+        if missing_neighbours(results, task=catalogue.tasks.row(task), method=method, metric=claim.metric)
+    ]
     if alone:
         return _without_number(claim, "not comparable", f"{MISSING} on {', '.join(alone)}")
     values = _means_by_split(claim, results)

@@ -10,11 +10,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from celllm.contracts.neighbours import LEAKED, LINEAR, SHUFFLED
 from celllm.contracts.tables import Method
 from celllm.metrics.direction import ERRORS
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.figures import COLOURS, GREY, MARKS, look, style
-from celllm.report.neighbours import LEAKED, LINEAR, MISSING, SHUFFLED, alone
+from celllm.report.neighbours import MISSING, alone
 from celllm.report.results import Results
 
 # Role of methods that know nothing of the single cell or line; drawn hollow and grey, as the floor of each task.

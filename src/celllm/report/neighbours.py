@@ -7,30 +7,18 @@ model and the network without pretraining were scored on the same task with the 
 
 from __future__ import annotations
 
-from celllm.contracts.tables import COMPONENTS, Method
+from celllm.contracts.neighbours import neighbours_of
+from celllm.contracts.tables import Method, Task
 from celllm.report.catalogue import Catalogue
 from celllm.report.results import Results
 
 MISSING = "neighbour missing"
 
-# Rows of config/methods.tsv by the part they play beside an encoder, for each kind of task.
-LINEAR = {"classification": "logistic", "regression": "ridge"}
-SCRATCH = {"classification": "celllm_scratch", "regression": "celllm_scratch_response"}
-LEAKED = {"classification": "control_leaked", "regression": "control_leaked_pairs"}
-SHUFFLED = {"classification": "control_shuffled", "regression": "control_shuffled_pairs"}
 
-
-def neighbours_of(method: Method) -> tuple[str, ...]:
-    """Return the methods that must stand beside `method`; none where it starts from no encoder."""
-    if method.recipe in (None, COMPONENTS):
-        return ()
-    return tuple(name for name in (LINEAR[method.kind], SCRATCH[method.kind]) if name != method.method)
-
-
-def missing_neighbours(results: Results, *, task: str, method: Method, metric: str) -> list[str]:
+def missing_neighbours(results: Results, *, task: Task, method: Method, metric: str) -> list[str]:
     """Return the neighbours that lack a split which `method` has on this task; empty where the rule is kept."""
-    splits = results.splits(task, method.method, metric)
-    return [name for name in neighbours_of(method) if not splits <= results.splits(task, name, metric)]
+    splits = results.splits(task.task, method.method, metric)
+    return [name for name in neighbours_of(method, task) if not splits <= results.splits(task.task, name, metric)]
 
 
 def alone(results: Results, catalogue: Catalogue) -> set[tuple[str, str]]:
@@ -39,5 +27,5 @@ def alone(results: Results, catalogue: Catalogue) -> set[tuple[str, str]]:
         (task.task, method.method)
         for task in catalogue.tasks
         for method in catalogue.methods
-        if missing_neighbours(results, task=task.task, method=method, metric=task.headline)
+        if missing_neighbours(results, task=task, method=method, metric=task.headline)
     }

@@ -13,11 +13,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from celllm.contracts.neighbours import linear_of
 from celllm.contracts.report_table import ReportTable, as_markdown
 from celllm.metrics.regression import pearson_by
 from celllm.report.catalogue import Catalogue
 from celllm.report.figures import COLOURS, GREY, MARKS, style
-from celllm.report.neighbours import LINEAR
 
 _OURS = "ours"
 # Fractions of consecutive multiples of the golden ratio lie evenly: dots spread without chance.
@@ -76,7 +76,7 @@ def draw_per_drug(values: pd.DataFrame, *, task: str, catalogue: Catalogue) -> F
     """
     titles = {method: catalogue.methods.row(method).title for method in values.columns}
     ours = [method for method in values.columns if catalogue.methods.row(method).role == _OURS]
-    neighbour = LINEAR["regression"]
+    neighbour = linear_of(catalogue.tasks.row(task))
     has_pair = bool(ours) and neighbour in values.columns
     height = max(2.6, 0.42 * len(titles) + 1.2)
     with style():

@@ -11,13 +11,13 @@ import pandas as pd
 
 from celllm.contracts import recipe_choices
 from celllm.contracts.claims import Answer
+from celllm.contracts.neighbours import LEAKED, SHUFFLED, linear_of
 from celllm.contracts.recipe import Recipe
 from celllm.contracts.report_table import ReportTable, as_markdown
 from celllm.contracts.scores import COSTS
 from celllm.metrics.direction import is_better
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.main_table import NOT_RUN, interval_text
-from celllm.report.neighbours import LEAKED, LINEAR, SHUFFLED
 from celllm.report.results import Results
 
 UNDEFINED = "undefined"
@@ -57,7 +57,7 @@ def controls_table(results: Results, catalogue: Catalogue) -> ReportTable:
     """
     rows = []
     for task in catalogue.tasks:
-        names = (SHUFFLED[task.kind], LINEAR[task.kind], LEAKED[task.kind])
+        names = (SHUFFLED[task.kind], linear_of(task), LEAKED[task.kind])
         for metric in (name for name in results.metrics() if name != CALIBRATION):
             found = [results.by_split(task.task, name, metric) for name in names]
             for split in sorted(set().union(*found)):
@@ -95,10 +95,12 @@ def controls_table(results: Results, catalogue: Catalogue) -> ReportTable:
 
 
 def _counted(ordered: pd.Series[str]) -> str:
-    """Say on how many splits the order is right, of those on which there is one."""
+    """Say on how many splits the order is right, of those on which it could be, and where a control is missing."""
     if set(ordered) <= {NOT_RUN, UNDEFINED}:
         return str(ordered.iloc[0])
-    return f"{int((ordered == 'yes').sum())} of {int(ordered.isin(['yes', 'no']).sum())}"
+    missing = int((ordered == NOT_RUN).sum())
+    of = f"{int((ordered == 'yes').sum())} of {int((ordered != UNDEFINED).sum())}"
+    return of + (f" ({missing} without a control)" if missing else "")
 
 
 def _three(value: float) -> str:

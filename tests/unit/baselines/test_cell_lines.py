@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from celllm.baselines.cell_lines import DrugAndLineMean, DrugMean, LeakedResponses, RidgePerDrug, ShuffledResponses
-from celllm.baselines.drug_structures import DrugNeighbour, RidgePairs
+from celllm.baselines.cell_lines import DrugAndLineMean, DrugMean, LeakedResponses, RidgePerDrug
+from celllm.baselines.drug_structures import DrugNeighbour, RidgePairs, ShuffledResponses
 
 NOTHING = np.array([], dtype=np.int64)
 
@@ -129,8 +129,28 @@ def test_a_gene_that_does_not_vary_among_training_lines_changes_nothing(pairs, d
 def test_controls_win_and_lose(pairs, divided, vocabulary):
     honest = _rmse(_predicted(RidgePerDrug, pairs, divided, vocabulary, alphas=[5.0]), pairs, divided)
     leaked = _rmse(_predicted(LeakedResponses, pairs, divided, vocabulary, alphas=[5.0]), pairs, divided)
-    shuffled = _rmse(_predicted(ShuffledResponses, pairs, divided, vocabulary, alphas=[5.0]), pairs, divided)
+    shuffled = _rmse(_predicted(ShuffledResponses, pairs, divided, vocabulary), pairs, divided)
     mean = _rmse(_predicted(DrugMean, pairs, divided, vocabulary), pairs, divided)
 
     assert leaked < 0.1 * honest
     assert honest < mean < shuffled
+
+
+def test_controls_win_and_lose_on_drugs_that_training_does_not_meet(pairs, vocabulary):
+    train, test = np.flatnonzero(pairs.drug != 2), np.flatnonzero(pairs.drug == 2)
+    divided = (train, NOTHING, test)
+    honest = _rmse(_predicted(RidgePairs, pairs, divided, vocabulary), pairs, divided)
+    leaked = _rmse(_predicted(LeakedResponses, pairs, divided, vocabulary), pairs, divided)
+    shuffled = _predicted(ShuffledResponses, pairs, divided, vocabulary)
+
+    assert leaked == 0 < honest
+    assert np.ptp(shuffled) > 0  # so that its correlations are defined
+
+
+def test_the_shuffled_control_knows_no_true_mean(pairs, divided, vocabulary):
+    apart = replace(pairs, response=pairs.response + 100.0 * pairs.drug)
+    train, _, test = divided
+    shuffled = _predicted(ShuffledResponses, apart, (train, NOTHING, test), vocabulary)
+
+    of_drug = [shuffled[pairs.drug[test] == drug].mean() for drug in range(3)]
+    assert np.ptp(of_drug) < 100  # the true ones differ by 200

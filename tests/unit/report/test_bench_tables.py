@@ -34,18 +34,28 @@ def test_the_main_table_says_how_many_cells_failed_and_failed_where_all_did(scor
     assert any("failed" in line for line in table.markdown.splitlines() if "of gland" in line)
 
 
-def test_trials_are_counted_by_options_with_how_often_each_was_chosen(catalogue):
+def test_trials_are_counted_by_options_with_how_often_each_was_chosen(scores, catalogue):
     rows = [
         ("blood", "logistic", 0, 0, 0, '{"C": 1.0}', 0.5, "no"),
         ("blood", "logistic", 0, 0, 1, '{"C": 0.1}', 0.7, "yes"),
         ("blood", "logistic", 1, 0, 0, '{"C": 1.0}', float("nan"), "no"),
         ("blood", "logistic", 1, 0, 1, '{"C": 0.1}', 0.6, "yes"),
     ]
-    table = trials_table(pd.DataFrame(rows, columns=TRIAL_COLUMNS), catalogue).rows.set_index("options")
+    frame = pd.DataFrame(rows, columns=TRIAL_COLUMNS)
+    table = trials_table(frame, Results(scores), catalogue).rows.set_index("options")
 
     assert list(table.loc['{"C": 0.1}', ["tried", "failed", "chosen"]]) == [2, 0, 2]
     assert table.loc['{"C": 0.1}', "validation"] == pytest.approx(0.65)
     assert list(table.loc['{"C": 1.0}', ["tried", "failed", "chosen"]]) == [2, 1, 0]
+
+
+def test_trials_of_an_encoder_without_neighbours_show_no_score(scores, catalogue):
+    frame = pd.DataFrame([("blood", "celllm", 0, 0, 0, '{"C": 1.0}', 0.5, "yes")], columns=TRIAL_COLUMNS)
+    rest = scores[scores["method"] != "celllm_scratch"]
+    (row,) = trials_table(frame, Results(rest), catalogue).rows.to_dict("records")
+
+    assert row["chosen"] == 1
+    assert pd.isna(row["validation"])
 
 
 def test_spreads_of_splits_and_of_model_seeds_stand_apart(scores, catalogue):

@@ -70,6 +70,12 @@ def test_controls_that_did_not_run_are_called_so(scores, catalogue):
     assert set(found.values()) == {"not run"}
 
 
+def test_a_control_that_is_missing_on_a_split_is_counted_and_told_of(scores, catalogue):
+    is_gone = (scores["method"] == "control_leaked") & (scores["split"] != 0) & (scores["task"] == "blood")
+    text = controls_table(Results(scores[~is_gone]), catalogue).markdown
+    assert "1 of 3 (2 without a control)" in next(x for x in text.splitlines() if "of blood" in x and "macro F1" in x)
+
+
 def test_of_an_error_less_is_better(scores, catalogue):
     names = {
         "control_leaked": "control_leaked_pairs",
