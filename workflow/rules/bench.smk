@@ -32,10 +32,10 @@ rule fit:
         stage=STAGES["fit"],
         tasks=TASKS_TABLE,
         methods=METHODS_TABLE,
+        row=fit_row,
         responses=responses_option,
         encoder=encoder_option,
-        trials=config["trials"],
-        on_failure=config["on_failure"],
+        trials=trials_of,
     shell:
         "python -m celllm.cli.fit"
         " --task {wildcards.task}"
@@ -59,7 +59,7 @@ rule fit:
         " --split {wildcards.split}"
         " --seed {wildcards.seed}"
         " --status $?"
-        " --on-failure {params.on_failure}"
+        " --on-failure {config[on_failure]}"
         " --log {log:q}"
         " --predictions {output.predictions:q}"
 

@@ -32,6 +32,7 @@ rule align_cells:
     params:
         stage=STAGES["align_cells"],
         datasets=DATASETS_TABLE,
+        row=dataset_row,
         threshold=config["mapped_threshold"],
         malignancy_rule=config["malignancy_rule"],
     shell:
@@ -68,6 +69,7 @@ rule align_responses:
     params:
         stage=STAGES["align_responses"],
         datasets=DATASETS_TABLE,
+        row=dataset_row,
     shell:
         "python -m celllm.cli.align_responses"
         " --dataset {wildcards.dataset}"
@@ -97,6 +99,7 @@ rule draw_splits:
     params:
         stage=STAGES["draw_splits"],
         tasks=TASKS_TABLE,
+        row=split_row,
         responses=responses_option,
     shell:
         "python -m celllm.cli.draw_splits"

@@ -23,6 +23,25 @@ def is_present(dataset: str) -> bool:
     return bool(rows) and all(a or b for a, b in zip(local, held))
 
 
+def dataset_row(wildcards) -> str:
+    """What a data set's row says, as a parameter: a job runs again when it changes."""
+    return repr(DATASETS[wildcards.dataset])
+
+
+def split_row(wildcards) -> str:
+    """What of a task's row its splits depend on, as a parameter."""
+    row = TASKS[wildcards.task]
+    shares = (row.train, row.validation, row.test)
+    return repr((row.dataset, row.response, row.split, shares, row.min_class_size))
+
+
+def fit_row(wildcards) -> str:
+    """What of a task's and a method's row a cell of the benchmark depends on besides its split, as a parameter."""
+    task, method = TASKS[wildcards.task], METHODS[wildcards.method]
+    options = (method.module, method.recipe, method.options, method.search)
+    return repr((task.protocol, task.headline, *options))
+
+
 def datasets_of(task: str) -> list[str]:
     """The data sets a task reads: its cells (or lines) and, for regression, its responses."""
     row = TASKS[task]
@@ -48,6 +67,23 @@ def methods_of(task: str) -> list[str]:
         if METHODS[method].kind == TASKS[task].kind
         and task in config["methods_only_on"].get(method, [task])
     ]
+
+
+def warn_of_missing_neighbours() -> None:
+    """Say before anything is computed which encoders' numbers will be withheld for want of a neighbour."""
+    for task in RUN_TASKS:
+        for method in methods_of(task):
+            needed = neighbours_of(METHODS[method], TASKS[task])
+            missing = [name for name in needed if name not in methods_of(task)]
+            if missing:
+                logger.warning(
+                    f"{method} on {task}: its number will not be shown, since {', '.join(missing)} is not run there; "
+                    "add it to methods or methods_only_on"
+                )
+
+
+if workflow.is_main_process:
+    warn_of_missing_neighbours()
 
 
 def recipe_of(method: str) -> str | None:

@@ -31,6 +31,7 @@ rule plot_scores:
     params:
         stage=STAGES["report"],
         tables=TABLE_OPTIONS,
+        rows=ROWS,
     shell:
         "python -m celllm.cli.plot_scores"
         " --scores {input.scores:q}"
@@ -66,6 +67,7 @@ rule plot_fewshot:
     params:
         stage=STAGES["report"],
         tables=TABLE_OPTIONS,
+        rows=ROWS,
     shell:
         "python -m celllm.cli.plot_fewshot"
         " --scores {input.scores:q}"
@@ -210,6 +212,7 @@ rule plot_confusion:
     params:
         stage=STAGES["report"],
         tables=TABLE_OPTIONS,
+        rows=ROWS,
     shell:
         "python -m celllm.cli.plot_confusion"
         " --predictions {input.predictions:q}"
@@ -247,6 +250,7 @@ rule plot_per_drug:
     params:
         stage=STAGES["report"],
         tables=TABLE_OPTIONS,
+        rows=ROWS,
         folder=subpath(output.table, parent=True),
     shell:
         "python -m celllm.cli.plot_per_drug"

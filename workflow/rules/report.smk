@@ -46,6 +46,7 @@ rule compare_claims:
         stage=STAGES["compare_claims"],
         claims=CLAIMS_TABLE,
         tables=TABLE_OPTIONS,
+        rows=ROWS,
         not_run=NOT_RUN,
     shell:
         "python -m celllm.cli.compare_claims"
@@ -162,6 +163,7 @@ rule tabulate:
     params:
         stage=STAGES["report"],
         tables=TABLE_OPTIONS,
+        rows=ROWS,
         not_run=NOT_RUN,
         config=CONFIG_IN_FORCE,
         folder=subpath(output.main, parent=True),

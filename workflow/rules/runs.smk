@@ -12,6 +12,12 @@ def seeds_of(task: str, method: str) -> list[int]:
     return config["model_seeds"][:1] if is_one else config["model_seeds"]
 
 
+def trials_of(wildcards) -> int:
+    """Combinations of options that a cell tries: one where there are none, or no validation part to choose on."""
+    task, method = TASKS[wildcards.task], METHODS[wildcards.method]
+    return config["trials"] if method.search and task.validation else 1
+
+
 def splits_with_corpus_cells(_wildcards) -> list[str]:
     """All splits of tasks on cells that are in the corpus too: their test cells stay out of it."""
     return [

@@ -3,6 +3,7 @@
 Reads: config.yaml (and what overlays it), config/*.tsv, workflow/stages.yaml
 """
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -10,12 +11,14 @@ from shlex import quote
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
 from celllm.contracts import configuration, recipe_files, tables
 from celllm.contracts import recipe as recipe_file
+from celllm.contracts.neighbours import neighbours_of
 from celllm.errors import InputError
 from celllm.transfer import mirror
 
@@ -85,8 +88,8 @@ def checked_tables() -> tuple:
             (
                 "one_model_seed_on",
                 config["one_model_seed_on"],
-                tasks,
-                TASKS_TABLE,
+                [*config["tasks"], *config["tasks_if_present"]],
+                "tasks and tasks_if_present",
             ),
             ("recipes", config["recipes"].values(), RECIPES, "config/recipes/"),
             (
@@ -99,6 +102,16 @@ def checked_tables() -> tuple:
             configuration.check_names(
                 names, known, field=field, table=table, files=CONFIG_FILES
             )
+        for name in [*config["tasks"], *config["tasks_if_present"]]:
+            row = tasks[name]
+            if row.kind == "regression" and row.dataset in config["corpus"]:
+                raise InputError(
+                    file=", ".join(CONFIG_FILES),
+                    field="corpus",
+                    expected=f"no data set whose lines are tested by a task, as those of {name} are",
+                    found=row.dataset,
+                    remedy=f"take {row.dataset} out of corpus, or {name} out of the tasks",
+                )
         for name in config["recipes"].values():
             if needs_gene2vec(name) and config["gene2vec"] is None:
                 raise InputError(
@@ -141,5 +154,12 @@ TABLE_OPTIONS = " ".join(
         ("datasets", DATASETS_TABLE),
     )
 )
+# As a parameter: what reads the tables as a whole runs again when any row changes.
+ROWS = hashlib.sha256(
+    b"".join(
+        Path(path).read_bytes()
+        for path in (TASKS_TABLE, METHODS_TABLE, DATASETS_TABLE, CLAIMS_TABLE)
+    )
+).hexdigest()
 CONFIG_IN_FORCE = json.dumps(config, sort_keys=True)
 MIRROR = f"--mirror {quote(str(config['mirror']))}" if config["mirror"] else ""
