@@ -19,11 +19,11 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def mirror() -> Path:
-    """The mirror folder of real data, from CELLLM_MIRROR or `../shared/data`; skips where there is none."""
-    folder = Path(os.environ.get("CELLLM_MIRROR", ROOT.parent / "shared" / "data"))
-    if not (folder / "README.md").is_file():
-        pytest.skip(f"no mirror of real data at {folder}; set CELLLM_MIRROR")
-    return folder
+    """The mirror folder of real data that CELLLM_MIRROR names; skips where there is none."""
+    named = os.environ.get("CELLLM_MIRROR")
+    if named is None or not (Path(named) / "README.md").is_file():
+        pytest.skip(f"no mirror of real data at {named}; set CELLLM_MIRROR")
+    return Path(named).resolve()
 
 
 @pytest.fixture
