@@ -36,6 +36,7 @@ rule fit:
         responses=responses_option,
         encoder=encoder_option,
         trials=trials_of,
+        on_failure=config["on_failure"],
     shell:
         "python -m celllm.cli.fit"
         " --task {wildcards.task}"
@@ -59,7 +60,7 @@ rule fit:
         " --split {wildcards.split}"
         " --seed {wildcards.seed}"
         " --status $?"
-        " --on-failure {config[on_failure]}"
+        " --on-failure {params.on_failure}"
         " --log {log:q}"
         " --predictions {output.predictions:q}"
 
