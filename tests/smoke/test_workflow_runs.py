@@ -205,6 +205,23 @@ def test_a_misspelt_key_stops_the_workflow_with_its_file_and_the_nearest_key(tmp
 
 
 @pytest.mark.slow
+def test_a_data_set_whose_lines_are_tested_stays_out_of_the_corpus(tmp_path):
+    done = snakemake(tmp_path, "--dry-run", "--config", "corpus=[pbmc68k_reduced, simulated_cell_lines]")
+    assert done.returncode != 0
+    assert "take simulated_cell_lines out of corpus" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_an_encoder_whose_number_will_be_withheld_is_named_before_anything_is_computed(tmp_path):
+    done = snakemake(tmp_path, "--dry-run", "--config", "methods=[celllm, logistic]")
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = done.stdout + done.stderr
+    assert "celllm on annotation_pbmc68k: its number will not be shown, since celllm_scratch is not run there" in said
+    shipped = snakemake(tmp_path, "--dry-run")
+    assert "will not be shown" not in shipped.stdout + shipped.stderr
+
+
+@pytest.mark.slow
 def test_a_recipe_with_gene2vec_gets_its_vectors_and_stops_the_workflow_where_none_are_named(tmp_path):
     recipes = "recipes={celllm: scbert_paper}"
     done = snakemake(tmp_path, "--dry-run", "--config", recipes)
