@@ -5,6 +5,7 @@ Shapes: G genes, D width.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from celllm.contracts.recipe import Recipe
 from celllm.errors import CellLMError
+from celllm.heap import give_back_free
 from celllm.model.encoder import Encoder
 from celllm.shards.loader import Batch, Loader
 from celllm.shards.sampler import BatchSampler
@@ -191,6 +193,8 @@ class Run:
         tokens, asked = self.progress.chunk_tokens, self._recipe.training.chunk_tokens
         if self._ranks is not None or tokens < asked or asked < 2:
             raise OutOfMemory(step, tokens, cause)
+        gc.collect()
+        give_back_free()
         if self._fabric.device.type == "cuda":
             torch.cuda.empty_cache()
         self.progress.chunk_tokens = self._step_loss.max_tokens = asked // 2
