@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from celllm.cells.tokens import CLS
-from celllm.contracts.recipe import EncoderSettings
+from celllm.config.recipe import EncoderSettings
+from celllm.corpus.tokens import CLS
 from celllm.model.encoder import Encoder
-from celllm.train import operations
+from celllm.pretrain import operations
 
 N_GENES, N_TOKENS, LONGEST = 19_379, 8, 6_000
 PAPER = EncoderSettings(width=512, depth=10, heads=16, head_width=64, n_features=266, dropout=0.0)

@@ -28,8 +28,8 @@ import torch
 from contenders import Cell, Contender, cell, ours, performer_pytorch, plain_products, released, scbert
 from line import line, show
 
-from celllm.cells.lengths import drawn_lengths
-from celllm.train.chunks import by_tokens, padding_fraction
+from celllm.pretrain.chunks import by_tokens, padding_fraction
+from celllm.pretrain.lengths import drawn_lengths
 
 BF16_WORTHWHILE = 1.0
 """At fewer times float32's rate a processor only emulates bfloat16, and a cell takes minutes."""

@@ -61,7 +61,7 @@ EARLY = 0.2
 def _train(arguments: Sequence[str], log: Path) -> None:
     with log.open("a") as file:
         os.dup2(file.fileno(), 2)
-        from celllm.cli import pretrain
+        from celllm.pretrain.commands import pretrain
 
         pretrain.main(arguments)
 
@@ -96,7 +96,7 @@ def survive(
     """
     # processes are forked from one that has torch loaded, so that moments are those of training
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["celllm.cli.pretrain"])
+    context.set_forkserver_preload(["celllm.pretrain.commands.pretrain"])
     warm_up = context.Process(target=time.sleep, args=(0,))
     warm_up.start()
     warm_up.join()

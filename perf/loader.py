@@ -28,13 +28,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from line import line, show
 from simulated import drawn_from, pool
 
-from celllm.cells.tokens import tokenise
-from celllm.contracts import shards
-from celllm.contracts.recipe import TokenSettings
-from celllm.shards.loader import Loader
-from celllm.shards.piles import Piles
-from celllm.shards.reader import ShardReader
-from celllm.shards.sampler import BatchSampler
+from celllm.config.recipe import TokenSettings
+from celllm.corpus import format as shards
+from celllm.corpus.buckets import Piles
+from celllm.corpus.loader import Loader
+from celllm.corpus.reader import ShardReader
+from celllm.corpus.sampler import BatchSampler
+from celllm.corpus.tokens import tokenise
 
 BATCH = 64
 

@@ -22,15 +22,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from line import line, show
 from simulated import SimulatedCorpus
 
-from celllm.contracts import recipe as recipes
-from celllm.contracts.recipe import Recipe
-from celllm.train import cost
-from celllm.train.calibrate import calibrate
-from celllm.train.footprint import footprint
-from celllm.train.hours import as_calibrated, parallel
-from celllm.train.loop import pretrain
-from celllm.train.monitor import HistoryRow, Monitor
-from celllm.train.plan import Cells, drawn_batches, memory_of, parameters_of
+from celllm.config import recipe as recipes
+from celllm.config.recipe import Recipe
+from celllm.pretrain import cost
+from celllm.pretrain.calibrate import calibrate
+from celllm.pretrain.footprint import footprint
+from celllm.pretrain.hours import as_calibrated, parallel
+from celllm.pretrain.loop import pretrain
+from celllm.pretrain.monitor import HistoryRow, Monitor
+from celllm.pretrain.plan import Cells, drawn_batches, memory_of, parameters_of
 
 BAR = 0.20
 CPU = torch.device("cpu")

@@ -31,10 +31,12 @@ from line import line, show
 from loader import write_both
 from simulated import N_GENES, SimulatedCorpus
 
-from celllm.cli import evaluate_genes
-from celllm.contracts import gene_table, history, vocabulary
-from celllm.contracts.gene_table import GeneTable
-from celllm.contracts.vocabulary import Vocabulary
+from celllm.genes import gene_embedding as gene_table
+from celllm.genes.commands import evaluate_genes
+from celllm.genes.gene_embedding import GeneTable
+from celllm.harmonise import vocabulary
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.pretrain import history
 
 N_CELLS, WIDTH = 2_048, 64
 QUICK = {"width": 16, "depth": 1, "heads": 2, "head_width": 8, "longest": 64, "batch": 32, "chunk": 1_024, "steps": 200}
@@ -81,7 +83,7 @@ class Inputs:
     def rows(self, name: str, *, devices: int, steps: int) -> pd.DataFrame:
         """Train in processes of their own; return the history but for its first row, in which things warm up."""
         options = self.options(f"{name}{devices}", USUAL, steps=steps, log_every=1, checkpoint_every=10_000)
-        command = [sys.executable, "-m", "celllm.cli.pretrain", *options, "--devices", str(devices)]
+        command = [sys.executable, "-m", "celllm.pretrain.commands.pretrain", *options, "--devices", str(devices)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
         subprocess.run([*command, "--accelerator", "cpu"], env=environment, check=True, capture_output=True)
         return history.read(self.folder / f"{name}{devices}.jsonl").iloc[1:]

@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from line import line, show
 from simulated import N_GENES, drawn_from, pool
 
-from celllm.contracts import raw
+from celllm.sources import raw
 
 CELLS_OF_THE_PAPER = 1_764_921
 NAMES = {10_000: "10k", 100_000: "100k", 1_000_000: "1m"}

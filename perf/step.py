@@ -33,15 +33,15 @@ sys.path.insert(0, str(ROOT / "src"))
 from line import line, show
 from simulated import N_GENES
 
-from celllm.cells.lengths import drawn_lengths
-from celllm.contracts.recipe import EncoderSettings
+from celllm.config.recipe import EncoderSettings
 from celllm.model.encoder import Encoder
-from celllm.objectives.contrastive import info_nce
+from celllm.model.randomness import seeded
+from celllm.pretrain import cost
+from celllm.pretrain.chunks import Rows, by_number, by_tokens
+from celllm.pretrain.contrastive import info_nce
+from celllm.pretrain.divide import divide_and_conquer
+from celllm.pretrain.lengths import drawn_lengths
 from celllm.report.step_cost import draw_step_cost
-from celllm.train import cost
-from celllm.train.chunks import Rows, by_number, by_tokens
-from celllm.train.divide import divide_and_conquer
-from celllm.train.randomness import seeded
 
 CPU = torch.device("cpu")
 SMALL = EncoderSettings(width=32, depth=1, heads=2, head_width=16, dropout=0.1)

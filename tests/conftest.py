@@ -1,12 +1,32 @@
-"""Fixtures shared by all tests: a folder of real data where there is one."""
+"""Fixtures of all tests: real data where there is some, tiny cells and lines, an encoder, inputs of pretraining."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
+from scipy import sparse
+
+from celllm.annotate.commands import embed_cells
+from celllm.bench.predictions import PredictionsMeta
+from celllm.corpus import writer
+from celllm.corpus.writer import Excluded
+from celllm.genes import edges
+from celllm.genes.commands import embed_genes
+from celllm.genes.edges import Edges
+from celllm.harmonise import cells as counts
+from celllm.harmonise import vocabulary as vocabulary_file
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.pretrain.commands import pretrain
+from celllm.splits.units import Cells, Pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,3 +50,226 @@ def mirror() -> Path:
 def generator() -> np.random.Generator:
     """A seeded generator, new for each test."""
     return np.random.default_rng(0)
+
+
+N_GENES = 40
+CLASSES = ("alpha", "beta", "gamma")
+SMILES = {"aspirin": "CC(=O)OC1=CC=CC=C1C(=O)O", "caffeine": "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "ethanol": "CCO"}
+
+
+@pytest.fixture
+def vocabulary() -> Vocabulary:
+    """Forty genes."""
+    names = [f"GENE{number:02d}" for number in range(N_GENES)]
+    return Vocabulary(pd.DataFrame({"symbol": names, "hgnc_id": names, "ensembl": "", "entrez": ""}))
+
+
+@pytest.fixture
+def cells() -> Cells:
+    """Ninety cells, thirty a class; each class has eight marker genes, and now and then expresses any other gene."""
+    generator = np.random.default_rng(7)
+    number = np.repeat(np.arange(len(CLASSES)), 30)
+    means = np.full((len(number), N_GENES), 0.2)
+    for label in range(len(CLASSES)):
+        means[number == label, 8 * label : 8 * label + 8] = 4.0
+    return Cells(
+        counts=sparse.csr_matrix(generator.poisson(means).astype(np.float32)),
+        values="counts",
+        labels=np.array(CLASSES, dtype=str)[number],
+        cell_ids=np.array([f"tiny:{cell}" for cell in range(len(number))]),
+        simulated=True,
+    )
+
+
+@pytest.fixture
+def parts() -> dict[str, np.ndarray]:
+    """Rows of `cells` for training, validation and test; each class in each part."""
+    order = np.random.default_rng(1).permutation(90)
+    return {"train": np.sort(order[:54]), "validation": np.sort(order[54:66]), "test": np.sort(order[66:])}
+
+
+@pytest.fixture
+def pairs() -> Pairs:
+    """Thirty lines, three drugs; a line's response to a drug follows one gene, which differs by drug."""
+    generator = np.random.default_rng(3)
+    expression = generator.normal(size=(30, N_GENES)).astype(np.float32)
+    line, drug = (index.ravel() for index in np.meshgrid(np.arange(30), np.arange(3), indexing="ij"))
+    response = 2.0 * drug + 1.5 * expression[line, drug] + 0.1 * generator.normal(size=len(line))
+    return Pairs(
+        expression=sparse.csr_matrix(expression),
+        values="zscore",
+        line_ids=np.array([f"line{number:02d}" for number in range(30)]),
+        drugs=list(SMILES),
+        smiles=list(SMILES.values()),
+        line=line,
+        drug=drug,
+        response=response,
+        simulated=True,
+    )
+
+
+@pytest.fixture
+def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
+    """An encoder of two layers of width 16, not trained."""
+    torch = pytest.importorskip("torch")
+    from celllm.config import recipe as recipes
+    from celllm.model.encoder import Encoder
+    from celllm.model.store import save_encoder
+
+    recipe = recipes.parse(
+        {
+            "tokens": {"max_length": 24},
+            "genes": {"method": "random"},
+            "encoder": {"width": 16, "depth": 2, "heads": 2, "head_width": 8},
+            "training": {"batch_cells": 8, "chunk_tokens": 128, "steps": 1},
+        },
+        file="tiny",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(5)
+        encoder = Encoder(recipe.encoder, n_genes=N_GENES, gene_table=torch.randn(N_GENES, 16))
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(path, encoder, recipe=recipe, vocabulary=vocabulary.digest)
+    return path
+
+
+@pytest.fixture
+def components_file(tmp_path: Path, cells: Cells, vocabulary: Vocabulary) -> Path:
+    """Four principal components of the tiny cells."""
+    from celllm.bench import pca as components
+    from celllm.bench.methods.components import fit_components
+
+    found = fit_components(
+        lambda rows: cells.counts[rows], n_cells=90, vocabulary=vocabulary.digest, n_components=4, cells_at_once=40
+    )
+    components.write(found, tmp_path / "pca.safetensors")
+    return tmp_path / "pca.safetensors"
+
+
+@pytest.fixture
+def made_of() -> Callable[..., PredictionsMeta]:
+    """Make the metadata of predictions, with these values and small ones for the rest."""
+
+    def make(**values: Any) -> PredictionsMeta:
+        rest: dict[str, Any] = {
+            "task": "types",
+            "method": "m",
+            "split": 0,
+            "seed": 0,
+            "kind": "classification",
+            "simulated": False,
+            "n_train": 10,
+            "n_validation": 0,
+            "n_test": 4,
+            "options": {"C": 0.1},
+            "trials": (),
+            "fit_s": 1.5,
+            "predict_s": 0.5,
+            "peak_mb": 100.0,
+            "trained_parameters": 7,
+            "vocabulary": "v",
+            "encoder": None,
+            "provenance": {},
+        }
+        return PredictionsMeta(**{**rest, **values})
+
+    return make
+
+
+N_CELLS = 50
+
+
+@dataclass
+class Folder:
+    """Inputs of the three commands in a folder, and the commands with their options."""
+
+    path: Path
+    genes: Vocabulary
+    cells: ad.AnnData
+
+    def options(self, *names: str, **changes: str) -> list[str]:
+        files = {
+            "recipe": "recipe.yaml",
+            "network": "edges.parquet",
+            "vocabulary": "genes.tsv",
+            "table": "table.safetensors",
+            "genes": "table.safetensors",
+            "shards": "manifest.json",
+            "checkpoints": "checkpoints",
+            "encoder": "encoder.safetensors",
+            "history": "history.jsonl",
+            "cells": "cells.h5ad",
+            "embeddings": "embeddings.parquet",
+        } | changes
+        return [part for name in names for part in (f"--{name}", str(self.path / files[name]))]
+
+    def embed_genes(self) -> None:
+        embed_genes.main([*self.options("recipe", "network", "vocabulary", "table"), "--seed", "0"])
+
+    def training_options(self, **changes: str) -> list[str]:
+        names = ("recipe", "shards", "genes", "vocabulary", "checkpoints", "encoder", "history")
+        return [*self.options(*names, **changes), "--seed", "0"]
+
+    def run_options(self, name: str) -> list[str]:
+        """Options of a run of this name: its checkpoints, encoder and history bear it."""
+        return self.training_options(checkpoints=name, encoder=f"{name}.safetensors", history=f"{name}.jsonl")
+
+    def pretrain(self, **changes: str) -> None:
+        pretrain.main(self.training_options(**changes))
+
+    def embed_cells(self) -> None:
+        embed_cells.main(self.options("encoder", "cells", "vocabulary", "embeddings"))
+
+    def write_recipe(self, **changes: dict[str, Any]) -> None:
+        values: dict[str, dict[str, Any]] = {
+            "tokens": {"max_length": 24, "target_sum": 100},
+            "genes": {"method": "graphmae", "epochs": 5, "hidden": 8},
+            "encoder": {"width": 8, "depth": 1, "heads": 2, "head_width": 4},
+            "training": {"batch_cells": 10, "chunk_tokens": 128, "steps": 4, "log_every": 2, "checkpoint_every": 1},
+        }
+        for section, keys in changes.items():
+            values[section] = {**values.get(section, {}), **keys}
+        (self.path / "recipe.yaml").write_text(yaml.safe_dump(values))
+
+
+@pytest.fixture
+def training(tmp_path: Path, vocabulary: Vocabulary, generator: np.random.Generator) -> Folder:
+    """Inputs of pretraining, of 50 cells and 40 genes, and a recipe of four steps."""
+    made = write_inputs(tmp_path, vocabulary, generator)
+    made.write_recipe()
+    return made
+
+
+def write_inputs(path: Path, genes: Vocabulary, generator: np.random.Generator) -> Folder:
+    vocabulary_file.write(genes, path / "genes.tsv")
+    a, b = np.triu_indices(30, k=1)  # ten genes have no edge
+    is_edge = generator.random(len(a)) < 0.3
+    a, b = a[is_edge].astype(np.int32), b[is_edge].astype(np.int32)
+    edges.write(Edges(a, b, genes.digest, "test"), path / "edges.parquet")
+    matrix = sparse.csr_matrix(generator.poisson(1.0, (N_CELLS, genes.n_genes)))
+    obs = pd.DataFrame(
+        {
+            "sample": "s",
+            "donor": "s",
+            "study": "d",
+            "label": "x",
+            "is_malignant": np.arange(N_CELLS) % 2,
+            "n_counts": np.asarray(matrix.sum(1)).ravel(),
+            "n_genes": np.diff(matrix.indptr),
+            "cell_hash": [f"{i:02x}" for i in range(N_CELLS)],
+        },
+        index=[f"d:{i}" for i in range(N_CELLS)],
+    )
+    cells = counts.build(matrix, obs, vocabulary=genes, dataset="d", values="counts", simulated=True, provenance={})
+    counts.write(cells, path / "cells.h5ad")
+    writer.write(
+        [path / "cells.h5ad"],
+        path / "manifest.json",
+        vocabulary=genes.digest,
+        n_genes=genes.n_genes,
+        excluded=Excluded(ids=(), hashes={}),
+        shard_cells=20,
+        seed=0,
+        provenance={},
+    )
+    return Folder(path, genes, cells)

@@ -1,4 +1,4 @@
-"""`celllm <command> …`: the same as `python -m celllm.cli.<command> …`, but for `import`, see SPOKEN."""
+"""`celllm <command> …`: the same as `python -m celllm <command> …`, but for `import`, see SPOKEN."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import runpy
 import sys
 from pathlib import Path
 
-NOT_COMMANDS = {"__init__", "entry"}
+NOT_COMMANDS = {"__init__"}
 SPOKEN = {"import_encoder": "import"}  # Python keeps that word, so no module can have it for a name
 
 
 def commands() -> dict[str, str]:
     """Return each command and the sentence that says what it does. Nothing is imported, so asking costs nothing."""
     found = {}
-    for path in sorted((Path(__file__).parent / "cli").glob("*.py")):
+    for path in sorted(Path(__file__).parent.glob("*/commands/*.py")):
         if path.stem not in NOT_COMMANDS:
             text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
             found[SPOKEN.get(path.stem, path.stem)] = text.partition("\n")[0]
@@ -38,7 +38,8 @@ def main() -> None:
         raise SystemExit(2)
     sys.argv[:2] = [f"celllm {name}"]
     module = next((module for module, spoken in SPOKEN.items() if spoken == name), name)
-    runpy.run_module(f"celllm.cli.{module}", run_name="__main__", alter_sys=True)
+    (path,) = Path(__file__).parent.glob(f"*/commands/{module}.py")
+    runpy.run_module(f"celllm.{path.parts[-3]}.commands.{module}", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from celllm.contracts import tables
+from celllm.config import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src"
@@ -52,11 +52,12 @@ def environments_of_commands() -> list[tuple[str, str]]:
     found = []
     for path in RULE_FILES:
         for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
-            command = re.search(r"python -m (celllm\.cli\.\w+)", block)
+            command = re.search(r"python -m celllm (\w+)", block)
             environment = re.search(r"envs/(\w+)\.yaml", block)
             assert command is not None
             assert environment is not None
-            found.append((command.group(1), environment.group(1)))
+            (path_of,) = (SOURCE / "celllm").glob(f"*/commands/{command.group(1)}.py")
+            found.append((f"celllm.{path_of.parts[-3]}.commands.{path_of.stem}", environment.group(1)))
     return found
 
 
@@ -64,7 +65,7 @@ def packages_of(command: str) -> set[str]:
     """Third-party packages that a command imports; `fit` also imports what config/methods.tsv names."""
     seen: set[str] = set()
     packages = third_party(command, seen)
-    if command == "celllm.cli.fit":
+    if command == "celllm.bench.commands.fit":
         for method in tables.read_methods(ROOT / "config/methods.tsv"):
             packages |= third_party(method.module.partition(":")[0], seen)
     return packages

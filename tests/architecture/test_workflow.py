@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from celllm.contracts import recipe, tables
+from celllm.config import recipe, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = [
@@ -28,13 +28,13 @@ def test_a_rule_has_a_docstring_a_log_a_benchmark_an_environment_and_a_command_o
     assert f'"logs/{name}/' in body
     assert f'"benchmarks/{name}/' in body
     assert re.search(r"conda:\s+\"../../envs/\w+\.yaml\"", body)
-    assert f"python -m celllm.cli.{name}" in body
-    assert (ROOT / "src/celllm/cli" / f"{name}.py").is_file()
+    assert f"python -m celllm {name}" in body
+    assert list((ROOT / "src/celllm").glob(f"*/commands/{name}.py"))
     assert "&> {log:q}" in body
 
 
 def test_every_command_module_is_some_rules():
-    commands = {path.stem for path in (ROOT / "src/celllm/cli").glob("*.py")} - {"__init__", "entry"}
+    commands = {path.stem for path in (ROOT / "src/celllm").glob("*/commands/*.py")} - {"__init__"}
     by_people, by_other_rules = {"sources", "import_encoder", "plan"}, {"record_failure"}
     assert commands == {name for name, _ in RULES} | by_people | by_other_rules
 
@@ -42,7 +42,7 @@ def test_every_command_module_is_some_rules():
 @pytest.mark.parametrize("name", [name for name, _ in RULES])
 def test_a_command_explains_itself(name):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", f"celllm.cli.{name}", "--help"],
+        [sys.executable, "-W", "ignore", "-m", "celllm", name, "--help"],
         capture_output=True,
         text=True,
         check=False,

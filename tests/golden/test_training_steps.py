@@ -14,8 +14,8 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from celllm.contracts import recipe as recipes
-from celllm.train.loop import pretrain
+from celllm.config import recipe as recipes
+from celllm.pretrain.loop import pretrain
 
 RECORDED = Path(__file__).with_name("training_steps.json")
 LOSSES = ("loss", "masked", "contrastive", "malignancy")

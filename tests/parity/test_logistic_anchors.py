@@ -15,10 +15,10 @@ import pytest
 from scipy import sparse
 from sklearn.model_selection import train_test_split
 
-from celllm.baselines.logistic import LogisticRegressionOnGenes
-from celllm.contracts.vocabulary import Vocabulary
-from celllm.metrics.classification import classification_metrics
-from celllm.tasks.data import Cells
+from celllm.bench.classification import classification_metrics
+from celllm.bench.methods.logistic import LogisticRegressionOnGenes
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.splits.units import Cells
 
 ANY = Vocabulary(pd.DataFrame({"symbol": [], "hgnc_id": []}))  # a baseline does not look at it
 NOTHING = np.array([], dtype=np.int64)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
-from celllm.cells.tokens import MASK, N_BINS, tokenise
+from celllm.corpus.tokens import MASK, N_BINS, tokenise
 from celllm.model.encoder import Encoder
 from celllm.model.imported import import_encoder
 from celllm.model.published import Sizes
@@ -59,7 +59,7 @@ def imported(folder: Path, layout: str, state: dict[str, torch.Tensor], max_leng
 
 def tokens(layout: str, levels: np.ndarray, max_length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Our tokens from log expression, which `zscore` takes as it is."""
-    from celllm.contracts.recipe import TokenSettings
+    from celllm.config.recipe import TokenSettings
 
     shape = {"layout": "full", "max_length": levels.shape[1] + 1} if layout == "scbert" else {"max_length": max_length}
     made = tokenise(csr_matrix(levels), TokenSettings(truncation="head", **shape), kind="zscore")

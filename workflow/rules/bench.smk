@@ -6,6 +6,32 @@ Writes:  results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parqu
 """
 
 
+rule fit_components:
+    """Fifty directions of the cells that encoders are pretrained on, by incremental PCA; no labels."""
+    input:
+        shards=rules.write_shards.output.manifest,
+    output:
+        components="results/components/pca.safetensors",
+    log:
+        "logs/fit_components/all.log",
+    benchmark:
+        "benchmarks/fit_components/all.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        stage=STAGES["fit_components"],
+    shell:
+        "python -m celllm fit_components"
+        " --shards {input.shards:q}"
+        " --stage {params.stage}"
+        " --out {output.components:q}"
+        " &> {log:q}"
+
+
 rule fit:
     """Train one method on one task's training part and predict its test part, whose labels it is not given.
 
@@ -38,7 +64,7 @@ rule fit:
         trials=trials_of,
         on_failure=config["on_failure"],
     shell:
-        "python -m celllm.cli.fit"
+        "python -m celllm fit"
         " --task {wildcards.task}"
         " --tasks {params.tasks:q}"
         " --method {wildcards.method}"
@@ -54,7 +80,7 @@ rule fit:
         " --stage {params.stage}"
         " --predictions {output.predictions:q}"
         " &> {log:q}"
-        " || python -m celllm.cli.record_failure"
+        " || python -m celllm record_failure"
         " --task {wildcards.task}"
         " --method {wildcards.method}"
         " --split {wildcards.split}"
@@ -89,7 +115,7 @@ rule score:
         cells=cells_of_the_benchmark,
         folder=subpath(output.scores, parent=True),
     shell:
-        "python -m celllm.cli.score"
+        "python -m celllm score"
         " --folder {params.folder:q}"
         " --cells {params.cells:q}"
         " --tasks {params.tasks:q}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from celllm.cells.tokens import N_TOKENS
+from celllm.corpus.tokens import N_TOKENS
 
 
 class TokenEmbedding(nn.Module):

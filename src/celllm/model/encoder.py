@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from celllm.cells.tokens import N_TOKENS, PAD
-from celllm.contracts.recipe import EncoderSettings
+from celllm.config.recipe import EncoderSettings
+from celllm.corpus.tokens import N_TOKENS, PAD
 from celllm.model.attention import Attention
 from celllm.model.dropout import Dropout
 from celllm.model.embedding import TokenEmbedding

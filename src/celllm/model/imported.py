@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from celllm.cells.tokens import MASK, N_BINS, N_TOKENS
-from celllm.contracts import recipe as recipes
-from celllm.contracts.recipe import Recipe
+from celllm.config import recipe as recipes
+from celllm.config.recipe import Recipe
+from celllm.corpus.tokens import MASK, N_BINS, N_TOKENS
 from celllm.model.encoder import Encoder
 from celllm.model.published import Layout, Sizes, read_state, sizes_of
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from celllm.cells.tokens import Kind, tokenise
+from celllm.corpus.tokens import Kind, tokenise
 from celllm.model.encoder import evaluating
 from celllm.model.store import PretrainedEncoder
 

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from celllm.errors import InputError
+from celllm.base.errors import InputError
 
 Layout = Literal["celllm", "scbert"]
 STATE = "model_state_dict"  # where both projects put the weights beside the optimiser's state

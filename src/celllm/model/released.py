@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from celllm.cells.tokens import PAD
+from celllm.corpus.tokens import PAD
 
 EPSILON = 1e-4  # inside each feature; OpenBioMed, performer_celllm.py
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from celllm import provenance
-from celllm.contracts import encoder as encoder_file
-from celllm.contracts import recipe as recipes
-from celllm.contracts.encoder import EncoderFile
-from celllm.contracts.recipe import Recipe
-from celllm.errors import InputError
+from celllm.base import provenance
+from celllm.base.errors import InputError
+from celllm.config import recipe as recipes
+from celllm.config.recipe import Recipe
+from celllm.model import format as encoder_file
 from celllm.model.encoder import Encoder
+from celllm.model.format import EncoderFile
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from celllm.contracts.report_table import ReportTable, as_markdown
+from celllm.base.report_table import ReportTable, as_markdown
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.main_table import interval_text
 from celllm.report.neighbours import alone

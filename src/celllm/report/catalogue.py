@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from celllm.contracts import tables
-from celllm.contracts.tables import Dataset, Method, Table, Task
+from celllm.config import tables
+from celllm.config.tables import Dataset, Method, Table, Task
 
 SIMULATED = "simulated"
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
-from celllm.contracts.claims import Claim
-from celllm.contracts.report_table import ReportTable, as_markdown
-from celllm.contracts.tables import Method, Task
-from celllm.metrics.direction import is_better
-from celllm.metrics.interval import paired_test
+from celllm.base.interval import paired_test
+from celllm.base.report_table import ReportTable, as_markdown
+from celllm.bench.direction import is_better
+from celllm.config.claims import Claim
+from celllm.config.tables import Method, Task
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.main_table import interval_text
 from celllm.report.neighbours import alone

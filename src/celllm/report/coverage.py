@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from celllm.contracts.harmonisation import Harmonisation
+from celllm.harmonise.harmonisation import Harmonisation
 from celllm.report.figures import style
 
 # Route to legend and colour: what was mapped in blues and greens, what was not in reds and greys.

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from celllm.contracts.harmonisation import Harmonisation
-from celllm.contracts.report_table import ReportTable, as_markdown
+from celllm.base.report_table import ReportTable, as_markdown
+from celllm.harmonise.harmonisation import Harmonisation
 
 PAPER_GENES: Final = 19_379
 """Rows of the released gene embedding, CLS and PAD left out: BioFM/OpenBioMed, cell encoder of CellLM."""

@@ -10,9 +10,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from celllm.contracts.neighbours import LEAKED, LINEAR, SHUFFLED
-from celllm.contracts.tables import Method
-from celllm.metrics.direction import ERRORS
+from celllm.bench.direction import ERRORS
+from celllm.config.neighbours import LEAKED, LINEAR, SHUFFLED
+from celllm.config.tables import Method
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.figures import COLOURS, GREY, MARKS, look, style
 from celllm.report.neighbours import MISSING, alone

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from celllm.contracts.report_table import ReportTable, as_markdown
-from celllm.metrics.embedding import BATCH_METRICS, LABEL_METRICS
+from celllm.base.report_table import ReportTable, as_markdown
+from celllm.bench.embedding import BATCH_METRICS, LABEL_METRICS
 
 SPREAD = ("uniformity", "mean_cosine", "effective_rank")
 _SHORT = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from celllm.contracts.tables import Method, Task
+from celllm.config.tables import Method, Task
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.figures import look, notice, style
 from celllm.report.neighbours import MISSING, alone

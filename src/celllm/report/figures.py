@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from celllm.contracts.atomic import writing
+from celllm.base.atomic import writing
 
 # Okabe & Ito 2008, https://jfly.uni-koeln.de/color: told apart with any common colour blindness.
 # Its yellow is left out (too faint on white); beyond seven, the mark changes as well as the colour.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from celllm.contracts.report_table import ReportTable, as_markdown
-from celllm.metrics.overlap import ACROSS, Leakage, Twins
+from celllm.base.report_table import ReportTable, as_markdown
+from celllm.bench.overlap import ACROSS, Leakage, Twins
 
 
 def leakage_table(

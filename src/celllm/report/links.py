@@ -7,9 +7,9 @@ from typing import Final
 
 import pandas as pd
 
-from celllm.contracts.link_scores import METHODS, NEGATIVES, LinkScore
-from celllm.contracts.report_table import ReportTable, as_markdown
-from celllm.metrics.interval import mean_interval
+from celllm.base.interval import mean_interval
+from celllm.base.report_table import ReportTable, as_markdown
+from celllm.genes.link_scores import METHODS, NEGATIVES, LinkScore
 from celllm.report.main_table import interval_text
 
 _TITLES: Final = {

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from celllm.contracts.claims import Answer
-from celllm.contracts.report_table import ReportTable, as_markdown
-from celllm.contracts.tables import Task
+from celllm.base.report_table import ReportTable, as_markdown
+from celllm.config.claims import Answer
+from celllm.config.tables import Task
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.neighbours import MISSING, alone
 from celllm.report.results import Results

@@ -7,8 +7,8 @@ model and the network without pretraining were scored on the same task with the 
 
 from __future__ import annotations
 
-from celllm.contracts.neighbours import neighbours_of
-from celllm.contracts.tables import Method, Task
+from celllm.config.neighbours import neighbours_of
+from celllm.config.tables import Method, Task
 from celllm.report.catalogue import Catalogue
 from celllm.report.results import Results
 

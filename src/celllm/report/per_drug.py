@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from celllm.contracts.neighbours import linear_of
-from celllm.contracts.report_table import ReportTable, as_markdown
-from celllm.metrics.regression import pearson_by
+from celllm.base.report_table import ReportTable, as_markdown
+from celllm.bench.regression import pearson_by
+from celllm.config.neighbours import linear_of
 from celllm.report.catalogue import Catalogue
 from celllm.report.figures import COLOURS, GREY, MARKS, style
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from celllm.contracts.scores import is_quality
-from celllm.metrics.interval import mean_interval
+from celllm.base.interval import mean_interval
+from celllm.bench.scores import is_quality
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from celllm.contracts.readers.cells import MALIGNANCY
-from celllm.contracts.recipe import Recipe
-from celllm.contracts.report_table import ReportTable, as_markdown
-from celllm.tasks.source import MAJORITY, Answer, Taught
+from celllm.base.report_table import ReportTable, as_markdown
+from celllm.bench.source import MAJORITY, Answer, Taught
+from celllm.config.recipe import Recipe
+from celllm.sources.readers.cells import MALIGNANCY
 
 HEAD = "tumour, by the head of pretraining on its validation cells"
 _NAMES = {value: name for name, value in MALIGNANCY.items()}

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from celllm.contracts import recipe_choices
-from celllm.contracts.claims import Answer
-from celllm.contracts.neighbours import LEAKED, SHUFFLED, linear_of
-from celllm.contracts.recipe import Recipe
-from celllm.contracts.report_table import ReportTable, as_markdown
-from celllm.contracts.scores import COSTS
-from celllm.metrics.direction import is_better
+from celllm.base.report_table import ReportTable, as_markdown
+from celllm.bench.direction import is_better
+from celllm.bench.scores import COSTS
+from celllm.config import recipe_choices
+from celllm.config.claims import Answer
+from celllm.config.neighbours import LEAKED, SHUFFLED, linear_of
+from celllm.config.recipe import Recipe
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.main_table import NOT_RUN, interval_text
 from celllm.report.results import Results

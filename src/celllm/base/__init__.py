@@ -1,0 +1,1 @@
+"""Errors, provenance, atomic writes, intervals: no biology, no torch."""

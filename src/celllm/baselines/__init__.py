@@ -1,1 +1,0 @@
-"""Other methods behind the same two calls, fit and predict."""

@@ -1,0 +1,1 @@
+"""The benchmark: methods, tuning, predictions, metrics, scores."""

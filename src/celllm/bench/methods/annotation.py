@@ -1,0 +1,190 @@
+"""A pretrained encoder taught to tell classes of cells apart: cell types, or sensitive from resistant.
+
+Shapes: B cells, L tokens, D width, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+from torch.nn import functional
+
+from celllm.base.errors import InputError
+from celllm.bench.labels import labelled
+from celllm.bench.method import choose, take_options
+from celllm.bench.methods.finetune import BestEpoch, adam, check_finite, n_epochs, ready_encoder, seeded, thaw
+from celllm.bench.tokens import TokenSource, token_source
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.model.encoder import Encoder, evaluating
+from celllm.model.heads import ClsHead, GeneScatterHead
+from celllm.model.lora import add_low_rank
+from celllm.splits.units import Cells
+
+DEFAULTS: Mapping[str, Any] = {
+    "mode": "last_layer",
+    "head": "gene_scatter",
+    "scratch": False,
+    "layer": "last",
+    "rank": 8,
+    "alpha": 8.0,
+    "epochs": 20,
+    "fixed_epochs": 30,
+    "steps": 200,
+    "batch": 16,
+    "learning_rate": 1e-3,
+    "patience": 3,
+    "C": 1.0,
+}
+
+
+class EncoderClassifier:
+    """An encoder with a head, trained on a task's labels.
+
+    The encoder's dropout stays off, as in the released fine-tuning; a cell's prediction depends on nothing
+    but the cell. The epoch is chosen on the validation part by macro-F1; without one (few-shot) a fixed
+    number of epochs is trained and nothing chosen.
+
+    Parameters
+    ----------
+    options
+        `mode`: `last_layer` (that, the final norm and the head), `full`, `lora` (low-rank updates of all layers: of
+        `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base), or `probe`
+        (nothing of the encoder; logistic regression on CLS). `head`: `gene_scatter` or `cls`. `scratch`: without
+        the pretraining.
+        `layer`: the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: at most;
+        `fixed_epochs`: without validation; `steps`: optimiser steps after which the running epoch is the
+        last; `batch`: cells; `learning_rate`: Adam's; `patience`: epochs without a better score;
+        `C`: inverse penalty of the probe.
+    """
+
+    sees_test_labels = False
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        seed: int,
+        encoder: Path | None,
+        vocabulary: Vocabulary,
+    ) -> None:
+        self.options = take_options(options, DEFAULTS)
+        choose(self.options, "mode", ("last_layer", "full", "lora", "probe"))
+        choose(self.options, "head", ("gene_scatter", "cls"))
+        choose(self.options, "layer", ("last", "second_last"))
+        self.seed = seed
+        self._pretrained = ready_encoder(encoder, vocabulary=vocabulary, seed=seed, scratch=self.options["scratch"])
+        self._file = encoder
+        self.classes_ = np.array([], dtype=str)
+        self.trained_parameters = 0
+
+    def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
+        """Learn from `train`; choose the epoch on `validation`, which the probe does not look at."""
+        source = self._source(cells)
+        if self.options["mode"] == "probe":
+            self._fit_probe(source, cells, train)
+            return
+        self.classes_ = np.unique(labelled(cells, train))
+        with seeded(self.seed):
+            self._fit_head(source, cells, train, validation)
+
+    def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
+        """Return class probabilities, rows x `classes_`."""
+        source = self._source(cells)
+        if self.options["mode"] == "probe":
+            return np.asarray(self._probe.predict_proba(self._embedded(source, rows)))
+        return self._probabilities(source, rows)
+
+    def _source(self, cells: Cells) -> TokenSource:
+        pretrained = self._pretrained
+        n_genes = pretrained.encoder.n_genes
+        if cells.counts.shape[1] != n_genes:
+            raise InputError(
+                file=self._file or "--encoder",
+                field="vocabulary",
+                expected=f"{n_genes} genes, as the encoder has",
+                found=f"cells with {cells.counts.shape[1]}",
+                remedy="align the cells again: snakemake --forcerun align_cells",
+            )
+        return token_source(cells.counts, cells.values, rule=pretrained.recipe.tokens, panel=pretrained.panel)
+
+    def _fit_head(self, source: TokenSource, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
+        encoder, options = self._pretrained.encoder, self.options
+        if options["mode"] == "lora":
+            weights = add_low_rank(encoder, rank=options["rank"], alpha=options["alpha"])
+        else:
+            weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
+        self._head = self._new_head(encoder, cells, train)
+        weights = [*weights, *self._head.parameters()]
+        self.trained_parameters = sum(weight.numel() for weight in weights)
+        optimiser = adam(weights, options["learning_rate"])
+        best = BestEpoch([encoder, self._head], patience=options["patience"])
+        target = torch.from_numpy(np.searchsorted(self.classes_, cells.labels[train]))
+        generator = np.random.default_rng(self.seed)
+        most = n_epochs(
+            epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
+            steps=options["steps"],
+            steps_per_epoch=-(-len(train) // options["batch"]),
+        )
+        for epoch in range(most):
+            self._head.train()
+            for at in source.shuffled(train, options["batch"], generator):
+                genes_BL, bins_BL = source.batch(train[at], generator)
+                logits_BK = self._head(encoder(genes_BL, bins_BL), genes_BL)
+                loss = functional.cross_entropy(logits_BK, target[at])
+                check_finite(loss, epoch=epoch)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+            if len(validation):
+                predicted = self.classes_[self._probabilities(source, validation).argmax(axis=1)]
+                score = f1_score(cells.labels[validation], predicted, average="macro", zero_division=0)
+                if best.is_over(float(score)):
+                    break
+        best.restore()
+
+    def _new_head(self, encoder: Encoder, cells: Cells, train: np.ndarray) -> nn.Module:
+        n_classes = len(self.classes_)
+        if self.options["head"] == "cls":
+            return ClsHead(encoder.width, n_classes)
+        # A slot that no training cell fills would keep its first, random weights.
+        panel = self._pretrained.panel
+        expressed = np.unique(cells.counts[train].indices) if panel is None else panel
+        return GeneScatterHead(encoder.width, encoder.n_genes, n_classes, panel=torch.from_numpy(expressed))
+
+    def _probabilities(self, source: TokenSource, rows: np.ndarray) -> np.ndarray:
+        def answer(genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
+            logits_BK: Tensor = self._head(self._pretrained.encoder(genes_BL, bins_BL), genes_BL)
+            # float64, so that probabilities sum to 1 well enough for any metric
+            return logits_BK.double().softmax(dim=1)
+
+        with evaluating(self._head):
+            return self._by_batches(source, rows, answer, width=len(self.classes_))
+
+    def _fit_probe(self, source: TokenSource, cells: Cells, rows: np.ndarray) -> None:
+        labels = labelled(cells, rows)
+        thaw(self._pretrained.encoder, mode="probe")
+        regression = LogisticRegression(C=self.options["C"], max_iter=2000)
+        self._probe = make_pipeline(StandardScaler(), regression)
+        self._probe.fit(self._embedded(source, rows), labels)
+        self.classes_ = regression.classes_
+        self.trained_parameters = int(regression.coef_.size + regression.intercept_.size)
+
+    def _embedded(self, source: TokenSource, rows: np.ndarray) -> np.ndarray:
+        encoder = self._pretrained.encoder
+        return self._by_batches(source, rows, encoder.embed, width=encoder.width)
+
+    def _by_batches(self, source: TokenSource, rows: np.ndarray, answer: Any, *, width: int) -> np.ndarray:  # noqa: ANN401
+        answers = np.empty((len(rows), width))
+        with evaluating(self._pretrained.encoder):
+            for at in source.in_order_of_length(rows, self.options["batch"]):
+                answers[at] = answer(*source.batch(rows[at])).numpy()
+        return answers

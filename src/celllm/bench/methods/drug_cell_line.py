@@ -1,0 +1,248 @@
+"""A pretrained encoder taught the response of cell lines to drugs.
+
+Shapes: P pairs of a batch of lines, M drugs, H width of a drug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import nn
+from torch.nn import functional
+from torch_geometric.data import Batch
+
+from celllm.base.errors import InputError
+from celllm.bench.method import choose, take_options
+from celllm.bench.methods.drugs import DrugEncoder, drug_graphs
+from celllm.bench.methods.finetune import (
+    BestEpoch,
+    adam,
+    check_finite,
+    n_epochs,
+    n_frozen_layers,
+    ready_encoder,
+    seeded,
+    thaw,
+)
+from celllm.bench.methods.lines import LineEmbedder
+from celllm.bench.methods.response import ResponseHead
+from celllm.bench.regression import rmse
+from celllm.bench.tokens import TokenSource, token_source
+from celllm.config.recipe import TokenSettings
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.model.encoder import evaluating
+from celllm.splits.units import Pairs
+
+DRUG_WIDTH = 256
+
+DEFAULTS: Mapping[str, Any] = {
+    "mode": "last_layer",
+    "pool": "mean",
+    "scratch": False,
+    "layer": "last",
+    "epochs": 8,
+    "fixed_epochs": 8,
+    "steps": 200,
+    "lines": 16,
+    "learning_rate": 1e-3,
+    "patience": 3,
+    "truncation": None,
+    "subsets": 1,
+}
+
+
+class EncoderResponse:
+    """Cell encoder and drug encoder, joined by a small network; least squares on standardised ln IC50.
+
+    A batch is some cell lines with all their training pairs, so that each line and each drug is encoded once
+    a batch. The epoch is chosen on the validation part by RMSE.
+
+    Parameters
+    ----------
+    options
+        `mode`: `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
+        `cls` token or the `mean` of its tokens. `scratch`: without the pretraining. `layer`: `last` or
+        `second_last`. `epochs`, `fixed_epochs`, `steps`, `learning_rate`, `patience`: as of EncoderClassifier.
+        `lines`: cell lines a batch. `truncation`: which genes stay of a line with more than fit, `random_subset`,
+        `head` or `top_expressed`; null: as in pretraining. `subsets`: so many random subsets of such a line are
+        answered, and the answers averaged; a line that fits whole is answered once.
+    """
+
+    sees_test_labels = False
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        seed: int,
+        encoder: Path | None,
+        vocabulary: Vocabulary,
+    ) -> None:
+        self.options = take_options(options, DEFAULTS)
+        choose(self.options, "mode", ("last_layer", "full", "frozen"))
+        choose(self.options, "pool", ("cls", "mean"))
+        choose(self.options, "layer", ("last", "second_last"))
+        self.seed = seed
+        self._pretrained = ready_encoder(encoder, vocabulary=vocabulary, seed=seed, scratch=self.options["scratch"])
+        self._check_subsets()
+        self._read: tuple[list[str], Batch] | None = None
+        self._embeds: tuple[sparse.csr_matrix, TokenSource, LineEmbedder] | None = None
+        self.trained_parameters = 0
+
+    def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
+        """Learn from `train`; choose the epoch on `validation`."""
+        if len(train) == 0:
+            raise InputError(
+                file="split",
+                field="part",
+                expected="training pairs",
+                found="none",
+                remedy="raise the task's train fraction in config/tasks.tsv",
+            )
+        response = pairs.response[train]
+        self._mean = float(response.mean())
+        self._spread = float(response.std()) or 1.0  # one response alone has no spread
+        with seeded(self.seed):
+            self._fit(pairs, train, validation)
+
+    def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
+        """Return the responses of the rows, ln IC50."""
+        (source, embedder), graphs = self._lines(pairs), self._graphs(pairs)
+        lines, line_of_row = np.unique(pairs.line[rows], return_inverse=True)
+        predicted = np.empty(len(rows))
+        with evaluating(self._pretrained.encoder, self._drugs, self._head):
+            drugs_MH = self._drugs(graphs)
+            for at in source.in_order_of_length(lines, self.options["lines"]):
+                place = np.full(len(lines), -1)
+                place[at] = np.arange(len(at))
+                here = np.flatnonzero(place[line_of_row] >= 0)
+                n_draws = self.options["subsets"] if source.varies(lines[at]) else 1
+                answers = [
+                    self._head(
+                        embedder.embedded(lines[at], draw=draw),
+                        drugs_MH,
+                        torch.from_numpy(place[line_of_row[here]]),
+                        torch.from_numpy(pairs.drug[rows[here]]),
+                    )
+                    for draw in range(n_draws)
+                ]
+                predicted[here] = torch.stack(answers).mean(dim=0).numpy()
+        return predicted * self._spread + self._mean
+
+    def _check_subsets(self) -> None:
+        """Refuse options on truncation that would change nothing."""
+        rule = self._rule()
+        asks = self.options["truncation"] is not None or self.options["subsets"] != 1
+        if asks and rule.layout == "full":
+            fault = ("truncation, subsets", "neither with the layout full, whose cells are never cut", "layout full")
+        elif self.options["subsets"] < 1:
+            fault = ("subsets", "at least 1", str(self.options["subsets"]))
+        elif self.options["subsets"] > 1 and rule.truncation != "random_subset":
+            fault = ("subsets", "1, since nothing is drawn at random", f"truncation {rule.truncation}")
+        else:
+            return
+        raise InputError(
+            file="config/methods.tsv",
+            field=f"options.{fault[0]}",
+            expected=fault[1],
+            found=fault[2],
+            remedy="correct the method's options",
+        )
+
+    def _rule(self) -> TokenSettings:
+        """Return how lines become tokens: as in pretraining, but for the option `truncation`."""
+        rule, truncation = self._pretrained.recipe.tokens, self.options["truncation"]
+        if truncation is None:
+            return rule
+        choose(self.options, "truncation", ("random_subset", "head", "top_expressed"))
+        return rule.model_copy(update={"truncation": truncation})
+
+    def _lines(self, pairs: Pairs) -> tuple[TokenSource, LineEmbedder]:
+        """Return the lines as tokens and what embeds them, made once for a table of expression."""
+        if self._embeds is None or self._embeds[0] is not pairs.expression:
+            source = token_source(pairs.expression, pairs.values, rule=self._rule(), panel=self._pretrained.panel)
+            encoder, mode, layer = self._pretrained.encoder, self.options["mode"], self.options["layer"]
+            n_frozen = n_frozen_layers(encoder, mode=mode, layer=layer)
+            embedder = LineEmbedder(source, encoder, pool=self.options["pool"], n_frozen=n_frozen)
+            self._embeds = pairs.expression, source, embedder
+        return self._embeds[1:]
+
+    def _graphs(self, pairs: Pairs) -> Batch:
+        """Return the drugs' graphs, read once for a list of structures."""
+        if self._read is None or self._read[0] != pairs.smiles:
+            self._read = (list(pairs.smiles), drug_graphs(pairs.drugs, pairs.smiles))
+        return self._read[1]
+
+    def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
+        options, encoder = self.options, self._pretrained.encoder
+        self._embeds = None  # what an earlier fit kept is of other weights
+        source, embedder = self._lines(pairs)
+        # no structure of a drug that training does not meet, which batch norm would learn from
+        drugs = np.unique(pairs.drug[train])
+        graphs = drug_graphs([pairs.drugs[drug] for drug in drugs], [pairs.smiles[drug] for drug in drugs])
+        weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
+        self._drugs = DrugEncoder(width=DRUG_WIDTH)
+        self._head = ResponseHead(encoder.width, DRUG_WIDTH)
+        weights = [*weights, *self._drugs.parameters(), *self._head.parameters()]
+        self.trained_parameters = sum(weight.numel() for weight in weights)
+        optimiser = adam(weights, options["learning_rate"])
+        best = BestEpoch([encoder, self._drugs, self._head], patience=options["patience"])
+        generator = np.random.default_rng(self.seed)
+        batches = _PairsByLine(pairs, train)
+        most = n_epochs(
+            epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
+            steps=options["steps"],
+            steps_per_epoch=-(-len(batches.lines) // options["lines"]),
+        )
+        for epoch in range(most):
+            _train(self._drugs, self._head)
+            for at in source.shuffled(batches.lines, options["lines"], generator):
+                rows, line_P = batches.of(at)
+                target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
+                answers_P = self._head(
+                    embedder.embedded(batches.lines[at], generator),
+                    self._drugs(graphs),
+                    torch.from_numpy(line_P),
+                    torch.from_numpy(np.searchsorted(drugs, pairs.drug[rows])),
+                )
+                loss = functional.mse_loss(answers_P, target_P)
+                check_finite(loss, epoch=epoch)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+            if len(validation):
+                error = rmse(pairs.response[validation], self.predict(pairs, validation))
+                if best.is_over(-error):
+                    break
+        best.restore()
+
+
+class _PairsByLine:
+    """Training pairs, found by their line.
+
+    Parameters
+    ----------
+    pairs, train
+        All pairs, and the rows of those to train on.
+    """
+
+    def __init__(self, pairs: Pairs, train: np.ndarray) -> None:
+        self._rows = train[np.argsort(pairs.line[train], kind="stable")]
+        self.lines, first = np.unique(pairs.line[self._rows], return_index=True)
+        self._bounds = np.append(first, len(self._rows))
+
+    def of(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs of the lines at these places, and for each the place of its line in `at`."""
+        pieces = [self._rows[self._bounds[place] : self._bounds[place + 1]] for place in at]
+        line_P = np.repeat(np.arange(len(at)), [len(piece) for piece in pieces])
+        return np.concatenate(pieces), line_P
+
+
+def _train(*modules: nn.Module) -> None:
+    for module in modules:
+        module.train()

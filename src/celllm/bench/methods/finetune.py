@@ -1,0 +1,151 @@
+"""What fine-tuning for any task shares: a pretrained encoder made ready, and the choice of an epoch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from celllm.base.errors import InputError
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.model.encoder import Encoder
+from celllm.model.store import PretrainedEncoder, fresh, load_encoder
+
+Mode = Literal["last_layer", "full", "probe", "frozen"]
+LAYERS = {"last": -1, "second_last": -2}
+
+
+def ready_encoder(
+    path: Path | None,
+    *,
+    vocabulary: Vocabulary,
+    seed: int,
+    scratch: bool,
+) -> PretrainedEncoder:
+    """Load an encoder; with `scratch` keep its architecture and gene table, but none of its pretraining.
+
+    Raises
+    ------
+    VocabularyMismatch
+        If the encoder was pretrained on other genes than those of `vocabulary`.
+    InputError
+        If there is no encoder.
+    """
+    if path is None:
+        raise InputError(
+            file="--encoder",
+            field="encoder",
+            expected="the file of a pretrained encoder",
+            found="none",
+            remedy="give it: --encoder results/pretrain/<recipe>/seed0/encoder.safetensors",
+        )
+    pretrained = load_encoder(path, vocabulary=vocabulary.digest)
+    return fresh(pretrained, seed) if scratch else pretrained
+
+
+def thaw(encoder: Encoder, *, mode: Mode, layer: str = "last") -> list[nn.Parameter]:
+    """Make the weights trainable that `mode` trains, freeze all others, and return the trainable ones.
+
+    `last_layer`: one layer and the final LayerNorm; below the layer torch keeps no graph. `full`: all but
+    a gene table that is frozen. `probe` and `frozen`: none.
+    """
+    if mode == "last_layer":
+        # a model of one layer has no second-last one
+        encoder.train_only([max(LAYERS[layer], -len(encoder.layers))])
+    elif mode == "full":
+        has_learned_genes = encoder.embedding.genes.weight.requires_grad
+        encoder.requires_grad_(True)  # noqa: FBT003 - torch's own signature
+        encoder.embedding.genes.weight.requires_grad_(has_learned_genes)
+    else:
+        encoder.requires_grad_(False)  # noqa: FBT003
+    encoder.to_expression.requires_grad_(False)  # noqa: FBT003 - predicts masked bins; no task uses it
+    return [weight for weight in encoder.parameters() if weight.requires_grad]
+
+
+def n_frozen_layers(encoder: Encoder, *, mode: Mode, layer: str = "last") -> int | None:
+    """Return how many of the lowest layers `thaw` leaves frozen; None where not even the embedding of tokens is."""
+    depth = len(encoder.layers)
+    if mode == "full":
+        return None
+    return depth + max(LAYERS[layer], -depth) if mode == "last_layer" else depth
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw new weights and dropout from `seed`, and leave torch's own generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def adam(weights: Sequence[nn.Parameter], learning_rate: float) -> torch.optim.Adam:
+    """Return Adam without a schedule, as in the released fine-tuning; fused, since the heads are wide."""
+    return torch.optim.Adam(weights, lr=learning_rate, fused=True)
+
+
+def n_epochs(*, epochs: int, steps: int, steps_per_epoch: int) -> int:
+    """Return how many whole epochs to train: at most `epochs`, and no more once `steps` are reached."""
+    return max(1, min(epochs, -(-steps // max(1, steps_per_epoch))))
+
+
+class BestEpoch:
+    """Keeps the weights of the epoch with the highest validation score, and says when to stop.
+
+    Parameters
+    ----------
+    modules
+        Whose trainable weights and buffers are kept.
+    patience
+        Epochs without a higher score after which training stops.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], *, patience: int) -> None:
+        self._modules, self._patience = modules, patience
+        self._kept: list[dict[str, Tensor]] | None = None
+        self._since = 0
+        self.score = -np.inf
+
+    def is_over(self, score: float) -> bool:
+        """Note the score of an epoch; True if training should stop."""
+        if score > self.score:
+            self.score, self._since = score, 0
+            self._kept = [copy.deepcopy(_changing(module)) for module in self._modules]
+        else:
+            self._since += 1
+        return self._since >= self._patience
+
+    def restore(self) -> None:
+        """Put the best epoch's weights back; without a score noted, the last ones stay."""
+        if self._kept is None:
+            return
+        for module, state in zip(self._modules, self._kept, strict=True):
+            module.load_state_dict(state, strict=False)
+
+
+def _changing(module: nn.Module) -> dict[str, Any]:
+    frozen = {name for name, weight in module.named_parameters() if not weight.requires_grad}
+    return {name: value for name, value in module.state_dict().items() if name not in frozen}
+
+
+def check_finite(loss: Tensor, *, epoch: int) -> None:
+    """Stop a fit whose loss is no number any more.
+
+    Raises
+    ------
+    InputError
+        Naming the epoch.
+    """
+    if not torch.isfinite(loss):
+        raise InputError(
+            file="config/methods.tsv",
+            field="options.learning_rate",
+            expected="a loss that stays finite",
+            found=f"{float(loss)} in epoch {epoch}",
+            remedy="lower learning_rate in the method's options",
+        )

@@ -1,0 +1,229 @@
+"""`predictions.parquet`: what a method said about the test part of a task, one row a unit.
+
+Columns: unit, truth, predicted; for classification one float column `score:{class}` a class the method
+knows; for regression line and drug. How it was made stands in the schema metadata, key `celllm`, as JSON. A cell
+of the benchmark that failed has such a file too, without rows, with what happened under the key `celllm_failure`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from celllm.base.atomic import writing
+from celllm.base.errors import InputError
+
+Kind = Literal["classification", "regression"]
+
+SCORE = "score:"
+_KEY = b"celllm"
+_FAILURE_KEY = b"celllm_failure"
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "classification": ("unit", "truth", "predicted"),
+    "regression": ("unit", "truth", "predicted", "line", "drug"),
+}
+_REMEDY = "fit again: remove the file, then snakemake --forcerun score"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Values of options that were tried, and the headline metric on the validation part; nan where the fit failed."""
+
+    options: Mapping[str, Any]
+    value: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell of the benchmark that came to nothing.
+
+    Parameters
+    ----------
+    split, seed
+        Of the draw of the parts, and of the method's own random numbers.
+    status
+        Exit status of its command; 137 where the kernel killed it, mostly for memory.
+    message
+        The error message or the last line of its log.
+    log
+        The log.
+    """
+
+    task: str
+    method: str
+    split: int
+    seed: int
+    status: int
+    message: str
+    log: str
+
+
+@dataclass(frozen=True)
+class PredictionsMeta:
+    """How predictions were made and what they cost.
+
+    Parameters
+    ----------
+    split, seed
+        Of the draw of the parts, and of the method's own random numbers.
+    n_train, n_validation, n_test
+        Units of each part.
+    options
+        Settings in force, chosen ones among them; defaults of the method's class are not listed.
+    trials
+        What was tried on the validation part before; empty where nothing was chosen.
+    simulated
+        Whether the cells come from the simulator; such numbers say nothing about biology.
+    fit_s, predict_s
+        Wall time of fitting (all trials included) and of predicting the test part, in seconds.
+    peak_mb
+        Largest resident memory of the whole command, in MiB, the loaded data included.
+    trained_parameters
+        Numbers that fitting changed; those of a frozen encoder do not count.
+    vocabulary
+        Digest of the gene axis.
+    encoder
+        Digest of the encoder file; None where the method uses none.
+    """
+
+    task: str
+    method: str
+    split: int
+    seed: int
+    kind: Kind
+    simulated: bool
+    n_train: int
+    n_validation: int
+    n_test: int
+    options: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    fit_s: float
+    predict_s: float
+    peak_mb: float
+    trained_parameters: int
+    vocabulary: str
+    encoder: str | None
+    provenance: Mapping[str, Any]
+
+
+def path_of(folder: Path | str, *, task: str, method: str, split: int, seed: int) -> Path:
+    """Return where the predictions of a cell of the benchmark lie."""
+    return Path(folder) / task / method / f"split{split}" / f"seed{seed}" / "predictions.parquet"
+
+
+def score_columns(table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """Return the classes a method knows and its scores, units x classes."""
+    columns = [column for column in table.columns if column.startswith(SCORE)]
+    return [column.removeprefix(SCORE) for column in columns], table[columns].to_numpy(np.float64)
+
+
+def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
+    """Read predictions and how they were made.
+
+    Raises
+    ------
+    InputError
+        If the cell failed, or the metadata or a column is missing.
+    """
+    failure = failure_of(path)
+    if failure is not None:
+        raise InputError(
+            file=path,
+            field="(whole file)",
+            expected="predictions",
+            found=f"a failure with status {failure.status}: {failure.message}",
+            remedy=f"read {failure.log}, then remove the file and type snakemake --forcerun score",
+        )
+    table = pq.read_table(path)
+    stored = (table.schema.metadata or {}).get(_KEY)
+    if stored is None:
+        raise InputError(
+            file=path,
+            field="schema metadata",
+            expected="the key celllm",
+            found=", ".join(key.decode() for key in table.schema.metadata or {}) or "none",
+            remedy=_REMEDY,
+        )
+    values = json.loads(stored)
+    wanted = {field.name for field in fields(PredictionsMeta)}
+    if set(values) != wanted:
+        raise InputError(
+            file=path,
+            field="schema metadata celllm",
+            expected=", ".join(sorted(wanted)),
+            found=", ".join(sorted(values)),
+            remedy=_REMEDY,
+        )
+    meta = PredictionsMeta(**{**values, "trials": tuple(Trial(**trial) for trial in values["trials"])})
+    frame = table.to_pandas()
+    _check(frame, meta.kind, path)
+    return frame, meta
+
+
+def failure_of(path: Path | str) -> Failure | None:
+    """Return what happened to a cell of the benchmark that failed; None where there are predictions."""
+    stored = (pq.read_schema(path).metadata or {}).get(_FAILURE_KEY)
+    return None if stored is None else Failure(**json.loads(stored))
+
+
+def write_failure(failure: Failure, path: Path | str) -> None:
+    """Write, in place of predictions, that there are none."""
+    empty = pa.table({}).replace_schema_metadata({_FAILURE_KEY: json.dumps(asdict(failure), sort_keys=True).encode()})
+    with writing(path) as part:
+        pq.write_table(empty, part)
+
+
+def write(table: pd.DataFrame, meta: PredictionsMeta, path: Path | str) -> None:
+    """Write predictions; the same checks as in `read`."""
+    _check(table, meta.kind, path)
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    metadata = {**(arrow.schema.metadata or {}), _KEY: json.dumps(asdict(meta), sort_keys=True).encode()}
+    with writing(path) as part:
+        pq.write_table(arrow.replace_schema_metadata(metadata), part)
+
+
+def _check(table: pd.DataFrame, kind: str, path: Path | str) -> None:
+    wanted = _COLUMNS.get(kind)
+    if wanted is None:
+        raise InputError(
+            file=path,
+            field="kind",
+            expected="classification or regression",
+            found=repr(kind),
+            remedy=_REMEDY,
+        )
+    missing = [column for column in wanted if column not in table.columns]
+    if missing:
+        raise InputError(
+            file=path,
+            field="columns",
+            expected=", ".join(wanted),
+            found=", ".join(table.columns),
+            remedy=_REMEDY,
+        )
+    twice = table["unit"][table["unit"].duplicated()]
+    if len(twice):
+        raise InputError(
+            file=path,
+            field="unit",
+            expected="each unit once",
+            found=f"{twice.iloc[0]} more than once",
+            remedy=_REMEDY,
+        )
+    numbers = score_columns(table)[1] if kind == "classification" else table["predicted"].to_numpy(np.float64)
+    if not np.isfinite(numbers).all():
+        raise InputError(
+            file=path,
+            field="score:… or predicted",
+            expected="finite numbers",
+            found=f"{int((~np.isfinite(numbers)).sum())} that are not",
+            remedy="the fit diverged; lower the method's learning_rate in config/methods.tsv",
+        )

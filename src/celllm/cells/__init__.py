@@ -1,1 +1,0 @@
-"""One cell at a time: quality, normalisation, bins, tokens."""

@@ -1,1 +1,0 @@
-"""One module a rule, of the same name."""

@@ -1,0 +1,1 @@
+"""Settings, tables and recipes: the only readers of config/."""

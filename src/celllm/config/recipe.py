@@ -1,0 +1,318 @@
+"""`config/recipes/*.yaml`: one file a trained model; architecture, objectives, optimiser, training.
+
+Every key of a recipe is declared here with its meaning and unit; an unknown key is refused.
+Keys whose value the paper does not give are listed in `our_choices`. A file may derive from another by `base`, see
+`celllm.config.recipe_files`; what is read here is the whole of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from celllm.base.errors import InputError
+from celllm.base.provenance import digest_of
+from celllm.config.recipe_files import OPERATIONAL, dotted, resolve, suggestion
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TokenSettings(_Section):
+    """How a cell's expression values become tokens (paper section 4; scBERT's preprocessing)."""
+
+    target_sum: Annotated[float, Field(gt=0)] = 10_000
+    """Counts a cell is scaled to before the logarithm."""
+    log_base: Literal[2, "e"] = 2
+    """Base of log(1 + x)."""
+    rounding: Literal["floor", "round"] = "floor"
+    """How the logarithm becomes a whole bin."""
+    top_bin: Annotated[int, Field(ge=1, le=5)] = 5
+    """Larger values fall into this bin."""
+    max_length: Annotated[int, Field(ge=2)]
+    """Longest sequence, CLS included, in tokens."""
+    truncation: Literal["random_subset", "head", "top_expressed"] = "random_subset"
+    """Which expressed genes stay when there are too many."""
+    layout: Literal["nonzero", "full"] = "nonzero"
+    """`nonzero`: expressed genes only (CellLM); `full`: every gene of a panel, silent ones as bin 0 (scBERT)."""
+    panel_size: Annotated[int, Field(ge=1)] | None = None
+    """For layout `full`: the number of genes, those of highest mean in the corpus; null: all that fit."""
+
+
+class GeneSettings(_Section):
+    """Where the frozen gene embedding comes from (paper section 6)."""
+
+    method: Literal["graphmae", "svd", "gene2vec", "random", "learned", "imported"]
+    """GraphMAE on the network; SVD of the network's adjacency; published gene vectors (scBERT's, of 200 numbers);
+    frozen noise; trained with the encoder; frozen, and come with a published checkpoint (the command `import`)."""
+    epochs: Annotated[int, Field(ge=1)] = 100
+    """GraphMAE: passes over the graph."""
+    hidden: Annotated[int, Field(ge=1)] = 256
+    """GraphMAE: width of its hidden layer."""
+    feature_width: Annotated[int, Field(ge=1)] | None = None
+    """GraphMAE: numbers by which a gene's neighbours are described; null: as many as the embedding has."""
+    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """GraphMAE: share of genes whose features are masked."""
+    alpha: Annotated[float, Field(ge=1)] = 2.0
+    """GraphMAE: exponent of the scaled cosine error."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """GraphMAE: Adam's learning rate."""
+
+
+class EncoderSettings(_Section):
+    """The Performer (paper section 5)."""
+
+    width: Annotated[int, Field(ge=1)]
+    """Embedding width, D."""
+    depth: Annotated[int, Field(ge=1)]
+    """Number of layers."""
+    heads: Annotated[int, Field(ge=1)]
+    """Attention heads a layer."""
+    head_width: Annotated[int, Field(ge=1)]
+    """Width of one head; heads x head_width need not equal `width`."""
+    feedforward_factor: Annotated[int, Field(ge=1)] = 4
+    """Hidden width of the feed-forward block over `width`."""
+    n_features: Annotated[int, Field(ge=1)] | None = None
+    """Random features of FAVOR+; null: int(head_width x ln head_width)."""
+    attention: Literal["favor", "softmax", "released"] = "favor"
+    """`favor`: linear, the paper's; `softmax`: exact; `released`: the authors' code, in which a cell depends on its
+    padding and its companions, for checkpoints that were trained so."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout on embedding, attention output and feed-forward during pretraining."""
+
+
+class MaskedSettings(_Section):
+    """Masked expression (paper section 7)."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight in the total loss; 0 switches it off."""
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of a cell's tokens to be predicted."""
+    replace_share: Fraction = 0.9
+    """Share of those that are replaced by MASK; the others stay as they are."""
+
+
+class ContrastiveSettings(_Section):
+    """InfoNCE between two dropout views, over the whole batch (paper section 7)."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight in the total loss; 0 switches it off."""
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Divides the cosine similarities."""
+    symmetric: bool = False
+    """Mean of both directions instead of the first alone."""
+    vector: Literal["cls", "mean"] = "cls"
+    """What of a cell is compared: the hidden state of CLS, or the mean of the hidden states of its genes, CLS left
+    out."""
+    projection: Literal["none", "mlp"] = "none"
+    """`mlp`: two linear layers of the encoder's width with a ReLU between, behind the vector and in this loss alone;
+    the encoder is saved without them."""
+
+
+class MalignancySettings(_Section):
+    """Tumour or normal, from CLS (paper section 7)."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight in the total loss; 0 switches it off."""
+
+
+class ObjectiveSettings(_Section):
+    """The three losses; each is a mean, the total their weighted sum."""
+
+    masked: MaskedSettings = MaskedSettings()
+    contrastive: ContrastiveSettings = ContrastiveSettings()
+    malignancy: MalignancySettings = MalignancySettings()
+    shared_masked_view: bool = False
+    """Use the masked input for the contrastive views too, which saves one forward pass."""
+
+
+class RestartSettings(_Section):
+    """Cycles of the schedule `cosine_restarts`, in epochs of its own; defaults are scBERT's."""
+
+    epoch_steps: Annotated[int, Field(ge=1)] = 1
+    """Optimiser steps an epoch of the schedule, in which the learning rate stands still; 1: it moves every step."""
+    first_cycle: Annotated[int, Field(ge=1)] = 15
+    """Epochs of the first cycle, its warm-up included."""
+    warmup: Annotated[int, Field(ge=0)] = 5
+    """Epochs of each cycle in which the learning rate rises from its lowest value to the cycle's peak."""
+    cycle_factor: Annotated[float, Field(ge=1)] = 2.0
+    """How much longer than the last a cycle is, its warm-up left out."""
+    peak_factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Peak of a cycle over that of the last."""
+
+    @model_validator(mode="after")
+    def _falls(self) -> RestartSettings:
+        if self.warmup >= self.first_cycle:
+            msg = "warmup must be shorter than first_cycle"
+            raise ValueError(msg)
+        return self
+
+
+class OptimiserSettings(_Section):
+    """Adam, and a learning rate that rises and falls."""
+
+    name: Literal["adamw", "adam"] = "adamw"
+    """`adamw`: weights decay by themselves; `adam`: the decay is added to the gradient."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Peak learning rate."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Of matrices; biases and LayerNorms do not decay."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    schedule: Literal["cosine", "cosine_restarts"] = "cosine"
+    """`cosine`: linear warm-up, then one fall to the last step; `cosine_restarts`: cycles of both, scBERT's."""
+    warmup_fraction: Fraction = 0.01
+    """`cosine`: share of the steps in which the learning rate rises."""
+    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    """`cosine`: learning rate of the last step; `cosine_restarts`: the lowest, with which each cycle begins."""
+    restarts: RestartSettings = RestartSettings()
+    """For `cosine_restarts`."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+
+
+class TrainingSettings(_Section):
+    """How much is trained, and in which pieces."""
+
+    batch_cells: Annotated[int, Field(ge=2)]
+    """Cells in the contrastive batch, B."""
+    chunk_tokens: Annotated[int, Field(ge=1)]
+    """Tokens encoded at once, padding included: cells of similar length share a chunk. Sets the memory and, dropout
+    aside, nothing else; a cell that is longer is a chunk of its own."""
+    steps: Annotated[int, Field(ge=0)]
+    """Optimiser steps; 0: the encoder stays as it is drawn, the control without pretraining."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: bool = False
+    """Let torch.compile write kernels for the layers; needs a C++ compiler or a GPU."""
+    validation_cells: Annotated[int, Field(ge=0)] = 0
+    """Cells of the corpus that are never trained on, by which the best checkpoint is chosen; 0: none, and no best."""
+    validate_every: Annotated[int, Field(ge=1)] = 100
+    """Optimiser steps between two losses of these cells."""
+    select: Literal["last", "best"] = "last"
+    """Which checkpoint becomes the encoder; `best` needs validation cells."""
+    health_every: Annotated[int, Field(ge=1)] = 10
+    """Optimiser steps between two looks at how spread out the embeddings are."""
+    check_every: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps between two comparisons with the undivided step, which holds the graph of the whole batch; null:
+    none."""
+    redraw_every: Annotated[int, Field(ge=1)] = 100
+    """Optimiser steps between two draws of the random features."""
+    checkpoint_every: Annotated[int, Field(ge=1)] = 100
+    """Optimiser steps between two checkpoints."""
+    keep_last: Annotated[int, Field(ge=1)] = 3
+    """Checkpoints that are kept, besides the best."""
+    log_every: Annotated[int, Field(ge=1)] = 10
+    """Optimiser steps between two lines of the history."""
+
+    @model_validator(mode="after")
+    def _best_is_known(self) -> TrainingSettings:
+        if self.select == "best" and self.validation_cells == 0:
+            msg = "select: best needs validation_cells, by which the best checkpoint is chosen"
+            raise ValueError(msg)
+        return self
+
+
+class Recipe(_Section):
+    """Everything that makes a trained model, apart from the data and the seed."""
+
+    tokens: TokenSettings
+    genes: GeneSettings
+    encoder: EncoderSettings
+    objectives: ObjectiveSettings = ObjectiveSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
+    training: TrainingSettings
+    our_choices: tuple[str, ...] = ()
+    """Dotted keys whose value the paper does not give; the report prints them as our choice."""
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the recipe's values in canonical form; comments, order and who chose a value do not count."""
+        return digest_of(self.model_dump(mode="json", exclude={"our_choices"}))
+
+    @property
+    def science_digest(self) -> str:
+        """Digest of the values that decide what is learned: a run may go on when only `OPERATIONAL` ones changed."""
+        values = self.model_dump(mode="json", exclude={"our_choices"})
+        for key in OPERATIONAL:
+            section, _, name = key.partition(".")
+            del values[section][name]
+        return digest_of(values)
+
+    @property
+    def padded_length(self) -> int | None:
+        """Tokens to which an encoder with attention `released` fills up each batch; None for every other."""
+        return self.tokens.max_length if self.encoder.attention == "released" else None
+
+
+def parse(values: dict[str, Any], *, file: Path | str, file_of: Callable[[str], Path | str] | None = None) -> Recipe:
+    """Check a recipe's values.
+
+    Parameters
+    ----------
+    values
+        Sections by name, all of them.
+    file
+        Named in errors.
+    file_of
+        Returns the file in which a dotted key stands, where that may be another one.
+
+    Raises
+    ------
+    InputError
+        For an unknown or missing key, a value out of range, or an `our_choices` entry that is no key.
+    """
+    where = file_of or (lambda _: file)
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        raise _explained(error, where) from None
+    known = dotted(recipe.model_dump())
+    for key in recipe.our_choices:
+        if key not in known:
+            raise InputError(
+                file=where(f"our_choices.{key}"),
+                field="our_choices",
+                expected="dotted keys of this recipe, such as training.steps",
+                found=repr(key),
+                remedy=suggestion(key, known),
+            )
+    return recipe
+
+
+def read(path: Path | str) -> Recipe:
+    """Read and check a recipe file and what it is based on; errors as in `parse` and `recipe_files.resolve`."""
+    found = resolve(path)
+    return parse(found.values, file=path, file_of=found.file_of)
+
+
+def _explained(error: ValidationError, where: Callable[[str], Path | str]) -> InputError:
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    field = ".".join(location)
+    section: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        annotation = section.model_fields[part].annotation if part in section.model_fields else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    known = list(section.model_fields)
+    if first["type"] == "extra_forbidden":
+        return InputError(
+            file=where(field),
+            field=field,
+            expected=f"one of {', '.join(known)}",
+            found="an unknown key",
+            remedy=suggestion(location[-1], known),
+        )
+    found = "nothing" if first["type"] == "missing" else repr(first.get("input"))
+    return InputError(
+        file=where(field),
+        field=field,
+        expected=first["msg"],
+        found=found,
+        remedy="correct the value; every key is explained in src/celllm/config/recipe.py",
+    )

@@ -1,1 +1,0 @@
-"""Files on disk: one module a format, with read, write and check."""

@@ -1,0 +1,1 @@
+"""Cells without the tested ones, as shards."""

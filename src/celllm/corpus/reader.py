@@ -1,0 +1,129 @@
+"""Pretraining cells by number, from memory-mapped shards."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
+
+from celllm.corpus import format as shards
+from celllm.corpus.format import LARGEST, DatasetShare
+
+
+class ShardReader:
+    """All shards of a manifest as one matrix, of which only the rows asked for are read.
+
+    Parameters
+    ----------
+    manifest
+        The manifest's path. InputError if it or a shard is missing, or a shard has another size.
+    """
+
+    def __init__(self, manifest: Path | str) -> None:
+        self.path = Path(manifest)
+        self._manifest = shards.read(self.path)
+        opened = [shards.open_shard(self.path, entry) for entry in self._manifest.shards]
+        # Plain views: a slice of an np.memmap costs many times as much.
+        self._genes = [shard.genes.view(np.ndarray) for shard in opened]
+        self._counts = [shard.counts.view(np.ndarray) for shard in opened]
+        self._large = [np.array(shard.large) for shard in opened]
+        self._has_large = any(len(large) for large in self._large)
+        self._starts = np.cumsum([0, *(entry.n_cells for entry in self._manifest.shards)])
+        # 4 bytes a cell: where it begins in its shard; a shard has one more entry than cells.
+        self._begins = np.concatenate([shard.indptr.astype(np.uint32) for shard in opened])
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells in all shards."""
+        return self._manifest.n_cells
+
+    @property
+    def n_genes(self) -> int:
+        """Length of the gene axis."""
+        return self._manifest.n_genes
+
+    @property
+    def vocabulary(self) -> str:
+        """Digest of the gene axis."""
+        return self._manifest.vocabulary
+
+    @property
+    def digest(self) -> str:
+        """Digest of the shards' content; it does not change when equal shards are written again."""
+        return self._manifest.digest
+
+    @property
+    def datasets(self) -> dict[str, DatasetShare]:
+        """By dataset: what became of its cells."""
+        return self._manifest.datasets
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """Columns of contracts.shards.CELLS; one row a cell, in the order of `rows`."""
+        tables = [shards.read_cells(self.path, entry) for entry in self._manifest.shards]
+        return pd.concat(tables, ignore_index=True)
+
+    @cached_property
+    def is_malignant(self) -> NDArray[np.int8]:
+        """For each cell 1 tumour, 0 normal, -1 unknown."""
+        columns = [shards.read_cells(self.path, entry, ["is_malignant"]) for entry in self._manifest.shards]
+        return np.concatenate([column["is_malignant"].to_numpy(dtype=np.int8) for column in columns])
+
+    @cached_property
+    def dataset(self) -> pd.Categorical[str]:
+        """Name of each cell's dataset."""
+        names = list(self.datasets)
+        columns = [shards.read_cells(self.path, entry, ["dataset"])["dataset"] for entry in self._manifest.shards]
+        codes = [np.asarray(pd.Categorical(column, categories=names).codes, dtype=np.int32) for column in columns]
+        return pd.Categorical.from_codes(np.concatenate(codes), categories=pd.Index(names))
+
+    def names(self, indices: ArrayLike) -> list[str]:
+        """Return the ids of some cells, in the order asked for."""
+        return [str(name) for name in self.cells["cell_id"].to_numpy()[np.asarray(indices)]]
+
+    def rows(self, indices: ArrayLike) -> csr_matrix:
+        """Read cells in the order asked for; a number may come twice.
+
+        Returns
+        -------
+        Counts, cells asked for x genes, float32.
+
+        Raises
+        ------
+        IndexError
+            If a number is not in 0…n_cells-1.
+        """
+        asked = np.asarray(indices, dtype=np.int64)
+        if len(asked) and (asked.min() < 0 or asked.max() >= self.n_cells):
+            msg = f"cells are numbered 0 to {self.n_cells - 1}, got {asked.min()} to {asked.max()}"
+            raise IndexError(msg)
+        of_shard = np.searchsorted(self._starts, asked, side="right") - 1
+        begins = self._begins[asked + of_shard].astype(np.int64)
+        ends = self._begins[asked + of_shard + 1].astype(np.int64)
+        # A cell is one run of bytes: slices cost far less than gathering number by number.
+        runs = list(zip(of_shard.tolist(), begins.tolist(), ends.tolist(), strict=True))
+        genes = _joined([self._genes[shard][begin:end] for shard, begin, end in runs], np.int32)
+        counts = _joined([self._counts[shard][begin:end] for shard, begin, end in runs], np.float32)
+        indptr = np.concatenate([[0], np.cumsum(ends - begins)]).astype(np.int32)
+        if self._has_large and counts.max(initial=0) >= LARGEST:
+            for row, run in enumerate(runs):
+                self._widen(counts[indptr[row] : indptr[row + 1]], *run)
+        # Filled in after construction, which would look through all numbers for the largest index.
+        cells = csr_matrix((len(asked), self.n_genes), dtype=np.float32)
+        cells.data, cells.indices, cells.indptr = counts, genes, indptr
+        return cells
+
+    def _widen(self, counts: NDArray[np.float32], shard: int, begin: int, end: int) -> None:
+        """Put in the counts of a cell that do not fit into 16 bits."""
+        places, large = self._large[shard].T
+        first, last = np.searchsorted(places, (begin, end))
+        counts[places[first:last] - begin] = large[first:last]
+
+
+def _joined(runs: list[NDArray[np.uint16]], dtype: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate(runs, dtype=dtype) if runs else np.empty(0, dtype=dtype)

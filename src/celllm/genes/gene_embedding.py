@@ -1,0 +1,86 @@
+"""`table.safetensors`: one embedding a gene, tensor `genes` (n_genes x width, float32), JSON in the header."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celllm.base import tensors
+
+FORMAT = "celllm-genes-1"
+REMEDY = "rebuild it: snakemake --forcerun embed_genes"
+
+
+@dataclass(frozen=True)
+class GeneTable:
+    """What the file holds.
+
+    Parameters
+    ----------
+    genes_GD
+        Row i belongs to gene i of the vocabulary; no rows for CLS and PAD.
+    vocabulary
+        Its digest.
+    method
+        graphmae, svd, gene2vec, random or learned (a start that training need not keep).
+    report
+        How it went: genes without edges or without a vector, loss of each epoch.
+    provenance
+        What made it.
+    """
+
+    genes_GD: NDArray[np.float32]
+    vocabulary: str
+    method: str
+    report: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of vocabulary and numbers, in hex; what made them, and when, does not count."""
+        return hashlib.sha256(self.vocabulary.encode() + self.genes_GD.tobytes()).hexdigest()
+
+
+def read(path: Path | str, *, vocabulary: str | None = None) -> GeneTable:
+    """Read a gene table.
+
+    Parameters
+    ----------
+    path
+        The file.
+    vocabulary
+        Digest it must have been made for; None: any.
+
+    Raises
+    ------
+    InputError
+        If the file is no gene table.
+    VocabularyMismatch
+        If its genes are others than those of `vocabulary`.
+    """
+    header, found = tensors.read(path, form=FORMAT, remedy=REMEDY, vocabulary=vocabulary)
+    return GeneTable(
+        genes_GD=found["genes"],
+        vocabulary=header["vocabulary"],
+        method=header["method"],
+        report=header["report"],
+        provenance=header["provenance"],
+    )
+
+
+def write(table: GeneTable, path: Path | str) -> None:
+    """Write a gene table, whole or not at all."""
+    header = {
+        "vocabulary": table.vocabulary,
+        "method": table.method,
+        "report": dict(table.report),
+        "provenance": dict(table.provenance),
+    }
+    genes_GD = np.asarray(table.genes_GD, dtype=np.float32)
+    tensors.write(path, form=FORMAT, header=header, tensors={"genes": genes_GD})

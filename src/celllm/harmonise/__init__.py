@@ -1,0 +1,1 @@
+"""Gene names to the gene axis, cells in results/cells."""

@@ -1,0 +1,83 @@
+"""`results/cells/{dataset}.harmonisation.json`: what became of a dataset's gene names and cells."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from celllm.base.atomic import writing
+from celllm.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class SampleCells:
+    """What became of a sample's cells; dropped are those that are empty or express too few genes."""
+
+    kept: int
+    empty: int
+    """Cells without any count."""
+    too_few_genes: int
+    """Cells with some counts, but fewer expressed genes than the dataset's min_genes."""
+
+
+@dataclass(frozen=True)
+class Harmonisation:
+    """The count of a dataset's names and cells; shares are of the kept cells' counts, spike-ins left out."""
+
+    dataset: str
+    n_names: int
+    """Names of the source; over several files, the sum."""
+    mapped: int
+    """Names that map to a vocabulary gene."""
+    ambiguous: int
+    """Names that could be several genes, so they map to none."""
+    lost: int
+    """Names of known genes outside the vocabulary, and names nobody knows."""
+    merged: int
+    """Mapped names beyond the first of their gene; their counts are added to its."""
+    mapped_share_of_counts: float
+    """Share of the counts that lands on the vocabulary. For z-scores, which have no counts: share of names."""
+    by_route: dict[str, int]
+    """Names by how they mapped or why they did not; harmonise/symbols.py lists the routes."""
+    share_by_route: dict[str, float]
+    """The same as shares of the counts (z-scores: of the names); they sum to 1."""
+    top_lost: list[tuple[str, float]]
+    """The unmapped names with most counts, with their share of the counts."""
+    samples: dict[str, SampleCells]
+    """By sample: its cells kept and dropped."""
+    threshold: float
+    """The least mapped_share_of_counts that is accepted."""
+
+    @property
+    def cells_kept(self) -> int:
+        """Cells kept, all samples together."""
+        return sum(sample.kept for sample in self.samples.values())
+
+    @property
+    def cells_dropped(self) -> int:
+        """Cells dropped, all samples together."""
+        return sum(sample.empty + sample.too_few_genes for sample in self.samples.values())
+
+
+def write(harmonisation: Harmonisation, path: Path | str) -> None:
+    """Write the report."""
+    with writing(path) as part:
+        part.write_text(json.dumps(asdict(harmonisation), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read(path: Path | str) -> Harmonisation:
+    """Read the report; InputError if it lacks or adds a key."""
+    values = json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        lost = [(str(name), float(share)) for name, share in values.pop("top_lost")]
+        samples = {name: SampleCells(**cells) for name, cells in values.pop("samples").items()}
+        return Harmonisation(**values, top_lost=lost, samples=samples)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            file=path,
+            field="(whole file)",
+            expected="the keys of a harmonisation report",
+            found=str(error),
+            remedy="rebuild it: snakemake --forcerun align_cells",
+        ) from None

@@ -1,0 +1,180 @@
+"""Which gene a source means by a name: Ensembl or Entrez id, approved, previous or alias symbol, or a repair.
+
+A name is settled over all approved HGNC genes first and only then restricted to the vocabulary.
+Otherwise the old symbol of a non-coding gene could hit a coding gene that merely shares it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from celllm.harmonise.vocabulary import Vocabulary
+
+MAPPED_ROUTES = ("ensembl", "entrez", "approved", "previous", "alias", "repaired")
+"""How a name can map, in order of trust."""
+UNMAPPED_ROUTES = ("ambiguous", "outside_vocabulary", "unknown")
+"""Why a name does not: several genes; a gene that is not in the vocabulary; no gene that HGNC knows."""
+
+UNMAPPED = -1
+SEVERAL = -2
+"""A name of more than one gene."""
+
+ENSEMBL = re.compile(r"ENSG\d+")
+JOINED = re.compile(r"(.+?)[_-](ENS[A-Z]*G\d+(?:\.\d+)?.*)")
+"""PanglaoDB's `SYMBOL_ENSG…`, split at the first `_ENS` or `-ENS`."""
+ENTREZ = re.compile(r"(?:(.+) \()?(\d+)(?(1)\))")
+"""A plain number, or DepMap's `SYMBOL (number)`. No approved symbol is a number, so a number is an Entrez id."""
+UNIQUE_SUFFIX = re.compile(r"(.+)\.\d+")
+"""R's make.unique puts `.1`, `.2` … behind a repeated name."""
+DATE = re.compile(r"(\d{1,2})-(Sep|Mar|Dec)", re.IGNORECASE)
+DATED = {"sep": ("SEPT",), "mar": ("MARCH", "MARC"), "dec": ("DEC",)}
+"""Gene families that spreadsheets turn into dates; Ziemann et al. 2016, Genome Biol 17:177."""
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Where N names of a source go.
+
+    Parameters
+    ----------
+    names
+        The names, as the source gives them.
+    index_N
+        Vocabulary index of each, -1 where it does not map.
+    routes
+        One of MAPPED_ROUTES or UNMAPPED_ROUTES for each.
+    """
+
+    names: list[str]
+    index_N: npt.NDArray[np.int64]
+    routes: list[str]
+
+    def by_route(self) -> dict[str, int]:
+        """Count the names by route; routes without a name are 0."""
+        counted = Counter(self.routes)
+        return {route: counted[route] for route in (*MAPPED_ROUTES, *UNMAPPED_ROUTES)}
+
+
+class SymbolIndex:
+    """Look-ups over all approved genes of HGNC.
+
+    Parameters
+    ----------
+    hgnc
+        Approved entries, as contracts.hgnc reads them.
+    """
+
+    def __init__(self, hgnc: pd.DataFrame) -> None:
+        self.hgnc_ids = [str(identifier) for identifier in hgnc["hgnc_id"]]
+        self._ensembl = _unique((str(name), row) for row, name in enumerate(hgnc["ensembl_gene_id"]) if name)
+        self._entrez = _unique((str(name), row) for row, name in enumerate(hgnc["entrez_id"]) if name)
+        self._approved = _unique((str(name), row) for row, name in enumerate(hgnc["symbol"]))
+        self._previous = _unique((name, row) for row, names in enumerate(hgnc["prev_symbol"]) for name in names)
+        # Some aliases are plain numbers (52, 225, 3635). As a gene's name a number is an Entrez id.
+        self._alias = _unique(
+            (name, row) for row, names in enumerate(hgnc["alias_symbol"]) for name in names if not name.isdecimal()
+        )
+
+    def settle(self, name: str) -> tuple[int, str]:
+        """Return the HGNC row a name means (or UNMAPPED) and the route."""
+        numbered = ENTREZ.fullmatch(name)
+        if numbered:
+            row = self._entrez.get(numbered[2], UNMAPPED)
+            if row >= 0:
+                return row, "entrez"
+            if numbered[1] is None:
+                return UNMAPPED, "ambiguous" if row == SEVERAL else "unknown"
+            name = numbered[1]
+        symbol, row = name, UNMAPPED
+        joined = JOINED.fullmatch(name)
+        if joined:
+            symbol, row = joined[1], self._by_ensembl(joined[2])
+        elif ENSEMBL.match(name):
+            row = self._by_ensembl(name)
+        if row >= 0:
+            return row, "ensembl"
+        if row == SEVERAL and not joined:
+            return UNMAPPED, "ambiguous"
+        for route, table in (("approved", self._approved), ("previous", self._previous), ("alias", self._alias)):
+            row = table.get(symbol, UNMAPPED)
+            if row != UNMAPPED:
+                return (UNMAPPED, "ambiguous") if row == SEVERAL else (row, route)
+        return self._repaired(symbol)
+
+    def _by_ensembl(self, name: str) -> int:
+        found = ENSEMBL.match(name)
+        return self._ensembl.get(found[0], UNMAPPED) if found else UNMAPPED
+
+    def _repaired(self, name: str) -> tuple[int, str]:
+        """Undo what R and spreadsheets do to names. More than one possible gene is ambiguous."""
+        rows = {self._approved.get(candidate, UNMAPPED) for candidate in _undotted(name)}
+        rows |= {self._approved.get(candidate, self._previous.get(candidate, UNMAPPED)) for candidate in _undated(name)}
+        rows.discard(UNMAPPED)
+        if not rows:
+            return UNMAPPED, "unknown"
+        if len(rows) > 1 or SEVERAL in rows:
+            return UNMAPPED, "ambiguous"
+        return rows.pop(), "repaired"
+
+
+def map_names(names: Sequence[str], index: SymbolIndex, vocabulary: Vocabulary) -> Mapping:
+    """Map names of a source to vocabulary indices.
+
+    Order of trust: Ensembl id without version, Entrez id, approved symbol, unique previous symbol, unique alias;
+    if none of them knows the name, a repair of what R (`RGS5.1`, `NKX6.2`) and spreadsheets (`3-Mar`)
+    did to it. Each name is settled by itself: neither its neighbours nor their order matter.
+    """
+    position = {identifier: i for i, identifier in enumerate(vocabulary.genes["hgnc_id"])}
+    index_N = np.full(len(names), UNMAPPED, dtype=np.int64)
+    routes: list[str] = []
+    for i, name in enumerate(names):
+        row, route = index.settle(name)
+        if row >= 0:
+            index_N[i] = position.get(index.hgnc_ids[row], UNMAPPED)
+            route = route if index_N[i] >= 0 else "outside_vocabulary"
+        routes.append(route)
+    return Mapping(names=list(names), index_N=index_N, routes=routes)
+
+
+def one_name_a_gene(mapping: Mapping) -> npt.NDArray[np.int64]:
+    """Choose the name that stands for each gene where only one can: by order of trust, of equals the first.
+
+    Returns
+    -------
+    Places of the chosen names in `mapping.names`, ascending; no two of them map to the same gene.
+    """
+    mapped = np.flatnonzero(mapping.index_N >= 0)
+    trust = np.array([MAPPED_ROUTES.index(mapping.routes[place]) for place in mapped], dtype=np.int64)
+    ordered = mapped[np.argsort(trust, kind="stable")]
+    _, firsts = np.unique(mapping.index_N[ordered], return_index=True)
+    return np.sort(ordered[firsts])
+
+
+def _unique(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Make a look-up in which a name of several genes gives SEVERAL."""
+    table: dict[str, int] = {}
+    for name, row in pairs:
+        table[name] = row if table.get(name, row) == row else SEVERAL
+    return table
+
+
+def _undotted(name: str) -> set[str]:
+    """Undo make.unique's suffix, and the dots that make.names puts in place of hyphens."""
+    if "." not in name:
+        return set()
+    suffix = UNIQUE_SUFFIX.fullmatch(name)
+    stems = {name, suffix[1]} if suffix else {name}
+    return stems | {stem.replace(".", "-") for stem in stems}
+
+
+def _undated(name: str) -> set[str]:
+    """List the symbols that a spreadsheet shows as this date."""
+    date = DATE.fullmatch(name)
+    return {f"{stem}{int(date[1])}" for stem in DATED[date[2].lower()]} if date else set()

@@ -1,0 +1,123 @@
+"""`genes.tsv`: the gene axis. Row i is gene i in every matrix, shard and embedding table.
+
+Columns: index, symbol, hgnc_id, ensembl, entrez; an empty field is an unknown cross-reference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from celllm.base.atomic import writing
+from celllm.base.errors import InputError
+
+COLUMNS = ("symbol", "hgnc_id", "ensembl", "entrez")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Genes in the order of the embedding table.
+
+    Parameters
+    ----------
+    genes
+        One row a gene; columns symbol, hgnc_id, ensembl, entrez, all str; index 0…n-1.
+    """
+
+    genes: pd.DataFrame
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes, without the CLS and PAD rows of an embedding table."""
+        return len(self.genes)
+
+    @cached_property
+    def symbols(self) -> list[str]:
+        """Approved symbols in order."""
+        return [str(symbol) for symbol in self.genes["symbol"]]
+
+    @cached_property
+    def digest(self) -> str:
+        """Sha256 over the ordered (symbol, hgnc_id) pairs, in hex; equal digests mean equal indices."""
+        sha = hashlib.sha256()
+        for symbol, hgnc_id in zip(self.genes["symbol"], self.genes["hgnc_id"], strict=True):
+            sha.update(f"{symbol}\t{hgnc_id}\n".encode())
+        return sha.hexdigest()
+
+
+def read(path: Path | str) -> Vocabulary:
+    """Read `genes.tsv`.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, the index does not count 0…n-1, or a symbol occurs twice.
+    """
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    remedy = "rebuild it: snakemake --forcerun build_vocabulary"
+    missing = [column for column in ("index", *COLUMNS) if column not in table.columns]
+    if missing:
+        raise InputError(
+            file=path,
+            field="columns",
+            expected=", ".join(("index", *COLUMNS)),
+            found=", ".join(table.columns),
+            remedy=remedy,
+        )
+    if list(table["index"]) != [str(i) for i in range(len(table))]:
+        raise InputError(
+            file=path,
+            field="index",
+            expected=f"0 to {len(table) - 1} in order",
+            found="another order or a gap",
+            remedy=remedy,
+        )
+    twice = table["symbol"][table["symbol"].duplicated()]
+    if len(twice):
+        raise InputError(
+            file=path,
+            field="symbol",
+            expected="each symbol once",
+            found=f"{twice.iloc[0]} more than once",
+            remedy=remedy,
+        )
+    return Vocabulary(table[list(COLUMNS)].copy())
+
+
+def read_list(path: Path | str) -> Vocabulary:
+    """Read `genes.tsv`, or a plain list of symbols, one a line, which knows no cross-references.
+
+    A table keeps its digest; a list has a digest of its own, since it has no HGNC ids.
+
+    Raises
+    ------
+    InputError
+        As in `read`; for a list, if it is empty, a line is blank, or a symbol occurs twice.
+    """
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    if lines and "\t" in lines[0]:
+        return read(path)
+    symbols = [line.strip() for line in lines]
+    counted = Counter(symbols)
+    blank = [number for number, symbol in enumerate(symbols, start=1) if not symbol]
+    twice = [symbol for symbol, n in counted.items() if n > 1 and symbol]
+    if not lines or blank or twice:
+        raise InputError(
+            file=path,
+            field=f"line {blank[0]}" if blank else "symbol",
+            expected="genes.tsv, or one symbol a line, each once",
+            found="nothing" if blank or not lines else f"{twice[0]} more than once",
+            remedy="give the genes in the order of the embedding table, one row each",
+        )
+    return Vocabulary(pd.DataFrame({"symbol": symbols, "hgnc_id": "", "ensembl": "", "entrez": ""}))
+
+
+def write(vocabulary: Vocabulary, path: Path | str) -> None:
+    """Write `genes.tsv`."""
+    with writing(path) as part:
+        vocabulary.genes.reset_index(drop=True).to_csv(part, sep="\t", index=True, index_label="index")

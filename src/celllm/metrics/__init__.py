@@ -1,1 +1,0 @@
-"""Numbers from predictions; no model in sight."""

@@ -1,0 +1,1 @@
+"""Losses, the divide-and-conquer step, the training loop."""

@@ -1,0 +1,258 @@
+"""One run of pretraining on one rank: its state, its step, and its checkpoints.
+
+Shapes: G genes, D width.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from celllm.base.errors import CellLMError
+from celllm.base.heap import give_back_free
+from celllm.config.recipe import Recipe
+from celllm.corpus.loader import Batch, Loader
+from celllm.corpus.sampler import BatchSampler
+from celllm.model.encoder import Encoder
+from celllm.model.randomness import Purpose, seeded, stream_seed, torch_generator
+from celllm.pretrain import optim
+from celllm.pretrain.batch import StepBatch, make_batch
+from celllm.pretrain.checkpoint import Checkpoints, Progress
+from celllm.pretrain.corpus import Corpus, choose_panel, divided
+from celllm.pretrain.divide import NonFiniteError
+from celllm.pretrain.memory import OutOfMemory, is_out_of_memory
+from celllm.pretrain.monitor import HistoryRow, Monitor, history_row
+from celllm.pretrain.ranks import Ranks
+from celllm.pretrain.step import Pretrained, StepLoss
+
+CELLS_AHEAD = 4096
+"""Cells that are made into tokens ahead of the step, at 3 bytes a token; at least one batch, at most four."""
+NOT_VALIDATED = ("pass_difference", "check_difference", "tokens")
+"""Figures of a step that say nothing of the validation cells."""
+
+
+class DivergedError(CellLMError, FloatingPointError):
+    """A loss or gradient is not finite; the parameters are those before the step named."""
+
+
+class Run:
+    """The state of one run on one rank.
+
+    Parameters
+    ----------
+    recipe, corpus, gene_table, seed, fabric
+        As in `loop.pretrain`.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        corpus: Corpus,
+        gene_table: NDArray[np.float32] | None,
+        *,
+        seed: int,
+        fabric: Fabric,
+    ) -> None:
+        settings = recipe.training
+        self._recipe, self._corpus, self._seed, self._fabric = recipe, corpus, seed, fabric
+        self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else None
+        self._module = _initial(recipe, corpus.n_genes, gene_table, seed=seed, device=fabric.device)
+        if settings.compile:
+            self._module.encoder.compile_layers()
+        self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)
+        cells = divided(corpus.n_cells, settings.validation_cells)
+        self._training = cells.training
+        self._sampler = BatchSampler(
+            len(cells.training), settings.batch_cells, seed, rank=self._rank, ranks=fabric.world_size
+        )
+        self.panel = choose_panel(corpus, recipe.tokens.panel_size) if recipe.tokens.layout == "full" else None
+        self._step_loss = StepLoss(
+            self._module,
+            recipe.objectives,
+            max_tokens=settings.chunk_tokens,
+            autocast=fabric.autocast,
+            ranks=self._ranks,
+        )
+        own = np.array_split(cells.validation, fabric.world_size)[self._rank]
+        self._validation = None
+        if settings.validation_cells > 0:
+            self._validation = make_batch(
+                corpus, own, recipe, panel=self.panel, seed=0, step=0, device=fabric.device, rank=self._rank
+            )
+        self._checkpoints: Checkpoints | None = None
+        self._saved_step = -1
+        self._is_best = False
+        self.progress = Progress(step=0, sampler=self._sampler.state(), chunk_tokens=settings.chunk_tokens)
+
+    def resume(self, checkpoints: Checkpoints) -> None:
+        """Go on from the last checkpoint, if there is one; later ones are saved beside it."""
+        self._checkpoints = checkpoints
+        self.progress = checkpoints.load(self._module, self._optimiser) or self.progress
+        self._sampler.resume(self.progress.sampler)
+        # the recipe's, or less where memory did not hold it
+        self.progress.chunk_tokens = min(self.progress.chunk_tokens, self._recipe.training.chunk_tokens)
+        self._step_loss.max_tokens = self.progress.chunk_tokens
+        self._saved_step = self.progress.step
+        if self._ranks is not None and not self._ranks.agree(self.progress.step, self._fabric.device):
+            msg = (
+                f"{checkpoints.folder}: rank {self._rank} finds step {self.progress.step}, others another\n"
+                "  do this:  give a folder that all nodes share with --checkpoints"
+            )
+            raise CellLMError(msg)
+
+    def is_any(self, is_so: bool) -> bool:  # noqa: FBT001 - a question with one answer
+        """Return whether it is so on any rank."""
+        return is_so if self._ranks is None else self._ranks.any(is_so, self._fabric.device)
+
+    def loader(self) -> Loader[StepBatch]:
+        """Return batches of this rank, from the present step on."""
+        first = self.progress.step + 1
+
+        def make(indices: NDArray[np.int64], number: int) -> StepBatch:
+            return make_batch(
+                self._corpus,
+                self._training[indices],
+                self._recipe,
+                panel=self.panel,
+                seed=self._seed,
+                step=first + number,
+                device=self._fabric.device,
+                rank=self._rank,
+            )
+
+        ahead = min(4, max(1, CELLS_AHEAD // self._recipe.training.batch_cells))
+        return Loader(make, self._sampler, ahead=ahead)
+
+    def step(self, loader: Loader[StepBatch], monitors: Sequence[Monitor]) -> HistoryRow | None:
+        """Take one optimiser step; return a row of the history where one is due."""
+        settings, progress = self._recipe.training, self.progress
+        step = progress.step + 1
+        started = time.perf_counter()
+        rate = optim.learning_rate(step, n_steps=settings.steps, settings=self._recipe.optimiser)
+        optim.set_learning_rate(self._optimiser, rate)
+        drawn = next(loader)
+        wait = time.perf_counter() - started
+        if step > 1 and (step - 1) % settings.redraw_every == 0:
+            # before a step and not after it: what is validated and saved has features that it was trained with
+            self._module.encoder.redraw_features(torch_generator(self._seed, step - 1, Purpose.FEATURES))
+        figures = self._within_memory(drawn, step, monitors)
+        figures |= {"learning_rate": rate, "seconds": time.perf_counter() - started, "wait": wait}
+        is_last = step == settings.steps
+        self._is_best = False
+        if self._validation is not None and (step % settings.validate_every == 0 or is_last):
+            figures |= self._validated(self._validation, step)
+        progress.step = step
+        progress.sampler = loader.state()
+        progress.pending.append(figures)
+        if step % settings.log_every != 0 and not is_last:
+            return None
+        progress.history.append(history_row(step, progress.pending, batch_cells=settings.batch_cells))
+        progress.pending = []
+        return progress.history[-1]
+
+    def save(self, *, is_due: bool) -> None:
+        """Save a checkpoint, if it is due by the recipe, by the caller or as the best so far."""
+        step = self.progress.step
+        is_due = is_due or self._is_best or step % self._recipe.training.checkpoint_every == 0
+        if self._checkpoints is None or not is_due or step == self._saved_step:
+            return
+        if self._fabric.is_global_zero:
+            self._checkpoints.save(self._module, self._optimiser, self.progress, is_best=self._is_best)
+        self._saved_step = step
+
+    def encoder(self) -> Encoder:
+        """Return the trained encoder, on the CPU and in evaluation mode."""
+        if self._recipe.training.steps == 0:
+            self.progress.history = [{"step": 0}]
+        if self._checkpoints is not None and self._recipe.training.select == "best":
+            self._checkpoints.load_best(self._module)
+        return self._module.encoder.cpu().eval()
+
+    def _within_memory(
+        self, drawn: Batch[StepBatch], step: int, monitors: Sequence[Monitor]
+    ) -> dict[str, float | None]:
+        """Take the step; if it does not fit into memory, halve what is encoded at once and take it again."""
+        while True:
+            try:
+                return self._optimised(drawn, step)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                cause = str(error).partition("\n")[0]
+            self._halve(step, cause, monitors)  # out of the handler, whose traceback holds the step's graph
+
+    def _halve(self, step: int, cause: str, monitors: Sequence[Monitor]) -> None:
+        """Halve what is encoded at once, if that was not done before and there is one rank."""
+        self._optimiser.zero_grad(set_to_none=True)
+        tokens, asked = self.progress.chunk_tokens, self._recipe.training.chunk_tokens
+        if self._ranks is not None or tokens < asked or asked < 2:
+            raise OutOfMemory(step, tokens, cause)
+        gc.collect()
+        give_back_free()
+        if self._fabric.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.progress.chunk_tokens = self._step_loss.max_tokens = asked // 2
+        for monitor in monitors:
+            monitor.say(f"step {step} does not fit into memory ({cause}): chunk_tokens is {asked // 2} from now on")
+
+    def _optimised(self, drawn: Batch[StepBatch], step: int) -> dict[str, float | None]:
+        """Take the step, unless something is not finite."""
+        settings = self._recipe.training
+        self._optimiser.zero_grad(set_to_none=True)
+        is_checked = settings.check_every is not None and step % settings.check_every == 0
+        is_looked_at = step % settings.health_every == 0
+        try:
+            with seeded(stream_seed(self._seed, step, Purpose.DROPOUT, rank=self._rank), self._fabric.device):
+                loss, figures = self._step_loss.accumulate(drawn.cells, check=is_checked, health=is_looked_at)
+        except NonFiniteError as error:
+            rows = None if error.rows is None else self._training[drawn.indices[error.rows]]
+            cells = [] if rows is None else self._corpus.names(rows)
+            raise _diverged(step, str(error.what), chunk=error.chunk, cells=cells) from None
+        trained = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(trained, self._recipe.optimiser.clip_norm)
+        for name, value in (("loss", loss), ("norm of the gradient", norm)):
+            if not torch.isfinite(value):
+                raise _diverged(step, f"the {name}")
+        self._optimiser.step()
+        return figures | {"gradient_norm": float(norm)}
+
+    def _validated(self, cells: StepBatch, step: int) -> dict[str, float | None]:
+        """Return the figures of the validation cells, and note whether their loss is the least so far."""
+        with seeded(stream_seed(0, 0, Purpose.DROPOUT, rank=self._rank), self._fabric.device):
+            figures = self._step_loss.evaluate(cells)
+        loss = float(figures["loss"] or 0.0)
+        self._is_best = loss < self.progress.best.get("loss", float("inf"))
+        if self._is_best:
+            self.progress.best = {"step": step, "loss": loss}
+        return {f"validation_{name}": value for name, value in figures.items() if name not in NOT_VALIDATED}
+
+
+def _initial(
+    recipe: Recipe,
+    n_genes: int,
+    gene_table: NDArray[np.float32] | None,
+    *,
+    seed: int,
+    device: torch.device,
+) -> Pretrained:
+    with seeded(stream_seed(seed, 0, Purpose.INITIAL_WEIGHTS), torch.device("cpu")):
+        table = None if gene_table is None else torch.from_numpy(np.array(gene_table, dtype=np.float32))
+        length = recipe.padded_length
+        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_table=table, padded_length=length)
+        module = Pretrained(encoder, recipe.objectives)
+    return module.to(device).train()
+
+
+def _diverged(step: int, what: str, *, chunk: int | None = None, cells: Sequence[str] = ()) -> DivergedError:
+    where = "" if chunk is None else f" in chunk {chunk}, cells {', '.join(cells)}"
+    return DivergedError(
+        f"step {step}: {what} is not finite{where}; the weights are those of step {step - 1}, the last checkpoint is "
+        "kept\n  do this:  lower optimiser.learning_rate or raise optimiser.warmup_fraction in the recipe, or train in "
+        "32-true"
+    )

@@ -1,0 +1,258 @@
+"""One optimiser step's gradient: which input goes through the encoder, and how the three losses are joined.
+
+Shapes: B cells, C of a chunk, L tokens of its longest cell, Q of them looked at, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from celllm.config.recipe import ObjectiveSettings
+from celllm.model.encoder import Encoder
+from celllm.model.heads import MalignancyHead, Projection
+from celllm.pretrain import contrastive, malignancy, masked
+from celllm.pretrain.batch import StepBatch
+from celllm.pretrain.chunks import Rows, by_tokens
+from celllm.pretrain.divide import Record, divide_and_conquer, sum_over_chunks
+from celllm.pretrain.malignancy import MalignancyLoss
+from celllm.pretrain.masked import MaskedLoss
+from celllm.pretrain.passes import Batch, pair, undivided
+from celllm.pretrain.ranks import Ranks
+
+
+class Pretrained(nn.Module):
+    """What pretraining trains: the encoder, the head that tells tumour from normal, and perhaps a projection."""
+
+    def __init__(self, encoder: Encoder, objectives: ObjectiveSettings | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.malignancy_head = MalignancyHead(encoder.width)
+        is_projected = objectives is not None and objectives.contrastive.projection == "mlp"
+        self.projection = Projection(encoder.width) if is_projected else None
+
+
+class StepLoss:
+    """Accumulates the gradient of one step's total loss, and keeps its figures.
+
+    Total = w_masked * masked + w_contrastive * InfoNCE + w_malignancy * malignancy. The masked loss is a mean over all
+    masked tokens of the batch, the malignancy loss over all its labelled cells, whatever the chunks. Both come from the
+    masked input: malignancy is told from its CLS. The two contrastive views are the plain input, or with
+    `shared_masked_view` the masked one, which saves a forward pass. A weight of 0 skips the work of its loss. What is
+    compared of a view, and what the figures of spread are about, is the recipe's contrastive `vector` behind its
+    `projection`.
+
+    Parameters
+    ----------
+    module
+        In training mode.
+    settings
+        The recipe's objectives.
+    max_tokens
+        Tokens encoded at once, padding included; it sets memory.
+    autocast
+        Returns the context in which the encoder runs; the same in both passes.
+    ranks
+        Other processes with cells of the same batch.
+    """
+
+    def __init__(
+        self,
+        module: Pretrained,
+        settings: ObjectiveSettings,
+        *,
+        max_tokens: int,
+        autocast: type[AbstractContextManager[Any]] | Any,  # noqa: ANN401 - any callable that gives a context
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.module, self.settings, self.max_tokens, self.autocast = module, settings, max_tokens, autocast
+        self.ranks = ranks
+        if (settings.contrastive.projection == "mlp") != (module.projection is not None):
+            msg = "the module and the recipe disagree about a projection: make it by Pretrained(encoder, objectives)"
+            raise ValueError(msg)
+
+    def accumulate(
+        self,
+        batch: StepBatch,
+        *,
+        check: bool = False,
+        health: bool = True,
+    ) -> tuple[Tensor, dict[str, float | None]]:
+        """Add the step's gradient to the parameters; return the loss, detached, and the step's figures.
+
+        With `check`, the figure `check_difference` tells how far the gradient is from that of the undivided step; with
+        `health`, four figures tell how spread out the embeddings are. Losses and accuracies are those of all ranks,
+        and so is the spread; majorities are this rank's.
+        """
+        chunks = self._begin(batch)
+        weight = self.settings.contrastive.weight
+        needs_chunks = self.settings.masked.weight > 0 or self.settings.malignancy.weight > 0
+        record = Record()
+        parameters = list(self.module.parameters())
+        if weight > 0:
+            loss = divide_and_conquer(
+                self._encode,
+                self._views(batch),
+                self._coupled,
+                chunks=chunks,
+                per_chunk_loss=self._chunk_loss if needs_chunks else None,
+                parameters=parameters,
+                ranks=self.ranks,
+                check=check,
+                record=record,
+            )
+        else:
+            loss = sum_over_chunks(self._chunk_loss, n_cells=len(batch), chunks=chunks)
+            if self.ranks is not None:
+                self.ranks.sum_gradients(parameters)
+                loss = loss.new_tensor(self.ranks.total(float(loss), batch.device))
+            if health:
+                record.embeddings = self._embedded(chunks)
+        contrasted = record.coupled_loss / weight if weight > 0 else None
+        return loss, self._figures(loss, record, contrasted=contrasted, health=health)
+
+    def evaluate(self, batch: StepBatch) -> dict[str, float | None]:
+        """Return a step's figures without its gradient: the same losses, with dropout on as in training."""
+        chunks = self._begin(batch)
+        settings = self.settings
+        record = Record(embeddings=self._embedded(chunks))
+        with torch.no_grad():
+            contrasted = float(self._info_nce(*(self._gathered(z_BD) for z_BD in record.embeddings)))
+            needs_chunks = settings.masked.weight > 0 or settings.malignancy.weight > 0
+            own = [self._chunk_loss(rows, None) for rows in chunks] if needs_chunks else []
+        loss = self._total(sum(float(one) for one in own if one is not None))
+        loss += settings.contrastive.weight * contrasted
+        return self._figures(torch.tensor(loss), record, contrasted=contrasted, health=True)
+
+    def _embedded(self, chunks: list[NDArray[np.int64]]) -> tuple[Tensor, ...]:
+        """Embed both views without a graph."""
+        with torch.no_grad():
+            whole, _ = undivided(
+                lambda cells: pair(self._encode(cells))[0], self._views(self._batch), chunks
+            )  # what comes with an embedding is let go at once
+        return tuple(z_BD.float() for z_BD in whole)
+
+    def _begin(self, batch: StepBatch) -> list[NDArray[np.int64]]:
+        """Count what the losses are means over, and cut the batch."""
+        self._batch = batch
+        self._targets_N = torch.from_numpy(batch.targets()).long()
+        self._n_masked = max(1, int(self._total(len(self._targets_N))))
+        self._n_labelled = max(1, int(self._total((batch.is_malignant_B != malignancy.UNKNOWN).sum())))
+        self._told: dict[int, tuple[MaskedLoss | None, MalignancyLoss | None]] = {}
+        self._masked = batch.masked()
+        return by_tokens(batch.lengths_B, self.max_tokens)
+
+    def _gathered(self, z_BD: Tensor) -> Tensor:
+        return z_BD if self.ranks is None else self.ranks.gather(z_BD)[0]
+
+    def _total(self, number: float) -> float:
+        return number if self.ranks is None else self.ranks.total(number, self._batch.device)
+
+    def _views(self, batch: StepBatch) -> list[Batch]:
+        if not self.settings.shared_masked_view:
+            return [batch.plain()] * 2
+        return [self._masked, batch.masked(targets=False)]
+
+    def _coupled(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
+        return self.settings.contrastive.weight * self._info_nce(first_BD, second_BD)
+
+    def _info_nce(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
+        settings = self.settings.contrastive
+        return contrastive.info_nce(
+            first_BD,
+            second_BD,
+            temperature=settings.temperature,
+            symmetric=settings.symmetric,
+        )
+
+    def _encode(self, view: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, Any]:
+        encoder, contrasted = self.module.encoder, self.settings.contrastive
+        is_mean = contrasted.vector == "mean" and contrasted.weight > 0
+        with self.autocast():
+            if "targets" not in view:
+                if is_mean:
+                    return self._vector(encoder(view["genes"], view["bins"]), view["bins"])
+                return self._projected(encoder.embed(view["genes"], view["bins"]))
+            places_BQ, targets_BQ = masked.places(view["targets"])
+            if is_mean and self.settings.shared_masked_view:
+                hidden_BLD = encoder(view["genes"], view["bins"])
+                hidden_BQD = hidden_BLD.gather(1, places_BQ[:, :, None].expand(-1, -1, encoder.width))
+                return self._vector(hidden_BLD, view["bins"]), (hidden_BQD, targets_BQ)
+            hidden_BQD = encoder.at(view["genes"], view["bins"], places_BQ)
+            return self._projected(hidden_BQD[:, 0]), (hidden_BQD, targets_BQ)
+
+    def _vector(self, hidden_BLD: Tensor, bins_BL: Tensor) -> Tensor:
+        return self._projected(contrastive.mean_of_genes(hidden_BLD, bins_BL))
+
+    def _projected(self, z_BD: Tensor) -> Tensor:
+        return z_BD if self.module.projection is None else self.module.projection(z_BD)
+
+    def _chunk_loss(self, rows: Rows, encoded: tuple[Tensor, Tensor] | None) -> Tensor | None:
+        settings = self.settings
+        if encoded is None:
+            _, encoded = self._encode(self._masked[rows])
+        hidden_CQD, targets_CQ = encoded
+        terms: list[Tensor] = []
+        told = judged = None
+        with self.autocast():
+            if settings.masked.weight > 0:
+                is_target_CQ = targets_CQ != masked.IGNORED
+                logits_NT = self.module.encoder.expression_logits(hidden_CQD[is_target_CQ])
+                told = masked.masked_loss(logits_NT, targets_CQ[is_target_CQ])
+                terms.append(settings.masked.weight / self._n_masked * told.loss_sum)
+            if settings.malignancy.weight > 0:
+                logits_C = self.module.malignancy_head(hidden_CQD[:, 0])
+                judged = malignancy.malignancy_loss(logits_C, self._batch.labels(rows))
+                terms.append(settings.malignancy.weight / self._n_labelled * judged.loss_sum)
+        # by chunk and not summed up here: a check goes through the chunks a second time
+        first = int(rows.start if isinstance(rows, slice) else rows[0])
+        self._told[first] = (
+            None if told is None else replace(told, loss_sum=told.loss_sum.detach()),
+            None if judged is None else replace(judged, loss_sum=judged.loss_sum.detach()),
+        )
+        return torch.stack(terms).sum() if terms else None
+
+    def _figures(
+        self,
+        loss: Tensor,
+        record: Record,
+        *,
+        contrasted: float | None,
+        health: bool,
+    ) -> dict[str, float | None]:
+        batch, settings = self._batch, self.settings
+        told = [one for one, _ in self._told.values() if one is not None]
+        judged = [one for _, one in self._told.values() if one is not None]
+        figures: dict[str, float | None] = {"loss": float(loss)}
+        is_masked, is_judged = settings.masked.weight > 0, settings.malignancy.weight > 0
+        is_judged &= self._total(sum(one.n_cells for one in judged)) > 0
+        targets_N = self._targets_N
+        n_masked, n_labelled = self._n_masked, self._n_labelled
+        loss_sum = self._total(sum(float(one.loss_sum) for one in told))
+        figures["masked"] = loss_sum / n_masked if is_masked else None
+        figures["masked_accuracy"] = self._total(sum(one.n_correct for one in told)) / n_masked if is_masked else None
+        figures["masked_majority"] = masked.majority_accuracy(targets_N) if is_masked and len(targets_N) else None
+        loss_sum = self._total(sum(float(one.loss_sum) for one in judged))
+        n_correct = self._total(sum(one.n_correct for one in judged))
+        figures["malignancy"] = loss_sum / n_labelled if is_judged else None
+        figures["malignancy_accuracy"] = n_correct / n_labelled if is_judged else None
+        labels_B = torch.from_numpy(batch.is_malignant_B)
+        figures["malignancy_majority"] = malignancy.majority_accuracy(labels_B) if is_judged else None
+        figures["contrastive"] = contrasted
+        figures["pass_difference"] = record.pass_difference if math.isfinite(record.pass_difference) else None
+        figures["check_difference"] = record.check_difference if math.isfinite(record.check_difference) else None
+        embeddings = [self._gathered(z_BD) for z_BD in record.embeddings] if health else []
+        figures["alignment"] = contrastive.alignment(*embeddings) if embeddings else None
+        figures["uniformity"] = contrastive.uniformity(embeddings[0]) if embeddings else None
+        figures["mean_cosine"] = contrastive.mean_cosine(embeddings[0]) if embeddings else None
+        figures["effective_rank"] = contrastive.effective_rank(embeddings[0]) if embeddings else None
+        figures["tokens"] = self._total(int(batch.lengths_B.sum()))
+        return figures

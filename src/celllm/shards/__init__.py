@@ -1,1 +1,0 @@
-"""Many cells in random order."""

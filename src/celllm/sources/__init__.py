@@ -1,0 +1,1 @@
+"""What others published, as raw cells: download, inventory, readers, responses, simulator."""

@@ -1,0 +1,222 @@
+"""Archives and compressed files read as streams: nothing is ever unpacked to disk, no path in an archive is trusted.
+
+Compression is seen by a file's first bytes, not by its name. What is read is bounded, because a few kilobytes of
+gzip can unpack to terabytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Final, cast
+
+from celllm.base.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+LIMIT: Final = 64 * 2**30
+"""Bytes that one file or member may unpack to. The largest source, STRING's links, has 0.5 GB; CancerSCEM's tables
+have some GB."""
+GZIP: Final = b"\x1f\x8b"
+BROKEN: Final = (
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    UnicodeDecodeError,
+)
+"""What Python's libraries raise for a truncated or damaged file."""
+
+
+@contextmanager
+def reading(path: Path | str, expected: str) -> Iterator[None]:
+    """Turn what a broken file raises into an InputError that names the file."""
+    try:
+        yield
+    except BROKEN as error:
+        raise InputError(
+            file=path,
+            field="(whole file)",
+            expected=expected,
+            found=f"{type(error).__name__}: {error}",
+            remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
+        ) from None
+
+
+@contextmanager
+def opened(path: Path, *, limit: int = LIMIT) -> Iterator[IO[bytes]]:
+    """Open a file that may be gzipped.
+
+    Parameters
+    ----------
+    path
+        The file.
+    limit
+        Bytes it may unpack to.
+
+    Raises
+    ------
+    InputError
+        While reading, if it is damaged, breaks off or unpacks to more.
+    """
+    with path.open("rb") as file:
+        yield unpacked(file, path, limit=limit)
+
+
+def unpacked(stream: IO[bytes], name: Path | str, *, limit: int = LIMIT) -> IO[bytes]:
+    """Return the stream itself or, if it begins as gzip does, what is in it; at most `limit` bytes of it."""
+    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(_Raw(stream))
+    if buffered.peek(2)[:2] != GZIP:
+        return cast("IO[bytes]", io.BufferedReader(_Bounded(buffered, name, limit)))
+    return cast("IO[bytes]", io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=buffered), name, limit)))
+
+
+def members(path: Path, *, limit: int = LIMIT) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the regular files of a tar (plain or gzipped) or zip archive, gzip within undone.
+
+    A stream is good until the next one is asked for. Directories, and the `._*` and `__MACOSX` files that macOS
+    adds, are passed over.
+
+    Parameters
+    ----------
+    path
+        The archive.
+    limit
+        Bytes that a member may unpack to.
+
+    Returns
+    -------
+    Name in the archive and stream of each file, in the order of the archive.
+
+    Raises
+    ------
+    InputError
+        If it is no archive, or truncated; if a member has an absolute path, a path with `..`, is a link or a device,
+        or unpacks to more than `limit`.
+    """
+    with reading(path, "a tar or zip archive"):
+        yield from _zip(path, limit) if zipfile.is_zipfile(path) else _tar(path, limit)
+
+
+def is_archive(name: str) -> bool:
+    """Tell by its name whether a file is an archive that `members` reads."""
+    return name.endswith((".tar", ".tar.gz", ".tgz", ".zip"))
+
+
+def wrong_members(path: Path, *, expected: str, found: Iterable[str]) -> InputError:
+    """Say that an archive holds other files than its reader needs."""
+    names = list(found)
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return InputError(
+        file=path,
+        field="members",
+        expected=expected,
+        found=(", ".join(names[:10]) or "no file") + more,
+        remedy="check the dataset's reader in config/datasets.tsv and its rows in config/files.tsv",
+    )
+
+
+def _tar(path: Path, limit: int) -> Iterator[tuple[str, IO[bytes]]]:
+    # Streamed: the archive is read once, front to back. The bound on the whole stops a bomb of many members.
+    with opened(path, limit=16 * limit) as stream:
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                if not (member.isfile() or member.isdir()):
+                    raise _refused(path, member.name, "a link or a device")
+                _check(path, member.name, member.size, limit)
+                content = archive.extractfile(member)
+                if content is not None and not _is_litter(member.name):
+                    yield member.name, unpacked(content, f"{path}: {member.name}", limit=limit)
+        # tarfile stops at the end mark; gzip's checksum stands behind it.
+        while stream.read(1 << 20):
+            pass
+
+
+def _zip(path: Path, limit: int) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            kind = member.external_attr >> 28  # upper four bits of the Unix mode: 8 a file, 4 a folder, 0 not given
+            if kind not in {0, 4, 8}:
+                raise _refused(path, member.filename, "a link or a device")
+            _check(path, member.filename, member.file_size, limit)
+            if member.is_dir() or _is_litter(member.filename):
+                continue
+            with archive.open(member) as content:
+                yield member.filename, unpacked(content, f"{path}: {member.filename}", limit=limit)
+
+
+def _check(path: Path, name: str, size: int, limit: int) -> None:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if ".." in parts or (parts and (parts[0].startswith("/") or parts[0].endswith(":"))):
+        raise _refused(path, name, "a path that leaves the archive's folder")
+    if size > limit:
+        raise _too_large(limit, name=f"{path}: {name}")
+
+
+def _is_litter(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return "__MACOSX" in parts or bool(parts and parts[-1].startswith("._"))
+
+
+def _refused(path: Path, name: str, what: str) -> InputError:
+    return InputError(
+        file=path,
+        field=f"member {name}",
+        expected="files and folders with paths inside the archive",
+        found=what,
+        remedy="get the archive from its publisher again; such a one is not to be trusted",
+    )
+
+
+def _too_large(limit: int, *, name: Path | str) -> InputError:
+    return InputError(
+        file=name,
+        field="size once unpacked",
+        expected=f"at most {limit} bytes",
+        found="more",
+        remedy="get the file from its publisher again; if it is rightly so large, raise LIMIT in sources/archives.py",
+    )
+
+
+class _Raw(io.RawIOBase):
+    """Give an object that can only `read` the form that buffers want."""
+
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._stream.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+class _Bounded(_Raw):
+    """Read no more than a number of bytes; say what file it was that broke off."""
+
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, name: Path | str, limit: int) -> None:
+        super().__init__(stream)
+        self._name = name
+        self._limit = limit
+        self._left = limit
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        with reading(self._name, "a whole file"):
+            n_read = super().readinto(buffer)
+        self._left -= n_read
+        if self._left < 0:
+            raise _too_large(self._limit, name=self._name)
+        return n_read

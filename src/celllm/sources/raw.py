@@ -1,0 +1,149 @@
+"""`resources/raw/{dataset}/manifest.json`: the files of a dataset as published, with their checksums.
+
+The manifest is written last, so a half-fetched dataset has none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from celllm.base.atomic import writing
+from celllm.base.errors import InputError
+from celllm.base.provenance import digest
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One file, unchanged since its source."""
+
+    name: str
+    """Its name at the source."""
+    path: Path
+    """Where it lies; absolute once read."""
+    bytes: int
+    """Its size."""
+    sha256: str
+    """Its checksum in hex."""
+    sample: str | None = None
+    """The sample it holds, where a dataset has one file a sample."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the list of samples says of that sample: study, tissue, malignancy …"""
+
+
+@dataclass(frozen=True)
+class RawManifest:
+    """All files of a dataset."""
+
+    dataset: str
+    """Name of the dataset."""
+    files: tuple[RawFile, ...]
+    """In the order of `files.tsv`."""
+    file: Path
+    """The manifest itself; errors name it."""
+
+    def ending(self, *suffixes: str) -> tuple[RawFile, ...]:
+        """Return the files whose names end so; InputError if there is none."""
+        found = tuple(file for file in self.files if file.name.endswith(suffixes))
+        if not found:
+            raise InputError(
+                file=self.file,
+                field="files",
+                expected=f"a file of {self.dataset} ending in {' or '.join(suffixes)}",
+                found=", ".join(file.name for file in self.files) or "no file",
+                remedy="correct the dataset's reader in config/datasets.tsv or its rows in config/files.tsv",
+            )
+        return found
+
+    def only(self) -> RawFile:
+        """Return the only file; InputError if there are several or none."""
+        if len(self.files) != 1:
+            raise InputError(
+                file=self.file,
+                field="files",
+                expected=f"one file in {self.dataset}",
+                found=", ".join(file.name for file in self.files) or "no file",
+                remedy="keep one row of the dataset in config/files.tsv",
+            )
+        return self.files[0]
+
+
+def describe(path: Path | str, *, sample: str | None = None, facts: Mapping[str, str] | None = None) -> RawFile:
+    """Measure a file: its name, size and checksum."""
+    path = Path(path)
+    return RawFile(
+        name=path.name,
+        path=path,
+        bytes=path.stat().st_size,
+        sha256=digest(path),
+        sample=sample,
+        facts=facts or {},
+    )
+
+
+def write(dataset: str, files: Iterable[RawFile], path: Path | str) -> None:
+    """Write the manifest. A file beside or below it is named by its relative path, so the folder can move."""
+    path = Path(path)
+    folder = path.parent.absolute()
+    entries = []
+    for file in files:
+        place = file.path.absolute()
+        relative = place.relative_to(folder) if place.is_relative_to(folder) else place
+        entries.append(
+            {
+                "name": file.name,
+                "path": relative.as_posix(),
+                "bytes": file.bytes,
+                "sha256": file.sha256,
+                "sample": file.sample,
+                "facts": dict(file.facts),
+            },
+        )
+    with writing(path) as part:
+        part.write_text(json.dumps({"dataset": dataset, "files": entries}, indent=2) + "\n", encoding="utf-8")
+
+
+def read(path: Path | str) -> RawManifest:
+    """Read a manifest and check that its files are there with the sizes it gives.
+
+    Raises
+    ------
+    InputError
+        If the manifest is malformed, or a file is gone or of another size.
+    """
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        files = tuple(
+            RawFile(
+                name=entry["name"],
+                path=path.parent.absolute() / entry["path"],
+                bytes=int(entry["bytes"]),
+                sha256=entry["sha256"],
+                sample=entry.get("sample"),
+                facts=entry.get("facts", {}),
+            )
+            for entry in values["files"]
+        )
+        manifest = RawManifest(dataset=values["dataset"], files=files, file=path)
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            file=path,
+            field="(whole file)",
+            expected="a manifest with dataset and files (name, path, bytes, sha256, sample)",
+            found=f"{type(error).__name__}: {error}",
+            remedy="remove the file and fetch the dataset again: snakemake --forcerun fetch",
+        ) from None
+    for file in files:
+        found = f"{file.path.stat().st_size} bytes" if file.path.is_file() else "no file there"
+        if found != f"{file.bytes} bytes":
+            raise InputError(
+                file=path,
+                field=f"files: {file.name}",
+                expected=f"{file.path} of {file.bytes} bytes",
+                found=found,
+                remedy=f"fetch it again: remove {path} and start the workflow once more",
+            )
+    return manifest

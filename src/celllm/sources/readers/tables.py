@@ -1,0 +1,158 @@
+"""Readers of published text tables: CancerSCEM, Drop-seq, csv, TPM with cell information, DepMap."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+import pandas as pd
+
+from celllm.base.errors import InputError
+from celllm.config.tables import Dataset
+from celllm.sources.archives import members, opened, reading, wrong_members
+from celllm.sources.raw import RawFile, RawManifest
+from celllm.sources.readers.cells import RawCells, in_pieces
+from celllm.sources.readers.labels import joined, read_labels
+from celllm.sources.readers.text import TextTable, cells_by_genes, genes_by_cells
+
+PATIENT: Final = re.compile(r"HN\d+")
+"""A patient's line in GSE117872: HN120, HN137 or HN148."""
+DONOR: Final = re.compile(r"(human\d+)_umifm_counts\.csv(?:\.gz)?$")
+"""A human donor's table in GSE84133_RAW.tar, `GSM2230757_human1_umifm_counts.csv.gz`."""
+
+
+def read_cancerscem_tsv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+    """Read CancerSCEM's `SAMPLE.counts.matrix.tsv.gz`: tab-separated counts, genes x cells, one file a sample.
+
+    Source: ngdc.cncb.ac.cn/cancerscem/downloads. Line 1 holds the cells' names; R wrote it, so the corner may
+    be left out.
+    """
+    for file in manifest.ending(".tsv.gz", ".tsv"):
+        yield from in_pieces(_whole(file, "\t"))
+
+
+def read_dge(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+    """Read Drop-seq's digital expression tables, `*.dge.txt.gz`: tab-separated counts, genes x cells.
+
+    Line 1 is `GENE` and the cells' barcodes (Drop-seq tools, DigitalExpression). Barcodes are not filtered: most
+    may be nearly empty.
+    """
+    for file in manifest.ending(".dge.txt.gz", ".dge.txt"):
+        yield from in_pieces(_whole(file, "\t"))
+
+
+def read_csv_genes_by_cells(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+    """Read comma-separated counts, genes x cells, as R's `write.csv` leaves them: line 1 is `""` and the cells."""
+    for file in manifest.ending(".csv.gz", ".csv"):
+        yield from in_pieces(_whole(file, ","))
+
+
+def read_tpm_with_cells(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+    """Read GSE117872: TPM, genes x cells, and the table `*cellinfo.txt.gz` beside it; both tab-separated.
+
+    Line 1 of the TPM is the cells' names. Columns of the table: groups (the cell's name), cell_color (line, such as
+    HN120PCR), patient_id, origin, drug_status, cluster (Sensitive, Resistant or Holiday). `obs` gets these and
+    `patient`: HN120, HN137 or HN148, as patient_id or else cell_color has it.
+    """
+    infos = manifest.ending("cellinfo.txt.gz", "cellinfo.txt")
+    others = [file for file in manifest.files if file not in infos]
+    if len(infos) != 1 or len(others) != 1:
+        raise InputError(
+            file=manifest.file,
+            field="files",
+            expected="two files: TPM and cellinfo",
+            found=", ".join(file.name for file in manifest.files),
+            remedy="correct the dataset's rows in config/files.tsv",
+        )
+    info = infos[0]
+    labels = read_labels(info.path, key=("groups", "cell", "Unnamed: 0"))
+    cells = _whole(others[0], "\t")
+    obs = joined(cells.obs, labels, cells=others[0].path, file=info.path)
+    yield from in_pieces(replace(cells, obs=obs.assign(patient=_patients(obs, info))))
+
+
+def read_baron_raw_tar(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+    """Read the human donors of GSE84133_RAW.tar: members `GSM…_human1_umifm_counts.csv.gz`, cells x genes.
+
+    Line 1 of a member is `""`, barcode, assigned_cluster, then the genes. The sample is the donor, human1 to human4.
+    The two mouse members are passed over: they hold other genes.
+    """
+    for file in manifest.ending(".tar"):
+        n_donors, names_found = 0, []
+        for name, stream in members(file.path):
+            names_found.append(name)
+            donor = DONOR.search(name)
+            if donor is None:
+                continue
+            n_donors += 1
+            table = TextTable(stream, f"{file.path}: {name}", separator=",", n_texts=3)
+            if table.text_names[1:] != ["barcode", "assigned_cluster"]:
+                raise wrong_members(
+                    file.path,
+                    expected="members whose columns are a name, barcode, assigned_cluster, then genes",
+                    found=[f"{name} with the columns {', '.join(table.text_names)}, …"],
+                )
+            for rows in cells_by_genes(table):
+                obs = rows.texts.set_axis(["cell", "barcode", "assigned_cluster"], axis=1).set_index("cell")
+                yield RawCells(
+                    matrix=rows.matrix,
+                    names=table.columns,
+                    obs=obs,
+                    file=file.path,
+                    sample=donor[1],
+                    facts=file.facts,
+                )
+        if not n_donors:
+            raise wrong_members(file.path, expected="GSM…_human1_umifm_counts.csv.gz", found=names_found)
+
+
+def read_depmap_csv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+    """Read DepMap's `CCLE_expression.csv`: cell lines x genes, log2(TPM + 1), comma-separated.
+
+    Line 1 is an empty field and `SYMBOL (Entrez id)` a gene; rows begin with the line's DepMap id, `ACH-000001`.
+    """
+    for file in manifest.ending("expression.csv", "expression.csv.gz"):
+        with reading(file.path, "cell lines x genes, comma-separated"), opened(file.path) as stream:
+            table = TextTable(stream, file.path, separator=",")
+            for rows in cells_by_genes(table):
+                yield RawCells(
+                    matrix=rows.matrix,
+                    names=table.columns,
+                    obs=pd.DataFrame(index=pd.Index(rows.texts[0], name=None)),
+                    file=file.path,
+                    sample=file.sample,
+                    facts=file.facts,
+                )
+
+
+def _whole(file: RawFile, separator: str) -> RawCells:
+    """Read a table of genes x cells, of which no part is complete before its end."""
+    with reading(file.path, "genes x cells as text"), opened(file.path) as stream:
+        matrix, names, barcodes = genes_by_cells(TextTable(stream, file.path, separator=separator))
+    return RawCells(
+        matrix=matrix,
+        names=names,
+        obs=pd.DataFrame(index=pd.Index(barcodes, dtype=object)),
+        file=file.path,
+        sample=file.sample,
+        facts=file.facts,
+    )
+
+
+def _patients(obs: pd.DataFrame, info: RawFile) -> list[str]:
+    columns = [column for column in ("patient_id", "cell_color") if column in obs.columns]
+    patients = []
+    for cell, row in zip(obs.index, obs[columns].to_numpy().tolist(), strict=True):
+        found = next((hit for hit in map(PATIENT.search, row) if hit), None)
+        if found is None:
+            raise InputError(
+                file=info.path,
+                field="patient_id, cell_color",
+                expected="a patient such as HN120",
+                found=f"{', '.join(row) or 'no such column'} for cell {cell}",
+                remedy="fetch the file again; if it is whole, its layout is new: adapt sources/readers/tables.py",
+            )
+        patients.append(found[0])
+    return patients

@@ -1,0 +1,118 @@
+"""What the numbers of a matrix are: checked at the door, and logarithms undone where a dataset's row says so.
+
+A source's unit is a row's `values`. Once read there are three kinds: `counts` (whole, int32), `linear` (not negative,
+proportional to molecules within a cell: TPM, CP10K, expected counts) and `zscore`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from celllm.base.errors import InputError
+from celllm.config.converters import LOGARITHM
+
+KINDS: Final = ("counts", "linear", "zscore")
+KIND_OF: Final = {
+    "counts": "counts",
+    "expected_counts": "linear",
+    "tpm": "linear",
+    "cp10k": "linear",
+    "zscore": "zscore",
+}
+"""Unit of a source, or kind, to kind."""
+DTYPE_OF: Final = {"counts": np.dtype(np.int32), "linear": np.dtype(np.float32), "zscore": np.dtype(np.float32)}
+"""Kind to the type that it is held in."""
+LARGEST: Final = int(np.iinfo(np.int32).max)
+"""Largest count that is held."""
+LARGEST_LOG: Final = 30.0
+"""No logarithm of a sequencer's numbers is larger: 2^30 reads of one gene in one cell."""
+LEAST_HIGHEST: Final = 20.0
+"""The largest TPM or CP10K of many cells lies far above this, the largest logarithm below it."""
+_EXPECTED: Final = {
+    "counts": "whole counts, 0 or more",
+    "linear": "numbers proportional to molecules, 0 or more",
+    "expected_counts": "expected counts, 0 or more",
+    "tpm": "transcripts per million, 0 or more",
+    "cp10k": "counts per 10,000, 0 or more",
+    "zscore": "finite numbers",
+}
+_REMEDY: Final = "give the raw counts, or correct the columns values and log of the dataset in config/datasets.tsv"
+
+
+def check_values(data: npt.NDArray[Any], values: str, *, file: Path | str, field: str, log: str | None = None) -> None:
+    """Raise InputError if numbers cannot be what they are said to be.
+
+    Counts must be whole, not negative and at most 2^31 - 1. TPM, CP10K and expected counts must not be negative.
+    Where a logarithm is said to have been taken, none may be larger than a logarithm can be; where TPM or CP10K
+    are said to be plain, one at least must be larger. Z-scores may be anything finite.
+
+    Parameters
+    ----------
+    data
+        The stored numbers, in any order.
+    values
+        Unit of the source or kind.
+    file, field
+        Named in the error.
+    log
+        The logarithm that the source is said to have taken.
+    """
+    if not len(data):
+        return
+    found = _fault(data, values, log)
+    if found is not None:
+        expected = _EXPECTED[values] if log is None else f"{log} of {_EXPECTED[values]}"
+        raise InputError(file=file, field=field, expected=expected, found=found, remedy=_REMEDY)
+
+
+def _fault(data: npt.NDArray[Any], values: str, log: str | None) -> str | None:
+    lowest, highest = float(data.min()), float(data.max())
+    if not np.isfinite(lowest) or not np.isfinite(highest):
+        n_bad = int((~np.isfinite(data)).sum())
+        return f"{n_bad} of {len(data)} values not a finite number (NaN or infinite)"
+    if values == "zscore":
+        return None
+    if lowest < 0:
+        return f"negative value {lowest:.2f}, so these are scaled values"
+    if log is not None:
+        return f"values up to {highest:.1f}, too large for a logarithm" if highest > LARGEST_LOG else None
+    if values == "counts":
+        return _fault_of_counts(data, highest)
+    if values in {"tpm", "cp10k"} and highest < LEAST_HIGHEST:
+        return f"log-normalised values: the largest is {highest:.1f}"
+    return None
+
+
+def _fault_of_counts(data: npt.NDArray[Any], highest: float) -> str | None:
+    if not np.issubdtype(data.dtype, np.integer) and not np.array_equal(data, np.rint(data)):
+        # Counts of a cell reach hundreds; the logarithm of any count that a sequencer yields stays below 20.
+        kind = "log-normalised" if highest < LEAST_HIGHEST else "not whole numbers"
+        fraction = float(data[np.argmax(data != np.rint(data))])
+        return f"{kind}: max {highest:.1f}, fractional values such as {fraction:g}"
+    if highest > LARGEST:
+        return f"a count of {highest:.0f}, beyond the largest that 32 bits hold ({LARGEST})"
+    return None
+
+
+def without_log(matrix: sparse.csr_matrix, log: str) -> sparse.csr_matrix:
+    """Undo a logarithm: `log2(x/10+1)` of x becomes x, in float64. Zero stays zero.
+
+    Parameters
+    ----------
+    matrix
+        Logarithms, any shape.
+    log
+        As `datasets.tsv` writes it.
+    """
+    found = LOGARITHM.fullmatch(log)
+    if found is None:
+        msg = f"not a logarithm that can be undone: {log}"
+        raise ValueError(msg)
+    factor = {"log2": np.log(2.0), "ln": 1.0, "log10": np.log(10.0)}[found[1]]
+    plain = np.expm1(matrix.data.astype(np.float64) * factor) * float(found[2] or 1)
+    return sparse.csr_matrix((plain, matrix.indices, matrix.indptr), shape=matrix.shape)

@@ -1,0 +1,1 @@
+"""Who is tested, drawn before anything is trained."""

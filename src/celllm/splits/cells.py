@@ -1,0 +1,213 @@
+"""Which cells of a task are for training, validation and test; pairs are divided in pair_splits.
+
+The test part is drawn first, from the seed and the share `test` alone. So a task with 80 % and one with 5 % for
+training are measured on the same cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from celllm.base.errors import InputError
+from celllm.config.tables import Task
+
+SMALLEST_CLASS = 3
+"""Cells a class needs to be in training, validation and test."""
+
+
+def stratified(
+    labels: NDArray[np.str_],
+    units: Sequence[str],
+    task: Task,
+    *,
+    seed: int,
+    file: Path | str,
+) -> NDArray[np.str_]:
+    """Divide cells so that each class has nearly the same share of every part.
+
+    Cells without a label, and those of classes with fewer than `min_class_size` cells, are `unused`. The shares
+    refer to the others. What the shares leave over is `unused` too: a few-shot task has train 0.05, validation 0,
+    test 0.2. Every class has at least one training cell.
+
+    Parameters
+    ----------
+    labels
+        One a cell; "" where there is none.
+    units
+        Ids of the cells. The split follows the ids, not the order they come in.
+    task
+        Its shares and its min_class_size.
+    seed
+        Of the draw.
+    file
+        The table of tasks, named in errors.
+
+    Returns
+    -------
+    The part of each cell: `train`, `validation`, `test` or `unused`.
+
+    Raises
+    ------
+    InputError
+        If fewer than two classes are large enough, or the classes are too many for the test part.
+    """
+    usable, classes = _usable(labels, units, task)
+    n_test, n_validation, n_train = part_sizes(task, len(usable))
+    if len(classes) < 2 or not len(classes) <= n_test <= len(usable) - len(classes):
+        raise InputError(
+            file=file,
+            field=f"min_class_size, test of {task.task}",
+            expected="at least 2 classes, and at least as many cells as classes in the test part and outside it",
+            found=f"{len(classes)} classes of at least {_smallest(task)} labelled cells; "
+            f"test has {n_test} of {len(usable)}",
+            remedy="lower min_class_size or change test, or check the dataset's label_column in config/datasets.tsv",
+        )
+    parts = np.full(len(labels), "unused", dtype="<U10")
+    rest, test = train_test_split(usable, test_size=n_test, stratify=labels[usable], random_state=seed)
+    parts[test] = "test"
+    _divide_rest(parts, rest, labels, classes, n_train=n_train, n_validation=n_validation, seed=seed)
+    return parts
+
+
+def by_donor(
+    labels: NDArray[np.str_],
+    donors: NDArray[np.str_],
+    units: Sequence[str],
+    task: Task,
+    *,
+    seed: int,
+    file: Path | str,
+) -> NDArray[np.str_]:
+    """Test one donor's cells; train and choose on those of the others.
+
+    The others' cells are divided as by `stratified`, the shares `train` and `validation` being of them. A class that
+    only the tested donor has stays in the test part: no method can know it, and it counts as missed.
+
+    Parameters
+    ----------
+    labels, units, task, file
+        As of `stratified`.
+    donors
+        One a cell.
+    seed
+        Place of the tested donor among the donors with usable cells, sorted by name, from 0; and of the draw.
+
+    Raises
+    ------
+    InputError
+        If there are fewer donors, or fewer than two classes or too few cells to train on.
+    """
+    usable, classes = _usable(labels, units, task)
+    names = np.unique(donors[usable])
+    if len(names) < 2 or seed >= len(names):
+        raise InputError(
+            file=file,
+            field=f"split_seeds of {task.task}",
+            expected=f"0-{len(names) - 1}, one a donor: {', '.join(names)}" if len(names) > 1 else "two donors or more",
+            found=f"{seed}" if len(names) > 1 else f"{', '.join(names) or 'none'}",
+            remedy="correct split_seeds, or the dataset's donor_column or sample_column in config/datasets.tsv",
+        )
+    is_tested = donors[usable] == names[seed]
+    rest = usable[~is_tested]
+    known = [label for label in classes if label in labels[rest]]
+    _, n_validation, n_train = part_sizes(task, len(rest))
+    if len(known) < 2 or n_validation + len(known) > len(rest):
+        raise InputError(
+            file=file,
+            field=f"train, validation of {task.task}",
+            expected="at least 2 classes among the cells of the other donors, and a training cell of each",
+            found=f"{len(known)} classes, {len(rest)} cells, {n_validation} of them for validation",
+            remedy="lower validation, or the task's min_class_size",
+        )
+    parts = np.full(len(labels), "unused", dtype="<U10")
+    parts[usable[is_tested]] = "test"
+    _divide_rest(parts, rest, labels, known, n_train=n_train, n_validation=n_validation, seed=seed)
+    return parts
+
+
+def _smallest(task: Task) -> int:
+    return max(task.min_class_size, SMALLEST_CLASS)
+
+
+def _usable(
+    labels: NDArray[np.str_],
+    units: Sequence[str],
+    task: Task,
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the cells of classes that are large enough, in the order of their ids, and those classes."""
+    found = dict(zip(*np.unique(labels, return_counts=True), strict=True))
+    classes = [str(label) for label, size in found.items() if label != "" and size >= _smallest(task)]
+    by_unit = np.argsort(np.asarray(units, dtype=str), kind="stable")
+    return by_unit[np.isin(labels[by_unit], classes)], classes
+
+
+def _divide_rest(
+    parts: NDArray[np.str_],
+    rest: NDArray[np.int64],
+    labels: NDArray[np.str_],
+    classes: Sequence[str],
+    *,
+    n_train: int,
+    n_validation: int,
+    seed: int,
+) -> None:
+    """Mark what is left for validation and training, a training cell for each class at least."""
+    if n_validation:
+        rest, validation = _draw(rest, max(n_validation, len(classes)), labels, seed)
+        parts[validation] = "validation"
+    rest, train = _draw(rest, max(n_train, len(classes)), labels, seed)
+    parts[train] = "train"
+    _give_each_class_a_cell(parts, rest, labels, classes, np.random.default_rng(seed))
+
+
+def part_sizes(task: Task, n: int) -> tuple[int, int, int]:
+    """Return how many of n units are for test, validation and training; shares that sum to 1 leave none over."""
+    n_test, n_validation = round(task.test * n), round(task.validation * n)
+    whole = abs(task.train + task.validation + task.test - 1) < 1e-9
+    return n_test, n_validation, n - n_test - n_validation if whole else round(task.train * n)
+
+
+def _draw(
+    rows: NDArray[np.int64],
+    n: int,
+    labels: NDArray[np.str_],
+    seed: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (left, drawn), `drawn` being `n` rows, stratified; all rows if none, or too few to divide, stay over."""
+    n_left = len(rows) - n
+    if n_left <= 0:
+        return rows[:0], rows
+    names, n_cells = np.unique(labels[rows], return_counts=True)
+    if n_left < len(names) or n_cells.min() < 2:
+        # scikit-learn demands of stratification that every class can be on both sides
+        order = np.random.default_rng(seed).permutation(rows)
+        return order[:n_left], order[n_left:]
+    left, drawn = train_test_split(rows, test_size=n, stratify=labels[rows], random_state=seed)
+    return left, drawn
+
+
+def _give_each_class_a_cell(
+    parts: NDArray[np.str_],
+    rest: NDArray[np.int64],
+    labels: NDArray[np.str_],
+    classes: Sequence[str],
+    generator: np.random.Generator,
+) -> None:
+    """Where a class has no training cell, swap one of its unused cells for one of the commonest training class."""
+    for label in classes:
+        train = np.flatnonzero(parts == "train")
+        if label in labels[train]:
+            continue
+        candidates = rest[labels[rest] == label]
+        if not len(candidates):  # all of them are in validation
+            candidates = np.flatnonzero((parts == "validation") & (labels == label))
+        names, n_cells = np.unique(labels[train], return_counts=True)
+        commonest = train[labels[train] == names[n_cells.argmax()]]
+        chosen, replaced = generator.choice(candidates), generator.choice(commonest)
+        parts[replaced] = parts[chosen]
+        parts[chosen] = "train"

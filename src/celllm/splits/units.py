@@ -1,0 +1,185 @@
+"""What a method is given: cells with labels, or pairs of cell line and drug with responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from celllm.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells and their labels.
+
+    Parameters
+    ----------
+    counts
+        Cells x vocabulary genes, float32, in the unit that `values` names.
+    values
+        `counts`, or `zscore` for a table standardised per gene.
+    labels
+        One a cell; "" where there is none or it is hidden.
+    cell_ids
+        The units of the split.
+    simulated
+        Whether the cells come from the simulator.
+    """
+
+    counts: sparse.csr_matrix
+    values: str
+    labels: np.ndarray
+    cell_ids: np.ndarray
+    simulated: bool
+
+    @property
+    def units(self) -> list[str]:
+        """Names by which a split tells its parts apart."""
+        return [str(cell) for cell in self.cell_ids]
+
+    def hiding(self, rows: np.ndarray) -> Cells:
+        """Return the same cells with the labels of `rows` blanked."""
+        labels = self.labels.copy()
+        labels[rows] = ""
+        return replace(self, labels=labels)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Cell lines, drugs and the response of a line to a drug.
+
+    Parameters
+    ----------
+    expression
+        Lines x vocabulary genes, float32, in the unit that `values` names.
+    line_ids, drugs, smiles
+        Names of lines; names and structures of drugs.
+    line, drug
+        For each pair the row of its line in `expression` and the place of its drug in `drugs`.
+    response
+        ln IC50 (natural logarithm of µM) of each pair; nan where hidden.
+    simulated
+        Whether they come from the simulator.
+    """
+
+    expression: sparse.csr_matrix
+    values: str
+    line_ids: np.ndarray
+    drugs: list[str]
+    smiles: list[str]
+    line: np.ndarray
+    drug: np.ndarray
+    response: np.ndarray
+    simulated: bool
+
+    @property
+    def units(self) -> list[str]:
+        """Names by which a split tells its parts apart."""
+        return [f"{self.line_ids[line]}|{self.drugs[drug]}" for line, drug in zip(self.line, self.drug, strict=True)]
+
+    def hiding(self, rows: np.ndarray) -> Pairs:
+        """Return the same pairs with the responses of `rows` blanked."""
+        response = self.response.copy()
+        response[rows] = np.nan
+        return replace(self, response=response)
+
+    def marked_simulated(self) -> Pairs:
+        """Return the same pairs, known to come from the simulator, be it the responses alone."""
+        return replace(self, simulated=True)
+
+
+def cells_from(adata: AnnData) -> Cells:
+    """Take cells out of an aligned AnnData."""
+    return Cells(
+        counts=_matrix(adata.X),
+        values=str(adata.uns["values"]),
+        labels=_strings(adata.obs["label"]),
+        cell_ids=_strings(adata.obs_names),
+        simulated=bool(adata.uns["simulated"]),
+    )
+
+
+def pairs_from(adata: AnnData, responses: pd.DataFrame, *, file: Path | str) -> Pairs:
+    """Join aligned cell lines with a response table.
+
+    Parameters
+    ----------
+    adata
+        Lines on the vocabulary's axis; their names are `{dataset}:{line}`.
+    responses
+        Columns line, drug, smiles, response. Pairs whose line has no expression are left out.
+    file
+        The response table, named in errors.
+
+    Raises
+    ------
+    InputError
+        If a drug has no structure, or two, or if no line of the table has expression.
+    """
+    line_ids = np.array([name.split(":", maxsplit=1)[-1] for name in _strings(adata.obs_names)], dtype=str)
+    place = {str(line): row for row, line in enumerate(line_ids)}
+    kept = responses[responses["line"].astype(str).isin(list(place))]
+    if kept.empty:
+        raise InputError(
+            file=file,
+            field="line",
+            expected=f"lines with expression, such as {', '.join(line_ids[:3])}",
+            found=f"others, such as {', '.join(responses['line'].astype(str).unique()[:3])}",
+            remedy="check the columns dataset and response of the task in config/tasks.tsv",
+        )
+    smiles_of = _structures(kept, file)
+    drugs = sorted(smiles_of)
+    drug_place = {drug: number for number, drug in enumerate(drugs)}
+    return Pairs(
+        expression=_matrix(adata.X),
+        values=str(adata.uns["values"]),
+        line_ids=line_ids,
+        drugs=drugs,
+        smiles=[smiles_of[drug] for drug in drugs],
+        line=np.array([place[str(line)] for line in kept["line"]], dtype=np.int64),
+        drug=np.array([drug_place[str(drug)] for drug in kept["drug"]], dtype=np.int64),
+        response=kept["response"].to_numpy(np.float64),
+        simulated=bool(adata.uns["simulated"]),
+    )
+
+
+def _structures(responses: pd.DataFrame, file: Path | str) -> dict[str, str]:
+    table = responses[["drug", "smiles"]].drop_duplicates()
+    structures: dict[str, str] = {}
+    for drug, smiles in zip(table["drug"].astype(str), table["smiles"], strict=True):
+        if not isinstance(smiles, str) or not smiles.strip():
+            raise InputError(
+                file=file,
+                field="smiles",
+                expected=f"a structure (SMILES) for drug {drug}",
+                found="nothing",
+                remedy="add the structure to the table of drugs, or drop the drug's rows",
+            )
+        if structures.setdefault(drug, smiles) != smiles:
+            raise InputError(
+                file=file,
+                field="smiles",
+                expected=f"one structure for drug {drug}",
+                found=f"{structures[drug]} and {smiles}",
+                remedy="keep one of the two",
+            )
+    return structures
+
+
+def _strings(values: Iterable[object]) -> np.ndarray:
+    return np.array([str(value) for value in values], dtype=str)
+
+
+def _matrix(values: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return float32 values whose two index arrays are of one type.
+
+    AnnData reads them in two, and scipy would convert all of both each time a batch of rows is taken.
+    """
+    cells = sparse.csr_matrix(values, dtype=np.float32)
+    return sparse.csr_matrix((cells.data, cells.indices, cells.indptr), shape=cells.shape)

@@ -1,1 +1,0 @@
-"""The benchmark tasks and the encoder's fine-tuning for them."""

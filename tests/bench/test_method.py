@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from celllm.base.errors import InputError
+from celllm.bench.method import build
+from celllm.config import tables
+from celllm.config.tables import Method
+
+
+def _row(**changes):
+    values = {
+        "method": "m",
+        "kind": "classification",
+        "title": "M",
+        "module": "celllm.bench.methods.controls:MajorityClass",
+        "recipe": None,
+        "options": {},
+        "search": {},
+        "seeded": False,
+        "role": "trivial",
+    }
+    return Method(**{**values, **changes})
+
+
+def _built(row, vocabulary):
+    return build(row, seed=0, encoder=None, vocabulary=vocabulary, file="methods.tsv")
+
+
+def test_a_row_becomes_an_object_of_the_class_it_names(vocabulary):
+    assert type(_built(_row(), vocabulary)).__name__ == "MajorityClass"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "os:system",
+        "celllmfake.thing:Class",
+        "celllm.bench.methods.controls",
+        "celllm.bench.methods.controls:Majority.x",
+    ],
+)
+def test_code_from_outside_the_package_is_never_imported(module, vocabulary):
+    with pytest.raises(InputError, match=r"celllm\.<room>\.<module>:<Class>"):
+        _built(_row(module=module), vocabulary)
+
+
+@pytest.mark.parametrize("module", ["celllm.baselines.nothing:Class", "celllm.bench.methods.controls:MajorityClas"])
+def test_a_module_or_class_that_does_not_exist_is_named(module, vocabulary):
+    with pytest.raises(InputError, match=module):
+        _built(_row(module=module), vocabulary)
+
+
+def test_a_wrong_option_is_reported_with_its_row(vocabulary):
+    with pytest.raises(InputError, match="depth") as caught:
+        _built(_row(options={"depth": 3}), vocabulary)
+
+    assert caught.value.__notes__ == ["in the row m of methods.tsv"]
+
+
+def test_a_method_that_starts_from_an_encoder_asks_for_it(vocabulary):
+    with pytest.raises(InputError, match="--encoder"):
+        _built(_row(recipe="celllm"), vocabulary)
+
+
+def test_a_method_on_components_asks_for_their_file(vocabulary):
+    with pytest.raises(InputError, match=r"--encoder results/components/pca\.safetensors"):
+        _built(_row(recipe=tables.COMPONENTS), vocabulary)
+
+
+METHODS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
+
+
+@pytest.mark.parametrize("row", METHODS.rows, ids=METHODS.names)
+def test_every_shipped_method_can_be_made_and_has_the_two_calls(row, vocabulary, encoder_file, components_file):
+    found = build(
+        row,
+        seed=0,
+        encoder=components_file if row.recipe == tables.COMPONENTS else encoder_file if row.recipe else None,
+        vocabulary=vocabulary,
+        file=METHODS.file,
+    )
+
+    assert callable(found.fit)
+    assert callable(found.predict)
+    assert found.sees_test_labels == row.method.startswith("control_leaked")
+    assert hasattr(found, "classes_") == (row.kind == "classification")

@@ -1,0 +1,193 @@
+"""Tokens: bins, order, truncation, padding."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from celllm.config.recipe import TokenSettings
+from celllm.corpus.tokens import CLS, MASK, N_TOKENS, PAD, bins_of, tokenise
+
+
+def rule(**changes):
+    return TokenSettings(**{"max_length": 64, **changes})
+
+
+def counts_of_level(level):
+    """One cell whose gene 0 has the given log2(1 + x) at 10,000 counts; gene 1 takes the rest."""
+    value = 2.0**level - 1
+    return csr_matrix([[value, 10_000 - value]])
+
+
+@pytest.fixture
+def cells(generator):
+    return csr_matrix(generator.poisson(0.8, (12, 40)) * generator.integers(1, 9, (12, 40)))
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [(0.4, 0), (0.999, 0), (1.0, 1), (4.99, 4), (5.0, 5), (9.0, 5)],
+)
+def test_floor_puts_a_level_into_its_bin_and_everything_from_five_up_into_five(level, expected):
+    assert bins_of(counts_of_level(level), rule())[0] == expected
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0.4, 0), (0.6, 1), (4.4, 4), (4.6, 5), (9.0, 5)])
+def test_round_takes_the_nearest_bin(level, expected):
+    assert bins_of(counts_of_level(level), rule(rounding="round"))[0] == expected
+
+
+def test_natural_logarithm_gives_lower_bins():
+    counts = csr_matrix([[3, 9997]])
+
+    assert bins_of(counts, rule(log_base=2)).tolist() == [2, 5]
+    assert bins_of(counts, rule(log_base="e")).tolist() == [1, 5]
+
+
+def test_ids_are_those_of_the_authors_and_an_own_mask():
+    assert (CLS, PAD, MASK, N_TOKENS) == (6, 7, 8, 9)
+
+
+def test_a_cell_is_cls_then_its_expressed_genes_in_vocabulary_order_then_padding():
+    counts = csr_matrix(np.array([[0, 1, 0, 9, 0], [5000, 0, 3, 3, 4994]]))
+
+    tokens = tokenise(counts, rule())
+
+    assert tokens.genes_BL.tolist() == [[5, 1, 3, 6, 6], [5, 0, 2, 3, 4]]
+    assert tokens.bins_BL.tolist() == [[CLS, 5, 5, PAD, PAD], [CLS, 5, 2, 2, 5]]
+    assert tokens.lengths_B.tolist() == [3, 5]
+    assert tokens.genes_BL.dtype == tokens.bins_BL.dtype == np.int64
+
+
+def test_an_expressed_gene_of_bin_zero_is_still_a_token():
+    tokens = tokenise(counts_of_level(0.4), rule())
+
+    assert tokens.bins_BL.tolist() == [[CLS, 0, 5]]
+
+
+def test_an_empty_cell_is_cls_alone():
+    between = tokenise(csr_matrix(np.array([[1, 0], [0, 0], [0, 2], [0, 0]])), rule())
+    alone = tokenise(csr_matrix((1, 2), dtype=np.int32), rule())
+    no_cells = tokenise(csr_matrix((0, 2), dtype=np.int32), rule())
+
+    assert between.genes_BL.tolist() == [[2, 0], [2, 3], [2, 1], [2, 3]]
+    assert alone.bins_BL.tolist() == [[CLS]]
+    assert no_cells.bins_BL.shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "untidy",
+    [
+        csr_matrix((np.array([0, 2, 7]), np.array([0, 1, 2]), np.array([0, 3])), shape=(1, 3)),
+        csr_matrix((np.array([7, 2]), np.array([2, 1]), np.array([0, 2])), shape=(1, 3)),
+    ],
+    ids=["stored zero", "unsorted"],
+)
+def test_stored_zeros_and_unsorted_genes_change_nothing(untidy):
+    tidy = csr_matrix(np.array([[0, 2, 7]]))
+    before = untidy.data.copy()
+
+    np.testing.assert_array_equal(tokenise(untidy, rule()).genes_BL, tokenise(tidy, rule()).genes_BL)
+    np.testing.assert_array_equal(tokenise(untidy, rule()).bins_BL, tokenise(tidy, rule()).bins_BL)
+    np.testing.assert_array_equal(untidy.data, before)
+
+
+@pytest.mark.parametrize("truncation", ["random_subset", "head", "top_expressed"])
+def test_truncation_obeys_the_length_keeps_the_order_and_loses_no_short_cell(cells, truncation):
+    whole = tokenise(cells, rule())
+
+    cut = tokenise(cells, rule(truncation=truncation, max_length=16))
+
+    assert cut.genes_BL.shape == (12, 16)
+    np.testing.assert_array_equal(cut.lengths_B, np.minimum(whole.lengths_B, 16))
+    for row in range(12):
+        pairs = list(zip(whole.genes_BL[row], whole.bins_BL[row], strict=True))
+        kept = [p for p in zip(cut.genes_BL[row], cut.bins_BL[row], strict=True) if p[1] != PAD]
+        assert [p for p in pairs if p in kept] == kept
+
+
+def test_head_keeps_the_first_genes_and_top_expressed_the_highest():
+    counts = csr_matrix(np.array([[1, 2, 5, 4, 2]]))
+
+    assert tokenise(counts, rule(truncation="head", max_length=4)).genes_BL.tolist() == [[5, 0, 1, 2]]
+    # genes 1 and 4 are equal: the earlier one stays
+    assert tokenise(counts, rule(truncation="top_expressed", max_length=4)).genes_BL.tolist() == [[5, 1, 2, 3]]
+
+
+def test_normalisation_sees_the_genes_that_truncation_drops():
+    counts = csr_matrix(np.array([[1, 9999]]))
+
+    assert tokenise(counts, rule(truncation="head", max_length=2)).bins_BL.tolist() == [[CLS, 1]]
+
+
+def test_a_fixed_subset_depends_neither_on_companions_nor_on_their_order(cells):
+    cut = rule(max_length=10)
+    together = tokenise(cells, cut).genes_BL
+
+    alone = np.vstack([tokenise(cells[row], cut).genes_BL for row in range(12)])
+    backwards = tokenise(cells[::-1], cut).genes_BL[::-1]
+
+    np.testing.assert_array_equal(alone, together)
+    np.testing.assert_array_equal(backwards, together)
+
+
+def test_each_draw_is_another_subset_fixed_by_the_cell(cells):
+    cut = rule(max_length=10)
+    first, second = (tokenise(cells, cut, draw=draw).genes_BL for draw in (0, 1))
+
+    np.testing.assert_array_equal(first, tokenise(cells, cut).genes_BL)
+    np.testing.assert_array_equal(second[5:6], tokenise(cells[5], cut, draw=1).genes_BL)
+    assert (np.sort(first) != np.sort(second)).any(axis=1).all()
+
+
+def test_fixed_subsets_are_spread_evenly_and_differ_between_cells(generator):
+    counts = csr_matrix((generator.random((2000, 30)) < 0.8).astype(np.int32))
+
+    kept = tokenise(counts, rule(max_length=11)).genes_BL[:, 1:]
+
+    share = np.bincount(kept.ravel(), minlength=30) / counts.sum(axis=0).A1
+    assert np.ptp(share) < 0.1  # each gene is expressed in about 1,600 cells: standard error 0.012
+    assert len(np.unique(kept, axis=0)) > 1900
+
+
+def test_a_generator_draws_another_subset_each_time_and_the_same_from_one_seed(cells):
+    cut = rule(max_length=10)
+    generator = np.random.default_rng(5)
+    first, second = tokenise(cells, cut, generator=generator), tokenise(cells, cut, generator=generator)
+
+    again = tokenise(cells, cut, generator=np.random.default_rng(5))
+
+    assert (first.genes_BL != second.genes_BL).any()
+    np.testing.assert_array_equal(first.genes_BL, again.genes_BL)
+
+
+def test_zscores_above_zero_are_tokens_of_their_whole_part():
+    table = csr_matrix(np.array([[-1.5, 0.4, 0.0, 2.9, 7.0]]))
+
+    tokens = tokenise(table, rule(), kind="zscore")
+
+    assert tokens.genes_BL.tolist() == [[5, 1, 3, 4]]
+    assert tokens.bins_BL.tolist() == [[CLS, 0, 2, 5]]
+
+
+def test_full_layout_shows_the_panel_in_its_order_with_silent_genes_as_bin_zero():
+    counts = csr_matrix(np.array([[0, 1, 0, 9999], [3, 0, 0, 9997]]))
+
+    tokens = tokenise(counts, rule(layout="full"), panel=np.array([3, 0, 1]))
+
+    assert tokens.genes_BL.tolist() == [[4, 3, 0, 1]] * 2
+    assert tokens.bins_BL.tolist() == [[CLS, 5, 0, 1], [CLS, 5, 2, 0]]
+
+
+def test_full_layout_without_a_panel_shows_all_genes():
+    assert tokenise(csr_matrix([[0, 1, 0]]), rule(layout="full")).genes_BL.tolist() == [[3, 0, 1, 2]]
+
+
+def test_a_panel_longer_than_a_sequence_is_refused():
+    with pytest.raises(ValueError, match="a panel of 4 genes and CLS do not fit into max_length 4"):
+        tokenise(csr_matrix([[0, 1, 0, 5]]), rule(layout="full", max_length=4))
+
+
+@pytest.mark.parametrize("gene", [-1, 4])
+def test_a_panel_with_a_gene_that_is_not_in_the_vocabulary_is_refused(gene):
+    with pytest.raises(ValueError, match="the vocabulary has 0 to 3"):
+        tokenise(csr_matrix([[0, 1, 0, 5]]), rule(layout="full"), panel=np.array([0, gene]))

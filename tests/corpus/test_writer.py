@@ -1,0 +1,250 @@
+"""Shards: every kept cell once, as it was; nothing of the others; all or nothing."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+
+from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.corpus import format as shards
+from celllm.corpus import writer
+from celllm.corpus.reader import ShardReader
+from celllm.corpus.writer import Excluded
+from celllm.harmonise import cells as counts
+from celllm.harmonise import cells_stream as counts_stream
+from celllm.harmonise.vocabulary import Vocabulary
+
+N_GENES = 30
+
+
+def genes(n_genes=N_GENES, prefix="G"):
+    names = [f"{prefix}{number}" for number in range(n_genes)]
+    return Vocabulary(pd.DataFrame({"symbol": names, "hgnc_id": names, "ensembl": "", "entrez": ""}))
+
+
+def aligned(dataset, n_cells, *, seed=0, vocabulary=None, values="counts", simulated=False):
+    vocabulary = vocabulary or genes()
+    generator = np.random.default_rng(seed)
+    matrix = generator.poisson(0.5, (n_cells, vocabulary.n_genes)).astype(np.int32)
+    matrix[0] = 0  # a cell without any count must not shift its neighbours
+    obs = pd.DataFrame(
+        {
+            "sample": [f"s{number % 2}" for number in range(n_cells)],
+            "donor": "secret",
+            "study": dataset,
+            "label": "secret",
+            "is_malignant": (np.arange(n_cells) % 3 - 1).astype(np.int8),
+            "n_counts": matrix.sum(axis=1).astype(float),
+            "n_genes": (matrix > 0).sum(axis=1),
+            "cell_hash": [f"{dataset}-{number}" for number in range(n_cells)],
+        },
+        index=[f"{dataset}:{number}" for number in range(n_cells)],
+    )
+    return counts.build(
+        csr_matrix(matrix),
+        obs,
+        vocabulary=vocabulary,
+        dataset=dataset,
+        values=values,
+        simulated=simulated,
+        provenance={},
+    )
+
+
+def write(cells, manifest, *, excluded=(), equal=(), **changes):
+    settings = {
+        "vocabulary": genes().digest,
+        "n_genes": N_GENES,
+        "excluded": Excluded(ids=set(excluded), hashes={"t": set(equal)}),
+        "shard_cells": 16,
+        "seed": 0,
+        "provenance": {"stage": "test"},
+    }
+    sources = []
+    for number, one in enumerate(cells):
+        sources.append(manifest.parent.parent / f"{number}" / f"{one.uns['dataset']}.h5ad")
+        counts.write(one, sources[-1])
+    return writer.write(sources, manifest, **{**settings, **changes})
+
+
+@pytest.fixture
+def cells():
+    return [aligned("blood", 37, seed=1), aligned("tumour", 20, seed=2, simulated=True)]
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    return tmp_path / "shards" / "manifest.json"
+
+
+def test_every_cell_comes_back_as_it_went_in(cells, manifest):
+    write(cells, manifest)
+    reader = ShardReader(manifest)
+    together = ad.concat(cells)
+
+    rows = reader.rows(np.arange(reader.n_cells))
+
+    expected = together[reader.cells["cell_id"]]
+    assert sorted(reader.cells["cell_id"]) == sorted(together.obs_names)
+    np.testing.assert_array_equal(rows.toarray(), expected.X.toarray())
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(reader.is_malignant, expected.obs["is_malignant"])
+    np.testing.assert_array_equal(reader.cells["sample"], expected.obs["sample"])
+    np.testing.assert_array_equal(reader.dataset, [name.split(":")[0] for name in expected.obs_names])
+
+
+def test_rows_come_in_the_order_asked_for_across_shards_and_repeat(cells, manifest):
+    write(cells, manifest)
+    reader = ShardReader(manifest)
+    whole = reader.rows(np.arange(57)).toarray()
+
+    asked = np.array([56, 0, 17, 17, 3, 40])
+
+    np.testing.assert_array_equal(reader.rows(asked).toarray(), whole[asked])
+    assert reader.rows([]).shape == (0, N_GENES)
+    with pytest.raises(IndexError, match="numbered 0 to 56"):
+        reader.rows([57])
+
+
+def test_excluded_cells_are_absent_and_counted(cells, manifest):
+    excluded = {"blood:3", "blood:4", "tumour:0", "elsewhere:1"}
+
+    written = write(cells, manifest, excluded=excluded)
+
+    assert not excluded & set(ShardReader(manifest).cells["cell_id"])
+    assert written.datasets == {
+        "blood": {"kept": 35, "excluded_test": 2, "excluded_equal": 0, "simulated": False},
+        "tumour": {"kept": 19, "excluded_test": 1, "excluded_equal": 0, "simulated": True},
+    }
+    assert written.n_cells == 54
+
+
+def test_cells_equal_to_a_benchmark_cell_are_absent_whatever_their_name_and_counted(cells, manifest):
+    written = write(cells, manifest, excluded={"blood:3"}, equal={"blood-3", "blood-7", "tumour-1", "other"})
+
+    assert not {"blood:3", "blood:7", "tumour:1"} & set(ShardReader(manifest).cells["cell_id"])
+    # one that is a test cell too is counted once
+    assert written.datasets["blood"] == {"kept": 35, "excluded_test": 1, "excluded_equal": 1, "simulated": False}
+    assert written.datasets["tumour"]["excluded_equal"] == 1
+
+
+def test_datasets_are_mixed_and_shards_have_their_size(cells, manifest):
+    written = write(cells, manifest)
+
+    assert [entry.n_cells for entry in written.shards] == [16, 16, 16, 9]
+    for entry in written.shards:
+        assert set(shards.read_cells(manifest, entry)["dataset"]) == {"blood", "tumour"}
+
+
+def test_a_seed_fixes_the_files_and_another_one_changes_the_order(cells, tmp_path):
+    first = write(cells, tmp_path / "a" / "manifest.json")
+    again = write(cells, tmp_path / "b" / "manifest.json", provenance={"stage": "later"})
+    other = write(cells, tmp_path / "c" / "manifest.json", seed=1)
+
+    assert again.digest == first.digest
+    assert other.digest != first.digest
+    assert ShardReader(tmp_path / "a" / "manifest.json").digest == first.digest
+
+
+def test_no_label_comes_into_the_shards(cells, manifest):
+    write(cells, manifest)
+
+    assert all(b"secret" not in file.read_bytes() for file in manifest.parent.iterdir())
+
+
+def test_an_interrupted_write_leaves_no_manifest_and_nothing_of_the_run_before(cells, manifest, monkeypatch):
+    write(cells, manifest, shard_cells=4)
+    whole = counts_stream.pieces
+
+    def breaking(path):
+        if path.name == "tumour.h5ad":
+            message = "power cut"
+            raise RuntimeError(message)
+        yield from whole(path)
+
+    monkeypatch.setattr(counts_stream, "pieces", breaking)
+    with pytest.raises(RuntimeError, match="power cut"):
+        write(cells, manifest)
+
+    assert list(manifest.parent.iterdir()) == []
+    with pytest.raises(InputError, match="no such file"):
+        ShardReader(manifest)
+
+
+@pytest.mark.parametrize("size", [1, 5, 37])
+def test_the_pieces_in_which_cells_are_read_do_not_show(cells, tmp_path, monkeypatch, size):
+    whole = write(cells, tmp_path / "whole" / "manifest.json")
+    pieces = counts_stream.pieces
+    monkeypatch.setattr(counts_stream, "pieces", lambda path: pieces(path, size=size))
+
+    assert write(cells, tmp_path / "cut" / "manifest.json").digest == whole.digest
+
+
+def test_an_interruption_between_shards_leaves_no_manifest(cells, manifest, monkeypatch):
+    whole = shards.write_shard
+
+    def breaking(path, name, shard, table):
+        if name == "shard-00002":
+            message = "disk full"
+            raise OSError(message)
+        return whole(path, name, shard, table)
+
+    monkeypatch.setattr(shards, "write_shard", breaking)
+    with pytest.raises(OSError, match="disk full"):
+        write(cells, manifest)
+
+    assert not manifest.exists()
+    assert {file.name.split(".")[0] for file in manifest.parent.iterdir()} == {"shard-00000", "shard-00001"}
+
+
+def test_what_a_killed_run_left_is_removed(cells, manifest):
+    (manifest.parent / ".piles-old").mkdir(parents=True)
+    (manifest.parent / "shard-00099.genes.npy.part").touch()
+
+    written = write(cells, manifest)
+
+    assert len(list(manifest.parent.iterdir())) == 1 + len(shards.PARTS) * len(written.shards)
+
+
+def test_cells_of_another_vocabulary_are_refused(cells, manifest):
+    with pytest.raises(VocabularyMismatch, match=r"other\.h5ad"):
+        write([*cells, aligned("other", 5, vocabulary=genes(prefix="H"))], manifest)
+    assert not manifest.exists()
+
+
+@pytest.mark.parametrize(("count", "n_large"), [(65_534, 0), (65_535, 1), (65_536, 1), (2**24, 1)])
+def test_a_count_beyond_16_bits_is_kept_and_costs_no_other_count_a_byte(manifest, count, n_large):
+    cells = aligned("full length", 5)
+    cells.X[2, 7] = count
+
+    (entry,) = write([cells], manifest).shards
+
+    reader = ShardReader(manifest)
+    rows = reader.rows([4, 2, 0, 1, 3])
+    expected = cells[reader.cells["cell_id"].iloc[[4, 2, 0, 1, 3]]].X.toarray()
+    np.testing.assert_array_equal(rows.toarray(), expected)
+    assert rows.max() == count
+    assert entry.bytes["counts.npy"] - 128 == 2 * entry.n_nonzero  # 128 is the header of an .npy file
+    assert entry.bytes["large.npy"] - 128 == 16 * n_large
+
+
+@pytest.mark.parametrize(
+    ("bad", "changes", "found"),
+    [
+        (lambda: aligned("z", 4, values="zscore"), {}, "zscore"),
+        (lambda: aligned("short", 4), {"n_genes": 31}, "found: +30"),
+        (lambda: aligned("blood", 4), {}, "blood a second time"),
+    ],
+    ids=["no counts", "other genes", "dataset twice"],
+)
+def test_unfit_cells_are_refused_by_name(cells, manifest, bad, changes, found):
+    bad = bad()
+    with pytest.raises(InputError, match=found) as caught:
+        write([cells[0], bad] if not changes else [bad], manifest, **changes)
+    assert caught.value.file.endswith(f"{bad.uns['dataset']}.h5ad")
+
+
+def test_a_corpus_of_test_cells_only_is_refused(manifest):
+    with pytest.raises(InputError, match="none that is in no test set"):
+        write([aligned("blood", 2)], manifest, excluded={"blood:0", "blood:1"})

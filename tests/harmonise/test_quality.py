@@ -1,0 +1,31 @@
+"""Which cells are kept, and how one is recognised."""
+
+import numpy as np
+from scipy import sparse
+
+from celllm.harmonise.quality import cell_hashes, n_expressed
+
+
+def test_a_stored_zero_is_no_expressed_gene():
+    values = sparse.csr_matrix((np.array([1, 0, 2]), np.array([0, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))
+    assert n_expressed(values).tolist() == [1, 1]
+
+
+def test_equal_cells_have_equal_hashes_wherever_they_stand(generator):
+    values = sparse.csr_matrix(generator.poisson(1.0, (5, 20)))
+    hashes = cell_hashes(values)
+    assert len(set(hashes)) == 5
+    assert cell_hashes(values[[3, 0]].astype(np.float32)) == [hashes[3], hashes[0]]
+
+
+def test_a_hash_depends_on_gene_and_count():
+    hashes = cell_hashes(sparse.csr_matrix(np.array([[1, 2, 0], [2, 1, 0], [1, 0, 2], [1, 2, 0]])))
+    assert hashes[0] == hashes[3]
+    assert len(set(hashes)) == 3
+
+
+def test_the_order_in_which_entries_are_stored_does_not_change_a_hash():
+    turned = sparse.csr_matrix((np.array([7, 5, 0]), np.array([2, 0, 1]), np.array([0, 3])), shape=(1, 3))
+    straight = sparse.csr_matrix(np.array([[5, 0, 7]]))
+    assert cell_hashes(turned) == cell_hashes(straight)
+    assert turned.indices.tolist() == [2, 0, 1]

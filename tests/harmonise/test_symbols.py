@@ -1,0 +1,228 @@
+"""From names to genes: hand-written cases of everything a source does to a name."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from celllm.harmonise.gene_axis import of_locus_group
+from celllm.harmonise.symbols import SymbolIndex, map_names, one_name_a_gene
+from celllm.sources import hgnc, raw
+from celllm.sources.readers.h5ad import read_one
+
+CODING, RNA = "protein-coding gene", "non-coding RNA"
+GENES = [
+    # symbol, locus group, previous, aliases, Ensembl id
+    ("SEPTIN14", CODING, ["SEPT14"], [], "ENSG00000154997"),
+    ("MARCHF1", CODING, ["MARCH1"], [], "ENSG00000145416"),
+    ("MTARC1", CODING, ["MARC1"], [], ""),
+    ("MARCHF3", CODING, ["MARCH3"], [], ""),
+    ("DELEC1", CODING, ["DEC1"], [], ""),
+    ("BHLHE40", CODING, [], ["DEC1"], ""),
+    ("NKX6-2", CODING, [], [], ""),
+    ("KRTAP16-1", CODING, [], [], ""),
+    ("RGS5", CODING, [], [], "ENSG00000143248"),
+    ("ACAT1", CODING, [], [], ""),
+    ("SOAT1", CODING, ["ACAT1"], [], ""),
+    ("QARS1", CODING, ["QARS"], [], ""),
+    ("EPRS1", CODING, ["QARS", "EPRS"], [], ""),
+    ("FYB1", CODING, ["FYB"], ["SLAP130"], ""),
+    ("FYB2", CODING, [], ["SLAP130"], ""),
+    ("SELENOT", CODING, [], ["SELT", "225"], ""),
+    ("SNHG32", RNA, ["C6orf48"], [], "ENSG00000204387"),
+    ("SHADOW", CODING, [], ["C6orf48"], ""),
+    ("TWIN1", RNA, [], [], "ENSG00000230417"),
+    ("TWIN2", RNA, [], [], "ENSG00000230417"),
+    ("ERCC1", CODING, [], [], ""),
+]
+
+
+def table():
+    return pd.DataFrame(
+        [
+            {
+                "hgnc_id": f"HGNC:{i}",
+                "symbol": symbol,
+                "locus_group": group,
+                "prev_symbol": previous,
+                "alias_symbol": aliases,
+                "entrez_id": "",
+                "ensembl_gene_id": ensembl,
+            }
+            for i, (symbol, group, previous, aliases, ensembl) in enumerate(GENES)
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def index():
+    return SymbolIndex(table())
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    return of_locus_group(table(), CODING)
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "route"),
+    [
+        ("ENSG00000154997", "SEPTIN14", "ensembl"),
+        ("ENSG00000154997.12", "SEPTIN14", "ensembl"),
+        ("WHATEVER_ENSG00000154997.1", "SEPTIN14", "ensembl"),
+        ("WHATEVER-ENSG00000154997", "SEPTIN14", "ensembl"),
+        ("RGS5_ENSG99999999999.1", "RGS5", "approved"),
+        ("NKX6-2_ENSG99999999999.1", "NKX6-2", "approved"),
+        ("RGS5", "RGS5", "approved"),
+        ("ERCC1", "ERCC1", "approved"),
+        ("ACAT1", "ACAT1", "approved"),  # also a previous symbol of SOAT1
+        ("SEPT14", "SEPTIN14", "previous"),
+        ("MARCH1", "MARCHF1", "previous"),
+        ("DEC1", "DELEC1", "previous"),  # also an alias of BHLHE40
+        ("EPRS", "EPRS1", "previous"),
+        ("SELT", "SELENOT", "alias"),
+        ("RGS5.1", "RGS5", "repaired"),
+        ("NKX6.2", "NKX6-2", "repaired"),
+        ("NKX6.2.1", "NKX6-2", "repaired"),
+        ("KRTAP16.1", "KRTAP16-1", "repaired"),
+        ("14-Sep", "SEPTIN14", "repaired"),
+        ("3-Mar", "MARCHF3", "repaired"),
+        ("1-Dec", "DELEC1", "repaired"),
+    ],
+)
+def test_a_name_finds_its_gene(index, vocabulary, name, symbol, route):
+    mapping = map_names([name], index, vocabulary)
+    assert mapping.routes == [route]
+    assert vocabulary.symbols[mapping.index_N[0]] == symbol
+
+
+@pytest.mark.parametrize(
+    ("name", "route"),
+    [
+        ("QARS", "ambiguous"),  # previous symbol of two genes
+        ("SLAP130", "ambiguous"),  # alias of two genes
+        ("1-Mar", "ambiguous"),  # MARCH1 or MARC1
+        ("ENSG00000230417", "ambiguous"),  # Ensembl id of two genes
+        ("SNHG32", "outside_vocabulary"),
+        ("SNHG32_ENSG00000204387.1", "outside_vocabulary"),
+        ("C6orf48", "outside_vocabulary"),  # alias of a coding gene, but before that the old symbol of an RNA
+        ("225", "unknown"),  # an Entrez id, though also somebody's alias
+        ("RP11-34P13.7", "unknown"),
+        ("AL627309.1", "unknown"),
+        ("SELT.1", "unknown"),  # repairs are held against approved symbols only
+        ("2-Mar", "unknown"),
+        ("ERCC-00002", "unknown"),
+        ("ENSMUSG00000000001", "unknown"),
+        ("rgs5", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_a_name_of_no_single_vocabulary_gene_stays_unmapped(index, vocabulary, name, route):
+    mapping = map_names([name], index, vocabulary)
+    assert mapping.routes == [route]
+    assert mapping.index_N.tolist() == [-1]
+
+
+def test_names_are_settled_over_all_genes_and_not_only_the_vocabulary(vocabulary):
+    coding_only = SymbolIndex(table()[lambda genes: genes["locus_group"] == CODING].reset_index(drop=True))
+    assert map_names(["C6orf48"], coding_only, vocabulary).routes == ["alias"]
+
+
+def test_the_order_of_names_and_their_company_do_not_matter(index, vocabulary, generator):
+    names = [gene[0] for gene in GENES] + ["SEPT14", "QARS", "RGS5.1", "1-Mar", "unknown"]
+    order = generator.permutation(len(names))
+    whole = map_names(names, index, vocabulary)
+    shuffled = map_names([names[i] for i in order], index, vocabulary)
+    assert shuffled.index_N.tolist() == whole.index_N[order].tolist()
+    assert shuffled.routes == [whole.routes[i] for i in order]
+
+
+def test_the_order_of_the_gene_table_does_not_matter(vocabulary):
+    names = ["SEPT14", "QARS", "SLAP130", "1-Mar", "ACAT1", "DEC1", "NKX6.2", "C6orf48"]
+    turned = SymbolIndex(table()[::-1].reset_index(drop=True))
+    straight = SymbolIndex(table())
+    assert map_names(names, turned, vocabulary).routes == map_names(names, straight, vocabulary).routes
+    assert (
+        map_names(names, turned, vocabulary).index_N.tolist() == map_names(names, straight, vocabulary).index_N.tolist()
+    )
+
+
+def test_mapping_twice_changes_nothing(index, vocabulary):
+    again = map_names(vocabulary.symbols, index, vocabulary)
+    assert again.index_N.tolist() == list(range(vocabulary.n_genes))
+    assert again.by_route()["approved"] == vocabulary.n_genes
+
+
+def test_routes_are_counted_once_a_name(index, vocabulary):
+    counted = map_names(["RGS5", "RGS5", "RGS5.1", "QARS", "x"], index, vocabulary).by_route()
+    assert {route: n for route, n in counted.items() if n} == {
+        "approved": 2,
+        "repaired": 1,
+        "ambiguous": 1,
+        "unknown": 1,
+    }
+
+
+def test_the_most_trusted_name_stands_for_a_gene_and_of_equals_the_first(index, vocabulary):
+    names = ["FYB", "QARS", "FYB1", "MARCH1", "unheard", "1-Mar", "RGS5", "RGS5"]
+    mapping = map_names(names, index, vocabulary)
+    assert [names[place] for place in one_name_a_gene(mapping)] == ["FYB1", "MARCH1", "RGS5"]
+    assert one_name_a_gene(mapping).tolist() == [2, 3, 6]
+
+
+@pytest.fixture(scope="module")
+def complete(mirror):
+    genes = hgnc.read(mirror / "hgnc_complete_set_2024-10.txt.gz")
+    return SymbolIndex(genes), of_locus_group(genes, CODING)
+
+
+def test_the_whole_vocabulary_of_2024_maps_onto_itself(complete):
+    index, vocabulary = complete
+    assert map_names(vocabulary.symbols, index, vocabulary).index_N.tolist() == list(range(vocabulary.n_genes))
+    ids = [(i, name) for i, name in enumerate(vocabulary.genes["ensembl"]) if name]
+    mapping = map_names([f"{name}.7" for _, name in ids], index, vocabulary)
+    assert mapping.index_N.tolist() == [i for i, _ in ids]
+
+
+def test_dates_and_dots_of_real_sets_are_repaired(complete, mirror):
+    index, vocabulary = complete
+    found = {}
+    for name in ("tumour_pancreas_pdac_moncada", "pancreas_baron_subset"):
+        names = next(read_one(raw.describe(mirror / f"{name}.h5ad"))).names
+        mapping = map_names(names, index, vocabulary)
+        found |= {
+            names[i]: vocabulary.symbols[mapping.index_N[i]]
+            for i in np.flatnonzero(mapping.index_N >= 0)
+            if mapping.routes[i] == "repaired"
+        }
+    assert found["14-Sep"] == "SEPTIN14"
+    assert found["3-Mar"] == "MARCHF3"
+    assert found["NKX6.2"] == "NKX6-2"
+    assert found["KRTAP16.1"] == "KRTAP16-1"
+
+
+def test_plain_numbers_are_entrez_ids_and_never_aliases(complete, mirror):
+    index, vocabulary = complete
+    names = next(read_one(raw.describe(mirror / "drug_scad_gefitinib_zscore.h5ad"))).names
+    mapping = map_names(names, index, vocabulary)
+    assert set(mapping.routes) <= {"entrez", "outside_vocabulary", "unknown"}
+    assert (mapping.index_N >= 0).mean() > 0.95
+    entrez = vocabulary.genes["entrez"]
+    assert all(entrez[i] == name for name, i in zip(names, mapping.index_N, strict=True) if i >= 0)
+    # 52 is the Entrez id of ACP1 and an alias of another gene
+    assert map_names(["52"], index, vocabulary).index_N[0] == vocabulary.symbols.index("ACP1")
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "route"),
+    [
+        ("TP53 (7157)", "TP53", "entrez"),
+        ("OLDNAME (7157)", "TP53", "entrez"),
+        ("TP53 (99999999)", "TP53", "approved"),
+        ("99999999", None, "unknown"),
+    ],
+)
+def test_an_entrez_id_settles_depmaps_names_and_the_symbol_helps_out(complete, name, symbol, route):
+    index, vocabulary = complete
+    mapping = map_names([name], index, vocabulary)
+    assert mapping.routes == [route]
+    assert mapping.index_N[0] == (vocabulary.symbols.index(symbol) if symbol else -1)

@@ -1,0 +1,162 @@
+"""The encoder has the paper's size, and a cell's embedding depends on nothing but the cell."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+import torch._dynamo.utils
+
+from celllm.config.recipe import EncoderSettings
+from celllm.corpus.tokens import CLS, PAD
+from celllm.model.encoder import Encoder, evaluating
+
+N_GENES = 50
+SETTINGS = EncoderSettings(width=16, depth=2, heads=2, head_width=8, dropout=0.1)
+
+
+def encoder(attention: str = "favor", *, seed: int = 0) -> Encoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        table = torch.randn(N_GENES, 16)
+        return Encoder(SETTINGS.model_copy(update={"attention": attention}), n_genes=N_GENES, gene_table=table)
+
+
+def cells(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    genes = torch.full((len(lengths), max(lengths)), N_GENES + 1)
+    bins = torch.full((len(lengths), max(lengths)), PAD)
+    for row, length in enumerate(lengths):
+        genes[row, :length] = torch.randint(N_GENES, (length,), generator=generator)
+        bins[row, :length] = torch.randint(6, (length,), generator=generator)
+    genes[:, 0], bins[:, 0] = N_GENES, CLS
+    return genes, bins
+
+
+@pytest.mark.parametrize(("n_tokens", "n_parameters"), [(8, 51_926_536), (9, 51_926_536 + 1025)])
+def test_the_papers_settings_give_the_papers_number_of_parameters(n_tokens: int, n_parameters: int) -> None:
+    paper = EncoderSettings(width=512, depth=10, heads=16, head_width=64)
+    with torch.device("meta"):
+        made = Encoder(paper, n_genes=19_379, gene_table=None, n_tokens=n_tokens)
+    assert sum(parameter.numel() for parameter in made.parameters()) == n_parameters
+    assert made.embedding.genes.weight.numel() == 9_923_072
+    last = [*made.layers[-1].parameters(), *made.norm.parameters()]
+    assert sum(parameter.numel() for parameter in last) == 4_200_448
+    assert made.layers[0].attention.features_ME.shape == (266, 64)
+
+
+@pytest.mark.parametrize("attention", ["favor", "softmax"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+def test_an_embedding_depends_neither_on_padding_nor_on_companions_nor_on_position(
+    attention: str, dtype: torch.dtype, tolerance: float
+) -> None:
+    made = encoder(attention).to(dtype).eval()
+    genes, bins = cells([12, 30, 5])
+    with torch.no_grad():
+        alone = torch.cat([made.embed(genes[i : i + 1, :n], bins[i : i + 1, :n]) for i, n in enumerate([12, 30, 5])])
+        together = made.embed(genes, bins)
+        reordered = made.embed(genes.flip(0), bins.flip(0)).flip(0)
+    torch.testing.assert_close(together, alone, atol=tolerance, rtol=0)
+    torch.testing.assert_close(reordered, alone, atol=tolerance, rtol=0)
+
+
+def test_the_tokens_asked_for_are_those_of_the_whole_forward_pass() -> None:
+    made = encoder().double().eval()
+    genes, bins = cells([12, 30, 5])
+    places = torch.tensor([[0, 3, 11], [0, 29, 1], [4, 0, 0]])
+    whole = made(genes, bins)
+    expected = whole.gather(1, places[:, :, None].expand(-1, -1, 16))
+    torch.testing.assert_close(made.at(genes, bins, places), expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(made.embed(genes, bins), whole[:, 0], atol=1e-12, rtol=0)
+
+
+def test_a_given_gene_table_is_frozen_and_cls_is_a_row_of_ones_and_pad_of_zeros() -> None:
+    made = encoder()
+    weight = made.embedding.genes.weight
+    assert not weight.requires_grad
+    assert torch.equal(weight[N_GENES], torch.ones(16))
+    assert torch.equal(weight[N_GENES + 1], torch.zeros(16))
+
+
+def test_a_learned_gene_table_gets_a_gradient_but_pad_does_not() -> None:
+    made = Encoder(SETTINGS, n_genes=N_GENES, gene_table=None)
+    genes, bins = cells([12, 5])
+    made(genes, bins).sum().backward()
+    gradient = made.embedding.genes.weight.grad
+    assert gradient is not None
+    assert gradient[N_GENES].abs().sum() > 0
+    assert gradient[N_GENES + 1].abs().sum() == 0
+
+
+def test_dropout_makes_two_views_differ_in_training_and_not_in_evaluation() -> None:
+    made = encoder().train()
+    genes, bins = cells([12])
+    assert not torch.equal(made.embed(genes, bins), made.embed(genes, bins))
+    with evaluating(made):
+        assert torch.equal(made.embed(genes, bins), made.embed(genes, bins))
+    assert made.training
+
+
+def test_redrawing_features_changes_outputs_and_follows_the_generator() -> None:
+    made = encoder().eval()
+    genes, bins = cells([12])
+    before = made.embed(genes, bins)
+    made.redraw_features(torch.Generator().manual_seed(1))
+    first = made.embed(genes, bins)
+    made.redraw_features(torch.Generator().manual_seed(1))
+    assert not torch.allclose(before, first, atol=1e-4)
+    assert torch.equal(first, made.embed(genes, bins))
+
+
+@pytest.mark.parametrize("n_layers", [0, 1, 2])
+@pytest.mark.parametrize("lengths", [[12, 30, 5], [9, 9]], ids=["padded", "even"])
+def test_what_is_below_and_above_a_layer_together_is_the_whole(n_layers: int, lengths: list[int]) -> None:
+    made = encoder().eval()
+    genes, bins = cells(lengths)
+    first = torch.zeros(len(genes), 1, dtype=torch.int64)
+    below = made.below(genes, bins, n_layers=n_layers)
+
+    assert torch.equal(made.above(below, bins, n_layers=n_layers), made(genes, bins))
+    at_first = made.above(below, bins, n_layers=n_layers, places_BQ=first)
+    torch.testing.assert_close(at_first, made.at(genes, bins, first), atol=1e-6, rtol=1e-5)
+
+
+def test_only_the_layers_asked_for_are_trained() -> None:
+    made = encoder()
+    made.train_only([-1])
+    genes, bins = cells([12])
+    made(genes, bins).sum().backward()
+    trained = {
+        name.rsplit(".", 1)[0].split(".attention")[0] for name, p in made.named_parameters() if p.grad is not None
+    }
+    assert all(name.startswith(("layers.1", "norm")) for name in trained)
+    assert any(name.startswith("layers.1") for name in trained)
+
+
+def test_a_table_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"must be 50 x 16, got \(49, 16\)"):
+        Encoder(SETTINGS, n_genes=N_GENES, gene_table=torch.zeros(49, 16))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile writes kernels for a C++ compiler")
+@pytest.mark.filterwarnings("ignore")  # torch.compile looks at .grad of what is no leaf
+def test_compiled_layers_give_the_same_gradient_with_dropout_on() -> None:
+    made = encoder().train()
+    made.layers = made.layers[:1]  # compiling takes its time
+    tokens = cells([20, 20, 20])
+    names = list(made.state_dict())
+
+    def gradient() -> torch.Tensor:
+        made.zero_grad(set_to_none=True)
+        torch.default_generator.manual_seed(1)
+        made.embed(*tokens).square().sum().backward()
+        return torch.cat([p.grad.flatten() for p in made.parameters() if p.grad is not None])
+
+    plain = gradient()
+    torch._dynamo.utils.counters.clear()
+    made.compile_layers()
+    torch.testing.assert_close(gradient(), plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    assert list(made.state_dict()) == names

@@ -1,0 +1,35 @@
+"""Embedding many cells is embedding each."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix, vstack
+
+from celllm.config import recipe as recipes
+from celllm.model.encoder import Encoder
+from celllm.model.inference import embed_cells
+from celllm.model.store import PretrainedEncoder
+
+
+def test_a_cells_embedding_does_not_depend_on_order_or_company(generator: np.random.Generator) -> None:
+    recipe = recipes.parse(
+        {
+            "tokens": {"max_length": 16},
+            "genes": {"method": "random"},
+            "encoder": {"width": 8, "depth": 2, "heads": 2, "head_width": 4},
+            "training": {"batch_cells": 4, "chunk_tokens": 64, "steps": 1},
+        },
+        file="recipe",
+    )
+    encoder = Encoder(recipe.encoder, n_genes=40, gene_table=torch.randn(40, 8)).train()
+    pretrained = PretrainedEncoder(encoder, recipe, "abc", None, "digest")
+    # sparse and dense cells: some must be cut to 15 genes
+    counts = vstack([csr_matrix(generator.poisson(rate, (4, 40)).astype(np.float32)) for rate in (0.2, 2.0)]).tocsr()
+    together = embed_cells(pretrained, counts, kind="counts", cells_at_once=3)
+    backwards = embed_cells(pretrained, counts[::-1], kind="counts", cells_at_once=8)[::-1]
+    alone = np.concatenate([embed_cells(pretrained, counts[i], kind="counts") for i in range(8)])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    np.testing.assert_allclose(backwards, alone, atol=1e-6)
+    assert np.abs(alone[0] - alone[7]).max() > 1e-3
+    assert encoder.training

@@ -1,0 +1,76 @@
+"""A step's cells: packed, padded a chunk at a time, and the same whatever the chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from celllm.corpus.tokens import CLS, MASK, PAD, tokenise
+from celllm.pretrain import batch as batches
+from celllm.pretrain.batch import StepBatch, make_batch
+from celllm.pretrain.masked import IGNORED
+
+INDICES = np.array([5, 0, 9, 3, 41, 22])
+
+
+def made(corpus: Any, recipe: Any, **options: Any) -> StepBatch:
+    return make_batch(
+        corpus,
+        INDICES,
+        recipe,
+        **{"panel": None, "seed": 0, "step": 1, "device": torch.device("cpu"), **options},
+    )
+
+
+def test_chunks_are_padded_to_their_own_longest_cell_and_hold_the_tokens_of_the_tokeniser(
+    corpus: Any, tiny_recipe: Any
+) -> None:
+    recipe = tiny_recipe(tokens={"max_length": 60})
+    batch = made(corpus, recipe)
+    tokens = tokenise(corpus.rows(INDICES), recipe.tokens)
+    assert batch.lengths_B.tolist() == tokens.lengths_B.tolist()
+    assert batch.genes_N.dtype == batch.tokens_N.dtype == np.uint8  # 40 genes and CLS
+    for rows in (slice(0, 6), slice(2, 4), np.array([4, 1])):
+        view = batch.plain()[rows]
+        longest = int(batch.lengths_B[rows].max())
+        assert view["genes"].tolist() == tokens.genes_BL[rows, :longest].tolist()
+        assert view["bins"].tolist() == tokens.bins_BL[rows, :longest].tolist()
+        assert batch.labels(rows).tolist() == corpus.is_malignant[INDICES][rows].tolist()
+
+
+def test_masked_cells_hide_what_is_to_be_predicted_and_never_cls(corpus: Any, tiny_recipe: Any) -> None:
+    batch = made(corpus, tiny_recipe(objectives={"masked": {"rate": 0.5}}))
+    everything = slice(0, 6)
+    plain, view = batch.plain()[everything], batch.masked()[everything]
+    is_target = view["targets"] != IGNORED
+    assert is_target.sum() == len(batch.targets()) > 20
+    assert torch.equal(view["targets"][is_target], plain["bins"][is_target])
+    assert batch.targets().tolist() == plain["bins"][is_target].tolist()
+    assert set(view["bins"][view["bins"] != plain["bins"]].tolist()) == {MASK}
+    assert (is_target | (view["bins"] != MASK)).all()
+    assert not is_target[(plain["bins"] == CLS) | (plain["bins"] == PAD)].any()
+    assert "targets" not in batch.masked(targets=False)[everything]
+
+
+@pytest.mark.parametrize("piece", [1, 4])
+def test_tokens_do_not_depend_on_how_many_cells_are_made_at_once(
+    corpus: Any, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    recipe = tiny_recipe(tokens={"max_length": 15})  # so that cells are truncated at random
+    expected = made(corpus, recipe)
+    monkeypatch.setattr(batches, "PIECE", piece)
+    found = made(corpus, recipe)
+    for name in ("genes_N", "tokens_N", "lengths_B"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    other = made(corpus, recipe, step=2)
+    assert not np.array_equal(other.tokens_N, expected.tokens_N)
+
+
+def test_without_a_masked_loss_nothing_is_hidden(corpus: Any, tiny_recipe: Any) -> None:
+    batch = made(corpus, tiny_recipe(objectives={"masked": {"weight": 0.0}}))
+    assert not len(batch.targets())
+    everything = slice(0, 6)
+    assert torch.equal(batch.masked()[everything]["bins"], batch.plain()[everything]["bins"])

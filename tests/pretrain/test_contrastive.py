@@ -1,0 +1,156 @@
+"""InfoNCE against a naive loop and in known cases."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from celllm.corpus.tokens import CLS, MASK, PAD
+from celllm.pretrain.contrastive import alignment, effective_rank, info_nce, mean_cosine, mean_of_genes, uniformity
+
+
+def views() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    return first, first + 0.5 * torch.randn(6, 5, generator=generator, dtype=torch.float64)
+
+
+def naive(first: torch.Tensor, second: torch.Tensor, temperature: float) -> float:
+    losses = []
+    for i in range(len(first)):
+        similar = [math.exp(torch.cosine_similarity(first[i], other, dim=0).item() / temperature) for other in second]
+        losses.append(-math.log(similar[i] / sum(similar)))
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5])
+def test_the_loss_is_that_of_a_naive_loop(temperature: float) -> None:
+    first, second = views()
+    one, other = naive(first, second, temperature), naive(second, first, temperature)
+    assert info_nce(first, second, temperature=temperature).item() == pytest.approx(one, rel=1e-9)
+    both = info_nce(first, second, temperature=temperature, symmetric=True).item()
+    assert both == pytest.approx((one + other) / 2, rel=1e-9)
+    assert one != pytest.approx(other, rel=1e-3)
+
+
+def test_embeddings_that_tell_nothing_cost_log_of_the_batch() -> None:
+    same = torch.ones(8, 4)
+    assert info_nce(same, same, temperature=0.05).item() == pytest.approx(math.log(8), rel=1e-6)
+
+
+def test_the_length_of_an_embedding_does_not_matter() -> None:
+    first, second = views()
+    stretched = second * torch.arange(1, 7)[:, None]
+    assert info_nce(first, stretched, temperature=0.1).item() == pytest.approx(
+        info_nce(first, second, temperature=0.1).item(), rel=1e-9
+    )
+
+
+def test_embeddings_of_16_bits_are_compared_in_32() -> None:
+    first, second = (view.bfloat16() for view in views())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = info_nce(first, second, temperature=0.05)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(info_nce(first.float(), second.float(), temperature=0.05).item(), rel=1e-6)
+
+
+def test_spread_is_measured_on_the_unit_sphere() -> None:
+    opposite = torch.tensor([[1.0, 0], [-3, 0]])
+    assert mean_cosine(opposite) == pytest.approx(-1)
+    assert uniformity(opposite) == pytest.approx(-8)  # squared distance 4, times -2
+    collapsed = torch.ones(5, 3)
+    assert mean_cosine(collapsed) == pytest.approx(1)
+    assert uniformity(collapsed) == pytest.approx(0, abs=1e-5)
+    assert alignment(opposite, 2 * opposite) == pytest.approx(0, abs=1e-6)
+    assert alignment(opposite, -opposite) == pytest.approx(4)
+
+
+def plain(first: torch.Tensor, second: torch.Tensor, *, symmetric: bool) -> torch.Tensor:
+    unit = [torch.nn.functional.normalize(z, dim=-1) for z in (first, second)]
+    logits = unit[0] @ unit[1].t() / 0.05
+    own = torch.arange(len(logits))
+    losses = [torch.nn.functional.cross_entropy(rows, own) for rows in (logits, logits.t())]
+    return torch.stack(losses[: 1 + symmetric]).mean()
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(("dtype", "bar"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("tile_numbers", [1, 100, 57 * 8, 10**6])
+def test_tiles_of_any_size_have_the_value_and_gradient_of_the_whole_matrix(
+    symmetric: bool, dtype: torch.dtype, bar: float, tile_numbers: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(57, 9, generator=generator, dtype=torch.float64)
+    second = (first + torch.randn(57, 9, generator=generator, dtype=torch.float64)).to(dtype).requires_grad_()
+    first = first.to(dtype).requires_grad_()
+    expected = plain(first, second, symmetric=symmetric)
+    expected_gradients = torch.autograd.grad(3 * expected, [first, second])
+    found = info_nce(first, second, temperature=0.05, symmetric=symmetric, tile_numbers=tile_numbers)
+    assert found.item() == pytest.approx(expected.item(), rel=bar)
+    for gradient, other in zip(torch.autograd.grad(3 * found, [first, second]), expected_gradients, strict=True):
+        assert (gradient - other).norm() < bar * other.norm()
+
+
+def test_no_similarities_of_all_pairs_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = 0
+    real = torch.Tensor.__matmul__
+
+    def watched(self: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        nonlocal largest
+        made = real(self, other)
+        largest = max(largest, made.numel())
+        return made
+
+    first = torch.randn(300, 4, requires_grad=True)
+    monkeypatch.setattr(torch.Tensor, "__matmul__", watched)
+    info_nce(first, first + 1, temperature=0.05, tile_numbers=1200).backward()
+    assert largest == 1200 < 300 * 300
+
+
+def test_spread_in_tiles_is_that_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    z = torch.randn(40, 6, dtype=torch.float64)
+    unit = torch.nn.functional.normalize(z, dim=-1)
+    pairs = (unit @ unit.t())[*torch.triu_indices(40, 40, offset=1)]
+    assert mean_cosine(z) == pytest.approx(pairs.mean().item(), abs=1e-12)
+    monkeypatch.setattr("celllm.pretrain.contrastive.TILE_NUMBERS", 40 * 7)
+    assert uniformity(z) == pytest.approx((4 * pairs - 4).exp().mean().log().item(), rel=1e-12)
+
+
+def test_the_mean_of_genes_leaves_out_cls_and_padding_and_counts_bin_0_and_hidden_ones() -> None:
+    bins = torch.tensor([[CLS, 0, 3, MASK, PAD], [CLS, 2, PAD, PAD, PAD]])
+    hidden = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
+    found = mean_of_genes(hidden, bins)
+    torch.testing.assert_close(found[0], hidden[0, 1:4].mean(0))
+    torch.testing.assert_close(found[1], hidden[1, 1])
+
+
+def test_more_padding_changes_no_mean_whatever_stands_there() -> None:
+    bins = torch.tensor([[CLS, 0, 3, 5]])
+    hidden = torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    longer = torch.cat([hidden, torch.full((1, 3, 4), torch.nan)], dim=1)
+    found = mean_of_genes(longer, torch.cat([bins, torch.full((1, 3), PAD)], dim=1))
+    torch.testing.assert_close(found, mean_of_genes(hidden, bins), rtol=0, atol=0)
+    (gradient,) = torch.autograd.grad(found.sum(), hidden)
+    torch.testing.assert_close(gradient[0, :, 0], torch.tensor([0, 1 / 3, 1 / 3, 1 / 3]))
+
+
+def test_a_cell_without_genes_has_a_mean_of_zeros() -> None:
+    assert not mean_of_genes(torch.ones(1, 3, 4), torch.tensor([[CLS, PAD, PAD]])).any()
+
+
+def test_short_floats_are_summed_in_float32() -> None:
+    hidden = torch.full((1, 1001, 1), 1.0, dtype=torch.bfloat16)
+    hidden[:, 1] = 2.0
+    found = mean_of_genes(hidden, torch.tensor([[CLS] + [1] * 1000]))
+    assert found.item() == pytest.approx(1.001, rel=1e-6)  # bfloat16 knows no such number
+
+
+def test_the_effective_rank_counts_the_directions_in_which_embeddings_spread() -> None:
+    line = torch.outer(torch.arange(1.0, 6.0), torch.tensor([1.0, 2.0, -1.0]))
+    assert effective_rank(line) == pytest.approx(1, abs=1e-4)
+    assert effective_rank(3 * torch.eye(7)) == pytest.approx(7)
+    values = torch.tensor([3.0, 1.0])  # shares 3/4 and 1/4 of the singular values, not of their squares
+    expected = (4 / 3) ** 0.75 * 4**0.25
+    assert effective_rank(torch.diag(values)) == pytest.approx(expected)

@@ -1,0 +1,129 @@
+"""From shards and a network to an encoder and embeddings, by the commands that the workflow calls."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from celllm.annotate import embeddings
+from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.genes import gene_embedding as gene_table
+from celllm.harmonise import cells as counts
+from celllm.harmonise import vocabulary
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.model.store import load_encoder
+from celllm.pretrain import history
+from celllm.pretrain.commands import pretrain
+
+N_CELLS, N_GENES = 50, 40
+
+
+def test_the_chain_ends_in_an_encoder_a_history_and_embeddings(training: Any, capsys: Any) -> None:
+    training.embed_genes()
+    training.pretrain()
+    training.embed_cells()
+    table = gene_table.read(training.path / "table.safetensors", vocabulary=training.genes.digest)
+    assert table.report["genes_without_edges"] == 10
+    loaded = load_encoder(training.path / "encoder.safetensors", vocabulary=training.genes.digest)
+    np.testing.assert_array_equal(loaded.encoder.embedding.genes.weight[:N_GENES].numpy(), table.genes_GD)
+    rows = history.read(training.path / "history.jsonl")
+    assert rows["step"].tolist() == [2, 4]
+    assert {"loss", "masked", "contrastive", "malignancy", "masked_majority", "cells_per_s"} <= set(rows.columns)
+    ids, values, labels = embeddings.read(training.path / "embeddings.parquet")
+    assert list(ids) == list(training.cells.obs_names)
+    assert values.shape == (N_CELLS, 8)
+    assert np.std(values, axis=0).min() > 0
+    assert set(labels) == {"x"}
+    shown = capsys.readouterr()
+    assert "40 genes by graphmae, 10 without an edge" in shown.out
+    assert "step 4/4  loss " in shown.err
+
+
+def test_a_run_without_its_encoder_goes_on_from_the_checkpoint_to_the_same_encoder(
+    training: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.embed_genes()
+    training.pretrain(checkpoints="straight", encoder="straight.safetensors", history="straight.jsonl")
+    real = pretrain.pretrain
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*args: Any, **options: Any) -> Any:
+        real(*args, **options, stop_after=3)
+        raise Killed
+
+    monkeypatch.setattr(pretrain, "pretrain", killed)
+    with pytest.raises(Killed):
+        training.pretrain()
+    assert not (training.path / "encoder.safetensors").exists()
+    assert not (training.path / "history.jsonl").exists()
+    monkeypatch.undo()
+    training.pretrain()
+    one, other = (training.path / name for name in ("straight.safetensors", "encoder.safetensors"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_recipe_of_scbert_keeps_its_panel_in_the_encoder(training: Any) -> None:
+    training.write_recipe(
+        tokens={"layout": "full", "panel_size": 12},
+        genes={"method": "svd"},
+        objectives={"contrastive": {"weight": 0}, "malignancy": {"weight": 0}},
+    )
+    training.embed_genes()
+    training.pretrain()
+    training.embed_cells()
+    panel = load_encoder(training.path / "encoder.safetensors", vocabulary=None).panel
+    assert panel is not None
+    assert len(panel) == 12
+    assert json.loads((training.path / "history.jsonl").read_text().splitlines()[0])["contrastive"] is None
+
+
+def test_a_recipe_that_learns_its_table_needs_no_network_knowledge(training: Any) -> None:
+    training.write_recipe(genes={"method": "learned"})
+    training.embed_genes()
+    training.pretrain()
+    loaded = load_encoder(training.path / "encoder.safetensors", vocabulary=None)
+    assert loaded.encoder.embedding.genes.weight.requires_grad
+
+
+def test_a_table_of_another_width_is_refused(training: Any) -> None:
+    training.embed_genes()
+    training.write_recipe(encoder={"width": 16})
+    with pytest.raises(InputError, match=r"(?s)width 16.*width 8.*snakemake --forcerun embed_genes"):
+        training.pretrain()
+
+
+def test_a_corpus_smaller_than_a_batch_is_refused(training: Any) -> None:
+    training.embed_genes()
+    training.write_recipe(training={"batch_cells": 64})
+    with pytest.raises(InputError, match=r"(?s)batch of 64 and 0 validation cells.*50 cells.*training\.batch_cells"):
+        training.pretrain()
+
+
+def test_a_network_smaller_than_the_width_is_refused(training: Any) -> None:
+    training.write_recipe(encoder={"width": 32})
+    with pytest.raises(InputError, match=r"(?s)more than 32 genes.*network of 30 genes"):
+        training.embed_genes()
+
+
+@pytest.mark.parametrize("command", ["embed_genes", "pretrain", "embed_cells"])
+def test_artefacts_of_another_vocabulary_are_refused(training: Any, command: str) -> None:
+    training.embed_genes()
+    training.pretrain()
+    renamed = training.genes.genes.assign(symbol=[f"OTHER{i}" for i in range(N_GENES)])
+    vocabulary.write(Vocabulary(renamed), training.path / "genes.tsv")
+    with pytest.raises(VocabularyMismatch):
+        getattr(training, command)()
+
+
+def test_values_without_a_token_rule_are_refused(training: Any) -> None:
+    training.embed_genes()
+    training.pretrain()
+    training.cells.uns["values"] = "linear"
+    counts.write(training.cells, training.path / "cells.h5ad")
+    with pytest.raises(InputError, match=r"(?s)counts or zscore.*linear"):
+        training.embed_cells()

@@ -1,0 +1,224 @@
+"""One step's gradient is that of the total loss written out over the whole batch."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from celllm.config.recipe import Recipe
+from celllm.corpus.tokens import PAD
+from celllm.model.encoder import Encoder
+from celllm.pretrain import masked
+from celllm.pretrain.batch import StepBatch, make_batch
+from celllm.pretrain.contrastive import info_nce
+from celllm.pretrain.step import Pretrained, StepLoss
+
+CPU = torch.device("cpu")
+
+
+def prepared(recipe: Recipe, corpus: Any, gene_table: np.ndarray) -> tuple[Pretrained, StepBatch]:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        encoder = Encoder(recipe.encoder, n_genes=corpus.n_genes, gene_table=torch.from_numpy(gene_table))
+        module = Pretrained(encoder, recipe.objectives).double().train()
+    return module, make_batch(corpus, np.arange(14), recipe, panel=None, seed=0, step=1, device=CPU)
+
+
+def compared(
+    module: Pretrained, cells: dict[str, torch.Tensor], bins_BL: torch.Tensor, *, is_mean: bool
+) -> torch.Tensor:
+    """What the contrastive loss compares, made one cell at a time and without padding."""
+    made = []
+    for genes_L, bins_L in zip(cells["genes"], bins_BL, strict=True):
+        is_token_L = bins_L != PAD
+        hidden_LD = module.encoder(genes_L[is_token_L][None], bins_L[is_token_L][None])[0]
+        made.append(hidden_LD[1:].mean(0) if is_mean else hidden_LD[0])
+    z_BD = torch.stack(made)
+    return z_BD if module.projection is None else module.projection(z_BD)
+
+
+def written_out(
+    module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool, is_mean: bool = False
+) -> torch.Tensor:
+    everything = slice(0, len(batch))
+    cells, plain = batch.masked()[everything], batch.plain()[everything]
+    hidden = module.encoder(cells["genes"], cells["bins"])
+    is_target = cells["targets"] != masked.IGNORED
+    logits = module.encoder.expression_logits(hidden)[is_target]
+    masked_loss = torch.nn.functional.cross_entropy(logits, cells["targets"][is_target])
+    is_known = batch.labels(everything) >= 0
+    told = module.malignancy_head(hidden[:, 0])[is_known]
+    truth = batch.labels(everything)[is_known].double()
+    malignancy_loss = torch.nn.functional.binary_cross_entropy_with_logits(told, truth)
+    z = compared(module, plain, cells["bins"] if is_shared else plain["bins"], is_mean=is_mean)
+    contrastive_loss = info_nce(z, z, temperature=0.05)  # no dropout: both views are equal
+    losses = {"masked": masked_loss, "malignancy": malignancy_loss, "contrastive": contrastive_loss}
+    # 0 times a mean over no token is not 0
+    return torch.stack([weights[name] * loss for name, loss in losses.items() if weights[name]]).sum()
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"masked": 1.0, "contrastive": 0.5, "malignancy": 2.0},
+        {"masked": 1.0, "contrastive": 0.0, "malignancy": 0.0},
+        {"masked": 0.0, "contrastive": 1.0, "malignancy": 0.0},
+        {"masked": 0.0, "contrastive": 0.0, "malignancy": 1.0},
+    ],
+    ids=["all", "masked", "contrastive", "malignancy"],
+)
+@pytest.mark.parametrize("max_tokens", [1, 70, 1000])
+def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
+    corpus: Any,
+    gene_table: np.ndarray,
+    tiny_recipe: Any,
+    weights: dict[str, float],
+    max_tokens: int,
+    is_shared: bool,
+) -> None:
+    objectives = {name: {"weight": weight} for name, weight in weights.items()}
+    recipe = tiny_recipe(objectives={**objectives, "shared_masked_view": is_shared}, encoder={"dropout": 0.0})
+    module, batch = prepared(recipe, corpus, gene_table)
+    assert_step_is(module, batch, recipe, written_out(module, batch, weights, is_shared=is_shared), max_tokens)
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
+@pytest.mark.parametrize("vector", ["cls", "mean"])
+@pytest.mark.parametrize("projection", ["none", "mlp"])
+@pytest.mark.parametrize("max_tokens", [1, 70, 1000])
+def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
+    corpus: Any,
+    gene_table: np.ndarray,
+    tiny_recipe: Any,
+    vector: str,
+    projection: str,
+    max_tokens: int,
+    is_shared: bool,
+) -> None:
+    objectives = {
+        "contrastive": {"vector": vector, "projection": projection},
+        "malignancy": {"weight": 2.0},
+        "shared_masked_view": is_shared,
+    }
+    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0})
+    module, batch = prepared(recipe, corpus, gene_table)
+    weights = {"masked": 1.0, "contrastive": 1.0, "malignancy": 2.0}
+    loss = written_out(module, batch, weights, is_shared=is_shared, is_mean=vector == "mean")
+    assert_step_is(module, batch, recipe, loss, max_tokens)
+    assert (module.projection is not None) == (projection == "mlp")
+    for name, parameter in module.named_parameters():
+        if "projection" in name:
+            assert parameter.grad is not None
+            assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
+def test_with_dropout_the_divided_step_of_projected_means_is_that_of_the_undivided_one(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, is_shared: bool
+) -> None:
+    contrasted = {"vector": "mean", "projection": "mlp"}
+    recipe = tiny_recipe(objectives={"contrastive": contrasted, "shared_masked_view": is_shared})
+    assert recipe.encoder.dropout > 0
+    module, batch = prepared(recipe, corpus, gene_table)
+    step = StepLoss(module, recipe.objectives, max_tokens=70, autocast=nullcontext)
+    _, figures = step.accumulate(batch, check=True)
+    assert figures["pass_difference"] == 0
+    assert figures["check_difference"] is not None
+    assert figures["check_difference"] < 1e-9
+    assert figures["alignment"] is not None
+    assert figures["alignment"] > 1e-3  # the views do differ
+
+
+def test_a_projection_that_the_module_does_not_have_is_refused(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    module, _ = prepared(tiny_recipe(), corpus, gene_table)
+    objectives = tiny_recipe(objectives={"contrastive": {"projection": "mlp"}}).objectives
+    with pytest.raises(ValueError, match="disagree about a projection"):
+        StepLoss(module, objectives, max_tokens=70, autocast=nullcontext)
+
+
+def test_a_projection_leaves_the_encoder_as_it_is_drawn_without_one(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    without, _ = prepared(tiny_recipe(), corpus, gene_table)
+    projected, _ = prepared(tiny_recipe(objectives={"contrastive": {"projection": "mlp"}}), corpus, gene_table)
+    for name, tensor in without.state_dict().items():
+        torch.testing.assert_close(projected.state_dict()[name], tensor, rtol=0, atol=0)
+    assert not [name for name in projected.encoder.state_dict() if "projection" in name]
+
+
+def assert_step_is(
+    module: Pretrained, batch: StepBatch, recipe: Recipe, expected_loss: torch.Tensor, max_tokens: int
+) -> None:
+    """The divided step has this loss, and its gradient."""
+    expected_loss.backward()
+    expected = {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
+    module.zero_grad()
+    step = StepLoss(module, recipe.objectives, max_tokens=max_tokens, autocast=nullcontext)
+    loss, figures = step.accumulate(batch)
+    torch.testing.assert_close(loss, expected_loss.detach())
+    assert figures["loss"] == pytest.approx(expected_loss.item())
+    for name, parameter in module.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-8, atol=1e-10)
+        else:
+            assert name not in expected or not expected[name].any(), name
+
+
+def test_without_a_contrastive_weight_no_view_is_encoded(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(objectives={"contrastive": {"weight": 0}, "malignancy": {"weight": 0}})
+    module, batch = prepared(recipe, corpus, gene_table)
+    monkeypatch.setattr(module.encoder, "embed", lambda *_: pytest.fail("a view was encoded"))
+    step = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext)
+    _, figures = step.accumulate(batch, health=False)
+    for name in ("contrastive", "alignment", "uniformity", "mean_cosine", "pass_difference", "malignancy"):
+        assert figures[name] is None
+    assert figures["masked"] == pytest.approx(figures["loss"])
+
+
+@pytest.mark.parametrize(("is_shared", "n_forwards"), [(False, 4), (True, 3)])
+def test_a_shared_masked_view_saves_one_forward_pass(
+    corpus: Any,
+    gene_table: np.ndarray,
+    tiny_recipe: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    is_shared: bool,
+    n_forwards: int,
+) -> None:
+    recipe = tiny_recipe(objectives={"shared_masked_view": is_shared})
+    module, batch = prepared(recipe, corpus, gene_table)
+    seen = []
+    real = module.encoder.at
+    monkeypatch.setattr(module.encoder, "at", lambda *tokens: (seen.append(1), real(*tokens))[1])
+    StepLoss(module, recipe.objectives, max_tokens=1000, autocast=nullcontext).accumulate(batch)
+    assert len(seen) == n_forwards
+
+
+def test_the_two_views_differ_by_dropout_and_both_passes_agree(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    recipe = tiny_recipe()
+    module, batch = prepared(recipe, corpus, gene_table)
+    _, figures = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext).accumulate(batch)
+    assert figures["pass_difference"] == 0
+    assert figures["alignment"] is not None
+    assert figures["alignment"] > 1e-3
+
+
+def test_a_batch_without_labels_has_no_malignancy_figures(
+    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+) -> None:
+    corpus.is_malignant[:] = -1
+    recipe = tiny_recipe()
+    module, batch = prepared(recipe, corpus, gene_table)
+    loss, figures = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext).accumulate(batch)
+    assert torch.isfinite(loss)
+    assert figures["malignancy"] is figures["malignancy_accuracy"] is figures["malignancy_majority"] is None

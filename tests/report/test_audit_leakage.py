@@ -1,0 +1,145 @@
+"""A leaked cell that is planted is found; where nothing leaks the audit says so."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+
+from celllm.base.errors import InputError
+from celllm.corpus.commands import write_shards
+from celllm.harmonise import cells as counts
+from celllm.harmonise import vocabulary
+from celllm.harmonise.quality import cell_hashes
+from celllm.report.commands import audit_leakage
+from celllm.splits import format as splits
+from celllm.splits.format import Split
+
+N_CELLS = 30
+
+
+def write_cells(path, dataset, genes, matrix):
+    obs = pd.DataFrame(
+        {
+            "sample": "s",
+            "donor": "s",
+            "study": "d",
+            "label": "x",
+            "is_malignant": 0,
+            "n_counts": np.asarray(matrix.sum(axis=1)).ravel().astype(float),
+            "n_genes": np.diff(matrix.indptr),
+            "cell_hash": cell_hashes(matrix),
+        },
+        index=[f"{dataset}:{number}" for number in range(matrix.shape[0])],
+    )
+    made = counts.build(matrix, obs, vocabulary=genes, dataset=dataset, values="counts", simulated=False, provenance={})
+    counts.write(made, path)
+
+
+TASKS = """\
+task kind title dataset response split split_seeds train validation test min_class_size protocol headline
+blood classification Blood blood - random 0-2 0.7 0.1 0.2 2 clean macro_f1
+lines regression Lines lines lines pairs 0-2 0.8 0.1 0.1 0 clean pearson
+"""
+DATASETS = """\
+dataset title role reader values simulated label_column sample_column malignancy min_genes citation licence
+blood Blood task h5ad counts no cell_type - normal 0 - -
+skin Skin corpus h5ad counts no cell_type - normal 0 - -
+lines Lines task h5ad counts no - - normal 0 - -
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, vocabulary_file, generator):
+    """Blood (task), lines (task) and skin (corpus), which holds cells 0 to 2 of blood; line 1 equals line 0."""
+    genes = vocabulary.read(vocabulary_file)
+    blood, skin, lines = (generator.poisson(1.0, (N_CELLS, genes.n_genes)) for _ in range(3))
+    skin[:3] = blood[:3]
+    blood[11] = blood[10]
+    lines[1] = lines[0]
+    for name, matrix in (("blood", blood), ("skin", skin), ("lines", lines)):
+        write_cells(tmp_path / f"{name}.h5ad", name, genes, csr_matrix(matrix.astype(np.int32)))
+    parts = np.array(["train"] * 10 + ["test"] + ["train"] * (N_CELLS - 11))
+    splits.write(Split("blood", 0, [f"blood:{n}" for n in range(N_CELLS)], parts), tmp_path / "blood.parquet")
+    pairs, of_pair = ["0|a", "0|b", "1|a", "2|a"], np.array(["train", "test", "test", "train"])
+    splits.write(Split("lines", 0, pairs, of_pair), tmp_path / "lines.parquet")
+    for name, text in (("tasks", TASKS), ("datasets", DATASETS)):
+        (tmp_path / f"{name}.tsv").write_text(text.replace(" ", "\t"))
+    return tmp_path
+
+
+@pytest.fixture
+def vocabulary_file(tmp_path, vocabulary):
+    from celllm.harmonise import vocabulary as files
+
+    files.write(vocabulary, tmp_path / "genes.tsv")
+    return tmp_path / "genes.tsv"
+
+
+def shards(folder, *, corpus=("skin",), benchmark=("blood", "lines"), exclude=()):
+    argv = ["--cells", *(str(folder / f"{name}.h5ad") for name in corpus)]
+    argv += ["--benchmark-cells", *(str(folder / f"{name}.h5ad") for name in benchmark)]
+    argv += ["--exclude", *(str(folder / f"{name}.parquet") for name in exclude)]
+    argv += ["--vocabulary", str(folder / "genes.tsv"), "--seed", "0", "--shard-cells", "16"]
+    write_shards.main([*argv, "--manifest", str(folder / "shards/manifest.json")])
+
+
+def audit(folder, *, corpus=("skin",)):
+    argv = ["--cells", *(str(folder / f"{name}.h5ad") for name in corpus)]
+    argv += ["--benchmark-cells", *(str(folder / f"{name}.h5ad") for name in ("blood", "lines"))]
+    argv += ["--splits", str(folder / "blood.parquet"), str(folder / "lines.parquet")]
+    argv += ["--shards", str(folder / "shards/manifest.json"), "--tasks", str(folder / "tasks.tsv")]
+    argv += ["--datasets", str(folder / "datasets.tsv"), "--tables", str(folder / "tables")]
+    audit_leakage.main(argv)
+
+
+def table(folder, name):
+    return pd.read_csv(folder / f"tables/{name}.tsv", sep="\t").to_dict("records")
+
+
+def test_cells_that_were_left_out_are_counted_and_none_is_left(folder):
+    shards(folder)
+    audit(folder)
+    blood, lines = table(folder, "audit_leakage")
+    assert (blood["equal_before_exclusion"], blood["left_out"], blood["in_shards"]) == (3, 3, 0)
+    assert (blood["verdict"], lines["equal_before_exclusion"]) == ("clean", 0)
+    assert "| skin" in (folder / "tables/audit_leakage.md").read_text()
+
+
+def test_a_leaked_cell_is_found_and_the_command_fails(folder):
+    shards(folder, benchmark=())  # nobody kept the benchmark's cells out
+    with pytest.raises(InputError, match="3, such as skin:"):
+        audit(folder)
+    blood, _ = table(folder, "audit_leakage")
+    assert (blood["left_out"], blood["in_shards"], blood["verdict"]) == (0, 3, "LEAK")
+    assert "LEAK" in (folder / "tables/audit_leakage.md").read_text()
+
+
+def test_a_leaked_cell_is_found_though_its_hash_on_disk_is_wrong(folder):
+    file = folder / "skin.h5ad"
+    cells = counts.read(file)
+    cells.obs["cell_hash"] = [f"wrong-{number}" for number in range(N_CELLS)]
+    counts.write(cells, file)
+    shards(folder)
+    with pytest.raises(InputError, match="no cell with the counts of a benchmark cell"):
+        audit(folder)
+    assert table(folder, "audit_leakage")[0]["in_shards"] == 3
+
+
+def test_of_a_task_that_is_in_the_corpus_only_test_cells_must_stay_out(folder):
+    shards(folder, corpus=("skin", "blood"), exclude=("blood",))
+    audit(folder, corpus=("skin", "blood"))
+    rows = {(row["task_dataset"], row["corpus_dataset"]): row for row in table(folder, "audit_leakage")}
+    assert rows["blood", "blood"]["benchmark_cells"] == 1
+    # cell 10 is the test cell, cell 11 has its counts
+    assert (rows["blood", "blood"]["equal_before_exclusion"], rows["blood", "blood"]["left_out"]) == (2, 2)
+    assert rows["blood", "skin"]["in_shards"] == 0
+
+
+def test_equal_cells_and_equal_lines_are_counted_across_parts(folder):
+    shards(folder)
+    audit(folder)
+    blood, lines = table(folder, "audit_twins")
+    assert (blood["cells"], blood["cells_with_twin"], blood["test_in_train"]) == (N_CELLS, 2, 1)
+    assert (blood["train_units"], blood["validation_units"], blood["test_units"]) == (29, 0, 1)
+    # line 1 of the test part equals line 0 of both; line 0 in two parts is no twin of its own
+    assert (lines["cells"], lines["cells_with_twin"], lines["test_in_train"]) == (3, 2, 1)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from celllm.base.errors import InputError
+from celllm.config.claims import Claim
+from celllm.report.claims import answer_claims
+from celllm.report.results import Results
+
+
+def claim(**changes):
+    values = {
+        "claim": "c",
+        "source": "abstract",
+        "task": "blood",
+        "method": "celllm",
+        "metric": "macro_f1",
+        "paper": 0.7,
+        "tolerance": 0.02,
+    }
+    return Claim(**(values | changes))
+
+
+def answered(scores, catalogue, not_run=(), **changes):
+    (answer,) = answer_claims([claim(**changes)], Results(scores), catalogue=catalogue, not_run=not_run)
+    return answer
+
+
+def test_a_mean_within_the_tolerance_is_reproduced(scores, catalogue):
+    answer = answered(scores, catalogue, paper=0.715)
+    assert answer.verdict == "reproduced"
+    assert answer.ours == pytest.approx(0.7)
+    assert answer.n_splits == 3
+    # t(0.975, 2) = 4.3027; standard error of 0.69, 0.70, 0.71 is 0.01 / sqrt(3)
+    assert answer.ci_high - answer.ours == pytest.approx(4.3027 * 0.01 / math.sqrt(3), rel=1e-4)
+
+
+@pytest.mark.parametrize("paper", [0.679, 0.721])
+def test_a_mean_outside_the_tolerance_is_not_reproduced_on_either_side(scores, catalogue, paper):
+    assert answered(scores, catalogue, paper=paper).verdict == "not reproduced"
+
+
+def test_a_distance_equal_to_the_tolerance_counts_as_reproduced(scores, catalogue):
+    assert answered(scores, catalogue, paper=0.72).verdict == "reproduced"
+
+
+def test_a_task_without_scores_is_not_run(scores, catalogue):
+    answer = answered(scores, catalogue, task="gland")
+    assert (answer.verdict, answer.note) == ("not run", "no score for gland")
+    assert math.isnan(answer.ours)
+
+
+def test_a_task_said_not_to_be_run_stays_so(scores, catalogue):
+    assert answered(scores, catalogue, not_run=["blood"]).verdict == "not run"
+
+
+def test_a_simulated_task_is_never_compared(scores, catalogue):
+    answer = answered(scores, catalogue, task="invented", paper=0.7)
+    assert (answer.verdict, answer.note) == ("not comparable", "simulated data")
+    assert math.isnan(answer.ours)
+
+
+def test_an_encoder_without_neighbour_is_not_compared(scores, catalogue):
+    answer = answered(scores[scores["method"] != "logistic"], catalogue)
+    assert (answer.verdict, answer.note) == ("not comparable", "neighbour missing on blood")
+    assert math.isnan(answer.ours)
+
+
+def test_an_undefined_metric_is_not_compared(scores, catalogue):
+    scores.loc[(scores["method"] == "majority") & (scores["split"] == 1), "value"] = math.nan
+    answer = answered(scores, catalogue, method="majority", paper=0.1)
+    assert answer.verdict == "not comparable"
+
+
+def test_a_mean_over_two_tasks_is_taken_split_by_split(scores, catalogue):
+    gland = scores[scores["task"] == "blood"].assign(task="gland")
+    gland["value"] += 0.1 * gland["split"]
+    both = pd.concat([scores, gland])
+    answer = answered(both, catalogue, task="blood+gland", method="majority", paper=0.15)
+    # blood 0.09 0.10 0.11, gland 0.09 0.20 0.31: means 0.09 0.15 0.21
+    assert answer.ours == pytest.approx(0.15)
+    assert answer.ci_high - answer.ours == pytest.approx(4.3027 * 0.06 / math.sqrt(3), rel=1e-4)
+
+
+def test_a_mean_over_two_tasks_is_not_run_where_one_was_not(scores, catalogue):
+    answer = answered(scores, catalogue, task="blood+gland", method="majority")
+    assert (answer.verdict, answer.note) == ("not run", "no score for gland")
+
+
+def test_a_misspelt_method_is_refused_with_the_nearest_name(scores, catalogue):
+    with pytest.raises(InputError, match="did you mean celllm"):
+        answered(scores, catalogue, method="cellm")

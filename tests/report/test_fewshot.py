@@ -1,0 +1,72 @@
+"""Few-shot curves: tasks alike in all but the share for training."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from celllm.config.tables import Table
+from celllm.report.fewshot import curves_of, draw_curves, points_of
+from celllm.report.results import Results
+
+
+@pytest.fixture
+def with_curve(catalogue):
+    """Blood at 5 and at 80 %, and a task with a validation part, which belongs to no curve."""
+    blood = catalogue.tasks.row("blood")
+    few = replace(blood, task="few", train=0.05, validation=0.0)
+    rows = (blood, replace(few, task="all", train=0.8), few)
+    return replace(catalogue, tasks=Table(catalogue.tasks.file, "task", rows))
+
+
+@pytest.fixture
+def results(scores):
+    blood = scores[scores["task"] == "blood"]
+    more = blood.assign(task="all", value=blood["value"].where(blood["metric"] != "n_train", 800.0))
+    few = blood.assign(task="few", value=blood["value"].where(blood["metric"] != "n_train", 50.0))
+    return Results(pd.concat([blood, few, more]))
+
+
+def test_a_curve_is_made_of_tasks_alike_in_all_but_the_training_share(with_curve, results):
+    (curve,) = curves_of(with_curve, results)
+    assert [task.task for task in curve] == ["few", "all"]
+
+
+def test_one_task_alone_is_no_curve(with_curve, scores):
+    few = Results(scores[scores["task"] == "blood"].assign(task="few"))
+    assert curves_of(with_curve, few) == []
+
+
+def test_points_are_means_at_the_number_of_training_cells(with_curve, results):
+    (curve,) = curves_of(with_curve, results)
+    points = {one.method.method: one for one in points_of(curve, with_curve, results)}
+
+    assert points["logistic"].n_train == (50.0, 800.0)
+    assert points["logistic"].scores[0].mean == pytest.approx(0.8)
+
+
+def test_an_encoder_without_its_neighbours_has_no_point(with_curve, scores):
+    blood = scores[(scores["task"] == "blood") & (scores["method"] != "logistic")]
+    results = Results(pd.concat([blood.assign(task=task) for task in ("few", "all")]))
+    (curve,) = curves_of(with_curve, results)
+
+    assert {one.method.method for one in points_of(curve, with_curve, results)} == {
+        "majority",
+        "control_leaked",
+        "control_shuffled",
+    }
+
+
+def test_each_curve_has_a_panel_with_every_method(with_curve, results):
+    (curve,) = curves_of(with_curve, results)
+    figure = draw_curves({curve: points_of(curve, with_curve, results)}, with_curve)
+
+    (axis,) = figure.axes
+    named = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert named[:3] == ["CellLM", "CellLM_without_pretraining", "logistic regression"]
+    assert axis.get_xscale() == "log"
+
+
+def test_without_a_curve_the_figure_says_so(catalogue):
+    figure = draw_curves({}, catalogue)
+    assert "No few-shot curve" in figure.texts[0].get_text()

@@ -1,0 +1,131 @@
+"""A real server on loopback whose paths misbehave as real servers do."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from celllm.sources import hosts
+from celllm.sources.answers import Patience
+from celllm.sources.download import Manners
+
+CONTENT = np.random.default_rng(5).bytes(300_000)
+SHA = hashlib.sha256(CONTENT).hexdigest()
+QUICK = Patience(attempts=4, base_s=0.001, longest_s=0.01, connect_s=5.0, read_s=0.3)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Hands each request to the path's behaviour."""
+
+    protocol_version = "HTTP/1.1"
+    served: Served
+
+    def do_GET(self):
+        path = self.path.partition("?")[0]
+        with self.served.guard:
+            self.served.requests.append((path, dict(self.headers)))
+            self.served.at_once += 1
+            self.served.most_at_once = max(self.served.most_at_once, self.served.at_once)
+        try:
+            self.served.paths[path](self)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+        finally:
+            with self.served.guard:
+                self.served.at_once -= 1
+
+    def answer(self, status, body=b"", *, length=None, **headers):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+        if length is not None and length != len(body):
+            self.hang_up()
+
+    def hang_up(self):
+        self.wfile.flush()
+        self.close_connection = True
+
+    def file(self, body=CONTENT, *, etag='"1"', cut=None, ranges=True, **headers):
+        """Serve a file as a good server does, but hang up after `cut` bytes of it."""
+        start = 0
+        span = self.headers.get("Range") if ranges else None
+        if span is not None and self.headers.get("If-Range") == etag:
+            start = int(span.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(body):
+                self.answer(416, Content_Range=f"bytes */{len(body)}")
+                return
+            headers["Content_Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        if etag is not None:
+            headers["ETag"] = etag
+        rest = body[start:]
+        self.answer(206 if start else 200, rest[:cut], length=len(rest), **headers)
+
+    def log_message(self, *_):
+        pass
+
+
+@dataclass
+class Served:
+    """What the server does, and what it has seen."""
+
+    port: int = 0
+    content: bytes = CONTENT
+    sha256: str = SHA
+    paths: dict[str, Callable[[Handler], None]] = field(default_factory=dict)
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def at(self, path: str, *behaviours: Callable[[Handler], None]) -> str:
+        """Behave so at a path, one after the other, the last one for ever; returns the address."""
+        left = list(behaviours)
+
+        def behave(handler):
+            with self.guard:
+                behaviour = left.pop(0) if len(left) > 1 else left[0]
+            behaviour(handler)
+
+        self.paths[path] = behave
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def ranges(self) -> list[str | None]:
+        return [headers.get("Range") for _, headers in self.requests]
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[Served]:
+    """The server; proxies of the environment are not asked."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    served = Served()
+    handler = type("Bound", (Handler,), {"served": served})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        http.daemon_threads = True
+        served.port = http.server_port
+        threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield served
+        http.shutdown()
+
+
+@pytest.fixture
+def hosts_table(tmp_path) -> Path:
+    """Two connections at once to anybody, no pause."""
+    path = tmp_path / "hosts.tsv"
+    path.write_text("host\tuser_agent\tconnections\tpause_s\tnote\n*\t-\t2\t0\t-\n")
+    return path
+
+
+@pytest.fixture
+def manners(tmp_path, hosts_table) -> Manners:
+    """Little patience."""
+    return Manners(hosts=hosts.read(hosts_table), locks=tmp_path / "locks", patience=QUICK)

@@ -1,0 +1,68 @@
+"""The lock of checksums round-trips, stays sorted and loses no row to another writer."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from celllm.base.errors import InputError
+from celllm.config import tables
+from celllm.sources import checksums
+from celllm.sources.checksums import Checksum
+
+ROW = Checksum("d", "b.tsv", 7, "0" * 64, "https://example.org/b.tsv", "2026-01-31")
+
+
+def test_a_table_that_does_not_exist_yet_is_empty(tmp_path):
+    assert list(checksums.read(tmp_path / "checksums.tsv")) == []
+
+
+def test_rows_round_trip_sorted(tmp_path):
+    path = tmp_path / "checksums.tsv"
+    for row in (ROW, replace(ROW, file="a.tsv"), replace(ROW, dataset="c")):
+        checksums.record(row, path, lock=tmp_path / "locks/table.lock")
+    assert list(checksums.read(path)) == [replace(ROW, dataset="c"), replace(ROW, file="a.tsv"), ROW]
+    assert checksums.of(checksums.read(path), dataset="d", file="b.tsv") == ROW
+    assert checksums.of(checksums.read(path), dataset="d", file="none") is None
+
+
+def test_a_file_has_one_row(tmp_path):
+    path = tmp_path / "checksums.tsv"
+    checksums.record(ROW, path, lock=tmp_path / "lock")
+    checksums.record(replace(ROW, bytes=8), path, lock=tmp_path / "lock")
+    assert list(checksums.read(path)) == [replace(ROW, bytes=8)]
+
+
+def test_writers_in_threads_and_processes_lose_no_row(tmp_path, root):
+    path, lock = tmp_path / "checksums.tsv", tmp_path / "lock"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom celllm.sources import checksums\n"
+        "for n in range(20): checksums.record(checksums.Checksum('p', str(n), 7, '0' * 64, 'mirror', '2026-01-31'), "
+        "sys.argv[1], lock=Path(sys.argv[2]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, path, lock], env={"PYTHONPATH": str(root / "src")})
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: checksums.record(replace(ROW, file=str(n)), path, lock=lock), range(20)))
+    assert process.wait(timeout=60) == 0
+    assert len(checksums.read(path)) == 40
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        pytest.param("d\ta\tmany\t" + "0" * 64 + "\tmirror\t2026-01-31", "bytes of d.*a whole number", id="size"),
+        pytest.param("d\ta\t7\t-\tmirror\t2026-01-31", "sha256 of d.*64 hexadecimal digits", id="no checksum"),
+    ],
+)
+def test_a_row_that_says_nothing_is_refused(tmp_path, line, message):
+    path = tmp_path / "checksums.tsv"
+    path.write_text(f"{checksums.HEADER}{line}\n")
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        checksums.read(path)
+
+
+def test_the_checkouts_own_table_names_files_of_files_tsv(root):
+    named = set(tables.read_files(root / "config/files.tsv").names)
+    assert {row.dataset for row in checksums.read(root / "config/checksums.tsv")} <= named

@@ -1,0 +1,178 @@
+"""Source formats: each gives cells x names, or says what is wrong with the file."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+from scipy import sparse
+
+from celllm.base.errors import InputError
+from celllm.config import tables
+from celllm.sources import raw, readers
+
+
+@pytest.fixture(scope="module")
+def rows(root):
+    return tables.read_datasets(root / "config/datasets.tsv")
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return Path(sc.__file__).parent / "datasets" / "10x_pbmc68k_reduced.h5ad"
+
+
+def small(path, matrix, **obs):
+    names = [f"c{i}" for i in range(len(matrix))]
+    genes = pd.DataFrame(index=[f"G{i}" for i in range(len(matrix[0]))])
+    cells = ad.AnnData(sparse.csr_matrix(np.array(matrix, dtype=np.float32)), pd.DataFrame(obs, index=names), genes)
+    cells.write_h5ad(path)
+    return path
+
+
+def manifest_of(folder, *paths, samples=None):
+    samples = samples or [None] * len(paths)
+    files = [raw.describe(path, sample=sample) for path, sample in zip(paths, samples, strict=True)]
+    raw.write("d", files, folder / "manifest.json")
+    return raw.read(folder / "manifest.json")
+
+
+def read_one(folder, path, row):
+    (cells,) = readers.read_raw(manifest_of(folder, path), row)
+    return cells
+
+
+def test_the_bundled_pbmc_have_their_whole_counts_back(rows, bundled, tmp_path):
+    cells = read_one(tmp_path, bundled, rows.row("pbmc68k_reduced"))
+    source = sc.datasets.pbmc68k_reduced()
+    assert cells.matrix.shape == (700, 765)
+    assert cells.matrix.data.min() == 1
+    assert cells.matrix.data.dtype == np.int32
+    again = np.log1p(cells.matrix.toarray() * 1e4 / source.obs["n_counts"].to_numpy()[:, None])
+    # the stored values are rounded to three decimals
+    assert np.abs(again - source.raw.X.toarray()).max() < 0.00051
+    labels = readers.annotate(cells, rows.row("pbmc68k_reduced"))
+    assert (labels["label"] == "Dendritic").sum() == 240
+    assert (labels["is_malignant"] == 0).all()
+
+
+def test_bundled_pbmc_that_are_no_logarithms_of_counts_are_refused(rows, tmp_path):
+    cells = sc.datasets.pbmc68k_reduced()
+    raw_part = cells.raw.to_adata()
+    raw_part.X.data *= np.float32(1.01)
+    cells.raw = raw_part
+    cells.write_h5ad(tmp_path / "spoilt.h5ad")
+    with pytest.raises(InputError, match=r"(?s)raw\.X.*expected: +ln\(1 \+ 10,000 x count"):
+        read_one(tmp_path, tmp_path / "spoilt.h5ad", rows.row("pbmc68k_reduced"))
+
+
+def test_an_h5ad_without_raw_is_no_bundled_pbmc(rows, tmp_path):
+    with pytest.raises(InputError, match="no raw"):
+        read_one(tmp_path, small(tmp_path / "a.h5ad", [[1, 2]]), rows.row("pbmc68k_reduced"))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        pytest.param([[1, -2.18]], r"negative value -2\.18", id="scaled"),
+        pytest.param([[1, 8.4]], r"log-normalised: max 8\.4, fractional", id="log"),
+    ],
+)
+def test_values_that_are_no_counts_are_refused_by_file_and_field(rows, tmp_path, matrix, message):
+    path = small(tmp_path / "a.h5ad", matrix, response=["r"])
+    with pytest.raises(InputError, match=rf"(?s)a\.h5ad: values.*whole counts, 0 or more.*{message}"):
+        read_one(tmp_path, path, rows.row("simulated_drug_cells"))
+
+
+def test_an_h5ad_without_the_label_column_is_refused_with_the_columns_it_has(rows, tmp_path):
+    cells = read_one(tmp_path, small(tmp_path / "a.h5ad", [[1, 2]], celltype=["B"]), rows.row("simulated_drug_cells"))
+    row = dataclasses.replace(rows.row("simulated_drug_cells"), sample_column=None)
+    with pytest.raises(InputError, match=r"(?s)a\.h5ad: obs column response.*label_column.*the columns celltype"):
+        readers.annotate(cells, row)
+
+
+def test_a_label_that_means_none_becomes_empty(rows, tmp_path):
+    path = small(tmp_path / "a.h5ad", [[1], [1], [1]], cell_type=["B", "unlabelled", None], sample=["x", "y", "y"])
+    made = readers.annotate(read_one(tmp_path, path, rows.row("pbmc3k_10x")), rows.row("pbmc3k_10x"))
+    assert made["label"].tolist() == ["B", "", ""]
+    assert made["sample"].tolist() == ["x", "y", "y"]
+
+
+def test_blanks_around_a_label_make_no_other_class_and_blanks_alone_are_none(rows, tmp_path):
+    labels = ["B", "B ", "\tB", "  ", np.nan]
+    path = small(tmp_path / "a.h5ad", [[1]] * 5, cell_type=labels, sample=["x", "x ", "y", "y", "y"])
+    made = readers.annotate(read_one(tmp_path, path, rows.row("pbmc3k_10x")), rows.row("pbmc3k_10x"))
+    assert made["label"].tolist() == ["B", "B", "B", "", ""]
+    assert made["sample"].tolist() == ["x", "x", "y", "y", "y"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [("normal", [0, 0]), ("tumour", [1, 1]), ("unknown", [-1, -1]), ("obs:state:cancer", [0, 1])],
+)
+def test_malignancy_follows_the_rule_of_the_row(rows, tmp_path, rule, expected):
+    path = small(tmp_path / "a.h5ad", [[1], [1]], state=["normal", "cancer"])
+    row = dataclasses.replace(rows.row("simulated_drug_cells"), malignancy=rule, label_column=None, sample_column=None)
+    assert readers.annotate(read_one(tmp_path, path, row), row)["is_malignant"].tolist() == expected
+
+
+def test_a_sample_of_the_manifest_goes_before_the_sample_column(rows, tmp_path):
+    paths = [small(tmp_path / f"{name}.h5ad", [[1]], response=["r"], sample=["inside"]) for name in "ab"]
+    row = rows.row("simulated_drug_cells")
+    found = readers.read_raw(manifest_of(tmp_path, *paths, samples=["day0", None]), row)
+    assert [readers.annotate(cells, row)["sample"].iloc[0] for cells in found] == ["day0", "inside"]
+
+
+def test_a_reader_that_does_not_exist_is_named_with_those_that_do(rows, tmp_path):
+    manifest = manifest_of(tmp_path, small(tmp_path / "a.h5ad", [[1]]))
+    with pytest.raises(InputError, match=r"(?s)reader of zheng68k.*one of .*h5ad, .*panglaodb.*found: +loom"):
+        next(readers.read_raw(manifest, dataclasses.replace(rows.row("zheng68k"), reader="loom")))
+
+
+@pytest.mark.parametrize(
+    ("reader", "name"),
+    [
+        ("h5ad", "a.h5ad"),
+        ("pbmc68k_reduced", "a.h5ad"),
+        ("panglaodb", "a.RData"),
+        ("zscore_table", "a.parquet"),
+        ("tenx_h5", "a.h5"),
+        ("tenx_mtx", "a.tar.gz"),
+        ("baron_raw_tar", "a.tar"),
+        ("cancerscem_tsv", "a.tsv.gz"),
+        ("csv_genes_by_cells", "a.csv"),
+        ("dge", "a.dge.txt.gz"),
+        ("depmap_csv", "expression.csv"),
+    ],
+)
+def test_a_file_that_is_not_of_the_format_is_named(rows, tmp_path, reader, name):
+    path = tmp_path / name
+    path.write_bytes(b"not of this format")
+    row = dataclasses.replace(rows.row("simulated_drug_cells"), reader=reader)
+    with pytest.raises(InputError, match=rf"{path.name}: \(whole file\)"):
+        read_one(tmp_path, path, row)
+
+
+def test_zscores_keep_their_sign_and_names(rows, tmp_path):
+    table = pd.DataFrame({"AKT3": [-0.5, 1.5], "CDK4": [0.0, 2.0]}, index=pd.Index(["l1", "l2"], name="DepMap_ID"))
+    table.to_parquet(tmp_path / "z.parquet")
+    cells = read_one(tmp_path, tmp_path / "z.parquet", rows.row("ccle_706"))
+    assert cells.matrix.toarray().tolist() == [[-0.5, 0.0], [1.5, 2.0]]
+    assert cells.names == ["AKT3", "CDK4"]
+    assert list(cells.obs.index) == ["l1", "l2"]
+
+
+def test_logarithms_that_a_source_calls_counts_are_found_out(rows, mirror, tmp_path):
+    path = tmp_path / "a.h5ad"
+    shutil.copyfile(mirror / "pbmc_scp345_scp591_lognorm.h5ad", path)
+    with pytest.raises(InputError, match=r"log-normalised: max 10\.2"):
+        read_one(tmp_path, path, rows.row("pbmc_multistudy"))
+
+
+def test_scaled_values_that_a_row_calls_counts_are_found_out(rows, mirror, tmp_path):
+    with pytest.raises(InputError, match=r"negative value -2\.18"):
+        read_one(tmp_path, mirror / "drug_scad_afatinib_zscore.h5ad", rows.row("pbmc_multistudy"))

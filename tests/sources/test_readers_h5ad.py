@@ -1,0 +1,233 @@
+"""AnnData files in pieces: X, raw and layers; CSR, CSC and dense; what must be refused."""
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from celllm.base.errors import InputError
+from celllm.config import tables
+from celllm.sources import raw, readers
+from celllm.sources.readers import h5ad
+
+N_CELLS, N_GENES = 7, 5
+MATRIX = np.random.default_rng(0).poisson(1.0, (N_CELLS, N_GENES)).astype(np.float32)
+MATRIX[2] = 0
+CELLS = [f"c{i}" for i in range(N_CELLS)]
+GENES = [f"G{i}" for i in range(N_GENES)]
+FORMS = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": np.asarray}
+
+
+@pytest.fixture
+def row(root):
+    return tables.read_datasets(root / "config/datasets.tsv").row("simulated_drug_cells")
+
+
+def cells_of(form="csr", factor=1, genes=GENES):
+    obs = pd.DataFrame(
+        {
+            "response": pd.Categorical(["r", "s", "r", "r", "s", None, "s"]),
+            "sample": list("aabbccd"),
+            "depth": np.arange(7.0),
+            "flag": [True, False] * 3 + [True],
+        },
+        index=CELLS,
+    )
+    return ad.AnnData(FORMS[form](MATRIX * factor), obs, pd.DataFrame(index=genes))
+
+
+def written(path, cells, matrix="X"):
+    """Put the counts where `matrix` says and other numbers elsewhere."""
+    if matrix != "X":
+        counts, cells.X = cells.X, cells.X * 0.5
+        if matrix == "raw":
+            cells.raw = ad.AnnData(counts, var=cells.var)
+        else:
+            cells.layers[matrix.removeprefix("layers:")] = counts
+    cells.write_h5ad(path)
+    return path
+
+
+def read(folder, row, path):
+    raw.write("d", [raw.describe(path)], folder / "manifest.json")
+    (cells,) = readers.read_raw(raw.read(folder / "manifest.json"), row)
+    return cells
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("matrix", ["X", "raw", "layers:counts"])
+def test_the_matrix_that_the_row_names_is_read(row, tmp_path, form, matrix):
+    path = written(tmp_path / "a.h5ad", cells_of(form), matrix)
+    cells = read(tmp_path, dataclasses.replace(row, matrix=matrix), path)
+    assert cells.matrix.toarray().tolist() == MATRIX.tolist()
+    assert cells.names == GENES
+    assert list(cells.obs.index) == CELLS
+    assert readers.annotate(cells, row)["label"].tolist() == ["r", "s", "r", "r", "s", "", "s"]
+
+
+@pytest.mark.parametrize("matrix", ["raw", "layers:spliced"])
+def test_a_matrix_that_is_not_there_is_refused_with_those_that_are(row, tmp_path, matrix):
+    path = written(tmp_path / "a.h5ad", cells_of(), "layers:counts")
+    with pytest.raises(InputError, match=rf"a\.h5ad: {matrix}\n(?s:.*)the matrices X, layers:counts"):
+        read(tmp_path, dataclasses.replace(row, matrix=matrix), path)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("forms")
+    return {form: raw.describe(written(folder / f"{form}.h5ad", cells_of(form))) for form in FORMS}
+
+
+@settings(deadline=None, max_examples=30)
+@given(piece=st.integers(1, N_CELLS + 2), form=st.sampled_from(sorted(FORMS)))
+def test_pieces_of_any_size_equal_the_whole(files, piece, form):
+    found = list(h5ad.read_one(files[form], piece=piece))
+    assert max(cells.matrix.shape[0] for cells in found) <= piece
+    assert np.vstack([cells.matrix.toarray() for cells in found]).tolist() == MATRIX.tolist()
+    whole = ad.read_h5ad(files[form].path).obs
+    together = pd.concat([cells.obs.astype(object) for cells in found])
+    assert together.index.tolist() == whole.index.tolist()
+    for column in whole:
+        assert together[column].astype(str).tolist() == whole[column].astype(str).tolist()
+    assert all(cells.names is found[0].names for cells in found)
+
+
+def test_duplicate_genes_and_an_empty_cell_are_kept(row, tmp_path):
+    with pytest.warns(UserWarning, match="names are not unique"):
+        cells = cells_of(genes=["A", "B", "A", "C", "A"])
+    found = read(tmp_path, row, written(tmp_path / "a.h5ad", cells))
+    assert found.names == ["A", "B", "A", "C", "A"]
+    assert found.matrix.getnnz(axis=1)[2] == 0
+    assert found.matrix.shape == (N_CELLS, N_GENES)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_no_number_is_refused(row, tmp_path, form, value):
+    cells = cells_of()
+    cells.X[0, 0] = value
+    cells.X = FORMS[form](cells.X.toarray())
+    with pytest.raises(InputError, match=r"a\.h5ad: values\n(?s:.*)not a finite number"):
+        read(tmp_path, row, written(tmp_path / "a.h5ad", cells))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_count_beyond_32_bits_is_refused(row, tmp_path, form):
+    matrix = MATRIX.astype(np.int64)
+    matrix[0, 0] = 2**31
+    cells = ad.AnnData(FORMS[form](matrix), pd.DataFrame(index=CELLS), pd.DataFrame(index=GENES))
+    with pytest.raises(InputError, match="a count of 2147483648, beyond the largest that 32 bits hold"):
+        read(tmp_path, row, written(tmp_path / "a.h5ad", cells))
+    matrix[0, 0] = 2**31 - 1
+    cells = ad.AnnData(FORMS[form](matrix), pd.DataFrame(index=CELLS), pd.DataFrame(index=GENES))
+    assert read(tmp_path, row, written(tmp_path / "b.h5ad", cells)).matrix.max() == 2**31 - 1
+
+
+def cut_obs(file):
+    names = file["obs/_index"].asstr()[:3]
+    del file["obs/_index"]
+    file["obs"].create_dataset("_index", data=names, dtype=h5py.string_dtype())
+    file["obs/_index"].attrs.update({"encoding-type": "string-array", "encoding-version": "0.2.0"})
+
+
+def cut_var(file):
+    names = file["var/_index"].asstr()[:3]
+    del file["var/_index"]
+    file["var"].create_dataset("_index", data=names, dtype=h5py.string_dtype())
+    file["var/_index"].attrs.update({"encoding-type": "string-array", "encoding-version": "0.2.0"})
+
+
+def no_var(file):
+    del file["var"]
+
+
+def no_matrix_format(file):
+    file["X"].attrs["encoding-type"] = "coo_matrix"
+
+
+@pytest.mark.parametrize("form", ["csr", "csc"])
+def test_an_index_beyond_the_genes_is_refused(row, tmp_path, form):
+    path = written(tmp_path / "a.h5ad", cells_of(form))
+    with h5py.File(path, "a") as file:
+        file["X/indices"][0] = 99
+    with pytest.raises(InputError, match=r"a\.h5ad: \(whole file\)\n(?s:.*)ValueError"):
+        read(tmp_path, row, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(cut_obs, "X of 7 x 5, 3 rows of obs, 5 of var", id="obs"),
+        pytest.param(cut_var, "X of 7 x 5, 7 rows of obs, 3 of var", id="var"),
+        pytest.param(no_var, "KeyError", id="no-var"),
+        pytest.param(no_matrix_format, "encoding coo_matrix", id="format"),
+    ],
+)
+def test_a_file_whose_parts_do_not_fit_is_refused(row, tmp_path, change, message):
+    path = written(tmp_path / "a.h5ad", cells_of())
+    with h5py.File(path, "a") as file:
+        change(file)
+    with pytest.raises(InputError, match=rf"a\.h5ad: \(whole file\)\n(?s:.*){message}"):
+        read(tmp_path, row, path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_truncated_file_is_refused(row, tmp_path, share):
+    whole = written(tmp_path / "whole.h5ad", cells_of()).read_bytes()
+    (tmp_path / "a.h5ad").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match=r"a\.h5ad: \(whole file\)\n(?s:.*)OSError"):
+        read(tmp_path, row, tmp_path / "a.h5ad")
+
+
+def test_a_file_of_an_old_release_is_read(row, tmp_path):
+    """AnnData 0.6 stored obs and var as compound arrays and the matrix with `h5sparse` attributes."""
+    matrix = sparse.csr_matrix(MATRIX)
+    with h5py.File(tmp_path / "old.h5ad", "w") as file:
+        group = file.create_group("X")
+        group.attrs.update({"h5sparse_format": "csr", "h5sparse_shape": np.array(matrix.shape)})
+        for part in ("data", "indices", "indptr"):
+            group[part] = getattr(matrix, part)
+        obs = [(name.encode(), label) for name, label in zip(CELLS, b"rsrrssr", strict=True)]
+        file["obs"] = np.array(
+            [(name, bytes([label])) for name, label in obs], dtype=[("index", "S5"), ("response", "S1")]
+        )
+        file["var"] = np.array([(name.encode(),) for name in GENES], dtype=[("index", "S5")])
+    cells = read(tmp_path, row, tmp_path / "old.h5ad")
+    assert cells.matrix.toarray().tolist() == MATRIX.tolist()
+    assert list(cells.obs.index) == CELLS
+    assert cells.names == GENES
+    made = readers.annotate(cells, dataclasses.replace(row, sample_column=None))
+    assert made["label"].tolist() == list("rsrrssr")
+
+
+def test_the_callers_warnings_are_as_before_between_pieces(files):
+    before = list(warnings.filters)
+    pieces = h5ad.read_one(files["csr"], piece=2)
+    next(pieces)
+    assert warnings.filters == before
+    pieces.close()
+
+
+def test_ensembl_ids_beside_symbols_join_the_names(tmp_path):
+    genes = pd.DataFrame({"gene_ids": ["ENSG00000000001", "other"]}, index=["A", "B"])
+    ad.AnnData(sparse.csr_matrix(np.ones((1, 2), np.float32)), var=genes).write_h5ad(tmp_path / "a.h5ad")
+    (cells,) = h5ad.read_one(raw.describe(tmp_path / "a.h5ad"))
+    assert cells.names == ["A_ENSG00000000001", "B"]
+
+
+@pytest.mark.parametrize("name", ["pbmc3k_10x", "tumour_lung_nsclc_zilionis", "cellline_liposarcoma_mls_g1"])
+def test_a_real_file_in_pieces_equals_anndatas_own_reading(mirror, name):
+    path: Path = mirror / f"{name}.h5ad"
+    whole = ad.read_h5ad(path)
+    found = list(h5ad.read_one(raw.describe(path), piece=97))
+    assert sum(cells.matrix.shape[0] for cells in found) == whole.n_obs
+    assert (sparse.vstack([cells.matrix for cells in found]) != sparse.csr_matrix(whole.X)).nnz == 0
+    assert [name for cells in found for name in cells.obs.index] == list(whole.obs_names)

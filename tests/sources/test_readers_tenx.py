@@ -1,0 +1,248 @@
+"""Cell Ranger's matrices, as text and as HDF5."""
+
+import dataclasses
+import gzip
+import shutil
+import tarfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from celllm.base.errors import InputError
+from celllm.config import tables
+from celllm.sources import raw, readers
+from celllm.sources.readers import tenx, tenx_h5
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+V1 = FIXTURES / "simulated_tenx_v1.tar.gz"
+LABELS = FIXTURES / "simulated_barcodes_annotation.tsv"
+COUNTS = [[1, 0, 7], [0, 0, 0], [2, 3, 0], [0, 1, 120]]
+NAMES = ["A1BG_ENSG00000121410", "CD3E_ENSG00000198851", "MT-CO1_ENSG00000198804"]
+BARCODES = ["AAACATACACCACT-1", "AAACATACACCCAA-1", "AAACATACACTTCT-1", "AAACATACAGACTC-1"]
+PARTS = {
+    "matrix.mtx": "%%MatrixMarket matrix coordinate integer general\n%\n2 3 2\n1 1 5\n2 3 4\n",
+    "genes.tsv": "ENSG00000000001\tA\nENSG00000000002\tB\n",
+    "barcodes.tsv": "AA-1\nCC-1\nGG-1\n",
+}
+
+
+@pytest.fixture
+def row(root):
+    return tables.read_datasets(root / "config/datasets.tsv").row("zheng68k")
+
+
+def read(folder, row, *paths):
+    raw.write("d", [raw.describe(path) for path in paths], folder / "manifest.json")
+    return list(readers.read_raw(raw.read(folder / "manifest.json"), row))
+
+
+def parts(folder, prefix="", **changed):
+    """Write the three parts, some of them changed; give their paths."""
+    contents = PARTS | {name.replace("_", "."): content for name, content in changed.items()}
+    paths = []
+    for name, content in contents.items():
+        paths.append(folder / f"{prefix}{name}")
+        paths[-1].write_text(content)
+    return paths
+
+
+@pytest.mark.parametrize("name", ["simulated_tenx_v1.tar.gz", "simulated_tenx_v4.tar"])
+def test_an_archive_gives_cells_by_genes_and_no_antibodies(row, tmp_path, name):
+    (cells,) = read(tmp_path, row, FIXTURES / name)
+    assert cells.matrix.toarray().tolist() == COUNTS
+    assert cells.matrix.dtype == np.int32
+    assert cells.names == NAMES
+    assert list(cells.obs.index) == BARCODES
+
+
+@pytest.mark.parametrize("name", ["simulated_tenx_v2.h5", "simulated_tenx_v3.h5"])
+def test_hdf5_gives_cells_by_genes_and_no_antibodies(row, tmp_path, name):
+    (cells,) = read(tmp_path, dataclasses.replace(row, reader="tenx_h5"), FIXTURES / name)
+    assert cells.matrix.toarray().tolist() == COUNTS
+    assert cells.names == NAMES
+    assert list(cells.obs.index) == BARCODES
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 4, 5])
+def test_hdf5_in_pieces_equals_the_whole(piece):
+    found = list(tenx_h5.read_one(raw.describe(FIXTURES / "simulated_tenx_v3.h5"), piece=piece))
+    assert np.vstack([cells.matrix.toarray() for cells in found]).tolist() == COUNTS
+    assert [name for cells in found for name in cells.obs.index] == BARCODES
+    assert max(cells.matrix.shape[0] for cells in found) <= piece
+
+
+def test_labels_are_joined_by_barcode_and_not_by_order(row, tmp_path):
+    (cells,) = read(tmp_path, row, V1, LABELS)
+    labels = readers.annotate(cells, row)["label"]
+    assert labels.tolist() == ["CD8+ Cytotoxic T", "CD19+ B", "CD56+ NK", "CD14+ Monocyte"]
+
+
+def test_labels_without_the_suffix_of_the_barcodes_join_too(row, tmp_path):
+    (tmp_path / "l.tsv").write_text(LABELS.read_text().replace("-1", ""))
+    (cells,) = read(tmp_path, row, V1, tmp_path / "l.tsv")
+    assert readers.annotate(cells, row)["label"].iloc[0] == "CD8+ Cytotoxic T"
+
+
+def test_barcodes_that_do_not_join_with_the_labels_are_counted(row, tmp_path):
+    (tmp_path / "l.tsv").write_text(LABELS.read_text().replace("AAACATACACCACT-1", "TTTT-1"))
+    message = "1 of 4 cells without labels, such as AAACATACACCACT-1; 1 of 4 labels without a cell, such as TTTT-1"
+    with pytest.raises(InputError, match=rf"l\.tsv: cell names\n(?s:.*){message}"):
+        read(tmp_path, row, V1, tmp_path / "l.tsv")
+
+
+def test_labels_beside_several_matrices_are_refused(row, tmp_path):
+    with pytest.raises(InputError, match="one matrix and one table of labels"):
+        read(tmp_path, row, V1, FIXTURES / "simulated_tenx_v4.tar", LABELS)
+
+
+def test_three_files_side_by_side_are_a_matrix(row, tmp_path):
+    (cells,) = read(tmp_path, row, *parts(tmp_path))
+    assert cells.matrix.toarray().tolist() == [[5, 0], [0, 0], [0, 4]]
+    assert cells.file.name == "matrix.mtx"
+
+
+def test_files_of_several_samples_are_told_apart_by_what_stands_before(row, tmp_path):
+    first, second = (parts(tmp_path, prefix) for prefix in ("GSM1_a_", "GSM2_b_"))
+    found = read(tmp_path, row, *first, *second)
+    assert [cells.file.name for cells in found] == ["GSM1_a_matrix.mtx", "GSM2_b_matrix.mtx"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        pytest.param(
+            {"matrix_mtx": PARTS["matrix.mtx"][:-6]}, r"2 values, as its third line says(?s:.*)truncated", id="cut"
+        ),
+        pytest.param({"matrix_mtx": "3 3 2\n"}, r"line 1\n.*MatrixMarket", id="no-banner"),
+        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("general", "symmetric")}, r"line 1\n", id="symmetric"),
+        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 2\n", "2 3\n")}, r"sizes\n", id="sizes"),
+        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "3 3 4")}, "an index beyond", id="index"),
+        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "0 3 4")}, "an index beyond", id="from-0"),
+        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "2 x 4")}, "lines of gene, cell", id="text"),
+        pytest.param(
+            {"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "2 3 3000000000")}, "a count of 3000000000", id="int64"
+        ),
+        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "2 3 nan")}, "NaN or infinite", id="nan"),
+        pytest.param(
+            {"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "2 3 -4")}, "negative value -4", id="negative"
+        ),
+        pytest.param({"matrix_mtx": ""}, r"line 1\n", id="empty"),
+        pytest.param({"genes_tsv": "ENSG1\tA\n"}, r"1 genes x 3 barcodes(?s:.*)found: +2 x 3", id="genes"),
+        pytest.param({"barcodes_tsv": "AA-1\n"}, r"2 genes x 1 barcodes(?s:.*)found: +2 x 3", id="barcodes"),
+        pytest.param({"genes_tsv": ""}, r"columns\n(?s:.*)an empty file", id="no-genes"),
+        pytest.param({"genes_tsv": "a\tb\tc\td\n"}, r"columns\n(?s:.*)a line of 4 columns", id="columns"),
+    ],
+)
+def test_parts_that_are_not_of_the_format_are_refused(row, tmp_path, changed, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, row, *parts(tmp_path, **changed))
+
+
+def test_a_matrix_without_values_has_empty_cells(row, tmp_path):
+    (cells,) = read(tmp_path, row, *parts(tmp_path, matrix_mtx=PARTS["matrix.mtx"].split("2 3 2")[0] + "2 3 0\n"))
+    assert cells.matrix.shape == (3, 2)
+    assert cells.matrix.nnz == 0
+
+
+def test_a_missing_part_is_named_with_those_there(row, tmp_path):
+    with pytest.raises(
+        InputError, match=r"members\n.*matrix\.mtx, features\.tsv(?s:.*)found: +matrix\.mtx, barcodes\.tsv"
+    ):
+        read(tmp_path, row, *(path for path in parts(tmp_path) if path.name != "genes.tsv"))
+
+
+def test_a_wrong_archive_inside_is_named_with_its_members(row, tmp_path):
+    with pytest.raises(
+        InputError, match=r"members\n.*matrix\.mtx(?s:.*)found: +GSM0000001_human1_umifm_counts\.csv\.gz"
+    ):
+        read(tmp_path, row, FIXTURES / "simulated_GSE84133_RAW.tar")
+
+
+def test_an_archive_of_two_genomes_is_refused(row, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with tarfile.open(tmp_path / "two.tar.gz", "w:gz") as archive:
+        for path in parts(folder):
+            archive.add(path, f"hg19/{path.name}")
+            archive.add(path, f"mm10/{path.name}")
+    with pytest.raises(InputError, match="matrices in hg19/ and mm10/"):
+        read(tmp_path, row, tmp_path / "two.tar.gz")
+
+
+def test_a_dataset_with_no_matrix_at_all_is_refused(row, tmp_path):
+    (tmp_path / "counts.csv").write_text("")
+    with pytest.raises(InputError, match=r"ending in \.tar\.gz(?s:.*)found: +counts\.csv"):
+        read(tmp_path, row, tmp_path / "counts.csv")
+
+
+def test_a_truncated_part_is_refused(row, tmp_path):
+    paths = parts(tmp_path)
+    long = "%%MatrixMarket matrix coordinate integer general\n2 3 9000\n" + "1 1 5\n2 3 4\n1 2 77\n" * 3000
+    whole = gzip.compress(long.encode())
+    (tmp_path / "matrix.mtx.gz").write_bytes(whole[:-20])
+    with pytest.raises(InputError, match=r"matrix\.mtx\.gz: \(whole file\)\n(?s:.*)EOFError"):
+        read(tmp_path, row, tmp_path / "matrix.mtx.gz", *paths[1:])
+
+
+def test_real_values_stay_what_they_are(tmp_path):
+    path = tmp_path / "matrix.mtx"
+    path.write_text("%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 0.5\n2 1 1e6\n")
+    with path.open("rb") as stream:
+        assert tenx.read_mtx(stream, path).toarray().tolist() == [[0.5, 1e6], [0, 0]]
+
+
+def spoilt(folder, change):
+    path = folder / "a.h5"
+    shutil.copyfile(FIXTURES / "simulated_tenx_v3.h5", path)
+    with h5py.File(path, "a") as file:
+        change(file)
+    return path
+
+
+def two_groups(file):
+    file.copy(file["matrix"], file, "mm10")
+
+
+def no_group(file):
+    file.move("matrix/indptr", "matrix/pointers")
+
+
+def fewer_barcodes(file):
+    del file["matrix/barcodes"]
+    file["matrix/barcodes"] = np.array(BARCODES[:2], dtype="S")
+
+
+def wild_index(file):
+    file["matrix/indices"][0] = 99
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(two_groups, "the groups matrix, mm10", id="two-genomes"),
+        pytest.param(no_group, "matrix without indptr", id="other-layout"),
+        pytest.param(fewer_barcodes, "4 features, 2 barcodes, 5 indptr", id="sizes"),
+        pytest.param(wild_index, "ValueError", id="index"),
+    ],
+)
+def test_hdf5_of_another_layout_is_refused(row, tmp_path, change, message):
+    with pytest.raises(InputError, match=rf"a\.h5: \(whole file\)\n(?s:.*){message}"):
+        read(tmp_path, dataclasses.replace(row, reader="tenx_h5"), spoilt(tmp_path, change))
+
+
+def test_a_truncated_hdf5_is_refused(row, tmp_path):
+    (tmp_path / "a.h5").write_bytes((FIXTURES / "simulated_tenx_v3.h5").read_bytes()[:4000])
+    with pytest.raises(InputError, match=r"a\.h5: \(whole file\)\n(?s:.*)OSError"):
+        read(tmp_path, dataclasses.replace(row, reader="tenx_h5"), tmp_path / "a.h5")
+
+
+def test_an_unfiltered_published_matrix_keeps_its_empty_barcodes(row, mirror, tmp_path):
+    found = read(tmp_path, row, mirror / "raw_format/GSM6544281_2001_Pre_10x_mtx.tar.gz")
+    n_genes = np.concatenate([cells.matrix.getnnz(axis=1) for cells in found])
+    assert len(n_genes) == 83_683
+    assert found[0].matrix.shape == (2048, 36_601)
+    assert (n_genes == 0).sum() == 14_924
+    assert (n_genes >= 200).sum() == 223
+    assert found[0].names[0] == "MIR1302-2HG_ENSG00000243485"

@@ -1,0 +1,206 @@
+"""Drug responses: one form, whatever they came in."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from celllm.base.errors import InputError
+from celllm.config import tables
+from celllm.sources import raw, responses
+from celllm.sources.responses import Responses
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+RELEASE = {
+    "fitted": FIXTURES / "simulated_GDSC2_fitted_dose_response.xlsx",
+    "lines": FIXTURES / "simulated_sample_info.csv",
+    "drugs": FIXTURES / "simulated_gdsc_drug_list.csv",
+    "smiles": FIXTURES / "simulated_pubchem_smiles.txt",
+}
+TABLE = pd.DataFrame(
+    {"line": ["l1", "l1", "l2"], "drug": ["d1", "d2", "d1"], "smiles": ["C", "CC", "C"], "response": [0.5, -1.0, 2.0]},
+)
+
+
+@pytest.fixture(scope="module")
+def rows(root):
+    return tables.read_datasets(root / "config/datasets.tsv")
+
+
+def manifest_of(folder, *paths):
+    raw.write("d", [raw.describe(path) for path in paths], folder / "manifest.json")
+    return raw.read(folder / "manifest.json")
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_responses_read_back_what_was_written(tmp_path, simulated):
+    responses.write(Responses(table=TABLE, simulated=simulated), tmp_path / "r.parquet")
+    back = responses.read(tmp_path / "r.parquet")
+    pd.testing.assert_frame_equal(back.table, TABLE)
+    assert back.simulated is simulated
+
+
+def test_a_pair_that_occurs_twice_is_refused(tmp_path):
+    twice = pd.concat([TABLE, TABLE[:1]])
+    with pytest.raises(InputError, match="l1 with d1 more than once"):
+        responses.write(Responses(table=twice, simulated=False), tmp_path / "r.parquet")
+    assert not (tmp_path / "r.parquet").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_response_that_is_no_number_is_refused(tmp_path, value):
+    holed = TABLE.assign(response=[0.5, value, 2.0])
+    with pytest.raises(InputError, match="none for l1 with d2"):
+        responses.write(Responses(table=holed, simulated=False), tmp_path / "r.parquet")
+
+
+def test_a_table_that_does_not_say_whether_it_is_simulated_is_refused(tmp_path):
+    TABLE.to_parquet(tmp_path / "r.parquet")
+    with pytest.raises(InputError, match="metadata simulated"):
+        responses.read(tmp_path / "r.parquet")
+
+
+def test_gdsc_pairs_get_the_smiles_of_their_drug(tmp_path, rows):
+    pairs = pd.DataFrame({"drug": ["d2", "d1"], "DepMap_ID": ["l1", "l1"], "ln_ic50": [1.0, 2.0]})
+    pairs.to_parquet(tmp_path / "p.parquet")
+    (tmp_path / "s.csv").write_text("drug,smiles\nd1,C\nd2,CC\n")
+    manifest = manifest_of(tmp_path, tmp_path / "p.parquet", tmp_path / "s.csv")
+    made = responses.read_raw(manifest, rows.row("gdsc_tgsa"))
+    assert made.table.to_dict("list") == {
+        "line": ["l1", "l1"],
+        "drug": ["d1", "d2"],
+        "smiles": ["C", "CC"],
+        "response": [2.0, 1.0],
+    }
+
+
+def test_a_drug_without_smiles_is_named(tmp_path, rows):
+    pd.DataFrame({"drug": ["d9"], "DepMap_ID": ["l1"], "ln_ic50": [1.0]}).to_parquet(tmp_path / "p.parquet")
+    (tmp_path / "s.csv").write_text("drug,smiles\nd1,C\n")
+    manifest = manifest_of(tmp_path, tmp_path / "p.parquet", tmp_path / "s.csv")
+    with pytest.raises(InputError, match="none for d9"):
+        responses.read_raw(manifest, rows.row("gdsc_tgsa"))
+
+
+def test_simulated_responses_keep_saying_so(tmp_path, rows):
+    TABLE.sample(frac=1, random_state=1).to_parquet(tmp_path / "p.parquet")
+    made = responses.read_raw(manifest_of(tmp_path, tmp_path / "p.parquet"), rows.row("simulated_cell_lines"))
+    pd.testing.assert_frame_equal(made.table, TABLE)
+    assert made.simulated
+
+
+def test_a_reader_that_gives_no_responses_is_named(tmp_path, rows):
+    TABLE.to_parquet(tmp_path / "p.parquet")
+    row = dataclasses.replace(rows.row("gdsc_tgsa"), reader="loom")
+    with pytest.raises(InputError, match=r"(?s)one of gdsc_tgsa, gdsc_xlsx, h5ad.*found: +loom"):
+        responses.read_raw(manifest_of(tmp_path, tmp_path / "p.parquet"), row)
+
+
+def test_real_responses_have_their_published_numbers(tmp_path, rows, mirror):
+    manifest = manifest_of(
+        tmp_path,
+        mirror / "gdsc_ic50_tgsa_82833.parquet",
+        mirror / "gdsc_ic50_tgsa_drug_smiles.csv",
+    )
+    table = responses.read_raw(manifest, rows.row("gdsc_tgsa")).table
+    assert len(table) == 82_833
+    assert table["drug"].nunique() == 170
+    assert table["line"].nunique() == 580
+    assert table["response"].min() == pytest.approx(-8.45, abs=0.01)
+
+
+def release(folder, **changed):
+    return manifest_of(folder, *(RELEASE | changed).values())
+
+
+def test_a_gdsc_release_gets_depmap_lines_and_smiles(tmp_path, rows):
+    made = responses.read_raw(release(tmp_path), rows.row("gdsc2"))
+    # PFSK-1 and A673 are found by their Sanger id, ES3 by its COSMIC id; A673 with 1003 was measured twice
+    assert made.table.to_dict("list") == {
+        "line": ["ACH-000001", "ACH-000003", "ACH-000052", "ACH-000052"],
+        "drug": ["1003", "1003", "1003", "9999"],
+        "smiles": ["CCO"] * 4,
+        "response": [-1.463887, -3.360586, pytest.approx((-4.869455 - 4.0) / 2), 0.25],
+    }
+    assert made.left_out == {
+        "curves without a DepMap line": 1,
+        "curves without SMILES of the drug": 1,
+        "curves averaged with another of their pair": 1,
+    }
+    assert sum(made.left_out.values()) + len(made.table) == 7
+
+
+def test_files_that_a_release_has_beside_the_needed_ones_are_passed_over(tmp_path, rows):
+    shutil.copyfile(RELEASE["fitted"], tmp_path / "Cell_Lines_Details.xlsx")
+    (tmp_path / "screened_compounds.csv").write_bytes("DRUG_ID,SYNONYMS\n1003,\u00b5\n".encode("latin-1"))
+    others = {"details": tmp_path / "Cell_Lines_Details.xlsx", "compounds": tmp_path / "screened_compounds.csv"}
+    made = responses.read_raw(manifest_of(tmp_path, *(others | RELEASE).values()), rows.row("gdsc2"))
+    assert len(made.table) == 4
+
+
+def test_two_releases_in_one_dataset_are_refused(tmp_path, rows):
+    shutil.copyfile(RELEASE["fitted"], tmp_path / "GDSC1_fitted_dose_response.xlsx")
+    with pytest.raises(InputError, match="one file GDSC"):
+        responses.read_raw(release(tmp_path, other=tmp_path / "GDSC1_fitted_dose_response.xlsx"), rows.row("gdsc2"))
+
+
+def test_an_id_that_means_two_depmap_lines_means_none(tmp_path, rows):
+    (tmp_path / "lines.csv").write_text(RELEASE["lines"].read_text() + "ACH-999999,other,684052,SIDM00848\n")
+    made = responses.read_raw(release(tmp_path, lines=tmp_path / "lines.csv"), rows.row("gdsc2"))
+    assert "ACH-000052" not in set(made.table["line"])
+    assert made.left_out["curves without a DepMap line"] == 5
+
+
+def test_a_release_without_a_table_of_lines_is_refused_with_what_is_there(tmp_path, rows):
+    message = r"a csv file with the columns DepMap_ID, COSMICID, Sanger_Model_ID(?s:.*)drug_id, Name, PubCHEM"
+    with pytest.raises(InputError, match=message):
+        responses.read_raw(release(tmp_path, lines=RELEASE["drugs"]), rows.row("gdsc2"))
+
+
+def test_a_release_of_which_nothing_joins_is_refused(tmp_path, rows):
+    (tmp_path / "s.txt").write_text("1\tCCO\n")
+    with pytest.raises(InputError, match=r"none among 7 curves \(6 with a line\)"):
+        responses.read_raw(release(tmp_path, smiles=tmp_path / "s.txt"), rows.row("gdsc2"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda table: table.drop(columns="LN_IC50"), r"columns\n(?s:.*)no LN_IC50", id="column"),
+        pytest.param(lambda table: table.assign(LN_IC50="x"), r"LN_IC50 in row 2\n(?s:.*)'x'", id="text"),
+    ],
+)
+def test_a_release_of_another_layout_is_refused(tmp_path, rows, change, message):
+    change(pd.read_excel(RELEASE["fitted"])).to_excel(tmp_path / "fitted_dose_response.xlsx", index=False)
+    with pytest.raises(InputError, match=message):
+        responses.read_raw(release(tmp_path, fitted=tmp_path / "fitted_dose_response.xlsx"), rows.row("gdsc2"))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.98])
+def test_a_truncated_release_is_refused(tmp_path, rows, share):
+    whole = RELEASE["fitted"].read_bytes()
+    (tmp_path / "fitted_dose_response.xlsx").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match=r"response\.xlsx: \(whole file\)\n +expected: an xlsx file"):
+        responses.read_raw(release(tmp_path, fitted=tmp_path / "fitted_dose_response.xlsx"), rows.row("gdsc2"))
+
+
+def test_the_published_lists_give_smiles_to_238_drugs(tmp_path, rows, mirror):
+    drugs = pd.read_csv(mirror / "gdsc_drug_list_2019-06-24.csv", dtype=str)["drug_id"]
+    fitted = pd.read_excel(RELEASE["fitted"])[:1]
+    pd.concat([fitted.assign(DRUG_ID=drug) for drug in drugs]).to_excel(
+        tmp_path / "fitted_dose_response.xlsx", index=False
+    )
+    for name in ("gdsc_drug_list_2019-06-24.csv", "gdsc_223drugs_pubchem_smiles.txt"):
+        shutil.copyfile(mirror / name, tmp_path / name)
+    manifest = release(
+        tmp_path,
+        fitted=tmp_path / "fitted_dose_response.xlsx",
+        drugs=tmp_path / "gdsc_drug_list_2019-06-24.csv",
+        smiles=tmp_path / "gdsc_223drugs_pubchem_smiles.txt",
+    )
+    made = responses.read_raw(manifest, rows.row("gdsc2"))
+    assert len(made.table) == 238
+    assert made.left_out["curves without SMILES of the drug"] == 266 - 238

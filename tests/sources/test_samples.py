@@ -1,0 +1,183 @@
+"""Lists of samples give names, template fields and facts, and refuse what would be misread."""
+
+import csv
+import gzip
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from celllm.base.errors import InputError
+from celllm.config import tables
+from celllm.config.tables import SourceFile
+from celllm.sources import raw, samples
+from celllm.sources.samples import Sample
+
+PANGLAO = '"SRA1","SRS1","Lung","10x chromium","Homo sapiens","NextSeq 500","200","1249","12","{}","1","{}"'
+
+
+@pytest.fixture
+def read(tmp_path, root):
+    """Read a text as the list of a dataset of the checkout's table, or of a reader."""
+    datasets = tables.read_datasets(root / "config/datasets.tsv")
+
+    def read(name, text, *, reader=None):
+        row = datasets.row(name)
+        path = tmp_path / "list.txt"
+        path.write_text(text, encoding="utf-8")
+        raw.write(name, [raw.describe(path)], tmp_path / "manifest.json")
+        return samples.read(
+            raw.read(tmp_path / "manifest.json"), row if reader is None else replace(row, reader=reader)
+        )
+
+    return read
+
+
+def panglao(tumour="0", cell_line="0"):
+    line = PANGLAO.format(tumour, cell_line)
+    return line.replace(r'"\N"', r"\N")
+
+
+@pytest.mark.parametrize(
+    ("tumour", "cell_line", "malignancy", "note"),
+    [
+        pytest.param("0", "0", "normal", None, id="normal"),
+        pytest.param("1", "0", "tumour", None, id="tumour"),
+        pytest.param("0", "1", "unknown", None, id="cell line"),
+        pytest.param("1", "1", "unknown", None, id="tumour cell line"),
+        pytest.param(r"\N", "1", "unknown", None, id="cell line, tumour unknown"),
+        pytest.param(r"\N", "0", "normal", "flag unknown", id="tumour unknown"),
+        pytest.param(r"\N", r"\N", "normal", "flag unknown", id="both unknown"),
+    ],
+)
+def test_flags_of_panglaodb_become_malignancy(read, tumour, cell_line, malignancy, note):
+    (sample,) = read("panglaodb_metadata", panglao(tumour, cell_line)).samples
+    assert (sample.facts["malignancy"], sample.facts.get("note")) == (malignancy, note)
+
+
+def test_a_panglaodb_sample_has_its_accessions_and_facts(read):
+    (sample,) = read("panglaodb_metadata", panglao()).samples
+    facts = {"study": "SRA1", "tissue": "Lung", "protocol": "10x chromium", "malignancy": "normal"}
+    assert sample == Sample("SRA1_SRS1", {"sra": "SRA1", "srs": "SRS1"}, facts)
+
+
+def test_other_species_are_left_out_and_samples_without_accession_skipped_with_a_remark(read):
+    lines = [panglao(), panglao().replace("Homo sapiens", "Mus musculus"), panglao().replace("SRS1", "notused")]
+    listed = read("panglaodb_metadata", "\n".join(lines))
+    assert [sample.name for sample in listed.samples] == ["SRA1_SRS1"]
+    assert "SRA1 (Lung) is skipped: no accession, so no file" in listed.remarks
+    assert "2 human of 3 samples, 1 of them with an accession" in listed.remarks
+
+
+def test_a_panglaodb_table_with_a_new_column_is_refused_by_line(read):
+    with pytest.raises(InputError, match=r"(?s)line 2.*expected: +12 columns: sra, .*found: +13 columns"):
+        read("panglaodb_metadata", f'{panglao()}\n{panglao()},"new"')
+
+
+def test_the_published_panglaodb_table_holds_what_the_paper_counts(mirror, read):
+    text = gzip.decompress((mirror / "panglaodb_metadata.txt.gz").read_bytes()).decode()
+    listed = read("panglaodb_metadata", text)
+    assert "305 human of 1369 samples, 299 of them with an accession" in listed.remarks
+    assert sum("is skipped" in remark for remark in listed.remarks) == 6
+    number = Counter(sample.facts["malignancy"] for sample in listed.samples)
+    # Of 33 tumour samples 13 are cell lines and 1 has no accession; 29 are cell lines.
+    assert number == {"tumour": 19, "unknown": 29, "normal": 251}
+    assert "19 tumour, 29 unknown; 27 counted as normal without a flag" in listed.remarks[-1]
+    assert len({sample.facts["study"] for sample in listed.samples}) == 73
+
+
+def test_the_published_panglaodb_table_has_the_flags_the_paper_counts(mirror):
+    """Counted over all 305 human samples, those without an accession included."""
+    with gzip.open(mirror / "panglaodb_metadata.txt.gz", "rt", encoding="utf-8") as file:
+        rows = [dict(zip(samples.PANGLAODB_COLUMNS, row, strict=True)) for row in csv.reader(file)]
+    human = [row for row in rows if row["species"] == samples.HUMAN]
+    assert (len(rows), len(human)) == (1369, 305)
+    assert (len({row["sra"] for row in human}), len({row["tissue"] for row in human})) == (79, 74)
+    flags = [sum(row[column] == "1" for row in human) for column in ("tumour", "cell_line")]
+    assert [*flags, sum(row["tumour"] == samples.UNKNOWN for row in human)] == [33, 29, 33]
+
+
+CANCERSCEM = "Project ID,Sample ID,Sample Type,Primary site\nP1,P1-01,Tumour,Skin\nP1,P1-02,PBMC,\n"
+
+
+def test_cancerscem_gives_sample_names_and_takes_blood_as_normal(read):
+    listed = read("cancerscem_samples", CANCERSCEM)
+    assert listed.samples == (
+        Sample(
+            "P1-01",
+            {"sample": "P1-01"},
+            {"study": "P1", "malignancy": "tumour", "sample_type": "Tumour", "tissue": "Skin"},
+        ),
+        Sample("P1-02", {"sample": "P1-02"}, {"study": "P1", "malignancy": "normal", "sample_type": "PBMC"}),
+    )
+
+
+def test_columns_of_cancerscem_that_are_not_used_are_named(read):
+    listed = read("cancerscem_samples", "Project ID,Sample ID,Sample Type,New\nP1,P1-01,Normal,x\n")
+    assert "columns not used: New" in listed.remarks
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            "Project ID,Sample Type\nP1,Tumour\n", r"column Sample ID.*found: +Project ID, Sample Type", id="column"
+        ),
+        pytest.param(
+            CANCERSCEM.replace("PBMC", "Pbmc"), r"Sample Type \(line 3\).*Tumour, Normal, PBMC.*Pbmc", id="type"
+        ),
+        pytest.param(CANCERSCEM + "P1,P1-03,Normal\n", r"line 4.*4 cells.*found: +3", id="short line"),
+        pytest.param(CANCERSCEM + "P1,P1-01,Normal,Skin\n", r"each sample once.*P1-01, 2 times", id="twice"),
+        pytest.param(CANCERSCEM + "P1,../x,Normal,Skin\n", r"letters, digits.*'\.\./x'", id="path"),
+        pytest.param("", "an empty file", id="empty"),
+        pytest.param(CANCERSCEM.split("\n")[0], "at least one sample", id="no samples"),
+    ],
+)
+def test_a_list_that_would_be_misread_is_refused(read, text, message):
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        read("cancerscem_samples", text)
+
+
+def test_the_published_cancerscem_table_is_read(mirror, read):
+    text = gzip.decompress((mirror / "cancerscem_sample_metadata.csv.gz").read_bytes()).decode()
+    listed = read("cancerscem_v2_samples", text)
+    number = Counter(sample.facts["sample_type"] for sample in listed.samples)
+    assert number == {"Tumour": 1104, "Normal": 304, "PBMC": 58}
+
+
+def test_a_list_of_ones_own_offers_every_column_as_field(read):
+    text = "sample\tstudy\tmalignancy\trun\ns1\tA\ttumour\tR1\n"
+    (sample,) = read("panglaodb_metadata", text, reader="sample_table").samples
+    assert sample.fields == {"sample": "s1", "study": "A", "malignancy": "tumour", "run": "R1"}
+    assert sample.facts == {"study": "A", "malignancy": "tumour", "run": "R1"}
+    with pytest.raises(InputError, match=r"(?s)malignancy \(line 2\).*normal, tumour, unknown.*maybe"):
+        read("panglaodb_metadata", text.replace("tumour", "maybe"), reader="sample_table")
+
+
+def test_a_reader_that_reads_no_list_is_refused(read):
+    with pytest.raises(InputError, match=r"(?s)reader of baron.*panglaodb_metadata, .*which read lists"):
+        read("baron", "x")
+
+
+def test_studies_are_left_out_with_a_remark(read):
+    listed = samples.without_studies(read("cancerscem_samples", CANCERSCEM + "P2,P2-01,Normal,\n"), ["P1", "P9"])
+    assert [sample.name for sample in listed.samples] == ["P2-01"]
+    assert listed.remarks[-1] == "study P1 is left out: 2 samples"
+
+
+def test_a_template_is_filled_in_and_its_address_quoted():
+    row = SourceFile("d", "{run}.gz", "https://x/?a={run}", None, None, None, ("https://y/{run}",))
+    sample = Sample("s1", {"run": "a+b"})
+    filled = samples.fill(row, sample, table="files.tsv")
+    assert (filled.file, filled.url, filled.mirrors, filled.sample) == (
+        "a+b.gz",
+        "https://x/?a=a%2Bb",
+        ("https://y/a%2Bb",),
+        "s1",
+    )
+
+
+def test_a_template_field_that_the_list_lacks_is_named():
+    row = SourceFile("d", "{srx}.gz", None, None, None, None)
+    with pytest.raises(InputError, match=r"(?s)template of d.*\{sra\}, \{srs\}.*found: +\{srx\} in \{srx\}\.gz"):
+        samples.fill(row, Sample("s", {"sra": "1", "srs": "2"}), table="files.tsv")

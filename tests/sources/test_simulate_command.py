@@ -1,0 +1,95 @@
+"""From the gene table to simulated files that the rest of the chain can read."""
+
+import numpy as np
+import pytest
+
+from celllm.base.errors import InputError
+from celllm.config import tables
+from celllm.harmonise.gene_axis import of_locus_group
+from celllm.harmonise.symbols import SymbolIndex, map_names
+from celllm.sources import hgnc, raw, readers, responses
+from celllm.sources.commands import simulate
+from celllm.sources.readers.h5ad import read_one
+
+
+@pytest.fixture
+def gene_table(root, tmp_path):
+    manifest = tmp_path / "hgnc_demo" / "manifest.json"
+    manifest.parent.mkdir()
+    raw.write("hgnc_demo", [raw.describe(root / "config/demo/hgnc_demo.tsv")], manifest)
+    return manifest
+
+
+def make(gene_table, kind, *, folder=None, seed=0):
+    dataset = f"simulated_{kind}"
+    manifest = (folder or gene_table.parents[1]) / dataset / "manifest.json"
+    simulate.main(
+        [f"--dataset={dataset}", f"--kind={kind}", f"--hgnc={gene_table}", f"--seed={seed}", f"--manifest={manifest}"],
+    )
+    return raw.read(manifest)
+
+
+@pytest.mark.parametrize("kind", ["tumour_cells", "drug_cells", "cell_lines"])
+def test_the_files_are_called_simulated_and_read_by_the_row_of_the_dataset(gene_table, kind, root):
+    row = tables.read_datasets(root / "config/datasets.tsv").row(f"simulated_{kind}")
+
+    manifest = make(gene_table, kind)
+    (cells,) = readers.read_raw(manifest, row)
+
+    assert all(file.name.startswith("simulated_") for file in manifest.files)
+    assert row.simulated
+    assert {column for column in (row.label_column, row.sample_column) if column} <= set(cells.obs.columns)
+    if row.sample_column:
+        assert cells.obs[row.sample_column].str.startswith("simulated_").all()
+
+
+def test_every_gene_is_found_again_some_by_an_earlier_symbol(gene_table, root):
+    table = hgnc.read(root / "config/demo/hgnc_demo.tsv")
+    (cells,) = readers.read_raw(
+        make(gene_table, "drug_cells"),
+        tables.read_datasets(root / "config/datasets.tsv").row("simulated_drug_cells"),
+    )
+
+    mapping = map_names(cells.names, SymbolIndex(table), of_locus_group(table, "protein-coding gene"))
+
+    assert (mapping.index_N >= 0).all()
+    assert len(np.unique(mapping.index_N)) == len(cells.names)
+    assert 10 <= len(set(cells.names) - set(table["symbol"])) <= 80
+
+
+def test_cell_lines_come_with_responses(gene_table, root):
+    row = tables.read_datasets(root / "config/datasets.tsv").row("simulated_cell_lines")
+
+    made = responses.read_raw(make(gene_table, "cell_lines"), row)
+
+    assert made.simulated
+    assert made.table["drug"].nunique() == 12
+
+
+def test_datasets_of_one_seed_share_their_genes_and_repeat(gene_table, tmp_path):
+    first = make(gene_table, "drug_cells")
+    again = make(gene_table, "drug_cells", folder=tmp_path / "again")
+    other = make(gene_table, "drug_cells", folder=tmp_path / "other", seed=1)
+    rows = dict.fromkeys(("a", "b", "c"))
+    for key, manifest in zip(rows, (first, again, other), strict=True):
+        rows[key] = next(read_one(manifest.only()))
+
+    np.testing.assert_array_equal(rows["a"].matrix.toarray(), rows["b"].matrix.toarray())
+    assert rows["a"].names == rows["b"].names
+    assert (rows["a"].matrix.sum() != rows["c"].matrix.sum()) or rows["a"].names != rows["c"].names
+    tumour = next(read_one(make(gene_table, "tumour_cells").only()))
+    assert tumour.names == rows["a"].names
+
+
+def test_a_name_that_hides_the_simulation_is_refused(gene_table, tmp_path):
+    with pytest.raises(InputError, match="call it simulated_cells"):
+        simulate.main(
+            [
+                "--dataset=cells",
+                "--kind=drug_cells",
+                f"--hgnc={gene_table}",
+                "--seed=0",
+                f"--manifest={tmp_path}/m.json",
+            ],
+        )
+    assert not (tmp_path / "m.json").exists()

@@ -1,0 +1,107 @@
+"""The gene network and the gene embedding of a recipe.
+
+Reads:   results/shards/manifest.json or a published network, config/recipes/{recipe}.yaml
+Writes:  results/network/, results/genes/{recipe}/
+"""
+
+
+rule build_network:
+    """Edges between genes of the vocabulary: a published network, or co-expression in the corpus."""
+    input:
+        source=network_source,
+        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+    output:
+        network="results/network/edges.parquet",
+    log:
+        "logs/build_network/all.log",
+    benchmark:
+        "benchmarks/build_network/all.tsv"
+    priority: 10
+    conda:
+        "../../envs/singlecell.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        stage=STAGES["build_network"],
+        source=network_option,
+    shell:
+        "python -m celllm build_network"
+        " {params.source}"
+        " --hgnc {input.hgnc:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --stage {params.stage}"
+        " --network {output.network:q}"
+        " &> {log:q}"
+
+
+rule embed_genes:
+    """The frozen gene embedding of a recipe: GraphMAE or an SVD of the gene network, gene2vec, or noise."""
+    input:
+        unpack(gene2vec_inputs),
+        network=rules.build_network.output.network,
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
+        bases=recipe_bases,
+    output:
+        table="results/genes/{recipe}/table.safetensors",
+    log:
+        "logs/embed_genes/{recipe}.log",
+    benchmark:
+        "benchmarks/embed_genes/{recipe}.tsv"
+    priority: 10
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["pretrain"]
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        stage=STAGES["embed_genes"],
+        seed=config["data_seed"],
+        gene2vec=gene2vec_options,
+    shell:
+        "python -m celllm embed_genes"
+        " --recipe {input.recipe:q}"
+        " --network {input.network:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " {params.gene2vec}"
+        " --seed {params.seed}"
+        " --threads {threads}"
+        " --stage {params.stage}"
+        " --table {output.table:q}"
+        " &> {log:q}"
+
+
+rule evaluate_genes:
+    """What gene tables of a recipe's size know: held-out edges of the network against pairs that are no edges."""
+    input:
+        network=rules.build_network.output.network,
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
+        bases=recipe_bases,
+    output:
+        links="results/genes/{recipe}/links.tsv",
+    log:
+        "logs/evaluate_genes/{recipe}.log",
+    benchmark:
+        "benchmarks/evaluate_genes/{recipe}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: config["threads"]["pretrain"]
+    resources:
+        mem_mb=8000,
+        runtime=480,
+    params:
+        stage=STAGES["evaluate_genes"],
+    shell:
+        "python -m celllm evaluate_genes"
+        " --recipe {input.recipe:q}"
+        " --network {input.network:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --threads {threads}"
+        " --stage {params.stage}"
+        " --out {output.links:q}"
+        " &> {log:q}"

@@ -1,0 +1,89 @@
+"""Raw files as published, or simulated where nothing real ships with the demo.
+
+Reads:   config/{datasets,files,hosts,checksums}.tsv, the mirror folder, the network
+Writes:  resources/raw/{dataset}/ with manifest.json, written last; new lines of config/checksums.tsv
+"""
+
+
+wildcard_constraints:
+    simulated="|".join(name for name, row in DATASETS.items() if row.simulated)
+    or "none",
+
+
+rule fetch:
+    """One data set's files: package or checkout, mirror folder, then the addresses of its row; checksums verified.
+
+    Killed, it goes on where it was: what has arrived stays in the folder, which is no output.
+    """
+    input:
+        samples=sample_list,
+    output:
+        manifest="resources/raw/{dataset}/manifest.json",
+    log:
+        "logs/fetch/{dataset}.log",
+    benchmark:
+        "benchmarks/fetch/{dataset}.tsv"
+    priority: 10
+    localrule: True
+    conda:
+        "../../envs/fetch.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        stage=STAGES["fetch"],
+        datasets=DATASETS_TABLE,
+        files=FILES_TABLE,
+        hosts=HOSTS_TABLE,
+        checksums=CHECKSUMS_TABLE,
+        samples=samples_option,
+        mirror=MIRROR,
+        checkout=workflow.basedir,
+    shell:
+        "python -m celllm fetch"
+        " --dataset {wildcards.dataset}"
+        " --datasets {params.datasets:q}"
+        " --files {params.files:q}"
+        " --hosts {params.hosts:q}"
+        " --checksums {params.checksums:q}"
+        " {params.samples}"
+        " {params.mirror}"
+        " --checkout {params.checkout:q}"
+        " --stage {params.stage}"
+        " --manifest {output.manifest:q}"
+        " &> {log:q}"
+
+
+rule simulate:
+    """Simulated counts (negative binomial) for what the demo has no real data for; called simulated everywhere."""
+    input:
+        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+    output:
+        manifest="resources/raw/{simulated}/manifest.json",
+    log:
+        "logs/simulate/{simulated}.log",
+    benchmark:
+        "benchmarks/simulate/{simulated}.tsv"
+    conda:
+        "../../envs/singlecell.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        stage=STAGES["simulate"],
+        kind=lambda wildcards: wildcards.simulated.removeprefix("simulated_"),
+        seed=config["data_seed"],
+    shell:
+        "python -m celllm simulate"
+        " --dataset {wildcards.simulated}"
+        " --kind {params.kind}"
+        " --hgnc {input.hgnc:q}"
+        " --seed {params.seed}"
+        " --stage {params.stage}"
+        " --manifest {output.manifest:q}"
+        " &> {log:q}"
+
+
+ruleorder: simulate > fetch

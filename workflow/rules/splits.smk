@@ -1,0 +1,38 @@
+"""Who is tested: the training, validation and test part of every task.
+
+Reads:   results/cells/, results/responses/, config/tasks.tsv
+Writes:  results/splits/{task}/split{split}.parquet
+"""
+
+
+rule draw_splits:
+    """Training, validation and test part of a task for one split seed, as a file that every method reads."""
+    input:
+        unpack(split_inputs),
+    output:
+        split="results/splits/{task}/split{split}.parquet",
+    log:
+        "logs/draw_splits/{task}/split{split}.log",
+    benchmark:
+        "benchmarks/draw_splits/{task}/split{split}.tsv"
+    conda:
+        "../../envs/singlecell.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        stage=STAGES["draw_splits"],
+        tasks=TASKS_TABLE,
+        row=split_row,
+        responses=responses_option,
+    shell:
+        "python -m celllm draw_splits"
+        " --task {wildcards.task}"
+        " --tasks {params.tasks:q}"
+        " --cells {input.cells:q}"
+        " {params.responses}"
+        " --seed {wildcards.split}"
+        " --stage {params.stage}"
+        " --split {output.split:q}"
+        " &> {log:q}"
