@@ -6,16 +6,16 @@ import re
 import sys
 from dataclasses import replace
 
-import celllm.baselines
 import numpy as np
 import pytest
 
+import celllm.bench.methods
 from celllm.base.errors import InputError
 from celllm.bench.classification import classification_metrics
 from celllm.bench.method import build
 from celllm.config import tables
 
-MODULE = "celllm.baselines.nearest_centroid"
+MODULE = "celllm.bench.methods.nearest_centroid"
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def row(root, page, tmp_path, monkeypatch):
     assert path == f"src/{MODULE.replace('.', '/')}.py"
     assert not (root / path).exists()
     (tmp_path / "nearest_centroid.py").write_text(code)
-    monkeypatch.setattr(celllm.baselines, "__path__", [*celllm.baselines.__path__, str(tmp_path)])
+    monkeypatch.setattr(celllm.bench.methods, "__path__", [*celllm.bench.methods.__path__, str(tmp_path)])
     (line,) = re.findall(r"^nearest_centroid \|.*$", page, flags=re.MULTILINE)
     header = (root / "config/methods.tsv").read_text().splitlines()[0]
     (tmp_path / "methods.tsv").write_text(f"{header}\n" + line.replace(" | ", "\t") + "\n")

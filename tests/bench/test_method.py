@@ -45,7 +45,7 @@ def test_code_from_outside_the_package_is_never_imported(module, vocabulary):
         _built(_row(module=module), vocabulary)
 
 
-@pytest.mark.parametrize("module", ["celllm.baselines.nothing:Class", "celllm.bench.methods.controls:MajorityClas"])
+@pytest.mark.parametrize("module", ["celllm.bench.methods.nothing:Class", "celllm.bench.methods.controls:MajorityClas"])
 def test_a_module_or_class_that_does_not_exist_is_named(module, vocabulary):
     with pytest.raises(InputError, match=module):
         _built(_row(module=module), vocabulary)

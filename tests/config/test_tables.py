@@ -13,7 +13,17 @@ CELLS = ["blood", "Blood", "task", "h5ad", "counts", "no", "cell_type", "-", "no
 TASKS = "task kind title dataset response split split_seeds train validation test min_class_size protocol headline"
 TASK = ["t", "classification", "T", "blood", "-", "random", "0-2", "0.7", "0.1", "0.2", "10", "clean", "macro_f1"]
 METHODS = "method kind title module recipe options search seeded role"
-METHOD = ["m", "classification", "M", "celllm.tasks.m", "-", '{"mode": "probe", "c": 1.0}', "-", "no", "baseline"]
+METHOD = [
+    "m",
+    "classification",
+    "M",
+    "celllm.bench.methods.m",
+    "-",
+    '{"mode": "probe", "c": 1.0}',
+    "-",
+    "no",
+    "baseline",
+]
 
 
 def write(path, header, *rows):

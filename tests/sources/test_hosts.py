@@ -74,7 +74,7 @@ def test_the_limit_holds_for_processes_together(server, manners, tmp_path, hosts
         import sys
         from concurrent.futures import ThreadPoolExecutor
         from pathlib import Path
-        from celllm.transfer import hosts
+        from celllm.sources import hosts
         from celllm.sources.download import Manners, download
         address, table, locks, folder = sys.argv[1:]
         manners = Manners(hosts=hosts.read(table), locks=Path(locks))
