@@ -1,45 +1,33 @@
-"""`celllm <command> …`: the same as `python -m celllm <command> …`, but for `import`, see SPOKEN."""
+"""`celllm <command> …`: every room's commands in one app."""
 
 from __future__ import annotations
 
-import ast
-import difflib
 import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
 
-NOT_COMMANDS = {"__init__"}
-SPOKEN = {"import_encoder": "import"}  # Python keeps that word, so no module can have it for a name
+from celllm import __version__
+from celllm.base.app import commands, run
 
+ROOMS = ("sources", "harmonise", "splits", "corpus", "model", "genes", "pretrain", "bench", "annotate", "report")
 
-def commands() -> dict[str, str]:
-    """Return each command and the sentence that says what it does. Nothing is imported, so asking costs nothing."""
-    found = {}
-    for path in sorted(Path(__file__).parent.glob("*/commands/*.py")):
-        if path.stem not in NOT_COMMANDS:
-            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            found[SPOKEN.get(path.stem, path.stem)] = text.partition("\n")[0]
-    return found
+app = commands(name="celllm", version=__version__, help="Single-cell encoders: pretrain, embed, annotate, benchmark.")
+for room in ROOMS:
+    room_app = getattr(import_module(f"celllm.{room}.commands"), "app", None)
+    if room_app is not None:
+        app.update(room_app)
 
 
 def main() -> None:
-    """Run the command that the first argument names, with the other arguments."""
-    known = commands()
-    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if name in {"-h", "--help"}:
-        width = max(map(len, known))
-        lines = "".join(f"  {command:{width}}  {text}\n" for command, text in known.items())
-        sys.stdout.write(f"usage: celllm <command> …\n\n{lines}\ncelllm <command> --help says more.\n")
+    """Run the command that the first argument names."""
+    # a room whose commands are one module each: until it is turned into commands.py
+    name = {"import": "import_encoder"}.get(*(sys.argv[1:2] * 2)) if sys.argv[1:] else None
+    for path in Path(__file__).parent.glob(f"*/commands/{name}.py"):
+        del sys.argv[1]
+        runpy.run_module(f"celllm.{path.parts[-3]}.commands.{name}", run_name="__main__", alter_sys=True)
         return
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "celllm --help lists them"
-        sys.stderr.write(f"error: no command {name}; {hint}\n")
-        raise SystemExit(2)
-    sys.argv[:2] = [f"celllm {name}"]
-    module = next((module for module, spoken in SPOKEN.items() if spoken == name), name)
-    (path,) = Path(__file__).parent.glob(f"*/commands/{module}.py")
-    runpy.run_module(f"celllm.{path.parts[-3]}.commands.{module}", run_name="__main__", alter_sys=True)
+    run(app)
 
 
 if __name__ == "__main__":

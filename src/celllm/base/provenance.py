@@ -32,7 +32,7 @@ def digest_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
 @lru_cache(maxsize=1)
 def commit() -> str:
     """Return the commit the package was run from, `+changes` behind it if files differ, or `unknown`."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     try:
         head = _git("rev-parse", "--short=12", "HEAD", folder=here)
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", folder=here)

@@ -1,0 +1,41 @@
+"""The command line: how a room declares its commands, and how errors a user can fix are shown.
+
+A command is a function with keyword-only, typed parameters; its docstring is its help.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cyclopts import App, Parameter
+
+from celllm.base.errors import CellLMError
+
+
+def commands(**options: Any) -> App:  # noqa: ANN401 - cyclopts's own options
+    """Return an app whose commands keep their function's name, so that one search finds rule, command and log."""
+    return App(
+        name_transform=str,
+        default_parameter=Parameter(consume_multiple=True, negative=""),
+        help_format="markdown",
+        **options,
+    )
+
+
+def run(app: Callable[..., Any], argv: Sequence[str] | None = None) -> None:
+    """Run a command line; a `CellLMError` is printed to stderr and ends the process with its exit code.
+
+    `--traceback`, anywhere, shows where the error was raised.
+    """
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    is_traced = "--traceback" in tokens
+    try:
+        app([token for token in tokens if token != "--traceback"])
+    except CellLMError as error:
+        if is_traced:
+            raise
+        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+        sys.stderr.write(f"error: {error}{notes}\n")
+        raise SystemExit(error.status) from None
