@@ -68,6 +68,13 @@ class Imports(ast.NodeVisitor):
         assert node.module is not None
         self.names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
 
+    def visit_Call(self, node: ast.Call) -> None:
+        """`import_module(f"package.{name}")` may import any module of the package."""
+        if ast.unparse(node.func).endswith("import_module") and isinstance(node.args[0], ast.JoinedStr):
+            parts = node.args[0].values
+            self.names.append("".join(part.value if isinstance(part, ast.Constant) else "*" for part in parts))
+        self.generic_visit(node)
+
     def visit_If(self, node: ast.If) -> None:
         is_typing = ast.unparse(node.test).endswith("TYPE_CHECKING")
         for statement in node.orelse if is_typing else [*node.body, *node.orelse]:
@@ -98,7 +105,11 @@ def third_party(names: list[str], source: Path, seen: set[str]) -> set[str]:
     found: set[str] = set()
     for name in names:
         parts = name.split(".")
-        if parts[0] != "celllm":
+        if parts[-1] == "*":
+            folder = Path(*parts[:-1])
+            modules = [".".join((folder / path.stem).parts) for path in sorted((source / folder).glob("*.py"))]
+            found |= third_party(modules, source, seen)
+        elif parts[0] != "celllm":
             found.add(parts[0])
             continue
         for depth in range(1, len(parts) + 1):  # Python runs the __init__ of every package above a module first
@@ -160,6 +171,7 @@ def test_every_package_of_an_environment_is_imported_by_a_command_that_runs_in_i
         pytest.param("readers/h5ad.py", "def read():\n    import rdata", True, id="function of a module"),
         pytest.param("commands.py", "import rdata", True, id="commands of another room"),
         pytest.param("readers/text.py", "import rdata", False, id="module that nothing imports"),
+        pytest.param("formats/rds.py", "import rdata", True, id="module imported by its name at run time"),
         pytest.param(
             "readers/h5ad.py",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rdata",
@@ -180,6 +192,7 @@ def align_cells():
 
 def read():
     from celllm.sources.readers import h5ad
+    import_module(f"celllm.sources.formats.{name}")
 
 def build_vocabulary():
     import openpyxl
