@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from celllm.base.entry import run
@@ -11,7 +11,6 @@ from celllm.base.heap import return_large_blocks
 from celllm.base.provenance import stamp
 from celllm.corpus import writer
 from celllm.corpus.writer import Excluded
-from celllm.harmonise import cells as cells_file
 from celllm.harmonise import vocabulary
 from celllm.splits import format as splits
 
@@ -36,21 +35,6 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def benchmark_hashes(files: Sequence[Path], corpus: Sequence[Path], tested: Collection[str]) -> dict[str, set[str]]:
-    """Collect, by dataset, the hashes of benchmark cells.
-
-    Of a dataset that is in the corpus too these are its test cells only, else the corpus could not hold it.
-    """
-    own = {file.resolve() for file in corpus}
-    found: dict[str, set[str]] = {}
-    for file in files:
-        hashes = found.setdefault(str(cells_file.header(file)["dataset"]), set())
-        for obs in cells_file.obs_pieces(file):
-            chosen = obs[obs.index.isin(tested)] if file.resolve() in own else obs
-            hashes.update(chosen["cell_hash"])
-    return found
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the cells and the splits, shuffle, write."""
     args = parser().parse_args(argv)
@@ -63,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.manifest,
         vocabulary=genes.digest,
         n_genes=genes.n_genes,
-        excluded=Excluded(ids=tested, hashes=benchmark_hashes(args.benchmark_cells, args.cells, tested)),
+        excluded=Excluded(ids=tested, hashes=writer.benchmark_hashes(args.benchmark_cells, args.cells, tested)),
         shard_cells=args.shard_cells,
         seed=args.seed,
         provenance=stamp(args.stage, inputs, seed=args.seed),
