@@ -15,7 +15,7 @@ rule pretrain:
     """
     input:
         shards=rules.write_shards.output.manifest,
-        genes=rules.embed_genes.output.table,
+        genes=rules.embed_genes.output.embedding,
         vocabulary=rules.build_vocabulary.output.vocabulary,
         recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
         bases=recipe_bases,

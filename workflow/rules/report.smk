@@ -17,7 +17,6 @@ TABLES = [
     "choices",
     "config",
     "corpus",
-    "links",
 ]
 
 
@@ -218,7 +217,6 @@ rule tabulate:
         shards=rules.write_shards.output.manifest,
         recipes=expand(f"{CONFIG}/recipes/{{recipe}}.yaml", recipe=USED_RECIPES),
         bases=bases_of(USED_RECIPES),
-        links=f"results/genes/{config['recipes']['celllm']}/links.tsv",
     output:
         main=report(
             "results/report/tables/main.md",
@@ -292,12 +290,6 @@ rule tabulate:
             category="Tables",
             labels={"table": "corpus"},
         ),
-        links=report(
-            "results/report/tables/links.md",
-            caption="../report/links.rst",
-            category="Pretraining",
-            labels={"table": "gene embedding"},
-        ),
         tsv=expand("results/report/tables/{table}.tsv", table=TABLES),
     log:
         "logs/tabulate/all.log",
@@ -325,7 +317,6 @@ rule tabulate:
         " {params.tables}"
         " --recipes {input.recipes:q}"
         " --shards {input.shards:q}"
-        " --links {input.links:q}"
         " --config {params.config:q}"
         " --not-run {params.not_run:q}"
         " --stage {params.stage}"
