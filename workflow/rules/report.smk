@@ -49,7 +49,7 @@ rule audit_leakage:
     benchmark:
         "benchmarks/audit_leakage/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -106,7 +106,7 @@ rule audit_source:
     benchmark:
         "benchmarks/audit_source/all.tsv"
     conda:
-        "../../envs/audit.yaml"
+        "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
     resources:
         mem_mb=8000,
@@ -148,7 +148,7 @@ rule audit_embeddings:
     benchmark:
         "benchmarks/audit_embeddings/all.tsv"
     conda:
-        "../../envs/audit.yaml"
+        "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
     resources:
         mem_mb=8000,
@@ -185,7 +185,7 @@ rule compare_claims:
     benchmark:
         "benchmarks/compare_claims/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -296,7 +296,7 @@ rule tabulate:
     benchmark:
         "benchmarks/tabulate/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -361,7 +361,7 @@ rule tabulate_data:
     benchmark:
         "benchmarks/tabulate_data/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -404,7 +404,7 @@ rule plot_scores:
     benchmark:
         "benchmarks/plot_scores/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -440,7 +440,7 @@ rule plot_fewshot:
     benchmark:
         "benchmarks/plot_fewshot/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -476,7 +476,7 @@ rule plot_harmonisation:
     benchmark:
         "benchmarks/plot_harmonisation/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -516,7 +516,7 @@ rule plot_curves:
     benchmark:
         "benchmarks/plot_curves/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -550,7 +550,7 @@ rule plot_step_cost:
     benchmark:
         "benchmarks/plot_step_cost/{recipe}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -585,7 +585,7 @@ rule plot_confusion:
     benchmark:
         "benchmarks/plot_confusion/{task}/{method}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -623,7 +623,7 @@ rule plot_per_drug:
     benchmark:
         "benchmarks/plot_per_drug/{task}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -663,7 +663,7 @@ rule plot_umap:
     benchmark:
         "benchmarks/plot_umap/{dataset}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,
