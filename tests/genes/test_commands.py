@@ -24,9 +24,8 @@ from celllm.genes.link_prediction import METHODS
 from celllm.genes.network import Edges
 from celllm.harmonise import cells as cells_file
 from celllm.harmonise import vocabulary as vocabulary_file
-from celllm.harmonise.gene_axis import of_locus_group
 from celllm.harmonise.normalise import log_normalised
-from celllm.harmonise.vocabulary import Vocabulary
+from celllm.harmonise.vocabulary import Vocabulary, of_locus_group
 from celllm.sources import hgnc, raw
 
 # Two genes of HGNC's complete set of October 2024, in the columns of the demo's table.
