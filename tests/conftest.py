@@ -17,6 +17,7 @@ from scipy import sparse
 
 from celllm.annotate.commands import embed_cells
 from celllm.bench.predictions import PredictionsMeta
+from celllm.config import recipe as recipes
 from celllm.corpus import writer
 from celllm.corpus.writer import Excluded
 from celllm.genes import commands as genes_commands
@@ -112,7 +113,6 @@ def pairs() -> Pairs:
 def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
     """An encoder of two layers of width 16, not trained."""
     torch = pytest.importorskip("torch")
-    from celllm.config import recipe as recipes
     from celllm.model.encoder import Encoder
     from celllm.model.store import save_encoder
 
@@ -204,7 +204,7 @@ class Folder:
 
     def embed_genes(self) -> None:
         genes_commands.embed_genes(
-            recipe=self.path / "recipe.yaml",
+            recipe=recipes.read(self.path / "recipe.yaml"),
             network=self.path / "edges.parquet",
             vocabulary=self.path / "genes.tsv",
             seed=0,

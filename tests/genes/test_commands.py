@@ -17,6 +17,7 @@ import yaml
 from scipy import sparse
 
 from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.config import recipe as recipes
 from celllm.corpus import writer
 from celllm.corpus.writer import Excluded
 from celllm.genes import commands, gene2vec, gene_embedding, link_prediction, network
@@ -164,7 +165,7 @@ def folder(tmp_path: Path, root: Path) -> Path:
 def embed(folder: Path, *, seed: int = 0, without: tuple[str, ...] = ()) -> np.ndarray:
     published = {"gene2vec": folder / "vectors.json", "hgnc": folder / "hgnc.json"}
     commands.embed_genes(
-        recipe=folder / "recipe.yaml",
+        recipe=recipes.read(folder / "recipe.yaml"),
         network=folder / "edges.parquet",
         vocabulary=folder / "genes.tsv",
         seed=seed,
@@ -249,8 +250,10 @@ def study(tmp_path: Path, vocabulary: Vocabulary) -> Path:
 
 
 def evaluate(folder: Path) -> bytes:
-    files = {"recipe": "recipe.yaml", "network": "edges.parquet", "vocabulary": "genes.tsv", "out": "links.tsv"}
-    commands.evaluate_genes(**{name: folder / file for name, file in files.items()})
+    files = {"network": "edges.parquet", "vocabulary": "genes.tsv", "out": "links.tsv"}
+    commands.evaluate_genes(
+        recipe=recipes.read(folder / "recipe.yaml"), **{name: folder / file for name, file in files.items()}
+    )
     return (folder / "links.tsv").read_bytes()
 
 

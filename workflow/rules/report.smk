@@ -215,8 +215,6 @@ rule tabulate:
         trials=rules.score.output.trials,
         claims=rules.compare_claims.output.claims,
         shards=rules.write_shards.output.manifest,
-        recipes=expand(f"{CONFIG}/recipes/{{recipe}}.yaml", recipe=USED_RECIPES),
-        bases=bases_of(USED_RECIPES),
     output:
         main=report(
             "results/report/tables/main.md",
@@ -307,6 +305,7 @@ rule tabulate:
         rows=ROWS,
         not_run=NOT_RUN,
         config=CONFIG_IN_FORCE,
+        recipes=json.dumps({name: RECIPES[name].model_dump(mode="json") for name in USED_ENCODERS}),
         folder=subpath(output.main, parent=True),
     shell:
         "python -m celllm tabulate"
@@ -315,7 +314,7 @@ rule tabulate:
         " --trials {input.trials:q}"
         " --claims {input.claims:q}"
         " {params.tables}"
-        " --recipes {input.recipes:q}"
+        " --recipes {params.recipes:q}"
         " --shards {input.shards:q}"
         " --config {params.config:q}"
         " --not-run {params.not_run:q}"
@@ -369,7 +368,7 @@ rule tabulate_data:
     params:
         stage=STAGES["report"],
         datasets=DATASETS_TABLE,
-        gene_table=config["gene_table"],
+        gene_table=config["gene_annotation"],
         locus_group=config["locus_group"],
         network=network_of_report,
         folder=subpath(output.harmonisation, parent=True),
@@ -500,7 +499,7 @@ rule plot_curves:
         shards=rules.write_shards.output.manifest,
         history=expand(
             "results/pretrain/{recipe}/seed{seed}/history.jsonl",
-            recipe=USED_RECIPES,
+            recipe=USED_ENCODERS,
             seed=config["pretrain_seed"],
         ),
     output:
@@ -648,7 +647,7 @@ rule plot_per_drug:
 rule plot_umap:
     """Cells of one data set by the encoder's embedding, and by principal components of their genes."""
     input:
-        embeddings=f"results/embeddings/{config['recipes']['celllm']}/{{dataset}}.parquet",
+        embeddings=f"results/embeddings/{MAIN_ENCODER}/{{dataset}}.parquet",
         cells="results/cells/{dataset}.h5ad",
     output:
         png=report(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from celllm.base.app import commands
 from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.config.recipe import RecipeOption
 
 if TYPE_CHECKING:
     import torch
 
-    from celllm.config.recipe import Recipe
     from celllm.genes.embed import Embedded
     from celllm.genes.network import Edges
     from celllm.harmonise.vocabulary import Vocabulary
@@ -119,7 +119,7 @@ def _coexpressed(manifest: Path, genes: Vocabulary, *, n_partners: int) -> Edges
 @app.command
 def embed_genes(
     *,
-    recipe: Path,
+    recipe: RecipeOption,
     network: Path,
     vocabulary: Path,
     seed: int,
@@ -134,7 +134,7 @@ def embed_genes(
     Parameters
     ----------
     recipe
-        recipe, whose `genes` says the method and its training, and `encoder.width` the width
+        recipe: files laid over one another, or JSON; `genes` says the method, `encoder.width` the width
     network
         the network's edges.parquet
     vocabulary
@@ -154,27 +154,26 @@ def embed_genes(
 
     Example::
 
-        celllm embed_genes --recipe config/recipes/real.yaml --network results/network/edges.parquet \
-            --vocabulary results/vocabulary/genes.tsv --seed 0 --embedding embedding.safetensors
+        celllm embed_genes --recipe config/recipes/paper.yaml config/recipes/small.yaml \
+            --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv \
+            --seed 0 --embedding embedding.safetensors
     """
     import time
 
     import torch
 
     from celllm.base.provenance import stamp
-    from celllm.config import recipe as recipes
     from celllm.genes import embed, gene_embedding
     from celllm.genes import gene2vec as published
     from celllm.harmonise import vocabulary as vocabulary_file
     from celllm.model.randomness import Purpose, torch_generator
 
     torch.set_num_threads(threads)
-    chosen = recipes.read(recipe)
     genes = vocabulary_file.read(vocabulary)
     inputs = {"network": network, "vocabulary": vocabulary}
     generator = torch_generator(seed, 0, Purpose.GENE_EMBEDDING)
     started = time.perf_counter()
-    method = chosen.genes.method
+    method = recipe.genes.method
     if method == "imported":
         raise InputError(
             file="--recipe",
@@ -192,14 +191,14 @@ def embed_genes(
                 found="only one of them" if gene2vec or hgnc else "neither",
                 remedy="name the data set of the vectors as gene2vec in the config, or choose genes.method svd",
             )
-        vectors_ND, genes_N = published.on_axis(gene2vec, hgnc, genes, width=chosen.encoder.width)
+        vectors_ND, genes_N = published.on_axis(gene2vec, hgnc, genes, width=recipe.encoder.width)
         genes_GD, report = embed.from_vectors(vectors_ND, genes_N, n_genes=genes.n_genes, generator=generator)
         inputs |= {"gene2vec": gene2vec, "hgnc": hgnc}
         missing = f"{report['genes_without_vector']} without a vector"
     else:
-        genes_GD, report = _from_network(network, chosen, genes, generator)
+        genes_GD, report = _from_network(network, recipe, genes, generator)
         missing = f"{report['genes_without_edges']} without an edge"
-    provenance = stamp(stage, inputs, recipe=chosen.digest, seed=seed)
+    provenance = stamp(stage, inputs, recipe=recipe.digest, seed=seed)
     made = gene_embedding.GeneEmbedding(genes_GD, genes.digest, method, report, provenance)
     gene_embedding.write(made, embedding)
     losses = report["losses"]
@@ -207,7 +206,7 @@ def embed_genes(
     print(f"{genes.n_genes} genes by {method}, {missing}{course}; {time.perf_counter() - started:.0f} s")  # noqa: T201 - a command may print
 
 
-def _from_network(path: Path, recipe: Recipe, genes: Vocabulary, generator: torch.Generator) -> Embedded:
+def _from_network(path: Path, recipe: RecipeOption, genes: Vocabulary, generator: torch.Generator) -> Embedded:
     """Embed genes by their edges, or by nothing but noise."""
     from celllm.genes import embed, network
 
@@ -230,7 +229,7 @@ def _from_network(path: Path, recipe: Recipe, genes: Vocabulary, generator: torc
 @app.command
 def evaluate_genes(
     *,
-    recipe: Path,
+    recipe: RecipeOption,
     network: Path,
     vocabulary: Path,
     out: Path,
@@ -244,7 +243,7 @@ def evaluate_genes(
     Parameters
     ----------
     recipe
-        recipe, whose `encoder.width` and `genes` say the embeddings' width and training
+        recipe: files laid over one another, or JSON; `encoder.width` and `genes` say width and training
     network
         the network's edges.parquet
     vocabulary
@@ -258,32 +257,30 @@ def evaluate_genes(
 
     Example::
 
-        celllm evaluate_genes --recipe config/recipes/real.yaml --network results/network/edges.parquet \
-            --vocabulary results/vocabulary/genes.tsv --out link_prediction.tsv
+        celllm evaluate_genes --recipe config/recipes/paper.yaml config/recipes/small.yaml \
+            --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv --out link_prediction.tsv
     """
     import numpy as np
     import pandas as pd
     import torch
 
     from celllm.base.atomic import writing
-    from celllm.config import recipe as recipes
     from celllm.genes import network as network_file
     from celllm.genes.link_prediction import score_links
     from celllm.harmonise import vocabulary as vocabulary_file
 
     torch.set_num_threads(threads)
-    chosen = recipes.read(recipe)
     genes = vocabulary_file.read(vocabulary)
     edges = network_file.read(network, vocabulary=genes)
     edges_E2 = np.stack([edges.a_E, edges.b_E], axis=1).astype(np.int64)
-    options: dict[str, Any] = {"width": chosen.encoder.width, "settings": chosen.genes}
+    options: dict[str, Any] = {"width": recipe.encoder.width, "settings": recipe.genes}
     try:
         rows = [row for seed in seeds for row in score_links(edges_E2, n_genes=genes.n_genes, seed=seed, **options)]
     except ValueError as error:
         raise InputError(
             file=network,
             field="a, b",
-            expected=f"a network of more than {chosen.encoder.width} genes, most of whose pairs are no edges",
+            expected=f"a network of more than {recipe.encoder.width} genes, most of whose pairs are no edges",
             found=str(error),
             remedy="choose a smaller encoder.width in the recipe, or another network",
         ) from error
