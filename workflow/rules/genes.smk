@@ -1,7 +1,9 @@
 """The gene network and the gene embedding of a recipe.
 
-Reads:   results/shards/manifest.json or a published network, config/recipes/{recipe}.yaml
+Reads:   results/shards/manifest.json or a published network, the recipe of {recipe}
 Writes:  results/network/, results/genes/{recipe}/
+
+No table or figure needs `evaluate_genes`: it is a study, run by its own target (docs/genes.md).
 """
 
 
@@ -9,7 +11,7 @@ rule build_network:
     """Edges between genes of the vocabulary: a published network, or co-expression in the corpus."""
     input:
         source=network_source,
-        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
         network="results/network/edges.parquet",
@@ -32,7 +34,6 @@ rule build_network:
         " {params.source}"
         " --hgnc {input.hgnc:q}"
         " --vocabulary {input.vocabulary:q}"
-        " --stage {params.stage}"
         " --network {output.network:q}"
         " &> {log:q}"
 
@@ -43,10 +44,8 @@ rule embed_genes:
         unpack(gene2vec_inputs),
         network=rules.build_network.output.network,
         vocabulary=rules.build_vocabulary.output.vocabulary,
-        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
-        bases=recipe_bases,
     output:
-        table="results/genes/{recipe}/table.safetensors",
+        embedding="results/genes/{recipe}/embedding.safetensors",
     log:
         "logs/embed_genes/{recipe}.log",
     benchmark:
@@ -60,30 +59,29 @@ rule embed_genes:
         runtime=120,
     params:
         stage=STAGES["embed_genes"],
+        recipe=recipe_json,
         seed=config["data_seed"],
         gene2vec=gene2vec_options,
     shell:
         "python -m celllm embed_genes"
-        " --recipe {input.recipe:q}"
+        " --recipe {params.recipe:q}"
         " --network {input.network:q}"
         " --vocabulary {input.vocabulary:q}"
         " {params.gene2vec}"
         " --seed {params.seed}"
         " --threads {threads}"
         " --stage {params.stage}"
-        " --table {output.table:q}"
+        " --embedding {output.embedding:q}"
         " &> {log:q}"
 
 
 rule evaluate_genes:
-    """What gene tables of a recipe's size know: held-out edges of the network against pairs that are no edges."""
+    """What gene embeddings know of their network: held-out edges against pairs that are no edges."""
     input:
         network=rules.build_network.output.network,
         vocabulary=rules.build_vocabulary.output.vocabulary,
-        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
-        bases=recipe_bases,
     output:
-        links="results/genes/{recipe}/links.tsv",
+        links="results/genes/{recipe}/link_prediction.tsv",
     log:
         "logs/evaluate_genes/{recipe}.log",
     benchmark:
@@ -96,12 +94,12 @@ rule evaluate_genes:
         runtime=480,
     params:
         stage=STAGES["evaluate_genes"],
+        recipe=recipe_json,
     shell:
         "python -m celllm evaluate_genes"
-        " --recipe {input.recipe:q}"
+        " --recipe {params.recipe:q}"
         " --network {input.network:q}"
         " --vocabulary {input.vocabulary:q}"
         " --threads {threads}"
-        " --stage {params.stage}"
         " --out {output.links:q}"
         " &> {log:q}"

@@ -17,7 +17,6 @@ TABLES = [
     "choices",
     "config",
     "corpus",
-    "links",
 ]
 
 
@@ -216,9 +215,6 @@ rule tabulate:
         trials=rules.score.output.trials,
         claims=rules.compare_claims.output.claims,
         shards=rules.write_shards.output.manifest,
-        recipes=expand(f"{CONFIG}/recipes/{{recipe}}.yaml", recipe=USED_RECIPES),
-        bases=bases_of(USED_RECIPES),
-        links=f"results/genes/{config['recipes']['celllm']}/links.tsv",
     output:
         main=report(
             "results/report/tables/main.md",
@@ -292,12 +288,6 @@ rule tabulate:
             category="Tables",
             labels={"table": "corpus"},
         ),
-        links=report(
-            "results/report/tables/links.md",
-            caption="../report/links.rst",
-            category="Pretraining",
-            labels={"table": "gene embedding"},
-        ),
         tsv=expand("results/report/tables/{table}.tsv", table=TABLES),
     log:
         "logs/tabulate/all.log",
@@ -315,6 +305,7 @@ rule tabulate:
         rows=ROWS,
         not_run=NOT_RUN,
         config=CONFIG_IN_FORCE,
+        recipes=json.dumps({name: RECIPES[name].model_dump(mode="json") for name in USED_ENCODERS}),
         folder=subpath(output.main, parent=True),
     shell:
         "python -m celllm tabulate"
@@ -323,9 +314,8 @@ rule tabulate:
         " --trials {input.trials:q}"
         " --claims {input.claims:q}"
         " {params.tables}"
-        " --recipes {input.recipes:q}"
+        " --recipes {params.recipes:q}"
         " --shards {input.shards:q}"
-        " --links {input.links:q}"
         " --config {params.config:q}"
         " --not-run {params.not_run:q}"
         " --stage {params.stage}"
@@ -378,7 +368,7 @@ rule tabulate_data:
     params:
         stage=STAGES["report"],
         datasets=DATASETS_TABLE,
-        gene_table=config["gene_table"],
+        gene_table=config["gene_annotation"],
         locus_group=config["locus_group"],
         network=network_of_report,
         folder=subpath(output.harmonisation, parent=True),
@@ -509,7 +499,7 @@ rule plot_curves:
         shards=rules.write_shards.output.manifest,
         history=expand(
             "results/pretrain/{recipe}/seed{seed}/history.jsonl",
-            recipe=USED_RECIPES,
+            recipe=USED_ENCODERS,
             seed=config["pretrain_seed"],
         ),
     output:
@@ -657,7 +647,7 @@ rule plot_per_drug:
 rule plot_umap:
     """Cells of one data set by the encoder's embedding, and by principal components of their genes."""
     input:
-        embeddings=f"results/embeddings/{config['recipes']['celllm']}/{{dataset}}.parquet",
+        embeddings=f"results/embeddings/{MAIN_ENCODER}/{{dataset}}.parquet",
         cells="results/cells/{dataset}.h5ad",
     output:
         png=report(

@@ -1,0 +1,96 @@
+"""A typo in the configuration dies before the first job, and the message says what was meant."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import yaml
+
+from celllm.base.errors import InputError
+from celllm.config import settings
+
+
+@pytest.fixture
+def demo(root):
+    return yaml.safe_load((root / "config.yaml").read_text())
+
+
+@pytest.fixture
+def check(tmp_path):
+    def run(values):
+        file = tmp_path / "config.yaml"
+        file.write_text(yaml.safe_dump(values))
+        return settings.check(values, files=[file])
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config/real.yaml", "config/paper.yaml", "tests/smoke/config.yaml"])
+def test_a_shipped_configuration_passes(root, demo, check, name):
+    check({**demo, **yaml.safe_load((root / name).read_text())})
+
+
+def test_the_schema_in_the_checkout_is_the_generated_one(root):
+    assert (root / "workflow/schemas/config.schema.json").read_text() == settings.schema()
+    assert all("description" in key for key in json.loads(settings.schema())["properties"].values())
+
+
+def test_a_misspelt_key_is_named_with_its_file_and_the_nearest_key(demo, check, tmp_path):
+    with pytest.raises(InputError) as caught:
+        check({**demo, "corpsu": ["a"]})
+    assert str(tmp_path / "config.yaml") in str(caught.value)
+    assert caught.value.field == "corpsu"
+    assert "did you mean corpus?" in str(caught.value)
+
+
+def test_a_misspelt_nested_key_is_named_with_its_path(demo, check):
+    values = copy.deepcopy(demo)
+    values["threads"]["fitt"] = 1
+    with pytest.raises(InputError, match="did you mean fit") as caught:
+        check(values)
+    assert caught.value.field == "threads.fitt"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        pytest.param("corpus", [], "at least 1", id="empty corpus"),
+        pytest.param("accelerator", "tpu", "one of cpu, gpu", id="unknown accelerator"),
+        pytest.param("mapped_threshold", 80, "less than or equal to 1", id="per cent for share"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(demo, check, key, value, words):
+    with pytest.raises(InputError) as caught:
+        check({**demo, key: value})
+    assert caught.value.field == key
+    assert words in caught.value.expected
+
+
+def test_a_missing_key_is_named_with_its_meaning(demo, check):
+    values = {key: value for key, value in demo.items() if key != "trials"}
+    with pytest.raises(InputError, match=r"(?s)trials\n.*Combinations of options.*nothing"):
+        check(values)
+
+
+def test_a_key_that_stands_twice_is_refused_by_its_line(demo, tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("trials: 1\ntrials: 2\n")
+    with pytest.raises(InputError, match=r"(?s)line 2.*trials stands here a second time"):
+        settings.check(demo, files=[file])
+
+
+def test_a_key_from_the_command_line_is_said_to_come_from_there(demo, tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(demo))
+    with pytest.raises(InputError, match="--config on the command line"):
+        settings.check({**demo, "miror": "x"}, files=[file])
+
+
+def test_a_name_that_is_no_row_is_refused_with_the_nearest_row(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("corpus: [anotation]")
+    with pytest.raises(InputError, match="did you mean annotation") as caught:
+        settings.check_names(["anotation"], ["annotation"], field="corpus", table="datasets.tsv", files=[file])
+    assert caught.value.file == str(file)
