@@ -24,8 +24,8 @@ def test_rows_round_trip_sorted(tmp_path):
     for row in (ROW, replace(ROW, file="a.tsv"), replace(ROW, dataset="c")):
         checksums.record(row, path, lock=tmp_path / "locks/table.lock")
     assert list(checksums.read(path)) == [replace(ROW, dataset="c"), replace(ROW, file="a.tsv"), ROW]
-    assert checksums.of(checksums.read(path), dataset="d", file="b.tsv") == ROW
-    assert checksums.of(checksums.read(path), dataset="d", file="none") is None
+    assert checksums.of(path, dataset="d", file="b.tsv") == ROW
+    assert checksums.of(path, dataset="d", file="none") is None
 
 
 def test_a_file_has_one_row(tmp_path):

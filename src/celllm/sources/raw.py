@@ -31,6 +31,8 @@ class RawFile:
     """The sample it holds, where a dataset has one file a sample."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What the list of samples says of that sample: study, tissue, malignancy …"""
+    source: str = ""
+    """The address that gave it, or `mirror`; empty where nobody fetched it."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def write(dataset: str, files: Iterable[RawFile], path: Path | str) -> None:
                 "sha256": file.sha256,
                 "sample": file.sample,
                 "facts": dict(file.facts),
+                "source": file.source,
             },
         )
     with writing(path) as part:
@@ -124,6 +127,7 @@ def read(path: Path | str) -> RawManifest:
                 sha256=entry["sha256"],
                 sample=entry.get("sample"),
                 facts=entry.get("facts", {}),
+                source=entry.get("source", ""),
             )
             for entry in values["files"]
         )
