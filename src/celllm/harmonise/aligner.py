@@ -43,7 +43,7 @@ class Alignment:
 
     def __init__(self, dataset: Dataset, *, index: SymbolIndex, genes: Vocabulary, rule: str = "metadata") -> None:
         self.dataset = dataset
-        self.values = KIND_OF[dataset.values or "counts"]
+        self.values = KIND_OF[dataset.units or "counts"]
         self._index = index
         self._genes = genes
         self._rule = rule

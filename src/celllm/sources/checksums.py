@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from filelock import FileLock
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest
-from celllm.config.converters import sha256, whole
-from celllm.config.rows import Table, read_rows
+from celllm.config.table import ROW, Table, read_rows
 from celllm.config.tables import SourceFile
 from celllm.sources.raw import RawFile
 
@@ -33,7 +34,7 @@ JOURNAL: Final = ".fetched.tsv"
 again, also where the checkout cannot be written."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ROW)
 class Checksum:
     """One row: a file as it first arrived."""
 
@@ -41,9 +42,9 @@ class Checksum:
     """The dataset it belongs to."""
     file: str
     """Its name."""
-    bytes: int
+    bytes: Annotated[int, Field(ge=0)]
     """Its size."""
-    sha256: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Its checksum in hex."""
     source: str
     """The address that gave it, or `mirror`."""
@@ -59,13 +60,11 @@ HEADER: Final = "\t".join(field.name for field in fields(Checksum)) + "\n"
 
 
 def read(path: Path | str) -> Table[Checksum]:
-    """Read the table; one that does not exist yet is empty. InputError as in config/rows.py."""
+    """Read the table; one that does not exist yet is empty. InputError as in config/table.py."""
     path = Path(path)
     if not path.exists():
         return Table(file=path, key="dataset", rows=())
-    return read_rows(
-        path, Checksum, key="dataset", unique=("dataset", "file"), convert={"bytes": whole, "sha256": _checksum}
-    )
+    return read_rows(path, Checksum, key="dataset", unique=("dataset", "file"))
 
 
 def of(path: Path | str | None, *, dataset: str, file: str) -> Checksum | None:
@@ -97,14 +96,6 @@ def record(row: Checksum, path: Path | str, *, lock: Path) -> None:
         ordered = sorted([*others, row], key=lambda row: (row.dataset, row.file))
         with writing(path) as part:
             part.write_text(HEADER + "".join(row.line() for row in ordered), encoding="utf-8")
-
-
-def _checksum(cell: str) -> str:
-    found = sha256(cell)
-    if found is None:
-        msg = "64 hexadecimal digits in lower case"
-        raise ValueError(msg)
-    return found
 
 
 @dataclass(frozen=True)
