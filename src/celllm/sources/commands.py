@@ -131,7 +131,8 @@ def simulate(
         simulated.write_responses(responses, files[1])
     raw.write(dataset, map(raw.describe, files), manifest)
     expressed = cells.counts.getnnz(axis=1).mean()
-    print(f"{cells.counts.shape[0]} simulated cells, {expressed:.0f} of {len(cells.names)} genes expressed in each")
+    n_cells, n_genes = cells.counts.shape
+    sys.stdout.write(f"{n_cells} simulated cells, {expressed:.0f} of {n_genes} genes expressed in each\n")
 
 
 @app.command
@@ -200,7 +201,5 @@ def sources(
         excluded=in_force.exclude_studies,
     )
     entries = [look.entry(name) for name in names]
-    if json:
-        print(json_format.dumps(entries, indent=2))
-    else:
-        sys.stdout.write(inventory.as_text(entries, mirror=mirror, cite=verbose))
+    text = inventory.as_text(entries, mirror=mirror, cite=verbose)
+    sys.stdout.write(json_format.dumps(entries, indent=2) + "\n" if json else text)

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Never
 
-import pooch
+import pooch  # type: ignore[import-untyped] # it has no types
 from tqdm import tqdm
 
 from celllm.base.errors import CellLMError, InputError
@@ -98,8 +98,10 @@ def progress(name: str) -> Iterator[Report]:
     """Show a download: a bar with size and rate on a terminal, a plain line now and then in a log."""
     every_s = 0.1 if sys.stderr.isatty() else LOG_EVERY_S
     stream = sys.stderr if sys.stderr.isatty() else _Lines()
-    options = {"unit": "B", "unit_scale": True, "mininterval": every_s, "delay": every_s, "miniters": 1}
-    with tqdm(desc=name, file=stream, leave=False, **options) as bar:
+    bar: tqdm[Never] = tqdm(
+        desc=name, file=stream, leave=False, unit="B", unit_scale=True, mininterval=every_s, delay=every_s, miniters=1
+    )
+    with bar:
 
         def report(size: int, total: int | None) -> None:
             if size < bar.n or not bar.n:

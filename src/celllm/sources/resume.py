@@ -19,7 +19,7 @@ from secrets import SystemRandom
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import pooch
+import pooch  # type: ignore[import-untyped] # it has no types
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
