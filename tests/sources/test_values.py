@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from celllm.config.converters import logarithm
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.config.converters import logarithm
 from celllm.sources.values import check_values, without_log
 
 
