@@ -81,6 +81,11 @@ def unpacked(stream: IO[bytes], name: Path | str, *, limit: int = LIMIT) -> IO[b
     return cast("IO[bytes]", io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=buffered), name, limit)))
 
 
+def chained(first: bytes, rest: IO[bytes]) -> IO[bytes]:
+    """Return bytes that were read already, then the rest of their stream."""
+    return cast("IO[bytes]", io.BufferedReader(_Chained(first, rest)))
+
+
 def members(path: Path, *, limit: int = LIMIT) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield the regular files of a tar (plain or gzipped) or zip archive, gzip within undone.
 
@@ -220,3 +225,19 @@ class _Bounded(_Raw):
         if self._left < 0:
             raise _too_large(self._limit, name=self._name)
         return n_read
+
+
+class _Chained(_Raw):
+    """Bytes that were read already, then the rest of their stream."""
+
+    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
+        super().__init__(rest)
+        self._first = first
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        if not self._first:
+            return super().readinto(buffer)
+        view = memoryview(buffer).cast("B")
+        data, self._first = self._first[: len(view)], self._first[len(view) :]
+        view[: len(data)] = data
+        return len(data)

@@ -20,7 +20,7 @@ from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest
 from celllm.config.table import ROW, Table, read_rows
-from celllm.config.tables import SourceFile, WholeNumber
+from celllm.config.tables import SourceFile
 from celllm.sources.raw import RawFile
 
 FILES: Final = "config/files.tsv"
@@ -42,7 +42,7 @@ class Checksum:
     """The dataset it belongs to."""
     file: str
     """Its name."""
-    bytes: WholeNumber
+    bytes: Annotated[int, Field(ge=0)]
     """Its size."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Its checksum in hex."""

@@ -8,7 +8,6 @@ header is one field short; `write.csv`, Drop-seq tools and pandas put ``""``, `G
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import pandas as pd
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.sources.archives import reading
+from celllm.sources.archives import chained, reading
 from celllm.sources.readers.cells import PIECE
 
 AT_ONCE: Final = 16_000_000
@@ -86,7 +85,7 @@ class TextTable:
         """Names of the leading columns; the first may be empty."""
         self.columns = fields[n_texts - missing :]
         """Names of the columns of numbers."""
-        self._stream = io.BufferedReader(_Chained(first, stream))
+        self._stream = chained(first, stream)
 
     def rows(self, *, at_most: int) -> Iterator[Rows]:
         """Read the rows, at most so many at a time.
@@ -219,21 +218,3 @@ def _fits(data: npt.NDArray[Any]) -> bool:
     if data.min() < limits.min or data.max() > limits.max:
         return False
     return data.dtype.kind in "iu" or bool(np.array_equal(data, np.rint(data)))
-
-
-class _Chained(io.RawIOBase):
-    """Bytes that were read already, then the rest of their stream."""
-
-    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
-        self._first = first
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - typeshed's buffer type exists for checkers only
-        size = len(buffer)
-        data, self._first = self._first[:size], self._first[size:]
-        data = data or self._rest.read(size)
-        buffer[: len(data)] = data
-        return len(data)
