@@ -38,19 +38,24 @@ BROKEN: Final = (
 """What Python's libraries raise for a truncated or damaged file."""
 
 
+def unreadable(path: Path | str, expected: str, found: Exception | str, *, field: str = "(whole file)") -> InputError:
+    """Say that a file is not of the format its dataset's reader expects."""
+    return InputError(
+        file=path,
+        field=field,
+        expected=expected,
+        found=found if isinstance(found, str) else f"{type(found).__name__}: {found}",
+        remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
+    )
+
+
 @contextmanager
 def reading(path: Path | str, expected: str) -> Iterator[None]:
     """Turn what a broken file raises into an InputError that names the file."""
     try:
         yield
     except BROKEN as error:
-        raise InputError(
-            file=path,
-            field="(whole file)",
-            expected=expected,
-            found=f"{type(error).__name__}: {error}",
-            remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
-        ) from None
+        raise unreadable(path, expected, error) from None
 
 
 @contextmanager

@@ -145,7 +145,7 @@ def fetch_file(
             source, sha256 = str(row.url), _shipped(row, place, context.checkout)
         else:
             source, sha256 = _published(row, place, context, report)
-        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, facts or {}, source)
+        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, dict(facts or {}), source)
         if not is_shipped:
             write_down(row, file, context.lock)
     except OSError as error:

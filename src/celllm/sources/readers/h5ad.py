@@ -16,8 +16,9 @@ from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
+from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawFile, RawManifest
-from celllm.sources.readers.cells import PIECE, RawCells, unreadable
+from celllm.sources.readers.cells import PIECE, RawCells
 
 GENE_ID_COLUMNS = ("ensembl_id", "gene_ids")
 """Columns of `var` that hold Ensembl ids beside the symbols; `gene_ids` is Cell Ranger's by way of scanpy."""

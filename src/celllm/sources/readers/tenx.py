@@ -28,9 +28,9 @@ from scipy.io import mmread
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
-from celllm.sources.archives import chained, is_archive, members, opened, reading, wrong_members
+from celllm.sources.archives import chained, is_archive, members, opened, reading, unreadable, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
-from celllm.sources.readers.cells import PIECE, RawCells, in_pieces, unreadable
+from celllm.sources.readers.cells import PIECE, RawCells, in_pieces
 from celllm.sources.readers.h5ad import opening
 from celllm.sources.readers.labels import joined, read_labels
 from celllm.sources.readers.text import narrow
@@ -162,14 +162,15 @@ def read_mtx(stream: IO[bytes], name: Path | str) -> sparse.csr_matrix:
     banner = stream.readline().lower()
     if BANNER.match(banner) is None:
         found = banner[:60].decode("utf-8", "replace").strip()
-        raise _malformed(name, "line 1", "%%MatrixMarket matrix coordinate integer general", found)
+        raise unreadable(name, "%%MatrixMarket matrix coordinate integer general", found, field="line 1")
     try:
         # as real numbers: of integers scipy would drop what stands behind a decimal point
         matrix = mmread(chained(banner.replace(b"integer", b"real"), stream))
     except InputError:
         raise
     except (ValueError, OverflowError) as error:
-        raise _malformed(name, "values", "as many lines of gene, cell and value as its sizes say", str(error)) from None
+        expected = "as many lines of gene, cell and value as its sizes say"
+        raise unreadable(name, expected, str(error), field="values") from None
     return narrow(sparse.csr_matrix(matrix.T))
 
 
@@ -177,7 +178,7 @@ def _features(stream: IO[bytes], name: Path | str) -> pd.DataFrame:
     lines = [line.split("\t") for line in stream.read().decode("utf-8").splitlines()]
     if not lines or any(len(line) not in {1, 2, 3, 6} for line in lines):
         found = f"a line of {max((len(line) for line in lines), default=0)} columns" if lines else "an empty file"
-        raise _malformed(name, "columns", "id, name and type, tab-separated", found)
+        raise unreadable(name, "id, name and type, tab-separated", found, field="columns")
     rows = [(line[0], line[min(1, len(line) - 1)], line[2] if len(line) > 2 else EXPRESSION) for line in lines]
     return pd.DataFrame(rows, columns=["id", "name", "type"], dtype=object)
 
@@ -191,16 +192,6 @@ def gene_names(ids: Iterable[Any], names: Iterable[Any]) -> list[str]:
 def is_expression(types: Iterable[Any]) -> npt.NDArray[np.bool_]:
     """Tell which features are genes by their type."""
     return np.array([kind == EXPRESSION for kind in types], dtype=bool)
-
-
-def _malformed(name: Path | str, what: str, expected: str, found: str) -> InputError:
-    return InputError(
-        file=name,
-        field=what,
-        expected=expected,
-        found=found,
-        remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
-    )
 
 
 def read_tenx_h5(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
