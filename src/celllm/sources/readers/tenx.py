@@ -40,7 +40,7 @@ PART: Final = re.compile(r"(.*?)(matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.
 EXPECTED: Final = "matrix.mtx, features.tsv or genes.tsv, and barcodes.tsv of one matrix"
 EXPRESSION: Final = "Gene Expression"
 """The type of a feature that is a gene; others are antibodies, guides, peaks."""
-BANNER: Final = re.compile(rb"%%matrixmarket\s+matrix\s+coordinate\s+(integer|real|double)\s+general\s*$")
+BANNER: Final = re.compile(rb"(?i)%%matrixmarket\s+matrix\s+coordinate\s+(integer|real|double)\s+general\s*$")
 HDF5: Final = "Cell Ranger's HDF5 file with one group, matrix or that of a genome"
 BARCODES: Final = ("barcodes", "barcode", "cell")
 """Names of the column of barcodes in a table of labels, as in `68k_pbmc_barcodes_annotation.tsv`."""
@@ -159,13 +159,13 @@ def read_mtx(stream: IO[bytes], name: Path | str) -> sparse.csr_matrix:
     InputError
         If it begins otherwise, a line does not fit, or there are fewer or more values than it says.
     """
-    banner = stream.readline().lower()
+    banner = stream.readline()
     if BANNER.match(banner) is None:
         found = banner[:60].decode("utf-8", "replace").strip()
         raise unreadable(name, "%%MatrixMarket matrix coordinate integer general", found, field="line 1")
     try:
         # as real numbers: of integers scipy would drop what stands behind a decimal point
-        matrix = mmread(chained(banner.replace(b"integer", b"real"), stream))
+        matrix = mmread(chained(b"%%MatrixMarket matrix coordinate real general\n", stream))
     except InputError:
         raise
     except (ValueError, OverflowError) as error:
