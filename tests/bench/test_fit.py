@@ -20,7 +20,7 @@ TASKS = """task kind title dataset response split split_seeds train validation t
 types classification Types tiny - random 0-4 0.7 0.1 0.2 5 clean macro_f1
 lines regression Lines tiny tiny pairs 0-4 0.8 0.1 0.1 0 clean pearson
 """
-METHODS = """method kind title module recipe options search seeded role
+METHODS = """method kind title module encoder options search seeded role
 logistic classification Logistic celllm.bench.methods.logistic:LogisticRegressionOnGenes - - {"C":[1,0.1]} no neighbour
 leaked classification Leaked celllm.bench.methods.controls:LeakedLabels - - - no control
 celllm classification CellLM celllm.bench.methods.annotation:EncoderClassifier celllm {"epochs":1,"batch":8} - yes ours
@@ -62,7 +62,7 @@ def _genes():
     return vocabulary.Vocabulary(pd.DataFrame({"symbol": names, "hgnc_id": names, "ensembl": "", "entrez": ""}))
 
 
-def _write_cells(path, matrix, labels, names, values, genes):
+def _write_cells(path, matrix, labels, names, units, genes):
     obs = pd.DataFrame(
         {
             "sample": "s",
@@ -77,7 +77,7 @@ def _write_cells(path, matrix, labels, names, values, genes):
         index=pd.Index(names),
     )
     built = counts.build(
-        sparse.csr_matrix(matrix), obs, vocabulary=genes, dataset="tiny", values=values, simulated=False, provenance={}
+        sparse.csr_matrix(matrix), obs, vocabulary=genes, dataset="tiny", units=units, simulated=False, provenance={}
     )
     counts.write(built, path)
 

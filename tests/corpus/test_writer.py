@@ -12,7 +12,6 @@ from celllm.corpus import writer
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.writer import Excluded
 from celllm.harmonise import cells as counts
-from celllm.harmonise import cells_stream as counts_stream
 from celllm.harmonise.vocabulary import Vocabulary
 
 N_GENES = 30
@@ -23,7 +22,7 @@ def genes(n_genes=N_GENES, prefix="G"):
     return Vocabulary(pd.DataFrame({"symbol": names, "hgnc_id": names, "ensembl": "", "entrez": ""}))
 
 
-def aligned(dataset, n_cells, *, seed=0, vocabulary=None, values="counts", simulated=False):
+def aligned(dataset, n_cells, *, seed=0, vocabulary=None, units="counts", simulated=False):
     vocabulary = vocabulary or genes()
     generator = np.random.default_rng(seed)
     matrix = generator.poisson(0.5, (n_cells, vocabulary.n_genes)).astype(np.int32)
@@ -46,7 +45,7 @@ def aligned(dataset, n_cells, *, seed=0, vocabulary=None, values="counts", simul
         obs,
         vocabulary=vocabulary,
         dataset=dataset,
-        values=values,
+        units=units,
         simulated=simulated,
         provenance={},
     )
@@ -155,7 +154,7 @@ def test_no_label_comes_into_the_shards(cells, manifest):
 
 def test_an_interrupted_write_leaves_no_manifest_and_nothing_of_the_run_before(cells, manifest, monkeypatch):
     write(cells, manifest, shard_cells=4)
-    whole = counts_stream.pieces
+    whole = counts.pieces
 
     def breaking(path):
         if path.name == "tumour.h5ad":
@@ -163,7 +162,7 @@ def test_an_interrupted_write_leaves_no_manifest_and_nothing_of_the_run_before(c
             raise RuntimeError(message)
         yield from whole(path)
 
-    monkeypatch.setattr(counts_stream, "pieces", breaking)
+    monkeypatch.setattr(counts, "pieces", breaking)
     with pytest.raises(RuntimeError, match="power cut"):
         write(cells, manifest)
 
@@ -175,8 +174,8 @@ def test_an_interrupted_write_leaves_no_manifest_and_nothing_of_the_run_before(c
 @pytest.mark.parametrize("size", [1, 5, 37])
 def test_the_pieces_in_which_cells_are_read_do_not_show(cells, tmp_path, monkeypatch, size):
     whole = write(cells, tmp_path / "whole" / "manifest.json")
-    pieces = counts_stream.pieces
-    monkeypatch.setattr(counts_stream, "pieces", lambda path: pieces(path, size=size))
+    pieces = counts.pieces
+    monkeypatch.setattr(counts, "pieces", lambda path: pieces(path, size=size))
 
     assert write(cells, tmp_path / "cut" / "manifest.json").digest == whole.digest
 
@@ -232,7 +231,7 @@ def test_a_count_beyond_16_bits_is_kept_and_costs_no_other_count_a_byte(manifest
 @pytest.mark.parametrize(
     ("bad", "changes", "found"),
     [
-        (lambda: aligned("z", 4, values="zscore"), {}, "zscore"),
+        (lambda: aligned("z", 4, units="zscore"), {}, "zscore"),
         (lambda: aligned("short", 4), {"n_genes": 31}, "found: +30"),
         (lambda: aligned("blood", 4), {}, "blood a second time"),
     ],

@@ -31,7 +31,7 @@ def write_cells(path, dataset, genes, matrix):
         },
         index=[f"{dataset}:{number}" for number in range(matrix.shape[0])],
     )
-    made = counts.build(matrix, obs, vocabulary=genes, dataset=dataset, values="counts", simulated=False, provenance={})
+    made = counts.build(matrix, obs, vocabulary=genes, dataset=dataset, units="counts", simulated=False, provenance={})
     counts.write(made, path)
 
 
@@ -41,7 +41,7 @@ blood classification Blood blood - random 0-2 0.7 0.1 0.2 2 clean macro_f1
 lines regression Lines lines lines pairs 0-2 0.8 0.1 0.1 0 clean pearson
 """
 DATASETS = """\
-dataset title role reader values simulated label_column sample_column malignancy min_genes citation licence
+dataset title role reader units simulated label_column sample_column malignancy min_genes citation licence
 blood Blood task h5ad counts no cell_type - normal 0 - -
 skin Skin corpus h5ad counts no cell_type - normal 0 - -
 lines Lines task h5ad counts no - - normal 0 - -

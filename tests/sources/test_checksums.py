@@ -52,7 +52,7 @@ def test_writers_in_threads_and_processes_lose_no_row(tmp_path, root):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        pytest.param("d\ta\tmany\t" + "0" * 64 + "\tmirror\t2026-01-31", "bytes of d.*a whole number", id="size"),
+        pytest.param("d\ta\tmany\t" + "0" * 64 + "\tmirror\t2026-01-31", "bytes of d.*a valid integer", id="size"),
         pytest.param("d\ta\t7\t-\tmirror\t2026-01-31", "sha256 of d.*a valid string", id="no checksum"),
     ],
 )

@@ -16,7 +16,7 @@ rule list_runs:
         "benchmarks/list_runs/all.tsv"
     localrule: True
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=500,
@@ -128,7 +128,7 @@ rule score:
     benchmark:
         "benchmarks/score/all.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,

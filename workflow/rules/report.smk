@@ -50,7 +50,7 @@ rule audit_leakage:
     benchmark:
         "benchmarks/audit_leakage/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -107,7 +107,7 @@ rule audit_source:
     benchmark:
         "benchmarks/audit_source/all.tsv"
     conda:
-        "../../envs/audit.yaml"
+        "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
     resources:
         mem_mb=8000,
@@ -149,7 +149,7 @@ rule audit_embeddings:
     benchmark:
         "benchmarks/audit_embeddings/all.tsv"
     conda:
-        "../../envs/audit.yaml"
+        "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
     resources:
         mem_mb=8000,
@@ -186,7 +186,7 @@ rule compare_claims:
     benchmark:
         "benchmarks/compare_claims/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -302,7 +302,7 @@ rule tabulate:
     benchmark:
         "benchmarks/tabulate/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -369,7 +369,7 @@ rule tabulate_data:
     benchmark:
         "benchmarks/tabulate_data/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -412,7 +412,7 @@ rule plot_scores:
     benchmark:
         "benchmarks/plot_scores/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -448,7 +448,7 @@ rule plot_fewshot:
     benchmark:
         "benchmarks/plot_fewshot/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -484,7 +484,7 @@ rule plot_harmonisation:
     benchmark:
         "benchmarks/plot_harmonisation/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -524,7 +524,7 @@ rule plot_curves:
     benchmark:
         "benchmarks/plot_curves/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -558,7 +558,7 @@ rule plot_step_cost:
     benchmark:
         "benchmarks/plot_step_cost/{recipe}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -593,7 +593,7 @@ rule plot_confusion:
     benchmark:
         "benchmarks/plot_confusion/{task}/{method}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -631,7 +631,7 @@ rule plot_per_drug:
     benchmark:
         "benchmarks/plot_per_drug/{task}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -671,7 +671,7 @@ rule plot_umap:
     benchmark:
         "benchmarks/plot_umap/{dataset}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,

@@ -27,7 +27,7 @@ rule fetch:
     priority: 10
     localrule: True
     conda:
-        "../../envs/fetch.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -64,7 +64,7 @@ rule simulate:
     benchmark:
         "benchmarks/simulate/{simulated}.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
