@@ -5,8 +5,8 @@ import pytest
 
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.harmonise.vocabulary import of_locus_group
 from celllm.harmonise.symbols import SymbolIndex, map_names
+from celllm.harmonise.vocabulary import of_locus_group
 from celllm.sources import commands, hgnc, raw, responses
 from celllm.sources.readers.h5ad import read_one
 from celllm.sources.readers.registry import read_raw
