@@ -16,19 +16,18 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from celllm.base import tensors
+from celllm.config.units import Units
 from celllm.harmonise.normalise import log_normalised
 
-# TPM has lost its depth, but not its scale: scaled to 10,000 it means the same as counts.
-SCALED_PER_CELL = frozenset({"counts", "linear"})
 N_COMPONENTS = 50
 """As many as scanpy and Seurat take by default."""
 FORMAT = "celllm-components-1"
 REMEDY = "fit them again: snakemake --forcerun fit_pca"
 
 
-def gene_features(values: sparse.csr_matrix, kind: str) -> sparse.csr_matrix:
-    """Return cells x genes, float64: ln(1 + counts per 10,000); z-scores and logarithms as they are."""
-    if kind in SCALED_PER_CELL:
+def gene_features(values: sparse.csr_matrix, units: Units | str) -> sparse.csr_matrix:
+    """Return cells x genes, float64: ln(1 + counts per 10,000); z-scores as they are."""
+    if Units(units).is_proportional:
         return log_normalised(values, target_sum=10_000, base="e")
     return sparse.csr_matrix(values, dtype=np.float64)
 
@@ -147,7 +146,7 @@ def fit_pca(
     if len(starts) > 1 and n_cells - starts[-1] < n_components:
         starts = starts[:-1]  # too few cells for a batch of their own: they join the one before
     for start, stop in zip(starts, [*starts[1:], n_cells], strict=True):
-        batch = gene_features(rows(np.arange(start, stop)), "counts")
+        batch = gene_features(rows(np.arange(start, stop)), Units.COUNTS)
         pca.partial_fit(batch.astype(np.float32).toarray())
     return PrincipalComponents(
         mean_G=pca.mean_.astype(np.float32),

@@ -13,9 +13,10 @@ from sklearn.utils import get_tags
 
 from celllm.base.errors import InputError
 from celllm.bench import features
-from celllm.bench.features import SCALED_PER_CELL, gene_features, projected
+from celllm.bench.features import gene_features, projected
 from celllm.bench.method import METHODS, Classifier, imported, labelled
 from celllm.config.tables import COMPONENTS
+from celllm.config.units import Units
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Cells
 
@@ -83,11 +84,11 @@ class SklearnClassifier(Classifier):
         genes = gene_features(cells.counts[rows], cells.values)
         if self._components is None:
             return genes
-        if cells.values not in SCALED_PER_CELL:
+        if not Units(cells.values).is_proportional:
             raise InputError(
                 file=str(self.encoder_file),
                 field="values",
-                expected=f"{' or '.join(sorted(SCALED_PER_CELL))}, to be log-normalised as the corpus was",
+                expected="counts or TPM, to be log-normalised as the corpus was",
                 found=cells.values,
                 remedy="leave the method out of this task",
             )

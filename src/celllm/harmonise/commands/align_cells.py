@@ -15,7 +15,7 @@ from celllm.harmonise import harmonisation, vocabulary
 from celllm.harmonise.aligner import Alignment
 from celllm.harmonise.symbols import SymbolIndex
 from celllm.sources import hgnc, raw
-from celllm.sources.readers import read_raw
+from celllm.sources.readers.registry import read_raw
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.cells,
         vocabulary=genes,
         dataset=dataset.dataset,
-        values=alignment.values,
+        units=alignment.units,
         simulated=dataset.simulated,
         provenance=stamp(args.stage, inputs, malignancy_rule=args.malignancy_rule),
     ) as writer:
