@@ -44,9 +44,7 @@ def fit_pca(*, shards: Path, pca: Path, components: int = 50, stage: str = "fit_
 
     reader = ShardReader(shards)
     _check_size(reader, components)
-    found = features.fit_pca(
-        reader.rows, n_cells=reader.n_cells, vocabulary=reader.vocabulary, n_components=components
-    )
+    found = features.fit_pca(reader.rows, n_cells=reader.n_cells, vocabulary=reader.vocabulary, n_components=components)
     features.write(replace(found, provenance=stamp(stage, {}, shards=reader.digest)), pca)
     print(f"{components} components of {found.n_cells} cells hold {found.explained_K.sum():.1%} of the variance")
 
@@ -152,6 +150,8 @@ def score(
         Where to write what was tried on validation subsets.
     failures
         Where to write the failed runs.
+    stage
+        Name and version of the workflow's stage.
 
     Example::
 

@@ -149,9 +149,7 @@ class Job:
 
         start = time.perf_counter()
         search = row.search or getattr(found, "search", {})
-        choice, shown = fitted(
-            row, self.task, data, subsets, make=make, search=search, trials=self.trials, seed=seed
-        )
+        choice, shown = fitted(row, self.task, data, subsets, make=make, search=search, trials=self.trials, seed=seed)
         fitted_at = time.perf_counter()
         table = predicted(choice.method, shown, data, subsets["test"])
         meta = PredictionsMeta(
@@ -176,9 +174,9 @@ class Job:
         )
         predictions.write(table, meta, path)
         for trial in choice.trials:
-            print(f"trial {json.dumps(dict(trial.options))}: {self.task.headline} on validation {trial.value:.4f}")
+            _say(f"trial {json.dumps(dict(trial.options))}: {self.task.headline} on validation {trial.value:.4f}")
         sizes = ", ".join(f"{subset} {len(rows)}" for subset, rows in subsets.items())
-        print(f"{sizes}; fitted in {meta.fit_s:.1f} s, predicted in {meta.predict_s:.1f} s", flush=True)
+        _say(f"{sizes}; fitted in {meta.fit_s:.1f} s, predicted in {meta.predict_s:.1f} s")
 
     def stamp(self, *splits: Split, **extra: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON values
         """Describe what made a file; files that all runs read are hashed once."""
@@ -194,8 +192,8 @@ def run_all(job: Job, path: Path, *, on_failure: Literal["show", "stop"], log: s
     job
         What to run.
     path
-        Where `runs.json` is to stand; predictions of finished runs lie beside it. Those made by the same rows, files and
-        stage are kept.
+        Where `runs.json` is to stand; predictions of finished runs lie beside it. Those made by the same rows, files
+        and stage are kept.
     on_failure
         `show`: a failed run is recorded and the others go on; `stop`: its error is raised.
     log
@@ -205,9 +203,9 @@ def run_all(job: Job, path: Path, *, on_failure: Literal["show", "stop"], log: s
     failures: list[Failure] = []
     for split, seed in itertools.product(job.splits, job.seeds):
         place = predictions_path(path, split=split.seed, seed=seed)
-        print(f"{job.method.method} on {job.task.task}, split {split.seed}, seed {seed}", flush=True)
+        _say(f"{job.method.method} on {job.task.task}, split {split.seed}, seed {seed}")
         if predictions.request_of(place) == job.request(split, seed):
-            print("kept: it is there already")
+            _say("kept: it is there already")
             finished.append((split.seed, seed))
             continue
         place.unlink(missing_ok=True)
@@ -215,16 +213,14 @@ def run_all(job: Job, path: Path, *, on_failure: Literal["show", "stop"], log: s
             with _counted(place.with_name("attempts")):
                 job.run(split, seed, place)
             finished.append((split.seed, seed))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
+        except Exception as error:  # whatever it is, the other runs go on
             if on_failure == "stop":
                 raise
             status, message = _told(error)
             failures.append(
                 Failure(job.task.task, job.method.method, split.seed, seed, status=status, message=message, log=log)
             )
-    made = Runs(
-        job.task.task, job.method.method, tuple(finished), tuple(failures), provenance=job.stamp(*job.splits)
-    )
+    made = Runs(job.task.task, job.method.method, tuple(finished), tuple(failures), provenance=job.stamp(*job.splits))
     runs.write(made, path)
     return made
 
@@ -271,6 +267,11 @@ def _told(error: Exception) -> tuple[int, str]:
         traceback.print_exception(error)
         text = f"{type(error).__name__}: {error}"
     return getattr(error, "status", 1), " ".join(line.strip() for line in text.splitlines())
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _use_threads(n_threads: int) -> None:

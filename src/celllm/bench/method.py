@@ -48,9 +48,7 @@ class BenchMethod:
     trained_parameters = 0
     """Numbers that fitting changed."""
 
-    def __init__(
-        self, options: Mapping[str, Any], *, seed: int, encoder: Path | None, vocabulary: Vocabulary
-    ) -> None:
+    def __init__(self, options: Mapping[str, Any], *, seed: int, encoder: Path | None, vocabulary: Vocabulary) -> None:
         self.options = take_options(options, self.defaults, choices=self.choices)
         self.seed, self.encoder_file, self.vocabulary = seed, encoder, vocabulary
 

@@ -35,6 +35,7 @@ from celllm.model.heads import ClsHead, GeneScatterHead
 from celllm.model.lora import add_low_rank
 from celllm.splits.units import Cells
 
+
 class EncoderClassifier(Classifier):
     """An encoder with a head, trained on a task's labels.
 

@@ -16,11 +16,11 @@ from torch.nn import functional
 from torch_geometric.data import Batch
 from torch_geometric.nn import GCNConv, global_max_pool
 
-from celllm.bench.metrics import pearson, rmse
 from celllm.bench.method import Regressor
 from celllm.bench.methods.cell_lines import LineScale
 from celllm.bench.methods.drugs import N_ATOM_FEATURES, drug_graphs
 from celllm.bench.methods.finetune import LEARNING_RATES, BestEpoch, adam, check_finite, n_epochs, seeded
+from celllm.bench.metrics import pearson, rmse
 from celllm.model.encoder import evaluating
 from celllm.splits.units import Pairs
 

@@ -38,6 +38,7 @@ from celllm.splits.units import Pairs
 
 DRUG_WIDTH = 256
 
+
 class EncoderResponse(Regressor):
     """Cell encoder and drug encoder, joined by a small network; least squares on standardised ln IC50.
 
