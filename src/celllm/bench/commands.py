@@ -133,9 +133,7 @@ def fit(
 
 
 @app.command
-def score(
-    *, runs: list[Path], tasks: TaskRows, scores: Path, trials: Path, failures: Path, stage: str = "score"
-) -> None:
+def score(*, runs: list[Path], tasks: TaskRows, scores: Path, trials: Path, failures: Path) -> None:
     """Compute every metric of every run, as one long table; list trials and failed runs.
 
     Parameters
@@ -150,8 +148,6 @@ def score(
         Where to write what was tried on validation subsets.
     failures
         Where to write the failed runs.
-    stage
-        Name and version of the workflow's stage.
 
     Example::
 

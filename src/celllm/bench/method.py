@@ -115,7 +115,7 @@ def build(
     if row.encoder is not None and encoder is None:
         is_pca = row.encoder == COMPONENTS
         what = "the corpus's principal components" if is_pca else "a pretrained encoder"
-        made = "pca" if is_pca else "pretrain/<encoder>/seed0/encoder"
+        made = "bench/pca" if is_pca else "pretrain/<encoder>/seed0/encoder"
         raise InputError(
             file=METHODS,
             field=f"encoder of {row.method}",
