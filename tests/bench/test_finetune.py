@@ -46,9 +46,7 @@ def test_no_graph_is_kept_below_the_trained_layer(encoder_file, vocabulary):
 
 
 def test_scratch_keeps_the_gene_table_and_no_other_weight(encoder_file, vocabulary):
-    trained, fresh = (
-        _ready(encoder_file, vocabulary, scratch=scratch).encoder for scratch in (False, True)
-    )
+    trained, fresh = (_ready(encoder_file, vocabulary, scratch=scratch).encoder for scratch in (False, True))
 
     assert torch.equal(trained.embedding.genes.weight, fresh.embedding.genes.weight)
     for one, two in zip(trained.layers.parameters(), fresh.layers.parameters(), strict=True):

@@ -47,7 +47,7 @@ LOGISTIC = Method(
     options={"max_iter": 500},
     search={"C": [1.0, 0.1]},
     seeded=False,
-    role="linear_reference",
+    role="neighbour",
 )
 ENCODER = replace(
     LOGISTIC,
@@ -249,7 +249,9 @@ def test_without_validation_nothing_is_chosen(folder):
 
 def test_all_splits_and_seeds_are_run_and_the_data_are_read_once(folder, monkeypatch):
     reads = []
-    monkeypatch.setattr(counts, "read", lambda *args, read=counts.read, **named: reads.append(1) or read(*args, **named))
+    monkeypatch.setattr(
+        counts, "read", lambda *args, read=counts.read, **named: reads.append(1) or read(*args, **named)
+    )
 
     made = fit(folder, n_splits=3, seeds=[0, 1])
 
@@ -298,7 +300,7 @@ def _failing(monkeypatch, error, *, split):
     run = job.Job.run
 
     def failing(self, one, seed, path):
-        if one.seed == split and error is not None:
+        if one == split and error is not None:
             raise error
         run(self, one, seed, path)
 
@@ -368,13 +370,30 @@ def test_the_log_begins_with_the_command_that_runs_the_job_again(folder, capsys,
     [
         (TYPES, DRUG_MEAN, "kind of drug_mean"),
         (replace(TYPES, response="tiny"), LOGISTIC, "--responses for a regression, and only there"),
-        (replace(TYPES, task="lines"), LOGISTIC, "--responses|results/splits/lines"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(folder, task, method, message):
     changes = {"splits": [folder / "types0.parquet"], "cells": folder / "types.h5ad"}
     with pytest.raises(InputError, match=message):
         fit(folder, task, method, **changes)
+
+
+@pytest.mark.parametrize("name", ["lines0.parquet", "types1.parquet"])
+def test_the_split_of_another_task_or_number_is_refused(folder, name):
+    shutil.copy(folder / name, folder / "split0.parquet")
+
+    (failure,) = fit(folder, splits=[folder / "split0.parquet"]).failures
+
+    assert "give results/splits/types/split0.parquet" in failure.message
+
+
+def test_a_split_that_cannot_be_read_fails_its_own_runs(folder):
+    (folder / "types1.parquet").write_bytes(b"no split")
+    made = fit(folder, n_splits=3)
+
+    assert [failure.split for failure in made.failures] == [1]
+    with pytest.raises(InputError, match=r"split\{number\}.parquet"):
+        fit(folder, splits=[folder / "types.parquet"])
 
 
 def test_a_method_without_its_encoder_fails_and_says_what_to_give(folder):

@@ -135,11 +135,12 @@ def test_a_run_killed_as_each_rule_begins_and_started_again_ends_with_the_same_t
 
 
 @pytest.mark.slow
-def test_a_cell_that_fails_does_not_stop_the_report(straight, tmp_path):
+def test_a_run_that_fails_does_not_stop_the_report(straight, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(straight, folder, symlinks=True)
-    cell = "annotation_pbmc68k/logistic/split1/seed0"
-    (folder / f"results/bench/{cell}/predictions.parquet").unlink()
+    job = "annotation_pbmc68k/logistic"
+    runs = folder / f"results/bench/{job}/runs.json"
+    runs.unlink()
     split = folder / "results/splits/annotation_pbmc68k/split1.parquet"
     times = (split.stat().st_atime_ns, split.stat().st_mtime_ns)
     split.write_bytes(b"no split")
@@ -149,7 +150,7 @@ def test_a_cell_that_fails_does_not_stop_the_report(straight, tmp_path):
 
     assert done.returncode == 0, done.stderr[-5000:]
     (failed,) = pd.read_csv(folder / "results/report/tables/failed.tsv", sep="\t").to_dict("records")
-    assert (failed["method"], failed["split"], failed["log"]) == ("logistic", 1, f"logs/fit/{cell}.log")
+    assert (failed["method"], failed["split"], failed["log"]) == ("logistic", 1, f"logs/fit/{job}.log")
     assert failed["log"] in (folder / "results/report/tables/failed.md").read_text()
     main = pd.read_csv(folder / "results/report/tables/main.tsv", sep="\t").set_index(["task", "method"])
     assert main.loc[("annotation_pbmc68k", "logistic"), ["n_splits", "n_failed"]].tolist() == [1, 1]
@@ -159,8 +160,8 @@ def test_a_cell_that_fails_does_not_stop_the_report(straight, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cell_of_the_benchmark_is_run_again_by_the_first_line_of_its_log(straight, tmp_path):
-    log = (straight / "logs/fit/annotation_pbmc68k/logistic/split1/seed0.log").read_text()
+def test_a_job_of_the_benchmark_is_run_again_by_the_first_line_of_its_log(straight, tmp_path):
+    log = (straight / "logs/fit/annotation_pbmc68k/logistic.log").read_text()
     again = log.splitlines()[0].replace("results/bench/", f"{tmp_path}/").split()
     done = subprocess.run(
         [sys.executable, *again[1:]],

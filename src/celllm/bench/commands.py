@@ -1,4 +1,4 @@
-"""Commands of the benchmark: `fit_pca`, `fit` and `score`."""
+"""Commands of the benchmark: `list_runs`, `fit_pca`, `fit` and `score`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,26 @@ if TYPE_CHECKING:
     from celllm.corpus.reader import ShardReader
 
 app = commands()
+
+
+@app.command
+def list_runs(*, catalogue: str, out: Path) -> None:
+    """Write down what the benchmark runs, with the titles and rows behind every name.
+
+    Parameters
+    ----------
+    catalogue
+        Tasks, methods, data sets, runs and configuration, as JSON.
+    out
+        Where to write it.
+
+    Example::
+
+        snakemake --cores 1 results/bench/catalogue.json
+    """
+    from celllm.config import catalogue as catalogue_file
+
+    catalogue_file.write(catalogue_file.Catalogue.model_validate_json(catalogue), out)
 
 
 @app.command
@@ -81,7 +101,7 @@ def fit(
     cells
         Aligned cells of the task.
     splits
-        Splits of the task, each a file.
+        Splits of the task, each a file `split{number}.parquet`.
     vocabulary
         genes.tsv, the gene axis.
     runs
@@ -111,8 +131,7 @@ def fit(
     """
     # the job by hand: paste this line
     print("python -m celllm", shlex.join(sys.argv[1:]), flush=True)
-    from celllm.bench.job import Job, end_on_sigterm, run_all
-    from celllm.splits import format as split_files
+    from celllm.bench.job import Job, end_on_sigterm, numbered, run_all
 
     optional = {"responses": responses, "encoder": encoder}
     job = Job(
@@ -120,7 +139,7 @@ def fit(
         method=method,
         files={"cells": cells, "vocabulary": vocabulary}
         | {role: path for role, path in optional.items() if path is not None},
-        splits=[split_files.read(path) for path in splits],
+        splits=numbered(splits),
         seeds=seeds or [0],
         trials=trials,
         threads=threads,

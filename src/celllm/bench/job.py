@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import resource
 import signal
 import sys
@@ -17,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from celllm.base.errors import CellLMError, InputError
 from celllm.base.provenance import digest, digest_of, stamp
@@ -47,7 +48,7 @@ class Job:
     files
         By role: `cells`, `vocabulary`, and `responses` or `encoder` where there are such.
     splits
-        The task's splits, read.
+        The task's splits by number, each a file.
     seeds
         Random seeds of the method; each runs on every split.
     trials
@@ -61,7 +62,7 @@ class Job:
     task: Task
     method: Method
     files: Mapping[str, Path]
-    splits: Sequence[Split]
+    splits: Mapping[int, Path]
     seeds: Sequence[int]
     trials: int
     threads: int
@@ -92,7 +93,7 @@ class Job:
         return pairs.marked_simulated() if table.simulated else pairs
 
     def check(self) -> None:
-        """Refuse a method for tasks of another kind, a regression without responses, and splits of another task."""
+        """Refuse a method for tasks of another kind, and a regression without responses."""
         task, method = self.task, self.method
         if task.kind != method.kind:
             raise InputError(
@@ -110,23 +111,29 @@ class Job:
                 found=f"{task.kind}, {self.files.get('responses', 'no --responses')}",
                 remedy="give or leave out --responses, or correct the task's columns kind and response",
             )
-        for split in self.splits:
-            if split.task != task.task:
-                raise InputError(
-                    file=split.file,
-                    field="task",
-                    expected=task.task,
-                    found=split.task,
-                    remedy=f"give results/splits/{task.task}/split{split.seed}.parquet",
-                )
 
-    def request(self, split: Split, seed: int) -> str:
+    def split(self, number: int) -> Split:
+        """Read a split; that of another task or number is refused."""
+        from celllm.splits import format as split_files
+
+        read = split_files.read(self.splits[number])
+        if (read.task, read.seed) != (self.task.task, number):
+            raise InputError(
+                file=read.file,
+                field="task and seed",
+                expected=f"{self.task.task}, {number}",
+                found=f"{read.task}, {read.seed}",
+                remedy=f"give results/splits/{self.task.task}/split{number}.parquet",
+            )
+        return read
+
+    def request(self, split: int, seed: int) -> str:
         """Return the digest of all that the predictions of a run depend on: rows, files, split, seed and stage."""
         task, method = self.task, self.method
         return digest_of(
             {
                 "stage": self.stage,
-                "files": self.digests | {"split": digest(split.file)},
+                "files": self.digests | {"split": digest(self.splits[split])},
                 "task": [task.protocol, task.headline],
                 "method": [method.module, method.options, method.search],
                 "trials": self.trials,
@@ -134,10 +141,10 @@ class Job:
             }
         )
 
-    def run(self, split: Split, seed: int, path: Path) -> None:
+    def run(self, number: int, seed: int, path: Path) -> None:
         """Fit and predict once; write the predictions and what they cost."""
         _reset_peak()
-        data, row = self.data, self.method
+        data, row, split = self.data, self.method, self.split(number)
         subsets = subsets_of(split, self.task, data.units)
         encoder = self.files.get("encoder")
         found = class_of(row.module, name=row.method)
@@ -155,9 +162,9 @@ class Job:
         meta = PredictionsMeta(
             task=self.task.task,
             method=row.method,
-            split=split.seed,
+            split=number,
             seed=seed,
-            kind=cast("predictions.Kind", self.task.kind),
+            kind=self.task.kind,
             simulated=data.simulated,
             n_train=len(subsets["train"]),
             n_validation=len(subsets["validation"]),
@@ -170,7 +177,7 @@ class Job:
             trained_parameters=choice.method.trained_parameters,
             vocabulary=self.genes.digest,
             encoder=self.digests.get("encoder"),
-            provenance=self.stamp(split, seed=seed, options=choice.options, request=self.request(split, seed)),
+            provenance=self.stamp(number, seed=seed, options=choice.options, request=self.request(number, seed)),
         )
         predictions.write(table, meta, path)
         for trial in choice.trials:
@@ -178,9 +185,9 @@ class Job:
         sizes = ", ".join(f"{subset} {len(rows)}" for subset, rows in subsets.items())
         _say(f"{sizes}; fitted in {meta.fit_s:.1f} s, predicted in {meta.predict_s:.1f} s")
 
-    def stamp(self, *splits: Split, **extra: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON values
+    def stamp(self, *numbers: int, **extra: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON values
         """Describe what made a file; files that all runs read are hashed once."""
-        read = self.digests | {f"split{split.seed}": digest(split.file) for split in splits}
+        read = self.digests | {f"split{number}": digest(self.splits[number]) for number in numbers}
         return stamp(self.stage, {}, **extra) | {"inputs": read}
 
 
@@ -202,23 +209,23 @@ def run_all(job: Job, path: Path, *, on_failure: Literal["show", "stop"], log: s
     finished: list[tuple[int, int]] = []
     failures: list[Failure] = []
     for split, seed in itertools.product(job.splits, job.seeds):
-        place = predictions_path(path, split=split.seed, seed=seed)
-        _say(f"{job.method.method} on {job.task.task}, split {split.seed}, seed {seed}")
+        place = predictions_path(path, split=split, seed=seed)
+        _say(f"{job.method.method} on {job.task.task}, split {split}, seed {seed}")
         if predictions.request_of(place) == job.request(split, seed):
             _say("kept: it is there already")
-            finished.append((split.seed, seed))
+            finished.append((split, seed))
             continue
         place.unlink(missing_ok=True)
         try:
             with _counted(place.with_name("attempts")):
                 job.run(split, seed, place)
-            finished.append((split.seed, seed))
+            finished.append((split, seed))
         except Exception as error:  # whatever it is, the other runs go on
             if on_failure == "stop":
                 raise
             status, message = _told(error)
             failures.append(
-                Failure(job.task.task, job.method.method, split.seed, seed, status=status, message=message, log=log)
+                Failure(job.task.task, job.method.method, split, seed, status=status, message=message, log=log)
             )
     made = Runs(job.task.task, job.method.method, tuple(finished), tuple(failures), provenance=job.stamp(*job.splits))
     runs.write(made, path)
@@ -250,6 +257,23 @@ def _counted(file: Path) -> Iterator[None]:
         yield
     finally:
         file.unlink()
+
+
+def numbered(splits: Sequence[Path]) -> dict[int, Path]:
+    """Return split files by the number at the end of their names."""
+    found = {}
+    for path in splits:
+        number = re.search(r"\d+$", path.stem)
+        if number is None:
+            raise InputError(
+                file=path,
+                field="--splits",
+                expected="files that are named split{number}.parquet",
+                found=path.name,
+                remedy="give results/splits/{task}/split{number}.parquet",
+            )
+        found[int(number.group())] = path
+    return found
 
 
 def end_on_sigterm() -> None:

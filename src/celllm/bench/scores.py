@@ -25,6 +25,7 @@ from celllm.bench.runs import Failure
 COLUMNS = ("task", "method", "split", "seed", "metric", "value")
 COSTS = ("fit_s", "predict_s", "peak_mb", "trained_parameters")
 SIZES = ("n_train", "n_validation", "n_test")
+FAILED_COLUMNS = tuple(field.name for field in fields(Failure))
 TRIAL_COLUMNS = ("task", "method", "split", "seed", "trial", "options", "value", "chosen")
 _KEYS = COLUMNS[:5]
 _REMEDY = "score again: snakemake --forcerun score"
@@ -71,7 +72,7 @@ def write(table: pd.DataFrame, path: Path | str) -> None:
 
 def read_failures(path: Path | str) -> pd.DataFrame:
     """Read `failures.json` as a table, a row a failed run."""
-    return pd.DataFrame(json.loads(Path(path).read_text()), columns=[field.name for field in fields(Failure)])
+    return pd.DataFrame(json.loads(Path(path).read_text()), columns=list(FAILED_COLUMNS))
 
 
 def write_failures(failures: Iterable[Failure], path: Path | str) -> None:
