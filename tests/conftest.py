@@ -15,7 +15,7 @@ import pytest
 import yaml
 from scipy import sparse
 
-from celllm.annotate.commands import embed_cells
+from celllm.annotate import commands as annotate_commands
 from celllm.bench.predictions import PredictionsMeta
 from celllm.config import recipe as recipes
 from celllm.corpus import writer
@@ -222,7 +222,9 @@ class Folder:
         pretrain.main(self.training_options(**changes))
 
     def embed_cells(self) -> None:
-        embed_cells.main(self.options("encoder", "cells", "vocabulary", "embeddings"))
+        files = {"encoder": "encoder.safetensors", "cells": "cells.h5ad", "vocabulary": "genes.tsv"}
+        files |= {"embeddings": "embeddings.parquet"}
+        annotate_commands.embed_cells(**{name: self.path / file for name, file in files.items()})
 
     def write_recipe(self, **changes: dict[str, Any]) -> None:
         values: dict[str, dict[str, Any]] = {

@@ -51,9 +51,9 @@ def build_network(
 
     Example::
 
-        celllm build_network --edges resources/raw/string_v11/manifest.json \
-            --hgnc resources/raw/hgnc_2024/manifest.json --vocabulary results/vocabulary/genes.tsv \
-            --network results/network/edges.parquet
+        celllm build_network --coexpression results/shards/manifest.json \
+            --hgnc resources/raw/hgnc_demo/manifest.json --vocabulary results/vocabulary/genes.tsv \
+            --network edges.parquet
     """
     import numpy as np
 
@@ -154,7 +154,7 @@ def embed_genes(
 
     Example::
 
-        celllm embed_genes --recipe config/recipes/paper.yaml config/recipes/small.yaml \
+        celllm embed_genes --recipe config/recipes/paper.yaml config/recipes/tiny.yaml config/recipes/demo.yaml \
             --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv \
             --seed 0 --embedding embedding.safetensors
     """
@@ -257,7 +257,7 @@ def evaluate_genes(
 
     Example::
 
-        celllm evaluate_genes --recipe config/recipes/paper.yaml config/recipes/small.yaml \
+        celllm evaluate_genes --recipe config/recipes/paper.yaml config/recipes/tiny.yaml config/recipes/demo.yaml \
             --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv --out link_prediction.tsv
     """
     import numpy as np
