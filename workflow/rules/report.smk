@@ -216,9 +216,7 @@ rule tabulate:
         trials=rules.score.output.trials,
         claims=rules.compare_claims.output.claims,
         shards=rules.write_shards.output.manifest,
-        recipes=expand(f"{CONFIG}/recipes/{{recipe}}.yaml", recipe=USED_RECIPES),
-        bases=bases_of(USED_RECIPES),
-        links=f"results/genes/{config['recipes']['celllm']}/links.tsv",
+        links=f"results/genes/{MAIN_ENCODER}/links.tsv",
     output:
         main=report(
             "results/report/tables/main.md",
@@ -315,6 +313,7 @@ rule tabulate:
         rows=ROWS,
         not_run=NOT_RUN,
         config=CONFIG_IN_FORCE,
+        recipes=json.dumps({name: RECIPES[name].model_dump(mode="json") for name in USED_ENCODERS}),
         folder=subpath(output.main, parent=True),
     shell:
         "python -m celllm tabulate"
@@ -323,7 +322,7 @@ rule tabulate:
         " --trials {input.trials:q}"
         " --claims {input.claims:q}"
         " {params.tables}"
-        " --recipes {input.recipes:q}"
+        " --recipes {params.recipes:q}"
         " --shards {input.shards:q}"
         " --links {input.links:q}"
         " --config {params.config:q}"
@@ -378,7 +377,7 @@ rule tabulate_data:
     params:
         stage=STAGES["report"],
         datasets=DATASETS_TABLE,
-        gene_table=config["gene_table"],
+        gene_table=config["gene_annotation"],
         locus_group=config["locus_group"],
         network=network_of_report,
         folder=subpath(output.harmonisation, parent=True),
@@ -509,7 +508,7 @@ rule plot_curves:
         shards=rules.write_shards.output.manifest,
         history=expand(
             "results/pretrain/{recipe}/seed{seed}/history.jsonl",
-            recipe=USED_RECIPES,
+            recipe=USED_ENCODERS,
             seed=config["pretrain_seed"],
         ),
     output:
@@ -657,7 +656,7 @@ rule plot_per_drug:
 rule plot_umap:
     """Cells of one data set by the encoder's embedding, and by principal components of their genes."""
     input:
-        embeddings=f"results/embeddings/{config['recipes']['celllm']}/{{dataset}}.parquet",
+        embeddings=f"results/embeddings/{MAIN_ENCODER}/{{dataset}}.parquet",
         cells="results/cells/{dataset}.h5ad",
     output:
         png=report(

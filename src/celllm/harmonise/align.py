@@ -99,7 +99,7 @@ class Aligner:
         vocabulary: Vocabulary,
         malignancy_rule: str = "metadata",
     ) -> None:
-        self.units = Units(dataset.values or "counts")
+        self.units = Units(dataset.units or "counts")
         self.is_named = np.zeros(vocabulary.n_genes, dtype=bool)
         """Which genes some name of the source means."""
         self._dataset, self._index, self._vocabulary, self._rule = dataset, index, vocabulary, malignancy_rule
