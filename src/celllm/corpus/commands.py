@@ -69,7 +69,7 @@ def write_shards(
     )
     n_tested = sum(share["excluded_test"] for share in written.datasets.values())
     n_equal = sum(share["excluded_equal"] for share in written.datasets.values())
-    print(  # noqa: T201 - a command may print
+    print(
         f"{written.n_cells} cells in {len(written.shards)} shards; left out: {n_tested} test cells, and {n_equal} "
         "cells with the counts of a benchmark cell"
     )

@@ -46,7 +46,7 @@ def build_vocabulary(*, hgnc: Path, locus_group: str = "protein-coding gene", vo
             remedy="correct locus_group in the config",
         ) from None
     vocabulary_file.write(genes, vocabulary)
-    print(f"{genes.n_genes} genes, vocabulary {genes.digest[:12]}")  # noqa: T201 - a command may print
+    print(f"{genes.n_genes} genes, vocabulary {genes.digest[:12]}")
 
 
 @app.command
@@ -123,14 +123,14 @@ def align_cells(
         report = aligner.report(threshold=mapped_threshold)
         writer.is_named = aligner.is_named
     report_file.write(report, harmonisation)
-    print(  # noqa: T201 - a command may print
+    print(
         f"{report.cells_kept} cells kept, {report.cells_dropped} dropped; {report.mapped} of {report.n_names} names "
         f"mapped ({report.merged} of them to a gene that another name has too), "
         f"{report.mapped_share_of_counts:.1%} of the counts",
     )
     for name, sample in report.samples.items():
         if sample.empty or sample.too_few_genes:
-            print(  # noqa: T201
+            print(
                 f"sample {name}: {sample.kept} cells kept, {sample.empty} empty and {sample.too_few_genes} with fewer "
                 f"than {dataset.min_genes} genes dropped"
             )
@@ -163,5 +163,5 @@ def align_responses(*, dataset: DatasetRow, raw: Path, responses: Path) -> None:
     responses_file.write(pairs, responses)
     table = pairs.table
     for reason, n_left_out in pairs.left_out.items():
-        print(f"left out: {n_left_out} {reason}")  # noqa: T201 - a command may print
-    print(f"{len(table)} pairs of {table['line'].nunique()} lines and {table['drug'].nunique()} drugs")  # noqa: T201
+        print(f"left out: {n_left_out} {reason}")
+    print(f"{len(table)} pairs of {table['line'].nunique()} lines and {table['drug'].nunique()} drugs")

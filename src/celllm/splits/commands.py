@@ -72,7 +72,7 @@ def make_splits(
         units, parts = _of_pairs(cells, responses, task, seed=seed)
     split_file.write(Split(task.task, seed, units, parts, provenance=stamp(stage, inputs, seed=seed)), split)
     sizes = Counter(parts.tolist())
-    print(", ".join(f"{part} {sizes[part]}" for part in PARTS))  # noqa: T201 - a command may print
+    print(", ".join(f"{part} {sizes[part]}" for part in PARTS))
 
 
 def _of_cells(cells: Path, task: TaskRow, *, seed: int) -> tuple[list[str], NDArray[np.str_]]:
@@ -90,10 +90,10 @@ def _of_cells(cells: Path, task: TaskRow, *, seed: int) -> tuple[list[str], NDAr
         parts = stratified(labels, units, task, seed=seed)
     unknown = sorted(set(labels[parts == "test"]) - set(labels[parts == "train"]))
     if unknown:
-        print(f"tested, but without a training cell, so that they can only be missed: {', '.join(unknown)}")  # noqa: T201
+        print(f"tested, but without a training cell, so that they can only be missed: {', '.join(unknown)}")
     too_small = sorted(set(labels[parts == "unused"]) - set(labels[parts != "unused"]) - {""})
     if too_small:
-        print(f"left out, fewer cells than min_class_size or {MIN_CLASS_SIZE}: {', '.join(too_small)}")  # noqa: T201
+        print(f"left out, fewer cells than min_class_size or {MIN_CLASS_SIZE}: {', '.join(too_small)}")
     return units, parts
 
 
@@ -110,7 +110,7 @@ def _of_pairs(cells: Path, responses: Path, task: TaskRow, *, seed: int) -> tupl
     lines = [line_of(name) for name in pd.concat(cells_file.obs_pieces(cells)).index]
     kept = with_expression(table, lines, file=responses)
     if len(table) > len(kept):
-        print(f"left out: {len(table) - len(kept)} of {len(table)} pairs, whose lines have no expression")  # noqa: T201
+        print(f"left out: {len(table) - len(kept)} of {len(table)} pairs, whose lines have no expression")
     names, drugs, structures = (kept[column].to_numpy(str) for column in ("line", "drug", "smiles"))
     parts = pairs.divide(names, drugs, structures, task, seed=seed)
     return [f"{line}|{drug}" for line, drug in zip(names, drugs, strict=True)], parts
