@@ -119,7 +119,6 @@ ROWS = "".join(
     for path in (TASKS_TABLE, METHODS_TABLE, DATASETS_TABLE, CLAIMS_TABLE)
 )
 CONFIG_IN_FORCE = json.dumps(config, sort_keys=True)
-HOSTS_TABLE = str(CONFIG / "hosts.tsv")
 CHECKSUMS_TABLE = str(CONFIG / "checksums.tsv")
 EXCLUDED_STUDIES = " ".join(quote(study) for study in config.get("exclude_studies", []))
 
@@ -130,12 +129,18 @@ def sample_list(wildcards) -> list[str]:
     return [] if samples is None else [f"resources/raw/{samples}/manifest.json"]
 
 
-def samples_option(_wildcards, input) -> str:
-    """`--samples FILE`, and the studies to leave out, where there is such a list."""
+def samples_option(wildcards, input) -> str:
+    """The list of samples, its format and the studies to leave out, where there is such a list."""
     if not input.samples:
         return ""
+    reader = DATASETS[DATASETS[wildcards.dataset].samples].reader
     excluded = f" --exclude-studies {EXCLUDED_STUDIES}" if EXCLUDED_STUDIES else ""
-    return f"--samples {quote(str(input.samples))}{excluded}"
+    return f"--samples {quote(str(input.samples))} --samples-reader {reader}{excluded}"
+
+
+def files_json(wildcards) -> str:
+    """The data set's rows of files.tsv."""
+    return as_json(list(FILES.of(wildcards.dataset)))
 
 
 def files_of(dataset: str) -> list:
