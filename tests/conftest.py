@@ -136,13 +136,12 @@ def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
 @pytest.fixture
 def components_file(tmp_path: Path, cells: Cells, vocabulary: Vocabulary) -> Path:
     """Four principal components of the tiny cells."""
-    from celllm.bench import pca as components
-    from celllm.bench.methods.components import fit_components
+    from celllm.bench import features
 
-    found = fit_components(
+    found = features.fit_pca(
         lambda rows: cells.counts[rows], n_cells=90, vocabulary=vocabulary.digest, n_components=4, cells_at_once=40
     )
-    components.write(found, tmp_path / "pca.safetensors")
+    features.write(found, tmp_path / "pca.safetensors")
     return tmp_path / "pca.safetensors"
 
 

@@ -69,7 +69,7 @@ def import_encoder(
     n_parameters = sum(parameter.numel() for parameter in found.encoder.parameters())
     n_in_genes = found.encoder.embedding.genes.weight.numel()
     n_identified = int((listed.genes["hgnc_id"] != "").sum())
-    print(  # noqa: T201 - a command may print
+    print(
         f"{layout}: {n_parameters:,} parameters, {n_in_genes:,} of them the embedding of {listed.n_genes:,} genes, "
         f"{n_identified:,} with an HGNC id"
     )
