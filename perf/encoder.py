@@ -1,8 +1,8 @@
 """How fast cells go forwards and backwards through the encoder: `python perf/encoder.py --json --released DIR`.
 
 The paper's size, dropout 0, gene embedding frozen, all else trained, float32. What is differentiated is the embedding
-of CLS, of one cell at a time. Ours and a peer run in turn in one process, on the same tokens; a ratio is the median of the
-ratios of turns.
+of CLS, of one cell at a time. Ours and a peer run in turn in one process, on the same tokens; a ratio is the median of
+the ratios of turns.
 
 Peers: the encoder that CellLM's authors released, in a checkout of the repository PharMolix/OpenBioMed (`--released`),
 which pads each cell to 6,000 tokens; performer-pytorch 1.1.4; scBERT's architecture at its own size, every one of its
