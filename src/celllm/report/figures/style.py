@@ -6,7 +6,7 @@ Figures are built on `Figure` alone, without pyplot's global state, so no window
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from celllm.base.atomic import writing
+from celllm.config.neighbours import LEAKED, LINEAR, SHUFFLED
+from celllm.config.tables import Method
 
 # Okabe & Ito 2008, https://jfly.uni-koeln.de/color: told apart with any common colour blindness.
 # Its yellow is left out (too faint on white); beyond seven, the mark changes as well as the colour.
@@ -33,7 +35,9 @@ MANY_COLOURS = (
     "#999933",
     "#000000",
 )
-ALL_FAILED = "All runs failed: see the table failed."
+ALL_FAILED = "All runs failed: see the table of failed runs."
+TRIVIAL = "trivial"
+"""Role of methods that know nothing of the single cell or line: the floor of each task."""
 GREY = "#8A8A8A"
 PALE = "#DDDDDD"
 
@@ -67,8 +71,41 @@ def notice(text: str) -> Figure:
 
 
 def look(i: int, colours: Sequence[str] = COLOURS) -> tuple[str, str]:
-    """Return colour and mark of the i-th thing; no combination returns before all colours met several marks."""
-    return colours[i % len(colours)], MARKS[(i + i // len(colours)) % len(MARKS)]
+    """Return colour and mark of the i-th thing; each of all colours x marks comes once before the first comes again."""
+    turn, colour = divmod(i, len(colours))
+    return colours[colour], MARKS[(colour + turn) % len(MARKS)]
+
+
+def looks_of_methods(methods: Iterable[Method]) -> dict[str, dict[str, Any]]:
+    """Return colour and mark of every method as options of `Axes.plot`, the same in all figures.
+
+    No two methods of one kind of task look the same. Methods of one title, and the two linear models, look the same on
+    cells and on cell lines. Trivial baselines are hollow and grey, controls black.
+    """
+    methods = list(methods)
+    controls = {**dict.fromkeys(LEAKED.values(), "P"), **dict.fromkeys(SHUFFLED.values(), "X")}
+    trivial = [method.method for method in methods if method.role == TRIVIAL]
+    plain = [method for method in methods if method.method not in {*controls, *trivial}]
+    groups = {method.method: "linear" if method.method in LINEAR.values() else method.title for method in plain}
+    order = list(dict.fromkeys(groups.values()))
+    looks: dict[str, dict[str, Any]] = {}
+    for method in methods:
+        name = method.method
+        if name in controls:
+            colour, mark, face = "black", controls[name], "black"
+        elif name in trivial:
+            colour, mark, face = GREY, MARKS[trivial.index(name) % len(MARKS)], "white"
+        else:
+            colour, mark = look(order.index(groups[name]), COLOURS[:-1])  # black is for the controls
+            face = colour
+        looks[name] = {
+            "color": colour,
+            "marker": mark,
+            "markerfacecolor": face,
+            "markersize": 5.5 if name in controls else 4.2,
+            "markeredgewidth": 0.9,
+        }
+    return looks
 
 
 def save(figure: Figure, *, png: Path | str, pdf: Path | str, provenance: Mapping[str, Any]) -> None:

@@ -13,11 +13,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from celllm.base.report_table import ReportTable, as_markdown
+from celllm.base.report_table import Column, ReportTable
 from celllm.bench.regression import pearson_by
-from celllm.config.neighbours import linear_of
-from celllm.report.catalogue import Catalogue
-from celllm.report.figures import COLOURS, GREY, MARKS, style
+from celllm.config.catalogue import Catalogue
+from celllm.config.linears import linear_of
+from celllm.report.figures.style import COLOURS, GREY, MARKS, looks_of_methods, style
+from celllm.report.titles import method_title, task_title
 
 _OURS = "ours"
 # Fractions of consecutive multiples of the golden ratio lie evenly: dots spread without chance.
@@ -49,21 +50,17 @@ def correlations(predictions: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFram
     return wide[[method for method in dict.fromkeys(rows["method"]) if method in wide]]
 
 
-def per_drug_table(values: pd.DataFrame, *, task: str, catalogue: Catalogue) -> ReportTable:
-    """Lay the correlations out, a row a drug; the readers' copy has the medians above."""
-    titles = {method: catalogue.methods.row(method).title for method in values.columns}
+def per_drug_table(values: pd.DataFrame, *, catalogue: Catalogue) -> ReportTable:
+    """Lay the correlations out, a row a drug; the note has the medians."""
+    titles = {method: method_title(catalogue, method) for method in values.columns}
     medians = "; ".join(f"{titles[method]} {values[method].median():.3f}" for method in values.columns)
-    note = (
-        f"Pearson's correlation over a drug's test lines, mean over splits and seeds, {len(values)} drugs. The mean of "
-        f"the drug has 0 by definition. Medians: {medians}."
-    )
-    shown = values.map(lambda value: f"{value:.3f}").rename(columns=titles).reset_index()
-    markdown = as_markdown(shown, title=f"{catalogue.task_title(task)}: each drug", note=note)
-    return ReportTable(task, values.reset_index(), markdown)
+    columns = [Column("drug"), *(Column(method, title, ".3f") for method, title in titles.items())]
+    note = f"{len(values)} drugs. Medians: {medians}."
+    return ReportTable("per_drug", values.reset_index(), columns, note=note)
 
 
 def draw_per_drug(values: pd.DataFrame, *, task: str, catalogue: Catalogue) -> Figure:
-    """Draw a row of dots a method, a dot a drug; beside it, ours against the linear neighbour, drug by drug.
+    """Draw a row of dots a method, a dot a drug; beside it, ours against the linear model, drug by drug.
 
     Parameters
     ----------
@@ -74,29 +71,36 @@ def draw_per_drug(values: pd.DataFrame, *, task: str, catalogue: Catalogue) -> F
     catalogue
         Titles and roles of the methods.
     """
-    titles = {method: catalogue.methods.row(method).title for method in values.columns}
-    ours = [method for method in values.columns if catalogue.methods.row(method).role == _OURS]
-    neighbour = linear_of(catalogue.tasks.row(task))
-    has_pair = bool(ours) and neighbour in values.columns
+    titles = {method: method_title(catalogue, method) for method in values.columns}
+    ours = [method for method in values.columns if catalogue.methods[method].role == _OURS]
+    linear = linear_of(catalogue.tasks[task])
+    has_pair = bool(ours) and linear in values.columns
+    looks = looks_of_methods(catalogue.methods.values())
     height = max(2.6, 0.42 * len(titles) + 1.2)
     with style():
         figure = Figure(figsize=(6.4 + 3.4 * has_pair, max(height, 3.4 * has_pair)), layout="constrained")
         axes = figure.subplots(1, 1 + has_pair, squeeze=False, width_ratios=[1.6, 1] if has_pair else [1])[0]
-        _draw_rows(axes[0], values, titles)
+        _draw_rows(axes[0], values, titles, colours={method: looks[method]["color"] for method in titles})
         if has_pair:
-            _draw_against(axes[1], values[neighbour], values[ours[0]], titles=(titles[neighbour], titles[ours[0]]))
-        figure.suptitle(f"{catalogue.task_title(task)}: each of {len(values)} drugs")
+            _draw_against(axes[1], values[linear], values[ours[0]], titles=(titles[linear], titles[ours[0]]))
+        figure.suptitle(f"{task_title(catalogue, task)}: each of {len(values)} drugs")
         return figure
 
 
-def _draw_rows(axis: Axes, values: pd.DataFrame, titles: Mapping[str, str]) -> None:
+def _draw_rows(axis: Axes, values: pd.DataFrame, titles: Mapping[str, str], *, colours: Mapping[str, str]) -> None:
     """One row a method from above: dots, the median as a bar, the middle half as a line."""
     for row, method in enumerate(values.columns):
         sorted_values = np.sort(values[method].to_numpy())
         spread = ((np.arange(len(sorted_values)) * _GOLDEN) % 1 - 0.5) * 0.6
-        colour = COLOURS[row % len(COLOURS)]
         axis.plot(
-            sorted_values, row + spread, linestyle="none", marker="o", markersize=2.4, color=colour, alpha=0.55, mew=0
+            sorted_values,
+            row + spread,
+            linestyle="none",
+            marker="o",
+            markersize=2.4,
+            color=colours[method],
+            alpha=0.55,
+            mew=0,
         )
         low, middle, high = np.quantile(sorted_values, [0.25, 0.5, 0.75])
         axis.plot([low, high], [row, row], color="black", linewidth=1.4)

@@ -1,0 +1,160 @@
+"""The page of details: spreads, single classes, options tried, choices and configuration in force."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from celllm.base.report_table import Column, ReportTable
+from celllm.config import recipe_choices
+from celllm.config.catalogue import Catalogue
+from celllm.config.recipe import Recipe
+from celllm.report.references import withheld
+from celllm.report.results import Results
+from celllm.report.titles import metric_title, task_and_method
+
+_F1_OF_CLASS = "f1:"
+
+
+def spread_table(results: Results, catalogue: Catalogue) -> ReportTable:
+    """Set the spread between splits beside that between model seeds on the same split."""
+    hidden = withheld(results, catalogue)
+    names = ("n_splits", "n_seeds", "sd_splits", "sd_seeds")
+    rows = []
+    for task in catalogue.tasks.values():
+        for method in catalogue.methods:
+            if (task.task, method) in hidden or not results.has(task.task, method):
+                continue
+            found = results.summary(task.task, method, task.headline)
+            head = {"task": task.task, "method": method, "metric": task.headline}
+            rows.append(head | {name: getattr(found, name) for name in names})
+    columns = [
+        *task_and_method(catalogue),
+        Column("metric", show=metric_title),
+        Column("n_splits", "splits", ",d"),
+        Column("n_seeds", "model seeds", ",d"),
+        Column("sd_splits", "SD between splits", ".3f"),
+        Column("sd_seeds", "SD between model seeds", ".3f"),
+    ]
+    note = (
+        "Standard deviation of the headline metric. Between splits: of means over model seeds. Between model seeds: on "
+        "the same split, pooled over splits; empty where one seed was run, as for methods without random numbers."
+    )
+    frame = pd.DataFrame(rows, columns=["task", "method", "metric", *names])
+    return ReportTable("spread", frame, columns, "Spread by split and by model seed", note)
+
+
+def classes_table(results: Results, catalogue: Catalogue) -> ReportTable:
+    """List the F1 of every class, mean and interval over splits."""
+    hidden = withheld(results, catalogue)
+    rows = []
+    for task in catalogue.tasks:
+        for method in catalogue.methods:
+            for name in results.metrics(classes=True):
+                is_f1 = name.startswith(_F1_OF_CLASS)
+                if not is_f1 or (task, method) in hidden or not results.splits(task, method, name):
+                    continue
+                found = results.summary(task, method, name)
+                head = {"task": task, "method": method, "class": name.removeprefix(_F1_OF_CLASS)}
+                numbers = {"n_splits": found.n_splits, "f1": found.mean, "f1_low": found.low, "f1_high": found.high}
+                rows.append(head | numbers)
+    frame = pd.DataFrame(rows, columns=["task", "method", "class", "n_splits", "f1", "f1_low", "f1_high"])
+    columns = [Column("class"), Column("n_splits", "splits", ",d"), Column("f1", "F1", ".3f", is_interval=True)]
+    note = "Mean over the splits whose test cells or predictions have the class. A mean over classes hides which fail."
+    return ReportTable("classes", frame, [*task_and_method(catalogue), *columns], "F1 of every class", note)
+
+
+def trials_table(trials: pd.DataFrame, results: Results, catalogue: Catalogue) -> ReportTable:
+    """Say for each task and method which options were tried on validation cells, and how often each was chosen.
+
+    The score on validation is left out of a method whose numbers are withheld.
+    """
+    hidden = withheld(results, catalogue)
+    rows = [
+        {
+            "task": task,
+            "method": method,
+            "options": options,
+            "tried": len(group),
+            "failed": int(group["value"].isna().sum()),
+            "validation": math.nan if (task, method) in hidden else float(group["value"].mean()),
+            "chosen": int((group["chosen"] == "yes").sum()),
+        }
+        for (task, method, options), group in trials.groupby(["task", "method", "options"], sort=False)
+    ]
+    frame = pd.DataFrame(rows, columns=["task", "method", "options", "tried", "failed", "validation", "chosen"])
+    columns = [
+        *task_and_method(catalogue),
+        Column("options"),
+        *(Column(name, show=",d") for name in ("tried", "failed", "chosen")),
+        Column("validation", show=".3f"),
+    ]
+    note = (
+        "No method has more trials than another, and the first is its defaults. Validation: mean of the task's "
+        "headline metric on validation cells. Few-shot tasks and the protocol compat choose no options."
+    )
+    return ReportTable("trials", frame, columns, "Options tried", note)
+
+
+def choices_table(recipes: Mapping[str, Recipe], *, given_in: Mapping[str, Mapping[str, str]]) -> ReportTable:
+    """List every recipe key whose value the paper does not give, with the value in force.
+
+    Keys without effect in a recipe, such as the temperature of a loss of weight 0, are left out.
+
+    Parameters
+    ----------
+    recipes
+        Those in use, by name.
+    given_in
+        By recipe and dotted key: the file in which the value stands. A key that stands in no file has its default.
+    """
+    rows = pd.DataFrame(
+        [
+            {
+                "recipe": name,
+                "key": key,
+                "value": _at(recipe, key),
+                "given_in": given_in[name].get(key, "default"),
+                "mark": "our choice",
+            }
+            for name, recipe in recipes.items()
+            for key in recipe_choices.in_force(recipe)
+        ],
+        columns=["recipe", "key", "value", "given_in", "mark"],
+    )
+    columns = [Column(name) for name in ("recipe", "key", "value", "given_in")]
+    note = (
+        "The paper gives no value for these keys, or another one. None of them may be quoted as the paper's. Given in: "
+        "the recipe file that holds the value."
+    )
+    return ReportTable("choices", rows, columns, "Our choices in force", note)
+
+
+def _at(recipe: Recipe, key: str) -> str:
+    value: Any = recipe.model_dump(mode="json")
+    for part in key.split("."):
+        value = value[part]
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def config_table(config: Mapping[str, Any]) -> ReportTable:
+    """List the configuration in force, all files and command-line overrides merged."""
+    rows = pd.DataFrame(
+        [
+            {"key": key, "value": value if isinstance(value, str) else json.dumps(value)}
+            for key, value in _flat(config).items()
+        ],
+        columns=["key", "value"],
+    )
+    return ReportTable("config", rows, [Column("key"), Column("value")], "Configuration in force")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
