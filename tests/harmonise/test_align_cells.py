@@ -15,8 +15,10 @@ from celllm.harmonise import harmonisation, vocabulary
 from celllm.harmonise.aligner import Alignment
 from celllm.harmonise.commands import align_cells, build_vocabulary
 from celllm.harmonise.symbols import SymbolIndex
-from celllm.sources import hgnc, raw, readers
+from celllm.sources import hgnc, raw
 from celllm.sources.commands import fetch
+from celllm.sources.readers.cells import in_pieces
+from celllm.sources.readers.registry import read_raw
 
 REAL = {
     # Least share of counts on the vocabulary, as measured on the harmonised axis of HGNC 2024, protein-coding.
@@ -84,7 +86,7 @@ def run(root, demo, out, *, dataset="pbmc68k_reduced", manifest=None, threshold=
 
 def bundled(demo, root):
     row = tables.read_datasets(root / "config/datasets.tsv").row("pbmc68k_reduced")
-    (source,) = readers.read_raw(raw.read(demo / "pbmc68k_reduced/manifest.json"), row)
+    (source,) = read_raw(raw.read(demo / "pbmc68k_reduced/manifest.json"), row)
     return source, row
 
 
@@ -150,7 +152,7 @@ def test_empty_cells_are_told_apart_from_shallow_ones_by_sample(root, demo_genes
     matrix = [[2, 1, 0], [0, 0, 0], [0, 4, 0], [0, 0, 0], [1, 1, 1]]
     samples = ["a", "a", "a", "b", "b"]
     raw_cells(tmp_path / "d", matrix, ["FYB", "CD3D", "CD79A"], response=["sensitive"] * 5, sample=samples)
-    pieces = readers.read_raw(raw.read(tmp_path / "d/manifest.json"), dataclasses.replace(row, min_genes=2))
+    pieces = read_raw(raw.read(tmp_path / "d/manifest.json"), dataclasses.replace(row, min_genes=2))
     _, obs, report = aligned(pieces, dataclasses.replace(row, min_genes=2), **demo_genes, threshold=0.8)
     assert report.samples["a"] == harmonisation.SampleCells(kept=1, empty=1, too_few_genes=1)
     assert report.samples["b"] == harmonisation.SampleCells(kept=1, empty=1, too_few_genes=0)
@@ -180,7 +182,7 @@ def test_a_cell_name_that_comes_twice_stops_the_command_and_leaves_nothing(root,
 def test_pieces_of_any_size_give_the_same_cells_and_report(root, demo, demo_genes, size):
     source, row = bundled(demo, root)
     whole = aligned([source], row, **demo_genes, threshold=0.8)
-    cut = aligned(readers.in_pieces(source, size), row, **demo_genes, threshold=0.8)
+    cut = aligned(in_pieces(source, size), row, **demo_genes, threshold=0.8)
     assert (whole[0] != cut[0]).nnz == 0
     pd.testing.assert_frame_equal(whole[1], cut[1])
     assert whole[2] == cut[2]
@@ -250,7 +252,7 @@ def test_real_cells_reach_their_share_and_keep_their_counts(root, mirror, hgnc_2
     row = tables.read_datasets(root / "config/datasets.tsv").row(dataset)
     (file,) = tables.read_files(root / "config/files.tsv").of(dataset)
     raw.write(dataset, [raw.describe(mirror / file.file)], tmp_path / "manifest.json")
-    files = list(readers.read_raw(raw.read(tmp_path / "manifest.json"), row))
+    files = list(read_raw(raw.read(tmp_path / "manifest.json"), row))
     matrix, obs, report = aligned(files, row, index=index, genes=genes, threshold=REAL[dataset])
     assert report.mapped_share_of_counts < REAL[dataset] + 0.0015
     assert matrix.shape == (report.cells_kept, genes.n_genes)

@@ -15,7 +15,7 @@ from celllm.harmonise.aligner import Alignment
 from celllm.harmonise.gene_axis import of_locus_group
 from celllm.harmonise.symbols import MAPPED_ROUTES, SymbolIndex, map_names
 from celllm.sources import hgnc
-from celllm.sources.readers import RawCells
+from celllm.sources.readers.cells import RawCells
 
 NAMES = [
     *("FYB", "FYB1", "CD3D", "CD3D.1", "CD79A", "ENSG00000167286.10", "CD3D_ENSG00000167286.10", "3-Mar", "HLA.A"),

@@ -2,6 +2,8 @@
 
 import dataclasses
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import anndata as ad
@@ -13,7 +15,10 @@ from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.sources import raw, readers
+from celllm.sources import raw
+from celllm.sources.readers import registry
+from celllm.sources.readers.cells import annotate
+from celllm.sources.readers.registry import read_raw
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,7 @@ def manifest_of(folder, *paths, samples=None):
 
 
 def read_one(folder, path, row):
-    (cells,) = readers.read_raw(manifest_of(folder, path), row)
+    (cells,) = read_raw(manifest_of(folder, path), row)
     return cells
 
 
@@ -55,7 +60,7 @@ def test_the_bundled_pbmc_have_their_whole_counts_back(rows, bundled, tmp_path):
     again = np.log1p(cells.matrix.toarray() * 1e4 / source.obs["n_counts"].to_numpy()[:, None])
     # the stored values are rounded to three decimals
     assert np.abs(again - source.raw.X.toarray()).max() < 0.00051
-    labels = readers.annotate(cells, rows.row("pbmc68k_reduced"))
+    labels = annotate(cells, rows.row("pbmc68k_reduced"))
     assert (labels["label"] == "Dendritic").sum() == 240
     assert (labels["is_malignant"] == 0).all()
 
@@ -92,12 +97,12 @@ def test_an_h5ad_without_the_label_column_is_refused_with_the_columns_it_has(row
     cells = read_one(tmp_path, small(tmp_path / "a.h5ad", [[1, 2]], celltype=["B"]), rows.row("simulated_drug_cells"))
     row = dataclasses.replace(rows.row("simulated_drug_cells"), sample_column=None)
     with pytest.raises(InputError, match=r"(?s)a\.h5ad: obs column response.*label_column.*the columns celltype"):
-        readers.annotate(cells, row)
+        annotate(cells, row)
 
 
 def test_a_label_that_means_none_becomes_empty(rows, tmp_path):
     path = small(tmp_path / "a.h5ad", [[1], [1], [1]], cell_type=["B", "unlabelled", None], sample=["x", "y", "y"])
-    made = readers.annotate(read_one(tmp_path, path, rows.row("pbmc3k_10x")), rows.row("pbmc3k_10x"))
+    made = annotate(read_one(tmp_path, path, rows.row("pbmc3k_10x")), rows.row("pbmc3k_10x"))
     assert made["label"].tolist() == ["B", "", ""]
     assert made["sample"].tolist() == ["x", "y", "y"]
 
@@ -105,7 +110,7 @@ def test_a_label_that_means_none_becomes_empty(rows, tmp_path):
 def test_blanks_around_a_label_make_no_other_class_and_blanks_alone_are_none(rows, tmp_path):
     labels = ["B", "B ", "\tB", "  ", np.nan]
     path = small(tmp_path / "a.h5ad", [[1]] * 5, cell_type=labels, sample=["x", "x ", "y", "y", "y"])
-    made = readers.annotate(read_one(tmp_path, path, rows.row("pbmc3k_10x")), rows.row("pbmc3k_10x"))
+    made = annotate(read_one(tmp_path, path, rows.row("pbmc3k_10x")), rows.row("pbmc3k_10x"))
     assert made["label"].tolist() == ["B", "B", "B", "", ""]
     assert made["sample"].tolist() == ["x", "x", "y", "y", "y"]
 
@@ -117,20 +122,20 @@ def test_blanks_around_a_label_make_no_other_class_and_blanks_alone_are_none(row
 def test_malignancy_follows_the_rule_of_the_row(rows, tmp_path, rule, expected):
     path = small(tmp_path / "a.h5ad", [[1], [1]], state=["normal", "cancer"])
     row = dataclasses.replace(rows.row("simulated_drug_cells"), malignancy=rule, label_column=None, sample_column=None)
-    assert readers.annotate(read_one(tmp_path, path, row), row)["is_malignant"].tolist() == expected
+    assert annotate(read_one(tmp_path, path, row), row)["is_malignant"].tolist() == expected
 
 
 def test_a_sample_of_the_manifest_goes_before_the_sample_column(rows, tmp_path):
     paths = [small(tmp_path / f"{name}.h5ad", [[1]], response=["r"], sample=["inside"]) for name in "ab"]
     row = rows.row("simulated_drug_cells")
-    found = readers.read_raw(manifest_of(tmp_path, *paths, samples=["day0", None]), row)
-    assert [readers.annotate(cells, row)["sample"].iloc[0] for cells in found] == ["day0", "inside"]
+    found = read_raw(manifest_of(tmp_path, *paths, samples=["day0", None]), row)
+    assert [annotate(cells, row)["sample"].iloc[0] for cells in found] == ["day0", "inside"]
 
 
 def test_a_reader_that_does_not_exist_is_named_with_those_that_do(rows, tmp_path):
     manifest = manifest_of(tmp_path, small(tmp_path / "a.h5ad", [[1]]))
     with pytest.raises(InputError, match=r"(?s)reader of zheng68k.*one of .*h5ad, .*panglaodb.*found: +loom"):
-        next(readers.read_raw(manifest, dataclasses.replace(rows.row("zheng68k"), reader="loom")))
+        next(read_raw(manifest, dataclasses.replace(rows.row("zheng68k"), reader="loom")))
 
 
 @pytest.mark.parametrize(
@@ -176,3 +181,16 @@ def test_logarithms_that_a_source_calls_counts_are_found_out(rows, mirror, tmp_p
 def test_scaled_values_that_a_row_calls_counts_are_found_out(rows, mirror, tmp_path):
     with pytest.raises(InputError, match=r"negative value -2\.18"):
         read_one(tmp_path, mirror / "drug_scad_afatinib_zscore.h5ad", rows.row("pbmc_multistudy"))
+
+
+def test_no_reader_is_imported_on_the_way_to_another(root):
+    code = "import sys\nimport celllm.sources.readers.registry, celllm.sources.responses\n"
+    code += "print({'rdata', 'openpyxl', 'h5py', 'anndata'} & set(sys.modules))"
+    env = {"PYTHONPATH": str(root / "src")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("name", registry.READERS)
+def test_every_name_leads_to_a_reader(name):
+    assert callable(registry.reader(name))

@@ -15,8 +15,10 @@ from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.sources import raw, readers
+from celllm.sources import raw
 from celllm.sources.readers import h5ad
+from celllm.sources.readers.cells import annotate
+from celllm.sources.readers.registry import read_raw
 
 N_CELLS, N_GENES = 7, 5
 MATRIX = np.random.default_rng(0).poisson(1.0, (N_CELLS, N_GENES)).astype(np.float32)
@@ -58,7 +60,7 @@ def written(path, cells, matrix="X"):
 
 def read(folder, row, path):
     raw.write("d", [raw.describe(path)], folder / "manifest.json")
-    (cells,) = readers.read_raw(raw.read(folder / "manifest.json"), row)
+    (cells,) = read_raw(raw.read(folder / "manifest.json"), row)
     return cells
 
 
@@ -70,7 +72,7 @@ def test_the_matrix_that_the_row_names_is_read(row, tmp_path, form, matrix):
     assert cells.matrix.toarray().tolist() == MATRIX.tolist()
     assert cells.names == GENES
     assert list(cells.obs.index) == CELLS
-    assert readers.annotate(cells, row)["label"].tolist() == ["r", "s", "r", "r", "s", "", "s"]
+    assert annotate(cells, row)["label"].tolist() == ["r", "s", "r", "r", "s", "", "s"]
 
 
 @pytest.mark.parametrize("matrix", ["raw", "layers:spliced"])
@@ -204,7 +206,7 @@ def test_a_file_of_an_old_release_is_read(row, tmp_path):
     assert cells.matrix.toarray().tolist() == MATRIX.tolist()
     assert list(cells.obs.index) == CELLS
     assert cells.names == GENES
-    made = readers.annotate(cells, dataclasses.replace(row, sample_column=None))
+    made = annotate(cells, dataclasses.replace(row, sample_column=None))
     assert made["label"].tolist() == list("rsrrssr")
 
 

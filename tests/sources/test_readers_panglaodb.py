@@ -8,7 +8,9 @@ import pytest
 
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.sources import raw, readers
+from celllm.sources import raw
+from celllm.sources.readers.cells import annotate
+from celllm.sources.readers.registry import read_raw
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
@@ -20,7 +22,7 @@ def row(root):
 
 def read(folder, row, path, **facts):
     raw.write("d", [raw.describe(path, sample="s", facts=facts)], folder / "manifest.json")
-    (cells,) = readers.read_raw(raw.read(folder / "manifest.json"), row)
+    (cells,) = read_raw(raw.read(folder / "manifest.json"), row)
     return cells
 
 
@@ -31,7 +33,7 @@ def test_every_form_of_rs_save_gives_cells_by_genes(row, tmp_path, how):
     assert cells.matrix.dtype == np.int32
     assert cells.names[:2] == ["A1BG_ENSG00000121410.11", "CD3E_ENSG00000198851.9"]
     assert list(cells.obs.index) == ["AAACCTGAGCATCATC", "AAACCTGAGCTAACTC", "AAACCTGAGGGATGGG", "CCC", "GGG"]
-    made = readers.annotate(cells, row)
+    made = annotate(cells, row)
     assert made[["sample", "study", "is_malignant"]].iloc[0].tolist() == ["s", "SRA1", 1]
 
 

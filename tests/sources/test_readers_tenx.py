@@ -12,8 +12,10 @@ import pytest
 
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.sources import raw, readers
+from celllm.sources import raw
 from celllm.sources.readers import tenx, tenx_h5
+from celllm.sources.readers.cells import annotate
+from celllm.sources.readers.registry import read_raw
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 V1 = FIXTURES / "simulated_tenx_v1.tar.gz"
@@ -35,7 +37,7 @@ def row(root):
 
 def read(folder, row, *paths):
     raw.write("d", [raw.describe(path) for path in paths], folder / "manifest.json")
-    return list(readers.read_raw(raw.read(folder / "manifest.json"), row))
+    return list(read_raw(raw.read(folder / "manifest.json"), row))
 
 
 def parts(folder, prefix="", **changed):
@@ -75,14 +77,14 @@ def test_hdf5_in_pieces_equals_the_whole(piece):
 
 def test_labels_are_joined_by_barcode_and_not_by_order(row, tmp_path):
     (cells,) = read(tmp_path, row, V1, LABELS)
-    labels = readers.annotate(cells, row)["label"]
+    labels = annotate(cells, row)["label"]
     assert labels.tolist() == ["CD8+ Cytotoxic T", "CD19+ B", "CD56+ NK", "CD14+ Monocyte"]
 
 
 def test_labels_without_the_suffix_of_the_barcodes_join_too(row, tmp_path):
     (tmp_path / "l.tsv").write_text(LABELS.read_text().replace("-1", ""))
     (cells,) = read(tmp_path, row, V1, tmp_path / "l.tsv")
-    assert readers.annotate(cells, row)["label"].iloc[0] == "CD8+ Cytotoxic T"
+    assert annotate(cells, row)["label"].iloc[0] == "CD8+ Cytotoxic T"
 
 
 def test_barcodes_that_do_not_join_with_the_labels_are_counted(row, tmp_path):

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.sources import raw, readers
+from celllm.sources import raw
 from celllm.sources.readers import labels as label_files
 from celllm.sources.readers import text
+from celllm.sources.readers.cells import annotate
+from celllm.sources.readers.registry import read_raw
 from celllm.sources.readers.text import TextTable, genes_by_cells
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -30,7 +32,7 @@ def rows(root):
 def read(folder, row, *paths, samples=None):
     samples = samples or [None] * len(paths)
     raw.write("d", [raw.describe(p, sample=s) for p, s in zip(paths, samples, strict=True)], folder / "manifest.json")
-    return list(readers.read_raw(raw.read(folder / "manifest.json"), row))
+    return list(read_raw(raw.read(folder / "manifest.json"), row))
 
 
 def gz(path, content):
@@ -61,7 +63,7 @@ def test_csv_of_genes_by_cells_gives_cells_by_genes(rows, tmp_path):
 def test_dge_gives_cells_by_genes(rows, tmp_path):
     (cells,) = read(tmp_path, rows.row("gse149383"), FIXTURES / "simulated.dge.txt.gz", samples=["day0"])
     assert cells.matrix.toarray().tolist() == [[1, 0, 7, 4], [0, 0, 0, 0], [2, 3, 0, 0], [0, 1, 120, 9]]
-    assert readers.annotate(cells, rows.row("gse149383"))["label"].tolist() == ["sensitive"] * 4
+    assert annotate(cells, rows.row("gse149383"))["label"].tolist() == ["sensitive"] * 4
 
 
 def test_each_human_donor_of_a_geo_archive_is_a_sample(rows, tmp_path):
@@ -71,7 +73,7 @@ def test_each_human_donor_of_a_geo_archive_is_a_sample(rows, tmp_path):
     assert [cells.matrix.toarray().tolist() for cells in found] == [[[1, 0], [2, 0]], [[1, 0], [2, 0], [3, 0]]]
     assert found[0].names == ["A1BG", "CD3E"]
     assert list(found[0].obs.index) == ["human1_lib1.final_cell_0001", "human1_lib1.final_cell_0002"]
-    made = pd.concat([readers.annotate(cells, row) for cells in found])
+    made = pd.concat([annotate(cells, row) for cells in found])
     assert made["label"].tolist() == ["alpha", "beta", "acinar", "alpha", "delta"]
     assert made["donor"].tolist() == ["human1"] * 2 + ["human2"] * 3
 
@@ -101,7 +103,7 @@ def test_tpm_get_the_labels_and_patients_of_their_cells(rows, tmp_path):
     (cells,) = read(tmp_path, row, *files)
     assert cells.matrix.toarray().tolist() == [[0, 12.5, 999987.5], [250000, 0, 750000], [1e6, 0, 0]]
     assert cells.obs["patient"].tolist() == ["HN120", "HN120", "HN137"]
-    assert readers.annotate(cells, row)["label"].tolist() == ["sensitive", "resistant", ""]
+    assert annotate(cells, row)["label"].tolist() == ["sensitive", "resistant", ""]
 
 
 def test_cells_without_labels_and_labels_without_cells_are_counted(rows, tmp_path):

@@ -7,9 +7,10 @@ from celllm.base.errors import InputError
 from celllm.config import tables
 from celllm.harmonise.gene_axis import of_locus_group
 from celllm.harmonise.symbols import SymbolIndex, map_names
-from celllm.sources import hgnc, raw, readers, responses
+from celllm.sources import hgnc, raw, responses
 from celllm.sources.commands import simulate
 from celllm.sources.readers.h5ad import read_one
+from celllm.sources.readers.registry import read_raw
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_the_files_are_called_simulated_and_read_by_the_row_of_the_dataset(gene_
     row = tables.read_datasets(root / "config/datasets.tsv").row(f"simulated_{kind}")
 
     manifest = make(gene_table, kind)
-    (cells,) = readers.read_raw(manifest, row)
+    (cells,) = read_raw(manifest, row)
 
     assert all(file.name.startswith("simulated_") for file in manifest.files)
     assert row.simulated
@@ -45,7 +46,7 @@ def test_the_files_are_called_simulated_and_read_by_the_row_of_the_dataset(gene_
 
 def test_every_gene_is_found_again_some_by_an_earlier_symbol(gene_table, root):
     table = hgnc.read(root / "config/demo/hgnc_demo.tsv")
-    (cells,) = readers.read_raw(
+    (cells,) = read_raw(
         make(gene_table, "drug_cells"),
         tables.read_datasets(root / "config/datasets.tsv").row("simulated_drug_cells"),
     )

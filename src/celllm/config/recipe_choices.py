@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from celllm.config.recipe import Recipe
-from celllm.config.recipe_files import dotted
+from celllm.config.overlays import dotted
 
 _USED_BY_METHOD: Final = {
     "graphmae": ("epochs", "hidden", "feature_width", "mask_rate", "alpha", "learning_rate"),

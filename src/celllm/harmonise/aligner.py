@@ -20,7 +20,7 @@ from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.harmonise.quality import cell_hashes, n_expressed
 from celllm.harmonise.symbols import Mapping, SymbolIndex, map_names
 from celllm.harmonise.vocabulary import Vocabulary
-from celllm.sources.readers import RawCells, annotate
+from celllm.sources.readers.cells import RawCells, annotate
 from celllm.sources.values import DTYPE_OF, KIND_OF, check_values
 
 
@@ -38,12 +38,12 @@ class Alignment:
     genes
         The axis.
     rule
-        Label rule of contracts.readers.annotate.
+        Label rule of sources.readers.cells.annotate.
     """
 
     def __init__(self, dataset: Dataset, *, index: SymbolIndex, genes: Vocabulary, rule: str = "metadata") -> None:
         self.dataset = dataset
-        self.values = KIND_OF[dataset.values or "counts"]
+        self.values = KIND_OF[dataset.units or "counts"]
         self._index = index
         self._genes = genes
         self._rule = rule

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.config.converters import LOGARITHM
+from celllm.config.tables import LOGARITHM
 
 KINDS: Final = ("counts", "linear", "zscore")
 KIND_OF: Final = {

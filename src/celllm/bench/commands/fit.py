@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     row = tables.read_methods(args.methods).row(args.method)
     check_kinds(task, row, args=args)
     genes = vocabulary.read(args.vocabulary)
-    encoder = args.encoder if row.recipe is not None else None
+    encoder = args.encoder if row.encoder is not None else None
     data = read_units(args, genes)
     split = splits.read(args.split)
     check_split(split, task.task, args)

@@ -15,7 +15,7 @@ from celllm.harmonise import harmonisation, vocabulary
 from celllm.harmonise.aligner import Alignment
 from celllm.harmonise.symbols import SymbolIndex
 from celllm.sources import hgnc, raw
-from celllm.sources.readers import read_raw
+from celllm.sources.readers.registry import read_raw
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ import yaml
 from celllm.base.entry import run
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.config.rows import Table
+from celllm.config.table import Table
 from celllm.config.tables import Dataset, SourceFile, Task
 from celllm.sources import checksums, raw, samples
 from celllm.sources.checksums import Checksum

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-import rdata
 from scipy import sparse
 
 from celllm.base.errors import InputError
@@ -44,6 +43,9 @@ def read_panglaodb(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
 
 
 def _sm(path: Path) -> tuple[sparse.csc_matrix, list[str], list[str]]:
+    # few environments hold it
+    import rdata
+
     constructors = {**rdata.conversion.DEFAULT_CLASS_MAP, "dgCMatrix": _dgcmatrix}
     try:
         with warnings.catch_warnings():

@@ -1,0 +1,59 @@
+"""Readers by the name that a dataset's row uses; each is imported when a dataset of its format is read.
+
+A reader gives cells x source names, nothing harmonised. Some need a package that only few environments hold (rdata,
+openpyxl), so no reader is imported on the way to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Final, cast
+
+from celllm.base.errors import InputError
+from celllm.config.tables import Dataset
+from celllm.sources.raw import RawManifest
+from celllm.sources.readers.cells import RawCells, Reader, admitted
+
+READERS: Final = {
+    "baron_raw_tar": "tables",
+    "cancerscem_tsv": "tables",
+    "csv_genes_by_cells": "tables",
+    "depmap_csv": "tables",
+    "dge": "tables",
+    "h5ad": "h5ad",
+    "panglaodb": "panglaodb",
+    "pbmc68k_reduced": "bundled",
+    "tenx_h5": "tenx_h5",
+    "tenx_mtx": "tenx",
+    "tpm_with_cells": "tables",
+    "zscore_table": "bundled",
+}
+"""Name that `datasets.tsv` uses, and the module beside this one that holds its function `read_{name}`."""
+
+
+def reader(name: str) -> Reader:
+    """Import a reader of READERS."""
+    module = import_module(f"celllm.sources.readers.{READERS[name]}")
+    return cast("Reader", getattr(module, f"read_{name}"))
+
+
+def read_raw(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
+    """Read the cells of a dataset piece by piece, checked, logarithms undone.
+
+    Raises
+    ------
+    InputError
+        If no reader of that name exists, a file is not of its format, or its values are not what the
+        dataset's row says.
+    """
+    if dataset.reader not in READERS:
+        raise InputError(
+            file=manifest.file,
+            field=f"reader of {dataset.dataset}",
+            expected=f"one of {', '.join(READERS)}",
+            found=dataset.reader,
+            remedy="convert the cells to h5ad and set reader to h5ad in config/datasets.tsv",
+        )
+    for cells in reader(dataset.reader)(manifest, dataset):
+        yield admitted(cells, dataset)
