@@ -260,7 +260,7 @@ def write_inputs(path: Path, genes: Vocabulary, generator: np.random.Generator) 
         },
         index=[f"d:{i}" for i in range(N_CELLS)],
     )
-    cells = counts.build(matrix, obs, vocabulary=genes, dataset="d", values="counts", simulated=True, provenance={})
+    cells = counts.build(matrix, obs, vocabulary=genes, dataset="d", units="counts", simulated=True, provenance={})
     counts.write(cells, path / "cells.h5ad")
     writer.write(
         [path / "cells.h5ad"],

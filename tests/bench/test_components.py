@@ -55,7 +55,7 @@ def test_no_more_than_a_batch_is_read_at_once_and_a_short_last_one_joins_the_one
     assert sizes == [20, 20, 20, 30]
 
 
-@pytest.mark.parametrize("values", ["counts", "linear"])
+@pytest.mark.parametrize("values", ["counts", "tpm"])
 def test_depth_does_not_move_a_cell_among_the_components(cells, components_file, vocabulary, values):
     method = LogisticOnComponents({}, seed=0, encoder=components_file, vocabulary=vocabulary)
     shown = replace(cells, values=values)

@@ -62,7 +62,7 @@ def _genes():
     return vocabulary.Vocabulary(pd.DataFrame({"symbol": names, "hgnc_id": names, "ensembl": "", "entrez": ""}))
 
 
-def _write_cells(path, matrix, labels, names, values, genes):
+def _write_cells(path, matrix, labels, names, units, genes):
     obs = pd.DataFrame(
         {
             "sample": "s",
@@ -77,7 +77,7 @@ def _write_cells(path, matrix, labels, names, values, genes):
         index=pd.Index(names),
     )
     built = counts.build(
-        sparse.csr_matrix(matrix), obs, vocabulary=genes, dataset="tiny", values=values, simulated=False, provenance={}
+        sparse.csr_matrix(matrix), obs, vocabulary=genes, dataset="tiny", units=units, simulated=False, provenance={}
     )
     counts.write(built, path)
 

@@ -10,11 +10,11 @@ from celllm.model.store import load_encoder
 
 def test_a_view_of_a_cell_is_in_the_cells_row_and_pretraining_makes_a_difference(encoder_file, cells):
     pretrained = load_encoder(encoder_file, vocabulary=None)
-    found = views(pretrained, cells.counts, kind="counts", seed=0)
+    found = views(pretrained, cells.counts, units="counts", seed=0)
     assert list(found) == [ENCODER, SCRATCH, COMPONENTS]
-    np.testing.assert_allclose(found[ENCODER], embed_cells(pretrained, cells.counts, kind="counts"))
+    np.testing.assert_allclose(found[ENCODER], embed_cells(pretrained, cells.counts, units="counts"))
     assert np.abs(found[ENCODER] - found[SCRATCH]).max() > 0.1
-    again = views(pretrained, cells.counts[::-1], kind="counts", seed=0)
+    again = views(pretrained, cells.counts[::-1], units="counts", seed=0)
     np.testing.assert_allclose(again[SCRATCH][::-1], found[SCRATCH], atol=1e-5)
 
 

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from celllm.base.errors import InputError
 from celllm.bench.tokens import token_source
 from celllm.config.recipe import TokenSettings
 from celllm.corpus.tokens import PAD
@@ -51,8 +50,3 @@ def test_negative_z_scores_are_silent_and_lengths_know_it():
 
     assert source.lengths(np.array([0, 1])).tolist() == [2, 1]
     assert source.batch(np.array([0, 1]))[0].tolist() == [[4, 1, 3], [4, 3, 5]]
-
-
-def test_logarithms_are_refused():
-    with pytest.raises(InputError, match="lognorm"):
-        token_source(sparse.csr_matrix((1, 1)), "lognorm", rule=TokenSettings(max_length=9), panel=None)

@@ -163,10 +163,17 @@ def test_a_generator_draws_another_subset_each_time_and_the_same_from_one_seed(c
 def test_zscores_above_zero_are_tokens_of_their_whole_part():
     table = csr_matrix(np.array([[-1.5, 0.4, 0.0, 2.9, 7.0]]))
 
-    tokens = tokenise(table, rule(), kind="zscore")
+    tokens = tokenise(table, rule(), units="zscore")
 
     assert tokens.genes_BL.tolist() == [[5, 1, 3, 4]]
     assert tokens.bins_BL.tolist() == [[CLS, 0, 2, 5]]
+
+
+def test_tpm_gives_the_tokens_of_the_counts_it_is_proportional_to(cells):
+    counts, tpm = tokenise(cells, rule()), tokenise(cells * 250.0, rule(), units="tpm")
+
+    np.testing.assert_array_equal(tpm.genes_BL, counts.genes_BL)
+    np.testing.assert_array_equal(tpm.bins_BL, counts.bins_BL)
 
 
 def test_full_layout_shows_the_panel_in_its_order_with_silent_genes_as_bin_zero():

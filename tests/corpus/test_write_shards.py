@@ -40,7 +40,7 @@ def write_cells(path, dataset, genes, n_cells=20):
         obs,
         vocabulary=genes,
         dataset=dataset,
-        values="counts",
+        units="counts",
         simulated=dataset.startswith("simulated"),
         provenance={},
     )

@@ -23,7 +23,7 @@ def genes(n_genes=N_GENES, prefix="G"):
     return Vocabulary(pd.DataFrame({"symbol": names, "hgnc_id": names, "ensembl": "", "entrez": ""}))
 
 
-def aligned(dataset, n_cells, *, seed=0, vocabulary=None, values="counts", simulated=False):
+def aligned(dataset, n_cells, *, seed=0, vocabulary=None, units="counts", simulated=False):
     vocabulary = vocabulary or genes()
     generator = np.random.default_rng(seed)
     matrix = generator.poisson(0.5, (n_cells, vocabulary.n_genes)).astype(np.int32)
@@ -46,7 +46,7 @@ def aligned(dataset, n_cells, *, seed=0, vocabulary=None, values="counts", simul
         obs,
         vocabulary=vocabulary,
         dataset=dataset,
-        values=values,
+        units=units,
         simulated=simulated,
         provenance={},
     )
@@ -232,7 +232,7 @@ def test_a_count_beyond_16_bits_is_kept_and_costs_no_other_count_a_byte(manifest
 @pytest.mark.parametrize(
     ("bad", "changes", "found"),
     [
-        (lambda: aligned("z", 4, values="zscore"), {}, "zscore"),
+        (lambda: aligned("z", 4, units="zscore"), {}, "zscore"),
         (lambda: aligned("short", 4), {"n_genes": 31}, "found: +30"),
         (lambda: aligned("blood", 4), {}, "blood a second time"),
     ],

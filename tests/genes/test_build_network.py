@@ -95,7 +95,7 @@ def test_coexpression_comes_from_the_shards(tmp_path, genes, generator):
         obs,
         vocabulary=genes,
         dataset="d",
-        values="counts",
+        units="counts",
         simulated=False,
         provenance={},
     )

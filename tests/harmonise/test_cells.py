@@ -19,7 +19,7 @@ ABC = vocabulary("A", "B", "C")
 X = np.array([[0, 3, 1], [2, 0, 0]])
 
 
-def cells(values="counts", matrix=X):
+def cells(units="counts", matrix=X):
     obs = pd.DataFrame(
         {
             "sample": ["s1", "s2"],
@@ -38,7 +38,7 @@ def cells(values="counts", matrix=X):
         obs,
         vocabulary=ABC,
         dataset="d",
-        values=values,
+        units=units,
         simulated=False,
         provenance={"stage": "align_cells-1"},
     )
@@ -56,7 +56,7 @@ def test_cells_read_back_what_was_written(tmp_path):
     assert list(back.obs_names) == ["d:c1", "d:c2"]
     assert list(back.var_names) == ["A", "B", "C"]
     assert back.uns["simulated"] is False
-    assert (back.uns["dataset"], back.uns["values"], back.uns["vocabulary"]) == ("d", "counts", ABC.digest)
+    assert (back.uns["dataset"], back.uns["units"], back.uns["vocabulary"]) == ("d", "counts", ABC.digest)
 
 
 def test_what_is_no_count_stays_fractional_and_signed(tmp_path):
@@ -80,8 +80,8 @@ def break_malignancy(made):
     made.obs["is_malignant"] = [2, 0]
 
 
-def break_values(made):
-    made.uns["values"] = "log"
+def break_units(made):
+    made.uns["units"] = "log"
 
 
 def break_columns(made):
@@ -102,7 +102,7 @@ def break_matrix(made):
     [
         pytest.param(break_index, "d:c1 more than once", id="index"),
         pytest.param(break_malignancy, "1 tumour, 0 normal or -1 unknown", id="malignancy"),
-        pytest.param(break_values, "'log'", id="values"),
+        pytest.param(break_units, "'log'", id="units"),
         pytest.param(break_columns, "no cell_hash among", id="column"),
         pytest.param(break_uns, "no vocabulary among", id="uns"),
         pytest.param(break_matrix, "a CSR matrix", id="dense"),

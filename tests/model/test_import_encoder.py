@@ -70,8 +70,8 @@ def test_the_encoder_file_embeds_cells_as_the_checkpoint_does(
         straight.encoder, straight.recipe, "", None if straight.panel is None else np.array(straight.panel), ""
     )
     counts = csr_matrix(np.random.default_rng(0).poisson(0.8, (5, n_genes)).astype(np.float32))
-    found = embed_cells(loaded, counts, kind="counts")
-    np.testing.assert_array_equal(found, embed_cells(before, counts, kind="counts"))
+    found = embed_cells(loaded, counts, units="counts")
+    np.testing.assert_array_equal(found, embed_cells(before, counts, units="counts"))
     assert np.isfinite(found).all()
     assert found.std() > 0.5
     # the control without pretraining attends in the same way, over the same genes

@@ -26,9 +26,9 @@ def test_a_cells_embedding_does_not_depend_on_order_or_company(generator: np.ran
     pretrained = PretrainedEncoder(encoder, recipe, "abc", None, "digest")
     # sparse and dense cells: some must be cut to 15 genes
     counts = vstack([csr_matrix(generator.poisson(rate, (4, 40)).astype(np.float32)) for rate in (0.2, 2.0)]).tocsr()
-    together = embed_cells(pretrained, counts, kind="counts", cells_at_once=3)
-    backwards = embed_cells(pretrained, counts[::-1], kind="counts", cells_at_once=8)[::-1]
-    alone = np.concatenate([embed_cells(pretrained, counts[i], kind="counts") for i in range(8)])
+    together = embed_cells(pretrained, counts, units="counts", cells_at_once=3)
+    backwards = embed_cells(pretrained, counts[::-1], units="counts", cells_at_once=8)[::-1]
+    alone = np.concatenate([embed_cells(pretrained, counts[i], units="counts") for i in range(8)])
     np.testing.assert_allclose(together, alone, atol=1e-6)
     np.testing.assert_allclose(backwards, alone, atol=1e-6)
     assert np.abs(alone[0] - alone[7]).max() > 1e-3

@@ -62,7 +62,7 @@ def tokens(layout: str, levels: np.ndarray, max_length: int) -> tuple[torch.Tens
     from celllm.config.recipe import TokenSettings
 
     shape = {"layout": "full", "max_length": levels.shape[1] + 1} if layout == "scbert" else {"max_length": max_length}
-    made = tokenise(csr_matrix(levels), TokenSettings(truncation="head", **shape), kind="zscore")
+    made = tokenise(csr_matrix(levels), TokenSettings(truncation="head", **shape), units="zscore")
     return torch.from_numpy(made.genes_BL), torch.from_numpy(made.bins_BL)
 
 

@@ -11,7 +11,6 @@ import pytest
 from celllm.annotate import embeddings
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.genes import gene_embedding as gene_table
-from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.store import load_encoder
@@ -118,12 +117,3 @@ def test_artefacts_of_another_vocabulary_are_refused(training: Any, command: str
     vocabulary.write(Vocabulary(renamed), training.path / "genes.tsv")
     with pytest.raises(VocabularyMismatch):
         getattr(training, command)()
-
-
-def test_values_without_a_token_rule_are_refused(training: Any) -> None:
-    training.embed_genes()
-    training.pretrain()
-    training.cells.uns["values"] = "linear"
-    counts.write(training.cells, training.path / "cells.h5ad")
-    with pytest.raises(InputError, match=r"(?s)counts or zscore.*linear"):
-        training.embed_cells()

@@ -31,7 +31,7 @@ def write_cells(path, dataset, genes, matrix):
         },
         index=[f"{dataset}:{number}" for number in range(matrix.shape[0])],
     )
-    made = counts.build(matrix, obs, vocabulary=genes, dataset=dataset, values="counts", simulated=False, provenance={})
+    made = counts.build(matrix, obs, vocabulary=genes, dataset=dataset, units="counts", simulated=False, provenance={})
     counts.write(made, path)
 
 

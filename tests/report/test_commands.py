@@ -85,7 +85,7 @@ def cells(vocabulary: Vocabulary, generator: np.random.Generator) -> ad.AnnData:
         index=[f"blood:{i}" for i in range(40)],
     )
     return counts.build(
-        matrix, obs, vocabulary=vocabulary, dataset="blood", values="counts", simulated=False, provenance={}
+        matrix, obs, vocabulary=vocabulary, dataset="blood", units="counts", simulated=False, provenance={}
     )
 
 

@@ -44,13 +44,16 @@ def test_numbers_that_are_not_what_they_are_said_to_be_are_refused(data, values,
         ([0.5, 800.0], "tpm", None),
         ([0.5, 1.5], "expected_counts", None),
         ([0.5, 9.0], "tpm", "log2(x+1)"),
-        ([0.5], "linear", None),
         ([-3.2, 1.0], "zscore", None),
         ([], "counts", None),
     ],
 )
 def test_numbers_that_can_be_what_they_are_said_to_be_pass(data, values, log):
     check_values(np.array(data), values, file="f.h5ad", field="X", log=log)
+
+
+def test_small_numbers_that_are_no_source_s_own_are_no_logarithms():
+    check_values(np.array([0.5]), "tpm", file="f.h5ad", field="X", is_source=False)
 
 
 @pytest.mark.parametrize(

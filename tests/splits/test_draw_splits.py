@@ -49,7 +49,7 @@ def files(tmp_path):
         obs,
         vocabulary=genes,
         dataset="d",
-        values="counts",
+        units="counts",
         simulated=False,
         provenance={},
     )

@@ -13,7 +13,7 @@ def lines():
     return ad.AnnData(
         sparse.csr_matrix(np.arange(6, dtype=np.float32).reshape(3, 2)),
         obs=pd.DataFrame({"label": ["", "x", ""]}, index=["set:L2", "set:L1", "set:L:3"]),
-        uns={"values": "counts", "simulated": False},
+        uns={"units": "counts", "simulated": False},
     )
 
 

@@ -104,7 +104,7 @@ rule score:
     benchmark:
         "benchmarks/score/all.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,

@@ -19,7 +19,7 @@ rule build_network:
         "benchmarks/build_network/all.tsv"
     priority: 10
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,

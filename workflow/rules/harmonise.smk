@@ -16,7 +16,7 @@ rule build_vocabulary:
     benchmark:
         "benchmarks/build_vocabulary/all.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -52,7 +52,7 @@ rule align_cells:
         "benchmarks/align_cells/{dataset}.tsv"
     priority: 10
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -89,7 +89,7 @@ rule align_responses:
     benchmark:
         "benchmarks/align_responses/{dataset}.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,

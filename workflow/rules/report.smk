@@ -50,7 +50,7 @@ rule audit_leakage:
     benchmark:
         "benchmarks/audit_leakage/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -107,7 +107,7 @@ rule audit_source:
     benchmark:
         "benchmarks/audit_source/all.tsv"
     conda:
-        "../../envs/audit.yaml"
+        "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
     resources:
         mem_mb=8000,
@@ -149,7 +149,7 @@ rule audit_embeddings:
     benchmark:
         "benchmarks/audit_embeddings/all.tsv"
     conda:
-        "../../envs/audit.yaml"
+        "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
     resources:
         mem_mb=8000,
@@ -186,7 +186,7 @@ rule compare_claims:
     benchmark:
         "benchmarks/compare_claims/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -304,7 +304,7 @@ rule tabulate:
     benchmark:
         "benchmarks/tabulate/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -370,7 +370,7 @@ rule tabulate_data:
     benchmark:
         "benchmarks/tabulate_data/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -413,7 +413,7 @@ rule plot_scores:
     benchmark:
         "benchmarks/plot_scores/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -449,7 +449,7 @@ rule plot_fewshot:
     benchmark:
         "benchmarks/plot_fewshot/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -485,7 +485,7 @@ rule plot_harmonisation:
     benchmark:
         "benchmarks/plot_harmonisation/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -525,7 +525,7 @@ rule plot_curves:
     benchmark:
         "benchmarks/plot_curves/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -559,7 +559,7 @@ rule plot_step_cost:
     benchmark:
         "benchmarks/plot_step_cost/{recipe}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -594,7 +594,7 @@ rule plot_confusion:
     benchmark:
         "benchmarks/plot_confusion/{task}/{method}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -632,7 +632,7 @@ rule plot_per_drug:
     benchmark:
         "benchmarks/plot_per_drug/{task}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -672,7 +672,7 @@ rule plot_umap:
     benchmark:
         "benchmarks/plot_umap/{dataset}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,

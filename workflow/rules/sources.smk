@@ -26,7 +26,7 @@ rule fetch:
     priority: 10
     localrule: True
     conda:
-        "../../envs/fetch.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -66,7 +66,7 @@ rule simulate:
     benchmark:
         "benchmarks/simulate/{simulated}.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,

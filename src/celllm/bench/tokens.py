@@ -7,22 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 
-from celllm.base.errors import InputError
 from celllm.config.recipe import TokenSettings
-from celllm.corpus.tokens import Kind, tokenise
+from celllm.config.units import Units
+from celllm.corpus.tokens import tokenise
 
 # Batches among which cells are exchanged so that each holds cells of like length.
 _WINDOW = 8
-
-# TPM has lost its depth, but not its scale: the token rule scales each cell anyway.
-_KINDS: dict[str, Kind] = {"counts": "counts", "linear": "counts", "zscore": "zscore"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +29,8 @@ class TokenSource:
     ----------
     values
         Cells x genes of the vocabulary.
-    kind
-        `counts` or `zscore`.
+    units
+        What the values are.
     rule
         The encoder's own rule.
     panel
@@ -42,7 +38,7 @@ class TokenSource:
     """
 
     values: sparse.csr_matrix
-    kind: Kind
+    units: Units
     rule: TokenSettings
     panel: np.ndarray | None
 
@@ -61,12 +57,13 @@ class TokenSource:
         tokens = tokenise(
             self.values[rows],
             self.rule,
-            kind=self.kind,
+            units=self.units,
             generator=generator,
             draw=draw,
             panel=self.panel,
         )
-        return torch.from_numpy(tokens.genes_BL), torch.from_numpy(tokens.bins_BL)
+        genes_BL, bins_BL = tokens.padded()
+        return torch.from_numpy(genes_BL), torch.from_numpy(bins_BL)
 
     def varies(self, rows: np.ndarray) -> bool:
         """Whether chance has a say in what these cells show: some are too long, and lose a random subset."""
@@ -105,31 +102,17 @@ class TokenSource:
 
 def token_source(
     values: sparse.csr_matrix,
-    kind: str,
+    units: Units | str,
     *,
     rule: TokenSettings,
     panel: np.ndarray | None,
-    file: Path | str = "cells",
 ) -> TokenSource:
     """Prepare cells for an encoder.
 
     z-scores at or below 0 are dropped at once: the token rule takes them as silent.
-
-    Raises
-    ------
-    InputError
-        If the values are of a kind that no token rule reads.
     """
-    known = _KINDS.get(kind)
-    if known is None:
-        raise InputError(
-            file=file,
-            field="values",
-            expected=f"one of {', '.join(_KINDS)}",
-            found=kind,
-            remedy="undo the logarithm first; encoders read counts",
-        )
-    if known == "zscore":
+    units = Units(units)
+    if not units.is_proportional:
         values = values.multiply(values > 0).tocsr()
         values.eliminate_zeros()
-    return TokenSource(values=sparse.csr_matrix(values), kind=known, rule=rule, panel=panel)
+    return TokenSource(values=sparse.csr_matrix(values), units=units, rule=rule, panel=panel)

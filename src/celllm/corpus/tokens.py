@@ -1,19 +1,22 @@
 """A cell as a sequence: one token a gene, made of the gene's index and the bin of its expression.
 
-Shapes: B cells in the batch, L tokens of the longest of them, CLS included; a shorter cell ends in PAD.
+Tokens of many cells stand packed, one cell behind the other; whoever needs a rectangle pads them, last of all.
+
+Shapes: B cells, N tokens of all of them, L tokens of the longest of them, CLS included; a padded cell ends in PAD.
 Genes have the ids 0…n_genes-1 of the vocabulary, CLS is gene n_genes, PAD is gene n_genes + 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from celllm.config.recipe import TokenSettings
+from celllm.config.units import Units
 from celllm.harmonise.normalise import log_normalised
 
 N_BINS = 6
@@ -27,35 +30,76 @@ MASK = 8
 N_TOKENS = 9
 """Rows of the expression embedding."""
 
-Kind = Literal["counts", "zscore"]
-TokenRule = TokenSettings
-
 
 @dataclass(frozen=True)
 class Tokens:
-    """A batch of cells, ready for the encoder.
+    """Cells as packed tokens, CLS first in each and no PAD.
 
     Parameters
     ----------
-    genes_BL
-        Gene ids, int64; n_genes at CLS, n_genes + 1 at PAD.
-    bins_BL
-        Bins of expression, CLS or PAD, int64.
+    genes_N
+        Gene ids, int32; n_genes at CLS.
+    bins_N
+        Bins of expression, CLS at CLS, uint8.
+    lengths_B
+        Tokens of each cell, CLS included.
+    n_genes
+        Size of the vocabulary.
     """
 
-    genes_BL: NDArray[np.int64]
-    bins_BL: NDArray[np.int64]
+    genes_N: NDArray[np.int32]
+    bins_N: NDArray[np.uint8]
+    lengths_B: NDArray[np.int64]
+    n_genes: int
+
+    def padded(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return gene ids and bins, B x L each, for the encoder."""
+        return self.genes_BL, self.bins_BL
 
     @property
-    def lengths_B(self) -> NDArray[np.int64]:
-        """Tokens of each cell, CLS included and PAD not."""
-        return np.asarray(np.count_nonzero(self.bins_BL != PAD, axis=1), dtype=np.int64)
+    def genes_BL(self) -> NDArray[np.int64]:
+        """Gene ids, padded with gene n_genes + 1."""
+        return padded(self.genes_N, self.lengths_B, fill=self.n_genes + 1)
+
+    @property
+    def bins_BL(self) -> NDArray[np.int64]:
+        """Bins, padded with PAD."""
+        return padded(self.bins_N, self.lengths_B, fill=PAD)
 
 
-def bins_of(values: csr_matrix, rule: TokenRule, *, kind: Kind = "counts") -> NDArray[np.int64]:
+def padded(
+    values_N: NDArray[np.integer[Any]],
+    lengths_B: NDArray[np.int64],
+    *,
+    fill: int,
+    starts_B: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Lay packed cells out as rows, B x L, int64; shorter ones end in `fill`.
+
+    Parameters
+    ----------
+    values_N
+        One number a token.
+    lengths_B
+        Tokens of each cell.
+    fill
+        What stands behind the last token of a shorter cell.
+    starts_B
+        Where each cell begins in `values_N`, in any order; None: the cells follow each other from the first token on.
+    """
+    if starts_B is None:
+        starts_B = np.cumsum(lengths_B) - lengths_B
+    rows_BL = np.full((len(lengths_B), int(lengths_B.max(initial=1))), fill, dtype=np.int64)
+    for row, start, length in zip(rows_BL, starts_B.tolist(), lengths_B.tolist(), strict=True):
+        row[:length] = values_N[start : start + length]
+    return rows_BL
+
+
+def bins_of(values: csr_matrix, rule: TokenSettings, *, units: Units | str = Units.COUNTS) -> NDArray[np.int64]:
     """Return the bin of every stored value, in the order of `values.data`.
 
-    Counts are scaled and logged (see `log_normalised`), then floored or rounded, and clipped at `top_bin`.
+    Counts, TPM and whatever else is proportional to molecules are scaled and logged (see `log_normalised`), then
+    floored or rounded, and clipped at `top_bin`.
 
     `zscore` values are neither counts nor logarithms: a gene's z is its distance from its own mean over
     the lines, in standard deviations. There a gene above its mean is a token of bin min(floor(z), top_bin)
@@ -68,10 +112,10 @@ def bins_of(values: csr_matrix, rule: TokenRule, *, kind: Kind = "counts") -> ND
         Cells x genes; every stored value counts as expressed, so z-scores must be positive.
     rule
         The recipe's `tokens`.
-    kind
+    units
         What the values are.
     """
-    if kind == "counts":
+    if Units(units).is_proportional:
         levels = log_normalised(values, target_sum=rule.target_sum, base=rule.log_base).data
     else:
         levels = values.data
@@ -81,14 +125,14 @@ def bins_of(values: csr_matrix, rule: TokenRule, *, kind: Kind = "counts") -> ND
 
 def tokenise(
     values: csr_matrix,
-    rule: TokenRule,
+    rule: TokenSettings,
     *,
-    kind: Kind = "counts",
+    units: Units | str = Units.COUNTS,
     generator: np.random.Generator | None = None,
     draw: int = 0,
     panel: NDArray[np.integer] | None = None,
 ) -> Tokens:
-    """Turn cells into tokens, padded to the longest cell at hand and no further.
+    """Turn cells into packed tokens.
 
     Layout `nonzero`: CLS, then the expressed genes in the order of the vocabulary; a cell with more than
     max_length - 1 of them loses some, by the rule's `truncation`. A cell without any is CLS alone.
@@ -97,11 +141,11 @@ def tokenise(
     Parameters
     ----------
     values
-        Cells x genes of the vocabulary; `counts` or `zscore` (see `bins_of`). Stored zeros are silent.
+        Cells x genes of the vocabulary. Stored zeros are silent, and so are z-scores below 0.
     rule
         The recipe's `tokens`.
-    kind
-        What the values are.
+    units
+        What the values are (see `bins_of`).
     generator
         Draws the genes that stay under `random_subset`. None: a pseudo-random choice fixed by the cell's
         own expressed genes, so that it does not depend on the other cells of the batch.
@@ -115,19 +159,19 @@ def tokenise(
     ValueError
         If a panel does not fit into `max_length`, or names a gene that is not in the vocabulary.
     """
-    cells = _expressed(values, kind)
-    bins = bins_of(cells, rule, kind=kind)
+    cells = _expressed(values, Units(units))
+    bins = bins_of(cells, rule, units=units)
     if rule.layout == "full":
         return _full(cells, bins, rule, panel)
     kept = _kept(cells, rule, generator, draw)
     lengths = np.minimum(np.diff(cells.indptr), rule.max_length - 1).astype(np.int64)
-    return _padded(cells.indices[kept], bins[kept], lengths, n_genes=cells.shape[1])
+    return _packed(cells.indices[kept], bins[kept], lengths, n_genes=cells.shape[1])
 
 
-def _expressed(values: csr_matrix, kind: Kind) -> csr_matrix:
+def _expressed(values: csr_matrix, units: Units) -> csr_matrix:
     """Return a matrix of the expressed genes only, each once and in order; copies only if it must."""
     cells = csr_matrix(values)
-    silent = cells.data <= 0 if kind == "zscore" else cells.data == 0
+    silent = cells.data == 0 if units.is_proportional else cells.data <= 0
     if silent.any() or not cells.has_sorted_indices:
         cells = cells.copy()
         cells.data[silent] = 0
@@ -136,29 +180,27 @@ def _expressed(values: csr_matrix, kind: Kind) -> csr_matrix:
     return cells
 
 
-def _padded(
+def _packed(
     genes: NDArray[np.integer],
     bins: NDArray[np.int64],
-    lengths: NDArray[np.int64],
+    n_expressed_B: NDArray[np.int64],
     *,
     n_genes: int,
 ) -> Tokens:
-    """Lay consecutive runs of tokens out as rows, CLS first."""
-    shape = (len(lengths), 1 + int(lengths.max(initial=0)))
-    genes_BL = np.full(shape, n_genes + 1, dtype=np.int64)
-    bins_BL = np.full(shape, PAD, dtype=np.int64)
-    genes_BL[:, 0] = n_genes
-    bins_BL[:, 0] = CLS
-    filled = np.arange(shape[1] - 1) < lengths[:, None]
-    genes_BL[:, 1:][filled] = genes
-    bins_BL[:, 1:][filled] = bins
-    return Tokens(genes_BL, bins_BL)
+    """Put CLS before the tokens of each cell, which follow each other already."""
+    starts_B = np.cumsum(n_expressed_B) - n_expressed_B
+    return Tokens(
+        genes_N=np.insert(genes.astype(np.int32), starts_B, n_genes),
+        bins_N=np.insert(bins.astype(np.uint8), starts_B, CLS),
+        lengths_B=n_expressed_B + 1,
+        n_genes=n_genes,
+    )
 
 
 def _full(
     cells: csr_matrix,
     bins: NDArray[np.int64],
-    rule: TokenRule,
+    rule: TokenSettings,
     panel: NDArray[np.integer] | None,
 ) -> Tokens:
     n_cells, n_genes = cells.shape
@@ -171,15 +213,15 @@ def _full(
         raise ValueError(msg)
     # bins + 1, because a sparse matrix cannot tell a stored bin 0 from a silent gene; both are bin 0 in the end
     table = csr_matrix((bins + 1, cells.indices, cells.indptr), shape=cells.shape)
-    bins_BL = np.full((n_cells, 1 + len(genes)), CLS, dtype=np.int64)
-    bins_BL[:, 1:] = np.maximum(table[:, genes].toarray() - 1, 0)
-    genes_BL = np.tile(np.concatenate([[n_genes], genes]).astype(np.int64), (n_cells, 1))
-    return Tokens(genes_BL, bins_BL)
+    shown = np.maximum(table[:, genes].toarray() - 1, 0)
+    return _packed(
+        np.tile(genes, n_cells), shown.ravel(), np.full(n_cells, len(genes), dtype=np.int64), n_genes=n_genes
+    )
 
 
 def _kept(
     cells: csr_matrix,
-    rule: TokenRule,
+    rule: TokenSettings,
     generator: np.random.Generator | None,
     draw: int,
 ) -> NDArray[np.bool_]:
@@ -208,7 +250,7 @@ def _priority(
     cells: csr_matrix,
     at: NDArray[np.integer],
     sizes: NDArray[np.integer],
-    rule: TokenRule,
+    rule: TokenSettings,
     generator: np.random.Generator | None,
     draw: int,
 ) -> NDArray[np.float64]:

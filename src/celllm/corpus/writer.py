@@ -203,8 +203,8 @@ def _scratch(folder: Path) -> Iterator[Path]:
 def _check(file: Path, facts: Mapping[str, Any], *, n_genes: int) -> None:
     """Raise unless the cells are counts on an axis of the given length."""
     fault: tuple[str, str, str] | None = None
-    if facts["values"] != "counts":
-        fault = ("values", "counts", str(facts["values"]))
+    if facts["units"] != "counts":
+        fault = ("units", "counts", str(facts["units"]))
     elif facts["n_genes"] != n_genes:
         fault = ("X", f"{n_genes} genes, as in the vocabulary", str(facts["n_genes"]))
     elif n_genes > LARGEST + 1:

@@ -15,13 +15,14 @@ from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
+from celllm.config.units import Units
 from celllm.harmonise.align import Account, harmonisation_of, to_vocabulary
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.harmonise.quality import cell_hashes, n_expressed
 from celllm.harmonise.symbols import Mapping, SymbolIndex, map_names
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.sources.readers.cells import RawCells, annotate
-from celllm.sources.values import DTYPE_OF, KIND_OF, check_values
+from celllm.sources.values import check_values, dtype_of
 
 
 class Alignment:
@@ -43,7 +44,7 @@ class Alignment:
 
     def __init__(self, dataset: Dataset, *, index: SymbolIndex, genes: Vocabulary, rule: str = "metadata") -> None:
         self.dataset = dataset
-        self.values = KIND_OF[dataset.units or "counts"]
+        self.units = Units(dataset.units or "counts")
         self._index = index
         self._genes = genes
         self._rule = rule
@@ -75,10 +76,11 @@ class Alignment:
         self._count(obs, n_genes, is_kept)
         kept = cells.matrix if is_kept.all() else cells.matrix[np.flatnonzero(is_kept)]
         account.add(kept)
-        how: Literal["sum", "mean"] = "mean" if self.values == "zscore" else "sum"
+        how: Literal["sum", "mean"] = "sum" if self.units.is_proportional else "mean"
         matrix = to_vocabulary(kept, account.mapping, self._genes.n_genes, combine=how)
-        check_values(matrix.data, self.values, file=cells.file, field="counts of one gene, summed over its names")
-        matrix = matrix.astype(DTYPE_OF[self.values])
+        what = "counts of one gene, summed over its names"
+        check_values(matrix.data, self.units, file=cells.file, field=what, is_source=False)
+        matrix = matrix.astype(dtype_of(self.units))
         sample = f"{cells.sample}:" if cells.sample is not None else ""
         obs = obs[is_kept]
         return matrix, obs.assign(
@@ -113,7 +115,7 @@ class Alignment:
             self._mapping = map_names(cells.names, self._index, self._genes)
             self.is_named[self._mapping.index_N[self._mapping.index_N >= 0]] = True
         if not self._accounts or cells.names is not self._names:
-            self._accounts.append(Account(self._mapping, are_counts=self.values != "zscore"))
+            self._accounts.append(Account(self._mapping, are_counts=self.units.is_proportional))
         self._names = cells.names
         return self._accounts[-1]
 
@@ -132,7 +134,7 @@ class Alignment:
                 remedy=f"lower min_genes of {self.dataset.dataset} in config/datasets.tsv, or check its reader",
             )
         if report.mapped_share_of_counts < report.threshold:
-            what = "names" if self.values == "zscore" else "counts"
+            what = "counts" if self.units.is_proportional else "names"
             lost = ", ".join(f"{name} {share:.2%}" for name, share in report.top_lost)
             raise InputError(
                 file=self._file,

@@ -1,11 +1,11 @@
 """`results/cells/{dataset}.h5ad`: cells on the vocabulary's axis, before any normalisation.
 
-X: CSR, cells x vocabulary genes, int32 counts (float32 where `uns["values"]` is not `counts`).
+X: CSR, cells x vocabulary genes, int32 counts (float32 where `uns["units"]` is not `counts`).
 obs: index `{dataset}:{barcode}` or `{dataset}:{sample}:{barcode}`, unique; sample, donor, study, label (str; "" where
 there is none), is_malignant (int8: 1 tumour, 0 normal, -1 unknown), n_counts, n_genes, cell_hash (of gene and
 count, so that equal cells are found across datasets). var: index = symbols; is_named: whether the source has a name for
 the gene. uns: dataset, vocabulary (digest),
-values (`counts`, `linear` or `zscore`), simulated, provenance (JSON).
+units (celllm.config.units), simulated, provenance (JSON).
 
 harmonise/cells_stream.py writes and reads the same files in pieces.
 """
@@ -23,13 +23,14 @@ from scipy import sparse
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.config.units import Units
 from celllm.harmonise.vocabulary import Vocabulary
-from celllm.sources.values import DTYPE_OF, KINDS, check_values
+from celllm.sources.values import check_values, dtype_of
 
 OBS_COLUMNS = ("sample", "donor", "study", "label", "is_malignant", "n_counts", "n_genes", "cell_hash")
 CATEGORICAL = ("sample", "donor", "study", "label")
 """Columns of few different values."""
-UNS_KEYS = ("dataset", "vocabulary", "values", "simulated", "provenance")
+UNS_KEYS = ("dataset", "vocabulary", "units", "simulated", "provenance")
 REMEDY = "rebuild it: snakemake --forcerun align_cells"
 
 
@@ -39,7 +40,7 @@ def build(
     *,
     vocabulary: Vocabulary,
     dataset: str,
-    values: str,
+    units: Units | str,
     simulated: bool,
     provenance: dict[str, Any],
 ) -> ad.AnnData:
@@ -55,14 +56,14 @@ def build(
         The genes of the columns.
     dataset
         Name of the dataset.
-    values
+    units
         What the numbers of `matrix` are; counts become int32, anything else float32.
     simulated
         Whether they come from the simulator.
     provenance
         What made them, as celllm.base.provenance.stamp says it.
     """
-    ordered = sparse.csr_matrix(matrix, dtype=DTYPE_OF[values])
+    ordered = sparse.csr_matrix(matrix, dtype=dtype_of(units))
     ordered.sort_indices()
     return ad.AnnData(
         X=ordered,
@@ -71,7 +72,7 @@ def build(
         uns={
             "dataset": dataset,
             "vocabulary": vocabulary.digest,
-            "values": values,
+            "units": str(units),
             "simulated": simulated,
             "provenance": json.dumps(provenance, sort_keys=True),
         },
@@ -91,7 +92,7 @@ def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> ad.AnnDat
     Raises
     ------
     InputError
-        If something of the format is missing, or X holds what its `values` cannot.
+        If something of the format is missing, or X holds what its units cannot.
     VocabularyMismatch
         If the cells were aligned to another vocabulary than the one given.
     """
@@ -151,13 +152,13 @@ def check(cells: ad.AnnData, path: Path | str) -> None:
             found=str(sorted(labels - {-1, 0, 1})[0]),
             remedy=REMEDY,
         )
-    values = cells.uns["values"]
-    if values not in KINDS:
+    units = cells.uns["units"]
+    if units not in list(Units):
         raise InputError(
             file=path,
-            field="uns values",
-            expected=f"one of {', '.join(KINDS)}",
-            found=repr(values),
+            field="uns units",
+            expected=f"one of {', '.join(Units)}",
+            found=repr(units),
             remedy=REMEDY,
         )
-    check_values(cells.X.data, values, file=path, field="X")
+    check_values(cells.X.data, units, file=path, field="X", is_source=False)

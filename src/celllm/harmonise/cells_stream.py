@@ -20,12 +20,13 @@ from scipy import sparse
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
+from celllm.config.units import Units
 from celllm.harmonise.cells import CATEGORICAL, OBS_COLUMNS, REMEDY, UNS_KEYS, check_vocabulary
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.sources.raw import RawFile
 from celllm.sources.readers.cells import PIECE
 from celllm.sources.readers.h5ad import Obs, read_one, reading
-from celllm.sources.values import DTYPE_OF, check_values
+from celllm.sources.values import check_values, dtype_of
 
 _CHUNK: Final = 1 << 16
 """Numbers in a chunk of the file."""
@@ -41,7 +42,7 @@ def writing_cells(
     *,
     vocabulary: Vocabulary,
     dataset: str,
-    values: str,
+    units: Units | str,
     simulated: bool,
     provenance: Mapping[str, Any],
 ) -> Iterator[CellsWriter]:
@@ -55,8 +56,8 @@ def writing_cells(
         The genes of the columns.
     dataset
         Name of the dataset.
-    values
-        What the numbers are: `counts` become int32, `linear` and `zscore` float32.
+    units
+        What the numbers are: counts become int32, all others float32.
     simulated
         Whether they come from the simulator.
     provenance
@@ -65,12 +66,12 @@ def writing_cells(
     uns = {
         "dataset": dataset,
         "vocabulary": vocabulary.digest,
-        "values": values,
+        "units": str(units),
         "simulated": simulated,
         "provenance": json.dumps(provenance, sort_keys=True),
     }
     with writing(path) as part, h5py.File(part, "w") as file:
-        writer = CellsWriter(file, Path(path), values=values)
+        writer = CellsWriter(file, Path(path), units=Units(units))
         yield writer
         writer.finish(vocabulary, uns)
 
@@ -78,11 +79,11 @@ def writing_cells(
 class CellsWriter:
     """Appends aligned cells to an open file; `writing_cells` makes one."""
 
-    def __init__(self, file: h5py.File, path: Path, *, values: str) -> None:
+    def __init__(self, file: h5py.File, path: Path, *, units: Units) -> None:
         self._file = file
         self._path = path
-        self._values = values
-        self._dtype = DTYPE_OF[values]
+        self._units = units
+        self._dtype = dtype_of(units)
         self._codes: dict[str, dict[str, int]] = {column: {} for column in CATEGORICAL}
         self._names: list[npt.NDArray[np.uint64]] = []
         self.n_cells = 0
@@ -101,7 +102,7 @@ class CellsWriter:
         """Add cells: `matrix` cells x vocabulary genes, `obs` with the columns of the format, indexed by cell id."""
         ordered = sparse.csr_matrix(matrix)
         ordered.sort_indices()
-        check_values(ordered.data, self._values, file=self._path, field="X")
+        check_values(ordered.data, self._units, file=self._path, field="X", is_source=False)
         n_before = self._file["X/data"].shape[0]
         self._grow("X/data", ordered.data.astype(self._dtype))
         self._grow("X/indices", ordered.indices.astype(np.int32))

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from celllm.corpus.tokens import Kind, tokenise
+from celllm.config.units import Units
+from celllm.corpus.tokens import tokenise
 from celllm.model.encoder import evaluating
 from celllm.model.store import PretrainedEncoder
 
@@ -19,7 +20,7 @@ def embed_cells(
     pretrained: PretrainedEncoder,
     values: csr_matrix,
     *,
-    kind: Kind,
+    units: Units | str,
     cells_at_once: int = 64,
     device: torch.device | str = "cpu",
 ) -> NDArray[np.float32]:
@@ -35,8 +36,8 @@ def embed_cells(
         Encoder, token rule and panel; moved to `device`.
     values
         N x genes of the vocabulary.
-    kind
-        `counts` or `zscore`.
+    units
+        What the values are.
     cells_at_once
         B.
     device
@@ -48,10 +49,7 @@ def embed_cells(
     with evaluating(encoder):
         for start in range(0, len(by_size), cells_at_once):
             rows = by_size[start : start + cells_at_once]
-            tokens = tokenise(values[rows], pretrained.recipe.tokens, kind=kind, panel=pretrained.panel)
-            z_BD = encoder.embed(
-                torch.from_numpy(tokens.genes_BL).to(device),
-                torch.from_numpy(tokens.bins_BL).to(device),
-            )
+            tokens = tokenise(values[rows], pretrained.recipe.tokens, units=units, panel=pretrained.panel)
+            z_BD = encoder.embed(*(torch.from_numpy(part).to(device) for part in tokens.padded()))
             embedded_ND[rows] = z_BD.float().cpu().numpy()
     return embedded_ND

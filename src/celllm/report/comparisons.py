@@ -1,4 +1,4 @@
-"""Ours against every other method, by paired tests corrected for their number; the linear model between its controls."""
+"""Ours against every other method, by paired and corrected tests; the linear model between its controls."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from scipy import stats
 
 from celllm.base.interval import paired_test
 from celllm.base.report_table import Column, ReportTable
-from celllm.bench.direction import is_better
+from celllm.bench.metrics import is_better
 from celllm.config.catalogue import Catalogue
-from celllm.config.claims import Claim
 from celllm.config.neighbours import LEAKED, SHUFFLED, linear_of
-from celllm.config.tables import Method, Task
+from celllm.config.tables import Claim, Method, Task
 from celllm.report.main_table import NOT_RUN, UNDEFINED
 from celllm.report.references import withheld
 from celllm.report.results import Results
@@ -43,7 +42,7 @@ class Comparison:
     paper: float
 
 
-def compare(results: Results, catalogue: Catalogue, claims: Sequence[Claim] = ()) -> list[Comparison]:
+def compare(results: Results, catalogue: Catalogue) -> list[Comparison]:
     """Compare the methods of role `ours` with all others but controls, in the order of config/*.tsv.
 
     Left out are methods whose numbers are withheld, for want of a reference baseline.
@@ -55,7 +54,7 @@ def compare(results: Results, catalogue: Catalogue, claims: Sequence[Claim] = ()
         shown = [method for method in of_kind if (task.task, method.method) not in hidden]
         for ours in (method for method in shown if method.role == OURS):
             for other in (method for method in shown if method.role != OURS):
-                comparison = _compared(results, task, ours, other, claims)
+                comparison = _compared(results, task, ours, other, catalogue.claims)
                 if comparison.n_splits:
                     found.append(comparison)
     return found

@@ -13,11 +13,10 @@ import pandas as pd
 from celllm.base.report_table import Column, ReportTable
 from celllm.bench.scores import COSTS
 from celllm.config.catalogue import Catalogue
-from celllm.config.claims import Answer
 from celllm.config.tables import Task
 from celllm.report.references import WITHHELD, withheld
 from celllm.report.results import Results
-from celllm.report.titles import dataset_title, is_simulated, metric_title, task_and_method
+from celllm.report.titles import dataset_title, metric_title, task_and_method
 
 NOT_RUN = "not run"
 FAILED = "failed"
@@ -31,8 +30,6 @@ _SECTIONS = {
 
 def main_table(
     results: Results,
-    answers: Sequence[Answer],
-    *,
     catalogue: Catalogue,
     failures: pd.DataFrame | None = None,
 ) -> ReportTable:
@@ -42,10 +39,8 @@ def main_table(
     ----------
     results
         All scores.
-    answers
-        Answered claims; they supply the published values, for tasks on real data only.
     catalogue
-        Tasks, methods and data sets; a task that was not run has one row saying so.
+        Tasks, methods, data sets and published numbers; a task that was not run has one row saying so.
     failures
         Failed runs. Means are over the others; a method without any other has the value `failed`.
 
@@ -74,7 +69,7 @@ def main_table(
                 _head(task, method, catalogue)
                 | {"n_splits": found.n_splits, "n_seeds": found.n_seeds, "n_failed": n_failed[key]}
                 | numbers
-                | {"paper": _published(answers, task, method, catalogue)},
+                | {"paper": _published(catalogue, task, method)},
             )
     columns = [
         *("task", "dataset", "protocol", "method", "n_splits", "n_seeds", "n_failed", "headline"),
@@ -124,12 +119,11 @@ def _numbers(results: Results, task: Task, method: str, metrics: Iterable[str]) 
     return numbers
 
 
-def _published(answers: Iterable[Answer], task: Task, method: str, catalogue: Catalogue) -> str:
+def _published(catalogue: Catalogue, task: Task, method: str) -> str:
     """Published values of the headline metric; several sources may differ. None for simulated data."""
-    if is_simulated(catalogue, task.task):
+    if catalogue.is_simulated(task.task):
         return ""
-    claims = [answer.claim for answer in answers]
-    of_task = [claim for claim in claims if (claim.task, claim.metric) == (task.task, task.headline)]
+    of_task = [claim for claim in catalogue.claims if (claim.task, claim.metric) == (task.task, task.headline)]
     return "; ".join(f"{claim.paper:g}" for claim in of_task if claim.method == method)
 
 
@@ -156,33 +150,3 @@ def costs_table(results: Results, catalogue: Catalogue) -> ReportTable:
     columns = [Column("n_splits", "splits", ",d"), *(Column(cost, metric_title(cost), formats[cost]) for cost in COSTS)]
     frame = pd.DataFrame(rows, columns=["task", "method", "n_splits", *COSTS])
     return ReportTable("costs", frame, [*task_and_method(catalogue), *columns])
-
-
-def verdicts_table(answers: Sequence[Answer]) -> ReportTable:
-    """Set each published number beside ours, with the verdict."""
-    rows = pd.DataFrame(
-        [
-            {
-                **{name: getattr(answer.claim, name) for name in ("claim", "task", "method", "metric", "paper")},
-                "tolerance": answer.claim.tolerance,
-                "ours": answer.ours,
-                "ours_low": answer.ci_low,
-                "ours_high": answer.ci_high,
-                "n_splits": answer.n_splits,
-                "verdict": answer.verdict,
-                "note": answer.note,
-                "source": answer.claim.source,
-            }
-            for answer in answers
-        ]
-    )
-    columns = [
-        *(Column(name) for name in ("claim", "task", "method")),
-        Column("metric", show=metric_title),
-        Column("paper", show="g"),
-        Column("tolerance", "± tolerance", "g"),
-        Column("ours", show=".3f", is_interval=True),
-        Column("n_splits", "splits", ",d"),
-        *(Column(name) for name in ("verdict", "note", "source")),
-    ]
-    return ReportTable("verdicts", rows, columns)

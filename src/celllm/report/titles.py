@@ -35,20 +35,14 @@ def metric_title(metric: str) -> str:
     return METRICS.get(metric, metric.replace("_", " "))
 
 
-def is_simulated(catalogue: Catalogue, task: str) -> bool:
-    """Whether a task's cells or responses come from the simulator."""
-    row = catalogue.tasks[task]
-    return any(catalogue.datasets[name].simulated for name in (row.dataset, row.response) if name is not None)
-
-
 def task_title(catalogue: Catalogue, task: str) -> str:
     """Title of a task; it says `simulated` where any of the task's data is."""
-    return _marked(catalogue.tasks[task].title, simulated=is_simulated(catalogue, task))
+    return _marked(catalogue.tasks[task].title, simulated=catalogue.is_simulated(task))
 
 
 def dataset_title(catalogue: Catalogue, task: str) -> str:
     """Title of the data set a task takes its cells from; it says `simulated` where any data is."""
-    return _marked(catalogue.datasets[catalogue.tasks[task].dataset].title, simulated=is_simulated(catalogue, task))
+    return _marked(catalogue.datasets[catalogue.tasks[task].dataset].title, simulated=catalogue.is_simulated(task))
 
 
 def method_title(catalogue: Catalogue, method: str) -> str:

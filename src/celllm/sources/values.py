@@ -1,7 +1,6 @@
 """What the numbers of a matrix are: checked at the door, and logarithms undone where a dataset's row says so.
 
-A source's unit is a row's `values`. Once read there are three kinds: `counts` (whole, int32), `linear` (not negative,
-proportional to molecules within a cell: TPM, CP10K, expected counts) and `zscore`.
+celllm.config.units has the list of units; a source's is a row's `values`.
 """
 
 from __future__ import annotations
@@ -15,18 +14,8 @@ from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config.tables import LOGARITHM
+from celllm.config.units import Units
 
-KINDS: Final = ("counts", "linear", "zscore")
-KIND_OF: Final = {
-    "counts": "counts",
-    "expected_counts": "linear",
-    "tpm": "linear",
-    "cp10k": "linear",
-    "zscore": "zscore",
-}
-"""Unit of a source, or kind, to kind."""
-DTYPE_OF: Final = {"counts": np.dtype(np.int32), "linear": np.dtype(np.float32), "zscore": np.dtype(np.float32)}
-"""Kind to the type that it is held in."""
 LARGEST: Final = int(np.iinfo(np.int32).max)
 """Largest count that is held."""
 LARGEST_LOG: Final = 30.0
@@ -34,17 +23,29 @@ LARGEST_LOG: Final = 30.0
 LEAST_HIGHEST: Final = 20.0
 """The largest TPM or CP10K of many cells lies far above this, the largest logarithm below it."""
 _EXPECTED: Final = {
-    "counts": "whole counts, 0 or more",
-    "linear": "numbers proportional to molecules, 0 or more",
-    "expected_counts": "expected counts, 0 or more",
-    "tpm": "transcripts per million, 0 or more",
-    "cp10k": "counts per 10,000, 0 or more",
-    "zscore": "finite numbers",
+    Units.COUNTS: "whole counts, 0 or more",
+    Units.EXPECTED_COUNTS: "expected counts, 0 or more",
+    Units.TPM: "transcripts per million, 0 or more",
+    Units.CP10K: "counts per 10,000, 0 or more",
+    Units.ZSCORE: "finite numbers",
 }
 _REMEDY: Final = "give the raw counts, or correct the columns values and log of the dataset in config/datasets.tsv"
 
 
-def check_values(data: npt.NDArray[Any], values: str, *, file: Path | str, field: str, log: str | None = None) -> None:
+def dtype_of(units: Units | str) -> np.dtype[Any]:
+    """Return the type that numbers are held in: int32 for counts, float32 for all others."""
+    return np.dtype(np.int32 if Units(units).is_whole else np.float32)
+
+
+def check_values(
+    data: npt.NDArray[Any],
+    units: str,
+    *,
+    file: Path | str,
+    field: str,
+    log: str | None = None,
+    is_source: bool = True,
+) -> None:
     """Raise InputError if numbers cannot be what they are said to be.
 
     Counts must be whole, not negative and at most 2^31 - 1. TPM, CP10K and expected counts must not be negative.
@@ -55,35 +56,38 @@ def check_values(data: npt.NDArray[Any], values: str, *, file: Path | str, field
     ----------
     data
         The stored numbers, in any order.
-    values
-        Unit of the source or kind.
+    units
+        One of celllm.config.units.Units.
     file, field
         Named in the error.
     log
         The logarithm that the source is said to have taken.
+    is_source
+        Whether these are the source's own numbers. Later on few small ones do not look like logarithms.
     """
     if not len(data):
         return
-    found = _fault(data, values, log)
+    units = Units(units)
+    found = _fault(data, units, log, is_source=is_source)
     if found is not None:
-        expected = _EXPECTED[values] if log is None else f"{log} of {_EXPECTED[values]}"
+        expected = _EXPECTED[units] if log is None else f"{log} of {_EXPECTED[units]}"
         raise InputError(file=file, field=field, expected=expected, found=found, remedy=_REMEDY)
 
 
-def _fault(data: npt.NDArray[Any], values: str, log: str | None) -> str | None:
+def _fault(data: npt.NDArray[Any], units: Units, log: str | None, *, is_source: bool) -> str | None:
     lowest, highest = float(data.min()), float(data.max())
     if not np.isfinite(lowest) or not np.isfinite(highest):
         n_bad = int((~np.isfinite(data)).sum())
         return f"{n_bad} of {len(data)} values not a finite number (NaN or infinite)"
-    if values == "zscore":
+    if units is Units.ZSCORE:
         return None
     if lowest < 0:
         return f"negative value {lowest:.2f}, so these are scaled values"
     if log is not None:
         return f"values up to {highest:.1f}, too large for a logarithm" if highest > LARGEST_LOG else None
-    if values == "counts":
+    if units.is_whole:
         return _fault_of_counts(data, highest)
-    if values in {"tpm", "cp10k"} and highest < LEAST_HIGHEST:
+    if is_source and units in {Units.TPM, Units.CP10K} and highest < LEAST_HIGHEST:
         return f"log-normalised values: the largest is {highest:.1f}"
     return None
 

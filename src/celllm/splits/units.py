@@ -12,6 +12,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from celllm.base.errors import InputError
+from celllm.config.units import Units
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Cells:
     counts
         Cells x vocabulary genes, float32, in the unit that `values` names.
     values
-        `counts`, or `zscore` for a table standardised per gene.
+        What the numbers of `counts` are.
     labels
         One a cell; "" where there is none or it is hidden.
     cell_ids
@@ -33,7 +34,7 @@ class Cells:
     """
 
     counts: sparse.csr_matrix
-    values: str
+    values: Units
     labels: np.ndarray
     cell_ids: np.ndarray
     simulated: bool
@@ -69,7 +70,7 @@ class Pairs:
     """
 
     expression: sparse.csr_matrix
-    values: str
+    values: Units
     line_ids: np.ndarray
     drugs: list[str]
     smiles: list[str]
@@ -98,7 +99,7 @@ def cells_from(adata: AnnData) -> Cells:
     """Take cells out of an aligned AnnData."""
     return Cells(
         counts=_matrix(adata.X),
-        values=str(adata.uns["values"]),
+        values=Units(adata.uns["units"]),
         labels=_strings(adata.obs["label"]),
         cell_ids=_strings(adata.obs_names),
         simulated=bool(adata.uns["simulated"]),
@@ -138,7 +139,7 @@ def pairs_from(adata: AnnData, responses: pd.DataFrame, *, file: Path | str) -> 
     drug_place = {drug: number for number, drug in enumerate(drugs)}
     return Pairs(
         expression=_matrix(adata.X),
-        values=str(adata.uns["values"]),
+        values=Units(adata.uns["units"]),
         line_ids=line_ids,
         drugs=drugs,
         smiles=[smiles_of[drug] for drug in drugs],

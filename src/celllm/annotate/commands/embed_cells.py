@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast, get_args
 
 import torch
 
 from celllm.annotate import embeddings
 from celllm.base.entry import run
-from celllm.base.errors import InputError
-from celllm.corpus.tokens import Kind
 from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary
 from celllm.model.inference import embed_cells
@@ -31,19 +28,6 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def kind_of(values: str, *, file: Path) -> Kind:
-    """Return how values become tokens; InputError for values that none of our token rules knows."""
-    if values not in get_args(Kind):
-        raise InputError(
-            file=file,
-            field="uns values",
-            expected=" or ".join(get_args(Kind)),
-            found=values,
-            remedy="give counts: the raw matrix of the dataset, and values counts in config/datasets.tsv",
-        )
-    return cast("Kind", values)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Read encoder and cells, embed, write."""
     args = parser().parse_args(argv)
@@ -51,9 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     genes = vocabulary.read(args.vocabulary)
     pretrained = load_encoder(args.encoder, vocabulary=genes.digest)
     cells = counts.read(args.cells, vocabulary=genes)
-    kind = kind_of(cells.uns["values"], file=args.cells)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    embedded_ND = embed_cells(pretrained, cells.X, kind=kind, device=device)
+    embedded_ND = embed_cells(pretrained, cells.X, units=cells.uns["units"], device=device)
     embeddings.write(list(cells.obs_names), embedded_ND, list(cells.obs["label"]), args.embeddings)
 
 

@@ -17,8 +17,9 @@ from sklearn.decomposition import IncrementalPCA
 from celllm.base.errors import InputError
 from celllm.bench import pca as components
 from celllm.bench.methods.classifier import FeatureClassifier
-from celllm.bench.methods.features import SCALED_PER_CELL, gene_features
+from celllm.bench.methods.features import gene_features
 from celllm.bench.pca import Components
+from celllm.config.units import Units
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Cells
 
@@ -105,11 +106,11 @@ class OnComponents(FeatureClassifier):
 
     def features(self, cells: Cells, rows: np.ndarray) -> Any:  # noqa: ANN401 - as in FeatureClassifier
         """Return the components of the rows, N x K."""
-        if cells.values not in SCALED_PER_CELL:
+        if not Units(cells.values).is_proportional:
             raise InputError(
                 file=self._file,
                 field="values",
-                expected=f"{' or '.join(sorted(SCALED_PER_CELL))}, to be log-normalised as the corpus was",
+                expected="counts or TPM, to be log-normalised as the corpus was",
                 found=cells.values,
                 remedy="leave the method out of this task",
             )

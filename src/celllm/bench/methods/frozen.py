@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from celllm.bench.components import N_COMPONENTS, principal_components
-from celllm.corpus.tokens import Kind
+from celllm.config.units import Units
 from celllm.harmonise.normalise import log_normalised
 from celllm.model.inference import embed_cells
 from celllm.model.store import PretrainedEncoder, fresh
@@ -28,7 +28,7 @@ def views(
     pretrained: PretrainedEncoder,
     values: csr_matrix,
     *,
-    kind: Kind,
+    units: Units | str,
     seed: int,
     device: torch.device | str = "cpu",
 ) -> dict[str, NDArray[np.float64]]:
@@ -41,18 +41,18 @@ def views(
         learned that too.
     values
         N x genes of the vocabulary.
-    kind
-        `counts` or `zscore`.
+    units
+        What the values are.
     seed
         Of the weights without pretraining, and of the solver of the components.
     device
         Where to embed.
     """
     embedded = {
-        name: embed_cells(encoder, values, kind=kind, device=device).astype(np.float64)
+        name: embed_cells(encoder, values, units=units, device=device).astype(np.float64)
         for name, encoder in ((ENCODER, pretrained), (SCRATCH, fresh(pretrained, seed)))
     }
-    expression = log_normalised(values) if kind == "counts" else values
+    expression = log_normalised(values) if Units(units).is_proportional else values
     return {**embedded, COMPONENTS: principal_components(expression, seed=seed)}
 
 

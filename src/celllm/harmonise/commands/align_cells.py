@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.cells,
         vocabulary=genes,
         dataset=dataset.dataset,
-        values=alignment.values,
+        units=alignment.units,
         simulated=dataset.simulated,
         provenance=stamp(args.stage, inputs, malignancy_rule=args.malignancy_rule),
     ) as writer:

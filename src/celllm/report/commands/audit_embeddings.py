@@ -10,7 +10,6 @@ import anndata as ad
 import numpy as np
 import torch
 
-from celllm.annotate.commands.embed_cells import kind_of
 from celllm.base import report_table
 from celllm.base.entry import run
 from celllm.bench.components import MOST_CELLS, chosen_cells
@@ -44,8 +43,7 @@ def measured(
     """Measure each view of a data set; metrics of labels on its labelled cells, if they have two labels."""
     drawn = cells[chosen_cells(cells.n_obs, seed=seed, most=most_cells)]
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    kind = kind_of(drawn.uns["values"], file=file)
-    found = views(pretrained, drawn.X, kind=kind, seed=seed, device=device)
+    found = views(pretrained, drawn.X, units=drawn.uns["units"], seed=seed, device=device)
     has_label = (drawn.obs["label"] != "").to_numpy()
     labels = drawn.obs["label"].to_numpy(dtype=str)[has_label]
     batches = drawn.obs["sample"].to_numpy(dtype=str)[has_label]

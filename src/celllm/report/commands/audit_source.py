@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         views=views(
             pretrained,
             corpus.rows(drawn),
-            kind="counts",
+            units="counts",
             seed=args.seed,
             device="cuda" if torch.cuda.is_available() else "cpu",
         ),

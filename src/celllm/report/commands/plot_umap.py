@@ -14,6 +14,7 @@ from celllm.base.entry import add_figure, run
 from celllm.base.errors import InputError
 from celllm.bench.components import chosen_cells, principal_components
 from celllm.config import tables
+from celllm.config.units import Units
 from celllm.harmonise import cells as counts
 from celllm.harmonise.normalise import log_normalised
 from celllm.report import figures
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     rows = chosen_cells(len(cell_ids), seed=args.seed)
     drawn = cells[cell_ids[rows]]
-    is_counts = drawn.uns["values"] == "counts"
+    is_counts = Units(drawn.uns["units"]).is_proportional
     expression = log_normalised(drawn.X) if is_counts else drawn.X
     planes = {
         f"pretrained encoder ({args.embeddings.parent.name})": plane(embedded[rows], seed=args.seed, metric="cosine"),

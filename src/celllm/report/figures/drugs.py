@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from celllm.base.report_table import Column, ReportTable
-from celllm.bench.regression import pearson_by
+from celllm.bench.metrics import pearson_by
 from celllm.config.catalogue import Catalogue
-from celllm.config.linears import linear_of
+from celllm.config.neighbours import linear_of
 from celllm.report.figures.style import COLOURS, GREY, MARKS, looks_of_methods, style
 from celllm.report.titles import method_title, task_title
 
