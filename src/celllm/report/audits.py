@@ -1,276 +1,201 @@
-"""The report's tables of the audits: leakage, exact duplicates, batch-confounding probe, embedding diagnostics."""
+"""The audits: benchmark cells in the corpus, what frozen views know of the data set, what embeddings are worth."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import anndata as ad
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from celllm.base.report_table import Column, ReportTable
-from celllm.bench.embedding import BATCH_METRICS, LABEL_METRICS
-from celllm.bench.overlap import ACROSS, Leakage, Twins
-from celllm.bench.source import MAJORITY, Answer, Taught
-from celllm.config.recipe import Recipe
+from celllm.base.errors import VocabularyMismatch
+from celllm.base.report_table import ReportTable
+from celllm.bench.components import chosen_cells
+from celllm.bench.overlap import Twins, leakage, part_sizes, twins
+from celllm.config.catalogue import Catalogue
+from celllm.corpus.commands.write_shards import benchmark_hashes
+from celllm.corpus.reader import ShardReader
+from celllm.harmonise import cells as cell_files
+from celllm.harmonise import cells_stream, vocabulary
+from celllm.harmonise.quality import cell_hashes
+from celllm.report import audit_tables
+from celllm.report.titles import title_of_dataset
 from celllm.sources.readers.cells import MALIGNANCY
+from celllm.splits import format as split_files
+from celllm.splits.format import Split
 
-HEAD: Final = "tumour, by the head of pretraining on its validation cells"
-SPREAD: Final = ("uniformity", "mean_cosine", "effective_rank")
-_LABELS: Final = {value: name for name, value in MALIGNANCY.items()}
-_EMBEDDING_TITLES: Final = {
-    "silhouette_label": "silhouette",
-    "nmi_kmeans": "NMI k-means",
-    "ari_kmeans": "ARI k-means",
-    "nmi_leiden": "NMI Leiden",
-    "ari_leiden": "ARI Leiden",
-    "ilisi": "iLISI",
-    "kbet": "kBET",
-    "pcr_comparison": "PCR",
-}
+if TYPE_CHECKING:
+    from celllm.model.store import PretrainedEncoder
+
+_AT_ONCE = 8_192
+"""Cells of the shards read at once: about 100 MB at 1,600 expressed genes a cell."""
 
 
-def leakage_table(
-    found: Mapping[tuple[str, str], Leakage],
+def set_threads(threads: int) -> None:
+    """Let torch use so many CPU threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def leakage_tables(
+    corpus_files: Sequence[Path],
+    benchmark_files: Sequence[Path],
     *,
-    n_benchmark: Mapping[str, int],
-    n_corpus: Mapping[str, int],
-    titles: Mapping[str, str],
-) -> ReportTable:
-    """Say for each task data set and corpus data set how many cells they share, and how many are left in the shards.
-
-    Parameters
-    ----------
-    found
-        By task data set and corpus data set.
-    n_benchmark, n_corpus
-        Benchmark cells of each task data set; aligned cells of each corpus data set.
-    titles
-        What readers call the data sets.
-    """
-    columns = {
-        "benchmark_cells": "benchmark cells",
-        "corpus_cells": "corpus cells",
-        "equal_before_exclusion": "exact duplicates",
-        "left_out": "left out",
-        "in_shards": "in the shards",
+    splits: Sequence[Path],
+    shards: Path,
+    catalogue: Catalogue,
+) -> tuple[ReportTable, pd.DataFrame, list[str]]:
+    """Return the table of leakage, rows of exact duplicates, and the names of benchmark cells in the shards."""
+    drawn = [split_files.read(file) for file in splits]
+    tasks = catalogue.tasks
+    corpus = dict(_cells_of(file) for file in corpus_files)
+    benchmark = dict(_cells_of(file) for file in benchmark_files)
+    tested = {unit for split in drawn if tasks[split.task].dataset in corpus for unit in split.units_of("test")}
+    hashes = benchmark_hashes(benchmark_files, corpus_files, tested)
+    kept = _cells_in(ShardReader(shards))
+    leaks = {
+        (task, name): leakage(hashes[task], corpus=cells, shards=kept[kept["dataset"] == name])
+        for task in hashes
+        for name, cells in corpus.items()
     }
-    rows = pd.DataFrame(
-        [
-            {
-                "task_dataset": task,
-                "task_title": titles.get(task, task),
-                "benchmark_cells": n_benchmark[task],
-                "corpus_dataset": corpus,
-                "corpus_cells": n_corpus[corpus],
-                "equal_before_exclusion": leak.before,
-                "left_out": leak.left_out,
-                "in_shards": len(leak.in_shards),
-                "verdict": "LEAK" if leak.in_shards else "clean",
-            }
-            for (task, corpus), leak in found.items()
-        ],
-        columns=["task_dataset", "task_title", "benchmark_cells", "corpus_dataset", *[*columns][1:], "verdict"],
-    )
-    numbers = [Column(name, title, ",d") for name, title in columns.items()]
-    texts = [Column("task_title", "task data set"), Column("corpus_dataset", "corpus data set"), Column("verdict")]
-    return ReportTable("audit_leakage", rows, [*texts[:2], *numbers, texts[2]])
-
-
-def duplicates_table(
-    found: Mapping[tuple[str, int], Twins], *, parts: Mapping[tuple[str, int], Mapping[str, int]]
-) -> ReportTable:
-    """Count the exact duplicates within each task's split files.
-
-    Parameters
-    ----------
-    found
-        By task and split seed.
-    parts
-        By task and split seed: units of each subset.
-    """
-    rows = pd.DataFrame(
-        [
-            {
-                "task": task,
-                "split": seed,
-                "cells": one.n_cells,
-                **{f"{part}_units": parts[task, seed].get(part, 0) for part in ("train", "validation", "test")},
-                "exact_duplicates": one.n_twins,
-                **{f"{part}_in_{other}": one.across[part, other] for part, other in ACROSS},
-            }
-            for (task, seed), one in found.items()
-        ],
-        columns=[
-            *("task", "split", "cells", "train_units", "validation_units", "test_units", "exact_duplicates"),
-            *(f"{part}_in_{other}" for part, other in ACROSS),
-        ],
-    )
-    numbers = [Column(name, show=",d") for name in rows.columns[2:]]
-    note = (
-        "Cells (or lines) of a task with exactly the counts of another one of the same task. Test in train: test cells "
-        "with a duplicate among the training cells, whose label gives theirs away. A line that a split by pairs has in "
-        "several subsets is no duplicate of its own."
-    )
-    columns = [Column("task"), Column("split"), *numbers]
-    return ReportTable("exact_duplicates", rows, columns, "Exact duplicates within a task", note)
-
-
-def head_rows(history: pd.DataFrame, recipe: Recipe) -> list[dict[str, object]]:
-    """Return what the tumour head of pretraining said of validation cells, at the step whose weights were kept.
-
-    The head itself is in no file but the checkpoints; its accuracy stands in the history. Empty where it was not
-    trained, or no cells were held out.
-    """
-    if "validation_malignancy_accuracy" not in history:
-        return []
-    rows = history.dropna(subset=["validation_malignancy_accuracy"])
-    if rows.empty:
-        return []
-    is_best = recipe.training.select == "best"
-    kept = rows.sort_values("validation_loss").iloc[0] if is_best else rows.iloc[-1]
-    names = {"majority": MAJORITY, "accuracy": "CellLM, the head itself"}
-    return [
-        {"question": HEAD, "view": name, "accuracy": float(kept[f"validation_malignancy_{key}"])}
-        for key, name in names.items()
-    ]
-
-
-def source_table(answers: Sequence[Answer], heads: Sequence[Mapping[str, object]]) -> ReportTable:
-    """Put what each view knows of the data set beside what it knows of the tumour."""
-    metrics = ("accuracy", "macro_f1", "auroc")
-    probes = [
-        {
-            "question": one.question,
-            "view": one.view,
-            "n_train": one.n_train,
-            "n_test": one.n_test,
-            **{name: one.metrics[name] for name in metrics},
-        }
-        for one in answers
-    ]
-    rows = pd.DataFrame([*probes, *heads], columns=["question", "view", "n_train", "n_test", *metrics])
-    columns = [
-        *(Column("question"), Column("view", "asked of")),
-        *(Column("accuracy", show=".3f"), Column("macro_f1", "macro F1", ".3f"), Column("auroc", "AUROC", ".3f")),
-        *(Column("n_train", "training cells", ",d"), Column("n_test", "held-out cells", ",d")),
-    ]
-    return ReportTable("audit_source", rows, columns)
-
-
-def label_rule_table(taught: Sequence[Taught], *, malignancy_rule: str) -> ReportTable:
-    """Say what probes answer on cells that the rule `by_source` labels wrongly, taught by either rule."""
-    columns = {
-        "n_train": "training cells",
-        "n_wrong_in_train": "of these wrong by source",
-        "n_wrong": "held out, wrong by source",
-        "n_right": "held out, right",
-        "accuracy_on_wrong": "accuracy on wrong",
-        "accuracy_on_right": "accuracy on right",
+    equal = {
+        (split.task, split.seed): _duplicates_in(split, benchmark[tasks[split.task].dataset], tasks[split.task].kind)
+        for split in drawn
     }
-    rows = pd.DataFrame([vars(one) for one in taught], columns=["rule", "view", *columns])
-    shown = [Column(name, title, ".3f" if "accuracy" in name else ",d") for name, title in columns.items()]
-    note = (
-        "Tumour probes taught the labels of one rule on cells that both rules label, judged by the labels of metadata. "
-        "Wrong by source: a healthy cell of a tumour sample, or the reverse. CellLM's pretraining was taught this "
-        "run's labels, so only the other views test the rule. Where a data set's own labels are predictions, so is "
-        "this truth."
+    made = audit_tables.leakage_table(
+        leaks,
+        n_benchmark={name: len(own) for name, own in hashes.items()},
+        n_corpus={name: len(cells) for name, cells in corpus.items()},
+        catalogue=catalogue,
     )
-    if malignancy_rule != "metadata":
-        note += f" This run's labels are those of {malignancy_rule}, so the truth is not at hand: no cell is wrong."
-    heads = [Column("rule", "taught by"), Column("view")]
-    return ReportTable("label_rule", rows, [*heads, *shown], "What a label rule teaches", note)
+    sizes = {(split.task, split.seed): part_sizes(split.parts.tolist()) for split in drawn}
+    leaked = [name for leak in leaks.values() for name in leak.in_shards]
+    return made, audit_tables.duplicates_rows(equal, parts=sizes), leaked
 
 
-def labels_table(
-    dataset: pd.Categorical[str],
-    is_malignant: NDArray[np.int8],
+def _cells_of(file: Path) -> tuple[str, pd.DataFrame]:
+    """Read name and cells of an aligned data set: columns cell_id, cell_hash."""
+    hashes = pd.concat([obs["cell_hash"] for obs in cells_stream.obs_pieces(file)])
+    frame = pd.DataFrame({"cell_id": hashes.index.astype(str), "cell_hash": hashes.to_numpy(dtype=object)})
+    return str(cells_stream.header(file)["dataset"]), frame
+
+
+def _cells_in(shards: ShardReader) -> pd.DataFrame:
+    """Read the cells of the shards, their hashes made anew from the counts: columns cell_id, dataset, cell_hash."""
+    pieces = np.split(np.arange(shards.n_cells), range(_AT_ONCE, shards.n_cells, _AT_ONCE))
+    hashes = [one for rows in pieces for one in cell_hashes(shards.rows(rows))]
+    return shards.cells[["cell_id", "dataset"]].assign(cell_hash=hashes)
+
+
+def _duplicates_in(split: Split, cells: pd.DataFrame, kind: str) -> Twins:
+    """Count the exact duplicates of a split; in a task of pairs of line and drug, the equal lines."""
+    names, units = cells["cell_id"], split.units
+    if kind == "regression":  # a unit is {line}|{drug}, a cell id {dataset}:{line}
+        names, units = names.str.split(":", n=1).str[-1], [unit.split("|", 1)[0] for unit in units]
+    return twins(dict(zip(names, cells["cell_hash"], strict=True)), cells=units, parts=split.parts.tolist())
+
+
+def source_tables(
+    shards: Path,
+    encoder: Path,
+    history: Path,
     *,
-    by_source: Mapping[str, int],
-    titles: Mapping[str, str],
-) -> ReportTable:
-    """Count, for all cells of the shards, the labels of either rule and the cells that `by_source` gets wrong.
+    catalogue: Catalogue,
+    max_cells: int,
+    test_share: float,
+    seed: int,
+) -> tuple[ReportTable, pd.DataFrame, pd.DataFrame]:
+    """Return the batch-confounding probe, and rows of what a label rule teaches and of the labels of the corpus.
 
-    Parameters
-    ----------
-    dataset, is_malignant
-        Of each cell; 1 tumour, 0 normal, -1 unknown.
-    by_source
-        By data set: the label of all its cells under the rule of that name.
-    titles
-        What readers call the data sets.
+    Raises
+    ------
+    VocabularyMismatch
+        If the encoder was pretrained on other genes.
     """
-    rows = []
-    for name in dataset.categories:
-        labels = is_malignant[dataset == name]
-        said = by_source[name]
-        is_wrong = (labels != -1) & (said != -1) & (labels != said)
-        rows.append(
-            {
-                "dataset": name,
-                "title": titles.get(name, name),
-                "cells": len(labels),
-                **{label: int((labels == value).sum()) for value, label in _LABELS.items()},
-                "by_source": _LABELS[said],
-                "wrong_by_source": int(is_wrong.sum()),
-            }
+    import torch
+
+    from celllm.bench.methods.frozen import views
+    from celllm.bench.methods.probe import halves
+    from celllm.bench.source import CorpusCells, Taught, answers, taught_by_rules
+    from celllm.config.units import Units
+    from celllm.model.store import load_encoder
+    from celllm.pretrain import history as history_files
+
+    corpus = ShardReader(shards)
+    pretrained = load_encoder(encoder, vocabulary=None)
+    if pretrained.vocabulary != corpus.vocabulary:
+        raise VocabularyMismatch(
+            file=encoder,
+            found=pretrained.vocabulary,
+            expected=corpus.vocabulary,
+            remedy="pretrain again on these shards: remove the file, then snakemake --forcerun pretrain",
         )
-    counts = [Column(name, show=",d") for name in ("cells", *_LABELS.values())]
-    columns = [Column("title", "data set"), *counts, Column("by_source"), Column("wrong_by_source", show=",d")]
-    note = "Tumour, normal, unknown: by this run's labels. By source: the paper's literal rule, one label per data set."
-    return ReportTable("labels", pd.DataFrame(rows), columns, "Labels of the corpus", note)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One view of one data set.
-
-    Parameters
-    ----------
-    title
-        What readers call the data set.
-    view
-        Whose embedding.
-    n_cells, n_labels, n_batches
-        Cells measured; different labels and batches among the labelled ones.
-    metrics
-        By name; what does not apply is missing.
-    """
-
-    title: str
-    view: str
-    n_cells: int
-    n_labels: int
-    n_batches: int
-    metrics: Mapping[str, float]
-
-
-def embedding_table(measured: Sequence[Measured]) -> ReportTable:
-    """Put the views of each data set below one another."""
-    counts = ("cells", "labels", "batches")
-    metrics = (*LABEL_METRICS, *BATCH_METRICS, *SPREAD)
-    rows = pd.DataFrame(
-        [
-            {
-                "dataset": one.title,
-                "view": one.view,
-                **dict(zip(counts, (one.n_cells, one.n_labels, one.n_batches), strict=True)),
-                **one.metrics,
-            }
-            for one in measured
-        ],
-        columns=["dataset", "view", *counts, *metrics],
+    by_source = {name: MALIGNANCY[catalogue.datasets[name].source_malignancy] for name in corpus.datasets}
+    of_dataset = [np.flatnonzero(corpus.dataset == name) for name in corpus.datasets]
+    drawn = np.concatenate([rows[chosen_cells(len(rows), seed=seed, most=max_cells)] for rows in of_dataset])
+    dataset = np.asarray(corpus.dataset[drawn], dtype=str)
+    cells = CorpusCells(
+        views=views(
+            pretrained,
+            corpus.rows(drawn),
+            units=Units.COUNTS,
+            seed=seed,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+        ),
+        dataset=dataset,
+        is_malignant=corpus.is_malignant[drawn],
+        by_source=np.array([by_source[name] for name in dataset], dtype=np.int8),
     )
-    columns = [
-        Column("dataset", "data set"),
-        Column("view"),
-        *(Column(name, show=",d") for name in counts),
-        *(Column(name, _EMBEDDING_TITLES.get(name, ""), _digits(name)) for name in metrics),
-    ]
-    return ReportTable("audit_embeddings", rows, columns)
+    strata = np.array([f"{name} {label}" for name, label in zip(dataset, cells.is_malignant, strict=True)])
+    train, test = halves(strata, test_share=test_share, seed=seed)
+    heads = audit_tables.head_rows(history_files.read(history), pretrained.recipe)
+    taught = list(taught_by_rules(cells, train=train, test=test))
+    return (
+        audit_tables.source_table(list(answers(cells, train=train, test=test)), heads),
+        pd.DataFrame([vars(one) for one in taught], columns=[field.name for field in fields(Taught)]),
+        audit_tables.label_rows(corpus, catalogue, by_source=by_source),
+    )
 
 
-def _digits(metric: str) -> str:
-    return ".1f" if metric == "effective_rank" else ".3f"
+def embeddings_table(
+    encoder: Path, files: Sequence[Path], vocabulary_file: Path, *, catalogue: Catalogue, max_cells: int, seed: int
+) -> ReportTable:
+    """Return the diagnostics of each view of each data set."""
+    from celllm.model.store import load_encoder
+
+    genes = vocabulary.read(vocabulary_file)
+    pretrained = load_encoder(encoder, vocabulary=genes.digest)
+    measured: list[dict[str, object]] = []
+    for file in files:
+        cells = cell_files.read(file, vocabulary=genes)
+        title = title_of_dataset(catalogue, str(cells.uns["dataset"]))
+        drawn = cells[chosen_cells(cells.n_obs, seed=seed, most=max_cells)]
+        measured += [{"dataset": title, **one} for one in _measured(drawn, pretrained, seed=seed)]
+    return audit_tables.embedding_table(measured)
+
+
+def _measured(drawn: ad.AnnData, pretrained: PretrainedEncoder, *, seed: int) -> Iterator[dict[str, object]]:
+    """Measure each view of a data set; metrics of labels on its labelled cells, if they have two labels."""
+    import torch
+
+    from celllm.bench.embedding import batch_metrics, label_metrics, tells_batches
+    from celllm.bench.methods.frozen import COMPONENTS, spread, unit, views
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = views(pretrained, drawn.X, units=drawn.uns["units"], seed=seed, device=device)
+    has_label = (drawn.obs["label"] != "").to_numpy()
+    labels = drawn.obs["label"].to_numpy(dtype=str)[has_label]
+    batches = drawn.obs["sample"].to_numpy(dtype=str)[has_label]
+    sizes = len(np.unique(labels)), len(np.unique(batches))
+    for name, view in found.items():
+        metrics = dict(spread(view))
+        placed = (view if name == COMPONENTS else unit(view))[has_label]
+        if sizes[0] > 1:
+            metrics |= label_metrics(placed, labels, batches)
+        if sizes[0] > 1 and tells_batches(labels, batches):
+            metrics |= batch_metrics(placed, labels, batches, components_NC=found[COMPONENTS][has_label])
+        yield {"view": name, "cells": drawn.n_obs, "labels": sizes[0], "batches": sizes[1], **metrics}

@@ -109,7 +109,7 @@ def _without_number(claim: Claim, verdict: Verdict, note: str) -> ClaimResult:
     return ClaimResult(claim, math.nan, math.nan, math.nan, 0, verdict, note)
 
 
-def claims_table(compared: Sequence[ClaimResult]) -> ReportTable:
+def claims_table(results: Results, catalogue: Catalogue) -> ReportTable:
     """Set each published number beside ours, with the verdict."""
     names = ("claim", "source", "task", "method", "metric", "paper", "tolerance")
     rows = pd.DataFrame(
@@ -123,7 +123,7 @@ def claims_table(compared: Sequence[ClaimResult]) -> ReportTable:
                 "verdict": one.verdict,
                 "note": one.note,
             }
-            for one in compared
+            for one in compare_claims(results, catalogue)
         ]
     )
     columns = [

@@ -89,8 +89,9 @@ def corrected(p_values: Sequence[float]) -> list[float]:
     return [p if math.isnan(p) else next(q_values) for p in p_values]
 
 
-def comparisons_table(comparisons: Sequence[Comparison], catalogue: Catalogue) -> ReportTable:
+def comparisons_table(results: Results, catalogue: Catalogue) -> ReportTable:
     """Lay the comparisons out, with q values and verdicts."""
+    comparisons = compare(results, catalogue)
     q_values = corrected([comparison.p for comparison in comparisons])
     rows = [
         {

@@ -4,20 +4,59 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from celllm.base.report_table import Column, ReportTable
+from celllm.config import recipe as recipe_files
 from celllm.config import recipe_choices
 from celllm.config.catalogue import Catalogue
+from celllm.config.overlays import paths_of, resolve
 from celllm.config.recipe import Recipe
+from celllm.genes import edges as edges_file
+from celllm.harmonise import cells_stream
+from celllm.harmonise.harmonisation import Harmonisation
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.report.data import samples_table, vocabulary_table
 from celllm.report.references import withheld
 from celllm.report.results import Results
 from celllm.report.titles import metric_title, task_and_method
 
 _F1_OF_CLASS = "f1:"
+
+
+def tables_of_details(
+    catalogue: Catalogue,
+    results: Results,
+    trials: pd.DataFrame,
+    recipes: Path,
+    harmonisation: Sequence[Harmonisation],
+    genes: Vocabulary,
+    cells: Sequence[Path],
+    exact_duplicates: pd.DataFrame,
+    label_rule: pd.DataFrame,
+    labels: pd.DataFrame,
+    network: Path | None = None,
+) -> list[ReportTable]:
+    """Return the tables of the page, in its order."""
+    edges = None if network is None else edges_file.read(network, vocabulary=genes)
+    is_named = np.logical_or.reduce([cells_stream.named_genes(path, vocabulary=genes.digest) for path in cells])
+    return [
+        spread_table(results, catalogue),
+        classes_table(results, catalogue),
+        trials_table(trials, results, catalogue),
+        choices_table(*read_recipes(recipes, catalogue)),
+        config_table(catalogue.config),
+        samples_table(harmonisation, catalogue),
+        vocabulary_table(genes, is_named=is_named, edges=edges, config=catalogue.config),
+        duplicates_table(exact_duplicates),
+        label_rule_table(label_rule, catalogue.config["malignancy_rule"]),
+        labels_table(labels),
+    ]
 
 
 def spread_table(results: Results, catalogue: Catalogue) -> ReportTable:
@@ -100,6 +139,22 @@ def trials_table(trials: pd.DataFrame, results: Results, catalogue: Catalogue) -
     return ReportTable("trials", frame, columns, "Options tried", note)
 
 
+def read_recipes(folder: Path, catalogue: Catalogue) -> tuple[dict[str, Recipe], dict[str, dict[str, str]]]:
+    """Read the recipes of the encoders that methods start from; and, for each key, the file its value stands in.
+
+    Values written in the configuration itself are `values in place`.
+    """
+    used = {catalogue.methods[method].encoder for methods in catalogue.runs.values() for method in methods}
+    recipes: dict[str, Recipe] = {}
+    given_in: dict[str, dict[str, str]] = {}
+    for name, layers in catalogue.config["encoders"].items():
+        if name in used:
+            overlays = paths_of(layers, folder)
+            recipes[name] = recipe_files.read(*overlays)
+            given_in[name] = {key: Path(file).stem for key, file in resolve(overlays).origins.items()}
+    return recipes, given_in
+
+
 def choices_table(recipes: Mapping[str, Recipe], *, given_in: Mapping[str, Mapping[str, str]]) -> ReportTable:
     """List every recipe key whose value the paper does not give, with the value in force.
 
@@ -158,3 +213,50 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
+
+
+def duplicates_table(exact_duplicates: pd.DataFrame) -> ReportTable:
+    """Lay out the exact duplicates that `audit_leakage` counts."""
+    numbers = [Column(name, show=",d") for name in exact_duplicates.columns[2:]]
+    note = (
+        "Cells (or lines) of a task with exactly the counts of another one of the same task. Test in train: test cells "
+        "with a duplicate among the training cells, whose label gives theirs away. A line that a split by pairs has in "
+        "several subsets is no duplicate of its own."
+    )
+    columns = [Column("task"), Column("split"), *numbers]
+    return ReportTable("exact_duplicates", exact_duplicates, columns, "Exact duplicates within a task", note)
+
+
+def label_rule_table(label_rule: pd.DataFrame, malignancy_rule: str) -> ReportTable:
+    """Lay out what probes answer on cells that the rule `by_source` labels wrongly, taught by either rule."""
+    columns = [
+        Column("rule", "taught by"),
+        Column("view"),
+        Column("n_train", "training cells", ",d"),
+        Column("n_wrong_in_train", "of these wrong by source", ",d"),
+        Column("n_wrong", "held out, wrong by source", ",d"),
+        Column("n_right", "held out, right", ",d"),
+        Column("accuracy_on_wrong", "accuracy on wrong", ".3f"),
+        Column("accuracy_on_right", "accuracy on right", ".3f"),
+    ]
+    note = (
+        "Tumour probes taught the labels of one rule on cells that both rules label, judged by the labels of metadata. "
+        "Wrong by source: a healthy cell of a tumour sample, or the reverse. CellLM's pretraining was taught this "
+        "run's labels, so only the other views test the rule. Where a data set's own labels are predictions, so is "
+        "this truth."
+    )
+    if malignancy_rule != "metadata":
+        note += f" This run's labels are those of {malignancy_rule}, so the truth is not at hand: no cell is wrong."
+    return ReportTable("label_rule", label_rule, columns, "What a label rule teaches", note)
+
+
+def labels_table(labels: pd.DataFrame) -> ReportTable:
+    """Lay out the labels of the corpus by either rule."""
+    columns = [
+        Column("title", "data set"),
+        *(Column(name, show=",d") for name in ("cells", "tumour", "normal", "unknown")),
+        Column("by_source"),
+        Column("wrong_by_source", show=",d"),
+    ]
+    note = "Tumour, normal, unknown: by this run's labels. By source: the paper's literal rule, one label per data set."
+    return ReportTable("labels", labels, columns, "Labels of the corpus", note)

@@ -16,7 +16,7 @@ from celllm.config.catalogue import Catalogue
 from celllm.config.tables import Task
 from celllm.report.references import WITHHELD, withheld
 from celllm.report.results import Results
-from celllm.report.titles import dataset_title, metric_title, task_and_method
+from celllm.report.titles import data_title, metric_title, task_and_method
 
 NOT_RUN = "not run"
 FAILED = "failed"
@@ -104,7 +104,7 @@ def _columns(catalogue: Catalogue, metrics: Sequence[str]) -> list[Column]:
 def _head(task: Task, method: str, catalogue: Catalogue) -> dict[str, object]:
     return {
         "task": task.task,
-        "dataset": dataset_title(catalogue, task.task),
+        "dataset": data_title(catalogue, task.task),
         "protocol": task.protocol,
         "method": method,
         "headline": task.headline,

@@ -40,7 +40,7 @@ def task_title(catalogue: Catalogue, task: str) -> str:
     return _marked(catalogue.tasks[task].title, simulated=catalogue.is_simulated(task))
 
 
-def dataset_title(catalogue: Catalogue, task: str) -> str:
+def data_title(catalogue: Catalogue, task: str) -> str:
     """Title of the data set a task takes its cells from; it says `simulated` where any data is."""
     return _marked(catalogue.datasets[catalogue.tasks[task].dataset].title, simulated=catalogue.is_simulated(task))
 
@@ -50,9 +50,9 @@ def method_title(catalogue: Catalogue, method: str) -> str:
     return catalogue.methods[method].title if method in catalogue.methods else method
 
 
-def titles_of_datasets(catalogue: Catalogue) -> dict[str, str]:
-    """Titles of all data sets by name."""
-    return {name: row.title for name, row in catalogue.datasets.items()}
+def title_of_dataset(catalogue: Catalogue, name: str) -> str:
+    """Title of a data set; its name where the catalogue lacks it."""
+    return catalogue.datasets[name].title if name in catalogue.datasets else name
 
 
 def task_and_method(catalogue: Catalogue) -> tuple[Column, Column]:

@@ -17,7 +17,7 @@ from celllm.config.tables import Method, Task
 from celllm.report.figures.style import TRIVIAL, looks_of_methods, notice, style
 from celllm.report.references import WITHHELD, withheld
 from celllm.report.results import Results, Summary
-from celllm.report.titles import dataset_title, method_title, metric_title, task_title
+from celllm.report.titles import data_title, method_title, metric_title, task_title
 
 Curve = tuple[Task, ...]
 
@@ -49,11 +49,12 @@ def dots_of(results: Results, catalogue: Catalogue) -> list[Dot]:
     return dots
 
 
-def draw_scores(dots: Sequence[Dot], catalogue: Catalogue) -> Figure:
+def draw_scores(results: Results, catalogue: Catalogue) -> Figure:
     """Draw a panel for each headline metric, in it a band a task, in that a line a method.
 
     Methods keep their place in every band, so that a column of equal marks can be followed by eye.
     """
+    dots = dots_of(results, catalogue)
     panels: dict[tuple[str, str], list[str]] = {}
     for dot in dots:
         key = (catalogue.tasks[dot.task].kind, catalogue.tasks[dot.task].headline)
@@ -181,8 +182,9 @@ def points_of(curve: Curve, catalogue: Catalogue, results: Results) -> list[Poin
     return made
 
 
-def draw_fewshot(curves: Mapping[Curve, Sequence[Points]], catalogue: Catalogue) -> Figure:
-    """Draw a panel a curve: mean and 95 % interval over splits against the number of training cells."""
+def draw_fewshot(results: Results, catalogue: Catalogue) -> Figure:
+    """Draw a panel for each curve: mean and 95 % interval over splits against the number of training cells."""
+    curves = {curve: points_of(curve, catalogue, results) for curve in curves_of(catalogue, results)}
     if not curves:
         return notice("No few-shot curve was run: it takes two tasks that differ in the share for training alone.")
     looks = looks_of_methods(catalogue.methods.values())
@@ -211,7 +213,7 @@ def draw_fewshot(curves: Mapping[Curve, Sequence[Points]], catalogue: Catalogue)
             axis.minorticks_off()
             axis.set_xlabel("training cells")
             axis.set_ylabel(metric_title(curve[0].headline))
-            axis.set_title(f"{dataset_title(catalogue, curve[0].task)}: mean and 95 % interval over splits")
+            axis.set_title(f"{data_title(catalogue, curve[0].task)}: mean and 95 % interval over splits")
             axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
             axis.grid(axis="y", alpha=0.3)
         figure.supxlabel(f"Methods that are missing: {WITHHELD}, or not run.", fontsize=7, x=0.01, ha="left")

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from celllm.annotate import embeddings as embedding_files
+from celllm.base.errors import InputError
+from celllm.bench.components import chosen_cells, principal_components
+from celllm.bench.predictions import score_columns
+from celllm.config.catalogue import Catalogue
+from celllm.config.units import Units
+from celllm.harmonise import cells as cell_files
 from celllm.harmonise.harmonisation import Harmonisation
-from celllm.report.figures.style import MANY_COLOURS, PALE, look, style
+from celllm.harmonise.normalise import log_normalised
+from celllm.report.figures.style import ALL_FAILED, MANY_COLOURS, PALE, look, notice, style
+from celllm.report.results import Predictions, check
+from celllm.report.titles import method_title, task_title, title_of_dataset
 
 N_NEIGHBOURS: Final = 15
 MAX_NUMBERED: Final = 15
@@ -60,6 +72,31 @@ def plane(features: np.ndarray, *, seed: int, metric: str) -> np.ndarray:
     )
     coordinates: np.ndarray = mapper.fit_transform(np.ascontiguousarray(features, dtype=np.float32))
     return coordinates
+
+
+def draw_embeddings(embeddings: Path, cells: Sequence[Path], catalogue: Catalogue, subject: str) -> Figure:
+    """Draw the cells of a data set by the encoder's embedding, and by principal components of their genes."""
+    cell_ids, embedded, labels = embedding_files.read(embeddings)
+    aligned = cell_files.read(cells[0], vocabulary=None)
+    unknown = cell_ids.difference(aligned.obs_names)
+    if len(unknown):
+        raise InputError(
+            file=embeddings,
+            field="cell_id",
+            expected=f"cells of {cells[0]}",
+            found=f"{len(unknown)} that are not, such as {unknown[0]}",
+            remedy="embed them again: snakemake --forcerun embed_cells",
+        )
+    rows = chosen_cells(len(cell_ids), seed=0)
+    chosen = aligned[cell_ids[rows]]
+    is_proportional = Units(chosen.uns["units"]).is_proportional
+    components = principal_components(log_normalised(chosen.X) if is_proportional else chosen.X, seed=0)
+    what = "log-normalised counts" if is_proportional else "the values"
+    planes = {
+        f"pretrained encoder ({embeddings.parent.name})": plane(embedded[rows], seed=0, metric="cosine"),
+        f"principal components of {what}": plane(components, seed=0, metric="euclidean"),
+    }
+    return draw_umap(planes, labels[rows], title=f"{title_of_dataset(catalogue, subject)}: {len(rows):,} cells")
 
 
 def draw_umap(planes: Mapping[str, np.ndarray], labels: np.ndarray, *, title: str) -> Figure:
@@ -112,6 +149,31 @@ def draw_umap(planes: Mapping[str, np.ndarray], labels: np.ndarray, *, title: st
         return figure
 
 
+def draw_confusions(predictions: Sequence[Predictions], catalogue: Catalogue, subject: str) -> Figure:
+    """Draw the confusion matrix of the subject, TASK/METHOD: all its runs together.
+
+    Raises
+    ------
+    InputError
+        If predictions are of another task or method, or no classification.
+    """
+    task, method = subject.split("/")
+    check(predictions, task=task, methods=[method], kind="classification")
+    if not predictions:
+        return notice(ALL_FAILED)
+    pooled = pd.concat([table for table, _ in predictions])
+    truth, predicted = (pooled[column].to_numpy(dtype=np.str_) for column in ("truth", "predicted"))
+    known = {name for table, _ in predictions for name in score_columns(table)[0]}
+    runs = f"{len(predictions)} run{'s' * (len(predictions) > 1)}"
+    return draw_confusion(
+        truth,
+        predicted,
+        sorted(known | set(truth)),
+        title=task_title(catalogue, task),
+        subtitle=f"{method_title(catalogue, method)}, test cells of {runs}",
+    )
+
+
 def draw_confusion(
     truth: npt.NDArray[np.str_], predicted: npt.NDArray[np.str_], classes: Sequence[str], *, title: str, subtitle: str
 ) -> Figure:
@@ -161,17 +223,10 @@ def draw_confusion(
         return figure
 
 
-def draw_harmonisation(reports: Sequence[Harmonisation], *, titles: Mapping[str, str]) -> Figure:
-    """Draw, for each data set, the way its counts went and the way its names went.
-
-    Parameters
-    ----------
-    reports
-        One a data set.
-    titles
-        What readers call the data sets, with the word simulated where it is due.
-    """
-    names = [titles.get(report.dataset, report.dataset) for report in reports]
+def draw_harmonisation(harmonisation: Sequence[Harmonisation], catalogue: Catalogue) -> Figure:
+    """Draw, for each data set, the way its counts went and the way its names went."""
+    reports = harmonisation
+    names = [title_of_dataset(catalogue, report.dataset) for report in reports]
     rows = range(len(reports))
     longest = max(len(name) for name in names)
     with style():

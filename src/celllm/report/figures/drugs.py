@@ -13,11 +13,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from celllm.base.errors import InputError
 from celllm.base.report_table import Column, ReportTable
 from celllm.bench.metrics import pearson_by
 from celllm.config.catalogue import Catalogue
-from celllm.config.neighbours import linear_of
-from celllm.report.figures.style import COLOURS, GREY, MARKS, looks_of_methods, style
+from celllm.config.neighbours import linear_of, neighbours_of
+from celllm.report.figures.style import ALL_FAILED, COLOURS, GREY, MARKS, looks_of_methods, notice, style
+from celllm.report.results import Predictions, check
 from celllm.report.titles import method_title, task_title
 
 _OURS = "ours"
@@ -50,8 +52,42 @@ def correlations(predictions: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFram
     return wide[[method for method in dict.fromkeys(rows["method"]) if method in wide]]
 
 
-def per_drug_table(values: pd.DataFrame, *, catalogue: Catalogue) -> ReportTable:
-    """Lay the correlations out, a row a drug; the note has the medians."""
+def correlations_of(predictions: Sequence[Predictions], catalogue: Catalogue, task: str) -> pd.DataFrame:
+    """Return each drug's correlation, drugs x methods; without a run, no rows.
+
+    An encoder is there only where its reference baselines are, on the same splits.
+
+    Raises
+    ------
+    InputError
+        If predictions are of another task, or no drug has lines enough.
+    """
+    of_kind = {name: row for name, row in catalogue.methods.items() if row.kind == "regression"}
+    check(predictions, task=task, methods=of_kind, kind="regression")
+    splits = {name: {meta.split for _, meta in predictions if meta.method == name} for name in of_kind}
+    methods = [
+        name
+        for name, row in of_kind.items()
+        if splits[name]
+        and all(splits[name] <= splits.get(other, set()) for other in neighbours_of(row, catalogue.tasks[task]))
+    ]
+    if not methods:
+        return pd.DataFrame(index=pd.Index([], name="drug"))
+    values = correlations((name, table) for name in methods for table, meta in predictions if meta.method == name)
+    if values.empty:
+        raise InputError(
+            file=f"predictions of {task}",
+            field="drug",
+            expected="a drug with three test lines or more, whose responses differ, in the predictions of each method",
+            found="none",
+            remedy=f"raise the share test of {task} in config/tasks.tsv",
+        )
+    return values
+
+
+def per_drug_table(predictions: Sequence[Predictions], catalogue: Catalogue, subject: str) -> ReportTable:
+    """Lay the correlations of the subject's task out, a row a drug; the note has the medians."""
+    values = correlations_of(predictions, catalogue, subject)
     titles = {method: method_title(catalogue, method) for method in values.columns}
     medians = "; ".join(f"{titles[method]} {values[method].median():.3f}" for method in values.columns)
     columns = [Column("drug"), *(Column(method, title, ".3f") for method, title in titles.items())]
@@ -59,21 +95,14 @@ def per_drug_table(values: pd.DataFrame, *, catalogue: Catalogue) -> ReportTable
     return ReportTable("per_drug", values.reset_index(), columns, note=note)
 
 
-def draw_per_drug(values: pd.DataFrame, *, task: str, catalogue: Catalogue) -> Figure:
-    """Draw a row of dots a method, a dot a drug; beside it, ours against the linear model, drug by drug.
-
-    Parameters
-    ----------
-    values
-        Correlations, drugs x methods.
-    task
-        Named in the title, with the word simulated where it is due.
-    catalogue
-        Titles and roles of the methods.
-    """
+def draw_per_drug(predictions: Sequence[Predictions], catalogue: Catalogue, subject: str) -> Figure:
+    """Draw a row of dots a method, a dot a drug; beside it, ours against the linear model, drug by drug."""
+    values = correlations_of(predictions, catalogue, subject)
+    if values.empty:
+        return notice(ALL_FAILED)
     titles = {method: method_title(catalogue, method) for method in values.columns}
     ours = [method for method in values.columns if catalogue.methods[method].role == _OURS]
-    linear = linear_of(catalogue.tasks[task])
+    linear = linear_of(catalogue.tasks[subject])
     has_pair = bool(ours) and linear in values.columns
     looks = looks_of_methods(catalogue.methods.values())
     height = max(2.6, 0.42 * len(titles) + 1.2)
@@ -83,7 +112,7 @@ def draw_per_drug(values: pd.DataFrame, *, task: str, catalogue: Catalogue) -> F
         _draw_rows(axes[0], values, titles, colours={method: looks[method]["color"] for method in titles})
         if has_pair:
             _draw_against(axes[1], values[linear], values[ours[0]], titles=(titles[linear], titles[ours[0]]))
-        figure.suptitle(f"{task_title(catalogue, task)}: each of {len(values)} drugs")
+        figure.suptitle(f"{task_title(catalogue, subject)}: each of {len(values)} drugs")
         return figure
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from celllm.config.catalogue import Catalogue
+from celllm.corpus.reader import ShardReader
+from celllm.pretrain import history as history_files
 from celllm.report.figures.style import GREY, look, style
 
 
@@ -54,7 +58,13 @@ PANELS = (
 _COLUMNS = 3
 
 
-def draw_curves(histories: Mapping[str, pd.DataFrame], *, is_simulated: bool = False) -> Figure:
+def read_histories(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Read the histories of several runs, named by encoder and seed."""
+    names = [f"{path.parent.parent.name}, {path.parent.name.replace('seed', 'seed ')}" for path in paths]
+    return {name: history_files.read(path) for name, path in zip(names, paths, strict=True)}
+
+
+def draw_curves(histories: Mapping[str, pd.DataFrame], corpus: ShardReader) -> Figure:
     """Draw each quantity of `PANELS` for each run.
 
     Parameters
@@ -62,9 +72,10 @@ def draw_curves(histories: Mapping[str, pd.DataFrame], *, is_simulated: bool = F
     histories
         By name of the run: one row a logged step, column `step` and those of `PANELS`. A column that is
         absent or empty was not trained in that run.
-    is_simulated
-        Whether any cell of the corpus is simulated; the title then says so.
+    corpus
+        The shards; where some of their cells are simulated, the title says so.
     """
+    is_simulated = any(stats["simulated"] for stats in corpus.datasets.values())
     with style():
         n_rows = math.ceil(len(PANELS) / _COLUMNS)
         figure = Figure(figsize=(10, 2.6 * n_rows + 0.4 + 0.2 * len(histories)), layout="constrained")
@@ -114,23 +125,17 @@ _NAMES = {
 }
 
 
-def draw_step_cost(table: pd.DataFrame, *, limit_gb: float, what: str) -> Figure:
-    """Draw peak memory and seconds against B.
+def draw_step_cost(cost: pd.DataFrame, catalogue: Catalogue, subject: str) -> Figure:
+    """Draw peak memory and seconds of the subject's encoder against the cells in a step, B.
 
-    Parameters
-    ----------
-    table
-        As `contracts.step_cost` reads it.
-    limit_gb
-        What was offered, 10^9 bytes; a cross at this height marks the first B that needs more.
-    what
-        The encoder that was measured, for the title.
+    A cross at the height of the limit marks the first B that needs more memory than was offered.
     """
+    limit_gb = catalogue.config["step_cost"]["limit_gb"]
     with style():
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         memory, seconds = figure.subplots(1, 2)
         for i, (mode, name) in enumerate(_NAMES.items()):
-            rows = table[table["mode"] == mode].sort_values("B")
+            rows = cost[cost["mode"] == mode].sort_values("B")
             colour, mark = look(i)
             fitting, over = rows[rows["fits"]], rows[~rows["fits"]]
             for axis, column in ((memory, "peak_gb"), (seconds, "seconds")):
@@ -150,10 +155,10 @@ def draw_step_cost(table: pd.DataFrame, *, limit_gb: float, what: str) -> Figure
         memory.set(ylim=(0, 1.12 * limit_gb), ylabel="peak resident memory (GB)")
         seconds.set(yscale="log", ylabel="seconds a step")
         for axis in (memory, seconds):
-            _name_cells(axis, sorted(set(table["B"])))
+            _name_cells(axis, sorted(set(cost["B"])))
         handles, names = memory.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=3)
-        figure.suptitle(f"Cost of a contrastive step: {what}")
+        figure.suptitle(f"Cost of a contrastive step: encoder {subject}, on the CPU")
         return figure
 
 

@@ -1,0 +1,78 @@
+"""The files that tables and figures are made from, as options of the report's commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files; an item of the report needs some of them.
+
+    Parameters
+    ----------
+    catalogue
+        results/bench/catalogue.json, what is run.
+    scores
+        results/bench/scores.tsv.
+    failures
+        results/bench/failures.json.
+    trials
+        results/bench/trials.tsv.
+    runs
+        runs.json files of one task, each of a method.
+    harmonisation
+        harmonisation.json files, each of a data set.
+    cells
+        Aligned cells, each file of a data set.
+    vocabulary
+        genes.tsv, the gene axis.
+    network
+        Edges of a published gene network.
+    shards
+        manifest.json of the pretraining corpus.
+    history
+        history.jsonl files, each of a pretraining.
+    cost
+        Memory and runtime of a step.
+    embeddings
+        Embedded cells.
+    recipes
+        Folder of the recipes, config/recipes.
+    exact_duplicates
+        Exact duplicates within tasks, as audit_leakage counts them.
+    label_rule
+        Answers of probes taught by either label rule, as audit_source has them.
+    labels
+        Labels of the corpus, as audit_source counts them.
+    """
+
+    catalogue: Path | None = None
+    scores: Path | None = None
+    failures: Path | None = None
+    trials: Path | None = None
+    runs: list[Path] | None = None
+    harmonisation: list[Path] | None = None
+    cells: list[Path] | None = None
+    vocabulary: Path | None = None
+    network: Path | None = None
+    shards: Path | None = None
+    history: list[Path] | None = None
+    cost: Path | None = None
+    embeddings: Path | None = None
+    recipes: Path | None = None
+    exact_duplicates: Path | None = None
+    label_rule: Path | None = None
+    labels: Path | None = None
+
+    def files(self) -> dict[str, Path]:
+        """Return the files that were given: by role, or by their own path where a role has several."""
+        found: dict[str, Path] = {}
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if isinstance(given, list):
+                found |= {str(file): file for file in given}
+            elif given is not None and given.is_file():
+                found[field.name] = given
+        return found
