@@ -1,8 +1,5 @@
 """config/*.tsv: read into rows, and refused by message."""
 
-import subprocess
-import sys
-
 import pytest
 
 from celllm.base.errors import InputError

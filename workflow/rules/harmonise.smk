@@ -8,7 +8,7 @@ Writes:  results/vocabulary/genes.tsv, results/cells/{dataset}.h5ad, results/res
 rule build_vocabulary:
     """Approved genes of one locus group, sorted by symbol."""
     input:
-        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
     output:
         vocabulary="results/vocabulary/genes.tsv",
     log:
@@ -41,7 +41,7 @@ rule align_cells:
     """
     input:
         raw="resources/raw/{dataset}/manifest.json",
-        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
         cells="results/cells/{dataset}.h5ad",

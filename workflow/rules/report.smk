@@ -285,7 +285,9 @@ rule report_details:
         title=title_in_captions("tables/details"),
         caption=caption_of("tables/details"),
         inputs=item_options,
-        recipes=str(CONFIG / "recipes"),
+        recipes=json.dumps(
+            {name: RECIPES[name].model_dump(mode="json") for name in USED_ENCODERS}
+        ),
         rows="results/report/details",
     shell:
         "python -m celllm report_details"

@@ -58,7 +58,7 @@ rule fetch:
 rule simulate:
     """Simulated counts (negative binomial) for what the demo has no real data for; called simulated everywhere."""
     input:
-        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
     output:
         manifest="resources/raw/{simulated}/manifest.json",
     log:

@@ -139,6 +139,7 @@ class UniqueKeyLoader(yaml.SafeLoader):
     """Refuses a key that stands twice in a mapping: YAML would drop the first without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        """Make a mapping, its keys checked."""
         seen = set()
         for key, _ in node.value:
             if key.value in seen:

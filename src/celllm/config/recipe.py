@@ -306,7 +306,10 @@ def of_option(values: Sequence[str]) -> Recipe:
 RecipeOption = Annotated[
     Recipe,
     Parameter(
-        converter=lambda _type, tokens: of_option([token.value for token in tokens]), n_tokens=-1, accepts_keys=False, json_dict=False
+        converter=lambda _type, tokens: of_option([token.value for token in tokens]),
+        n_tokens=-1,
+        accepts_keys=False,
+        json_dict=False,
     ),
 ]
 """Type of a command's `--recipe`: files of config/recipes, each laid over the ones before, or JSON."""

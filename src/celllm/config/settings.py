@@ -84,7 +84,7 @@ class Settings(_Section):
     shard_cells: Annotated[int, Field(ge=1)]
     """Cells in one shard file."""
     threads: Threads
-    """CPU threads a job."""
+    """CPU threads of the two kinds of job that use more than one."""
     embed: list[str]
     """Labelled data sets whose cell embeddings are drawn in the report."""
     step_cost: StepCost | None

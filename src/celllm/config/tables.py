@@ -5,14 +5,14 @@ One dataclass a table. Its fields are the columns; their docstrings say what a c
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from celllm.config.columns import JsonObject, Search, Seeds, Share, WholeNumber, Words, json_object, matching
 from celllm.config.table import ROW, Table, read_rows
 from celllm.config.units import Units
 
@@ -49,61 +49,6 @@ METRICS = {
 """Metrics that a task may lead with, by its type; F1 of sensitive or resistant where those are the labels."""
 
 
-def _words(cell: Any) -> Any:  # noqa: ANN401 - any cell
-    return tuple(cell.split()) if isinstance(cell, str) else cell
-
-
-def _json(cell: Any) -> Any:  # noqa: ANN401 - any cell
-    if cell is None:
-        return {}
-    if not isinstance(cell, str):
-        return cell
-    try:
-        value = json.loads(cell)
-    except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        msg = 'a JSON object such as {"mode": "probe"}'
-        raise ValueError(msg)
-    return value
-
-
-def _seeds(cell: Any) -> Any:  # noqa: ANN401 - any cell
-    if cell is not None and not isinstance(cell, str):
-        return cell
-    first, dash, last = (cell or "").partition("-")
-    if dash and first.isdecimal() and last.isdecimal() and int(first) <= int(last):
-        return tuple(range(int(first), int(last) + 1))
-    numbers = (cell or "").split()
-    if not numbers or not all(number.isdecimal() for number in numbers) or len(set(numbers)) < len(numbers):
-        msg = "seeds, each once: a range such as 0-4, or numbers such as 42 or 0 7"
-        raise ValueError(msg)
-    return tuple(int(number) for number in numbers)
-
-
-def _matching(pattern: str, expected: str) -> BeforeValidator:
-    def check(cell: Any) -> Any:  # noqa: ANN401 - any cell
-        if isinstance(cell, str) and not re.fullmatch(pattern, cell):
-            raise ValueError(expected)
-        return cell
-
-    return BeforeValidator(check)
-
-
-def _search(cell: Any) -> Any:  # noqa: ANN401 - any cell
-    value = _json(cell)
-    lists = [values for values in value.values() if isinstance(values, list | tuple) and values]
-    if len(lists) < len(value) or any(list(values).count(one) > 1 for values in lists for one in values):
-        msg = 'lists of different values by option, such as {"C": [1.0, 0.1, 10.0]}'
-        raise ValueError(msg)
-    return value
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds)]
-JsonObject = Annotated[dict[str, Any], BeforeValidator(_json)]
-Share = Annotated[float, Field(ge=0, le=1)]
-WholeNumber = Annotated[int, _matching(r"\d+", "a whole number, 0 or more"), Field(ge=0)]
 SourceLabel = Literal["normal", "tumour", "unknown"]
 
 
@@ -129,9 +74,7 @@ class Dataset:
     """Column of `obs` with the sample (donor, run)."""
     malignancy: Annotated[
         str,
-        _matching(
-            r"normal|tumour|unknown|samples|obs:[^:]+:.+", "normal, tumour, unknown, samples or obs:COLUMN:VALUE"
-        ),
+        matching(r"normal|tumour|unknown|samples|obs:[^:]+:.+", "normal, tumour, unknown, samples or obs:COLUMN:VALUE"),
     ]
     """`normal`, `tumour` or `unknown` for all cells; `obs:COLUMN:VALUE`: tumour where the column holds it;
     `samples`: as the list of samples says."""
@@ -141,13 +84,13 @@ class Dataset:
     """Whom to cite."""
     licence: str | None
     """Licence of the source."""
-    matrix: Annotated[str, _matching(r"X|raw|layers:.+", "X, raw or layers:NAME")] = "X"
+    matrix: Annotated[str, matching(r"X|raw|layers:.+", "X, raw or layers:NAME")] = "X"
     """Which matrix of an h5ad file: `X`, `raw` or `layers:NAME`."""
     log: Annotated[
-        str | None, _matching(LOGARITHM.pattern, "a logarithm such as log2(x+1), ln(x+1) or log2(x/10+1)")
+        str | None, matching(LOGARITHM.pattern, "a logarithm such as log2(x+1), ln(x+1) or log2(x/10+1)")
     ] = None
     """The logarithm that the source has taken, such as `log2(x+1)`; it is undone when the cells are read."""
-    label_map: Annotated[dict[str, str | None], BeforeValidator(_json)] = Field(default_factory=dict)
+    label_map: Annotated[dict[str, str | None], BeforeValidator(json_object)] = Field(default_factory=dict)
     """Source label to label, a JSON object; null takes the label away. Empty: labels stay as they are."""
     donor_column: str | None = None
     """Column of `obs` with the donor; none: the sample stands for its donor."""
@@ -176,7 +119,7 @@ class SourceFile:
     """`https://…`, `package:<module>:<path in it>`, `repo:<path in the checkout>`; none: a mirror only."""
     bytes: WholeNumber | None
     """Size; none where unknown."""
-    sha256: Annotated[str | None, _matching(r"[0-9a-f]{64}", "64 hexadecimal digits in lower case, or -")]
+    sha256: Annotated[str | None, matching(r"[0-9a-f]{64}", "64 hexadecimal digits in lower case, or -")]
     """Checksum in hex; none where unknown."""
     sample: str | None
     """Name of the sample that the file holds, where a data set has one file a sample."""
@@ -253,7 +196,7 @@ class Method:
     no encoder."""
     options: JsonObject
     """Settings of the class, a JSON object."""
-    search: Annotated[dict[str, list[Any]], BeforeValidator(_search)]
+    search: Search
     """Values of options to choose from on validation cells, JSON lists by option; empty: nothing is chosen."""
     seeded: bool
     """Whether the outcome depends on the model seed; if not, one seed is run."""

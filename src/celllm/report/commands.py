@@ -77,7 +77,7 @@ def report_details(
     Example::
 
         python -m celllm report_details --catalogue results/bench/catalogue.json --scores results/bench/scores.tsv \
-            --trials results/bench/trials.tsv --recipes config/recipes \
+            --trials results/bench/trials.tsv --recipes '{"celllm": {...}}' \
             --harmonisation results/cells/pbmc68k_reduced.harmonisation.json \
             --cells results/cells/pbmc68k_reduced.h5ad --vocabulary results/vocabulary/genes.tsv \
             --exact-duplicates results/report/details/exact_duplicates.tsv \

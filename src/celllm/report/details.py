@@ -15,7 +15,6 @@ from celllm.base.report_table import Column, ReportTable
 from celllm.config import recipe as recipe_files
 from celllm.config import recipe_choices
 from celllm.config.catalogue import Catalogue
-from celllm.config.overlays import paths_of, resolve
 from celllm.config.recipe import Recipe
 from celllm.genes import edges as edges_file
 from celllm.harmonise import cells_stream
@@ -33,7 +32,7 @@ def tables_of_details(
     catalogue: Catalogue,
     results: Results,
     trials: pd.DataFrame,
-    recipes: Path,
+    recipes: Mapping[str, Recipe],
     harmonisation: Sequence[Harmonisation],
     genes: Vocabulary,
     cells: Sequence[Path],
@@ -49,7 +48,7 @@ def tables_of_details(
         spread_table(results, catalogue),
         classes_table(results, catalogue),
         trials_table(trials, results, catalogue),
-        choices_table(*read_recipes(recipes, catalogue)),
+        choices_table(recipes),
         config_table(catalogue.config),
         samples_table(harmonisation, catalogue),
         vocabulary_table(genes, is_named=is_named, edges=edges, config=catalogue.config),
@@ -139,53 +138,26 @@ def trials_table(trials: pd.DataFrame, results: Results, catalogue: Catalogue) -
     return ReportTable("trials", frame, columns, "Options tried", note)
 
 
-def read_recipes(folder: Path, catalogue: Catalogue) -> tuple[dict[str, Recipe], dict[str, dict[str, str]]]:
-    """Read the recipes of the encoders that methods start from; and, for each key, the file its value stands in.
-
-    Values written in the configuration itself are `values in place`.
-    """
-    used = {catalogue.methods[method].encoder for methods in catalogue.runs.values() for method in methods}
-    recipes: dict[str, Recipe] = {}
-    given_in: dict[str, dict[str, str]] = {}
-    for name, layers in catalogue.config["encoders"].items():
-        if name in used:
-            overlays = paths_of(layers, folder)
-            recipes[name] = recipe_files.read(*overlays)
-            given_in[name] = {key: Path(file).stem for key, file in resolve(overlays).origins.items()}
-    return recipes, given_in
+def read_recipes(text: str) -> dict[str, Recipe]:
+    """Parse recipes by name, given as JSON."""
+    return {name: recipe_files.parse(values, file="--recipes") for name, values in json.loads(text).items()}
 
 
-def choices_table(recipes: Mapping[str, Recipe], *, given_in: Mapping[str, Mapping[str, str]]) -> ReportTable:
+def choices_table(recipes: Mapping[str, Recipe]) -> ReportTable:
     """List every recipe key whose value the paper does not give, with the value in force.
 
     Keys without effect in a recipe, such as the temperature of a loss of weight 0, are left out.
-
-    Parameters
-    ----------
-    recipes
-        Those in use, by name.
-    given_in
-        By recipe and dotted key: the file in which the value stands. A key that stands in no file has its default.
     """
     rows = pd.DataFrame(
         [
-            {
-                "recipe": name,
-                "key": key,
-                "value": _at(recipe, key),
-                "given_in": given_in[name].get(key, "default"),
-                "mark": "our choice",
-            }
+            {"recipe": name, "key": key, "value": _at(recipe, key), "mark": "our choice"}
             for name, recipe in recipes.items()
             for key in recipe_choices.in_force(recipe)
         ],
-        columns=["recipe", "key", "value", "given_in", "mark"],
+        columns=["recipe", "key", "value", "mark"],
     )
-    columns = [Column(name) for name in ("recipe", "key", "value", "given_in")]
-    note = (
-        "The paper gives no value for these keys, or another one. None of them may be quoted as the paper's. Given in: "
-        "the recipe file that holds the value."
-    )
+    columns = [Column("recipe", "encoder"), Column("key"), Column("value")]
+    note = "The paper gives no value for these keys, or another one. None of them may be quoted as the paper's."
     return ReportTable("choices", rows, columns, "Our choices in force", note)
 
 

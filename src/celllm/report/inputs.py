@@ -39,7 +39,7 @@ class Inputs:
     embeddings
         Embedded cells.
     recipes
-        Folder of the recipes, config/recipes.
+        Recipes of the encoders in use, by name, as JSON.
     exact_duplicates
         Exact duplicates within tasks, as audit_leakage counts them.
     label_rule
@@ -61,7 +61,7 @@ class Inputs:
     history: list[Path] | None = None
     cost: Path | None = None
     embeddings: Path | None = None
-    recipes: Path | None = None
+    recipes: str | None = None
     exact_duplicates: Path | None = None
     label_rule: Path | None = None
     labels: Path | None = None
@@ -73,6 +73,6 @@ class Inputs:
             given = getattr(self, field.name)
             if isinstance(given, list):
                 found |= {str(file): file for file in given}
-            elif given is not None and given.is_file():
+            elif isinstance(given, Path):
                 found[field.name] = given
         return found

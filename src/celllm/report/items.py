@@ -47,9 +47,10 @@ READERS: Final = {
     "corpus": ("shards", "celllm.corpus.reader:ShardReader"),
     "histories": ("history", "celllm.report.figures.pretraining:read_histories"),
     "cost": ("cost", "celllm.pretrain.step_cost:read"),
+    "recipes": ("recipes", "celllm.report.details:read_recipes"),
     "genes": ("vocabulary", "celllm.harmonise.vocabulary:read"),
     **{name: (name, "pandas:read_table") for name in ("exact_duplicates", "label_rule", "labels")},
-    **{name: (name, None) for name in ("embeddings", "cells", "network", "recipes")},
+    **{name: (name, None) for name in ("embeddings", "cells", "network")},
 }
 """By parameter of an item: the input with its file or files, and what reads them; None: the item does."""
 

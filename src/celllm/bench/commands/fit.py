@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         method=row.method,
         split=split.seed,
         seed=args.seed,
-        kind=cast("predictions.Kind", task.kind),
+        kind=task.kind,
         simulated=data.simulated,
         n_train=len(parts["train"]),
         n_validation=len(parts["validation"]),

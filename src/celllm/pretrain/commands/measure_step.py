@@ -26,7 +26,7 @@ PIECE = 4096
 def parser() -> argparse.ArgumentParser:
     """Declare the options."""
     options = argparse.ArgumentParser(prog="celllm measure_step", description=__doc__, allow_abbrev=False)
-    options.add_argument("--recipe", required=True, type=Path, help="whose encoder, longest cell and chunk are taken")
+    options.add_argument("--recipe", required=True, help="whose encoder, longest cell and chunk are taken")
     options.add_argument("--shards", required=True, type=Path, help="manifest of the corpus; gives lengths of cells")
     options.add_argument("--batches", required=True, type=int, nargs="+", help="numbers of cells, B")
     options.add_argument("--limit-gb", required=True, type=float, help="memory a process may take, 10^9 bytes")
@@ -55,7 +55,7 @@ def tell(point: Point) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the recipe and lengths of cells, measure, write."""
     args = parser().parse_args(argv)
-    chosen = recipe.read(args.recipe)
+    chosen = recipe.of_option([args.recipe])
     corpus = ShardReader(args.shards)
     longest = chosen.tokens.max_length
     plan = StepPlan(

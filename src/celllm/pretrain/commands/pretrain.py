@@ -51,7 +51,7 @@ SHOWN = (
 def parser() -> argparse.ArgumentParser:
     """Declare the options."""
     options = argparse.ArgumentParser(prog="celllm pretrain", description=__doc__, allow_abbrev=False)
-    options.add_argument("--recipe", required=True, type=Path, help="architecture, objectives, optimiser, training")
+    options.add_argument("--recipe", required=True, help="architecture, objectives, optimiser, training")
     options.add_argument("--shards", required=True, type=Path, help="manifest of the corpus")
     options.add_argument("--genes", required=True, type=Path, help="gene table; not used where the recipe learns it")
     options.add_argument("--vocabulary", required=True, type=Path, help="genes.tsv")
@@ -149,7 +149,7 @@ def launch(recipe: Recipe, *, accelerator: str, devices: int, nodes: int) -> Fab
 def main(argv: Sequence[str] | None = None) -> None:
     """Read recipe, corpus and gene table, train, write encoder and history."""
     args = parser().parse_args(argv)
-    chosen = recipe.read(args.recipe)
+    chosen = recipe.of_option([args.recipe])
     genes = vocabulary.read(args.vocabulary)
     corpus = open_corpus(args.shards, genes, chosen)
     is_learned = chosen.genes.method == "learned"
@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     made_by = stamp(
         args.stage,
-        {"shards": args.shards, "genes": args.genes, "vocabulary": args.vocabulary, "recipe": args.recipe},
+        {"shards": args.shards, "genes": args.genes, "vocabulary": args.vocabulary},
         recipe=chosen.digest,
         seed=args.seed,
     )
