@@ -19,7 +19,7 @@ from celllm.config.catalogue import Catalogue
 from celllm.corpus.commands.write_shards import benchmark_hashes
 from celllm.corpus.reader import ShardReader
 from celllm.harmonise import cells as cell_files
-from celllm.harmonise import cells_stream, vocabulary
+from celllm.harmonise import vocabulary
 from celllm.harmonise.quality import cell_hashes
 from celllm.report import audit_tables
 from celllm.report.titles import title_of_dataset
@@ -79,9 +79,9 @@ def leakage_tables(
 
 def _cells_of(file: Path) -> tuple[str, pd.DataFrame]:
     """Read name and cells of an aligned data set: columns cell_id, cell_hash."""
-    hashes = pd.concat([obs["cell_hash"] for obs in cells_stream.obs_pieces(file)])
+    hashes = pd.concat([obs["cell_hash"] for obs in cell_files.obs_pieces(file)])
     frame = pd.DataFrame({"cell_id": hashes.index.astype(str), "cell_hash": hashes.to_numpy(dtype=object)})
-    return str(cells_stream.header(file)["dataset"]), frame
+    return str(cell_files.header(file)["dataset"]), frame
 
 
 def _cells_in(shards: ShardReader) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from celllm.config import recipe_choices
 from celllm.config.catalogue import Catalogue
 from celllm.config.recipe import Recipe
 from celllm.genes import edges as edges_file
-from celllm.harmonise import cells_stream
+from celllm.harmonise import cells as cells_file
 from celllm.harmonise.harmonisation import Harmonisation
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.report.data import samples_table, vocabulary_table
@@ -43,7 +43,7 @@ def tables_of_details(
 ) -> list[ReportTable]:
     """Return the tables of the page, in its order."""
     edges = None if network is None else edges_file.read(network, vocabulary=genes)
-    is_named = np.logical_or.reduce([cells_stream.named_genes(path, vocabulary=genes.digest) for path in cells])
+    is_named = np.logical_or.reduce([cells_file.named_genes(path, vocabulary=genes.digest) for path in cells])
     return [
         spread_table(results, catalogue),
         classes_table(results, catalogue),
