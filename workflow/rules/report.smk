@@ -22,14 +22,14 @@ NAMED = {
 REGRESSIONS = [task for task in RUN_TASKS if TASKS[task].kind == "regression"]
 # Inputs by item; {subject} is what follows the first slash of a name such as umap/pbmc3k_10x.
 ITEM_INPUTS = {
-    "tables/main": SCORED | {"failures": "results/bench/failures.json"},
+    "tables/main": SCORED | {"failures": "results/bench/failed.tsv"},
     "tables/comparisons": SCORED,
     "tables/claims": SCORED,
     "tables/costs": SCORED,
     "tables/per_drug": {"catalogue": SCORED["catalogue"]},
     "tables/failures": {
         "catalogue": SCORED["catalogue"],
-        "failures": "results/bench/failures.json",
+        "failures": "results/bench/failed.tsv",
     },
     "tables/controls": SCORED,
     "tables/corpus": {
@@ -110,7 +110,9 @@ def item_inputs(wildcards) -> dict[str, str | list[str]]:
         "confusion": [method],
     }.get(item.split("/")[1], [])
     if methods:
-        found["runs"] = [f"results/bench/{task}/{name}/runs.json" for name in methods]
+        found["runs"] = [
+            path for name in methods for path in predictions_of(task, name)
+        ]
     return found
 
 
@@ -166,9 +168,6 @@ def stage_of(wildcards) -> str:
 
 
 rule report_table:
-    """A table of the report: a sortable page, and its rows tab separated."""
-    wildcard_constraints:
-        table="|".join(REPORT_TABLES),
     input:
         unpack(item_inputs),
     output:
@@ -183,6 +182,9 @@ rule report_table:
         "logs/report_table/{table}.log",
     benchmark:
         "benchmarks/report_table/{table}.tsv"
+    """A table of the report: a sortable page, and its rows tab separated."""
+    wildcard_constraints:
+        table="|".join(REPORT_TABLES),
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -206,9 +208,6 @@ rule report_table:
 
 
 rule report_figure:
-    """A figure of the report, for screens and for print."""
-    wildcard_constraints:
-        figure="|".join(REPORT_FIGURES),
     input:
         unpack(item_inputs),
     output:
@@ -223,6 +222,9 @@ rule report_figure:
         "logs/report_figure/{figure}.log",
     benchmark:
         "benchmarks/report_figure/{figure}.tsv"
+    """A figure of the report, for screens and for print."""
+    wildcard_constraints:
+        figure="|".join(REPORT_FIGURES),
     conda:
         "../../envs/data.yaml"
     threads: 1

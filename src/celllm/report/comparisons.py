@@ -11,7 +11,7 @@ from scipy import stats
 
 from celllm.base.interval import paired_test
 from celllm.base.report_table import Column, ReportTable
-from celllm.bench.metrics import is_better
+from celllm.bench.direction import is_better
 from celllm.config.catalogue import Catalogue
 from celllm.config.neighbours import LEAKED, SHUFFLED, linear_of
 from celllm.config.tables import Claim, Method, Task

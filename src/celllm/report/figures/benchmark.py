@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from celllm.bench.metrics import ERRORS
+from celllm.bench.direction import ERRORS
 from celllm.config.catalogue import Catalogue
 from celllm.config.tables import Method, Task
 from celllm.report.figures.style import TRIVIAL, looks_of_methods, notice, style
@@ -56,6 +56,7 @@ def draw_scores(results: Results, catalogue: Catalogue) -> Figure:
     """
     dots = dots_of(results, catalogue)
     panels: dict[tuple[str, str], list[str]] = {}
+    key: tuple[str, str]
     for dot in dots:
         key = (catalogue.tasks[dot.task].kind, catalogue.tasks[dot.task].headline)
         panels.setdefault(key, [])
