@@ -35,6 +35,8 @@ class Column:
         Whether `{name}_low` and `{name}_high` stand in brackets behind the number, where they are known.
     undefined
         What stands for nan.
+    is_key
+        Whether the column says what a row is about: it stays in sight when a wide table is moved.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Column:
     show: str | Callable[[Any], str] = ""
     is_interval: bool = False
     undefined: str = ""
+    is_key: bool = False
 
     @property
     def heading(self) -> str:
@@ -141,17 +144,23 @@ def _article(table: ReportTable) -> str:
 def _table(rows: pd.DataFrame, columns: Sequence[Column]) -> str:
     texts = {column: column.texts(rows) for column in columns}
     shown = [column for column in columns if any(texts[column])]
-    classes = [' class="number"' if column.is_number else "" for column in shown]
+    classes = [_class(column, texts[column]) for column in shown]
     head = "".join(
-        f'<th{of_class} scope="col">{escape(column.heading)}</th>'
-        for column, of_class in zip(shown, classes, strict=True)
+        f'<th class="{name}" scope="col">{escape(column.heading)}</th>'
+        for column, name in zip(shown, classes, strict=True)
     )
     lines = [
-        "<tr>" + "".join(f"<td{of_class}>{escape(text)}</td>" for text, of_class in zip(line, classes, strict=True))
+        "".join(f'<td class="{name}">{escape(text)}</td>' for text, name in zip(line, classes, strict=True))
         for line in zip(*(texts[column] for column in shown), strict=True)
     ]
-    body = "</tr>\n".join(lines)
-    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tr>\n</tbody></table></div>'
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+
+
+def _class(column: Column, texts: Sequence[str]) -> str:
+    """Return the style of a column: numbers and short texts stay on one line, long texts are broken."""
+    kind = "number" if column.is_number else "text" if max(map(len, texts)) <= _ONE_LINE else "long"
+    return f"{kind} key" if column.is_key else kind
 
 
 def _paragraph(text: str) -> str:
@@ -168,6 +177,8 @@ def _rounded(value: object) -> object:
     return f"{value:.10g}" if isinstance(value, float) and not math.isnan(value) else value
 
 
+_ONE_LINE = 28
+"""Letters of a text that stays on one line."""
 _PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -192,18 +203,22 @@ _STYLE = """\
 body { font: 15px/1.45 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: #1b1b1b; margin: 1.5rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } h3 { font-size: 1rem; margin-bottom: 0.4rem; }
 p, ul { max-width: 62rem; } code { background: #f2f2f2; padding: 0 0.2em; }
-.table { overflow: auto; max-height: 85vh; width: fit-content; max-width: 100%; border: 1px solid #d5d5d5; }
+.table { position: relative; overflow: auto; max-height: 85vh; border: 1px solid #d5d5d5; }
+.table { width: fit-content; max-width: 100%; }
 table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.3rem 0.7rem; text-align: left; vertical-align: top; max-width: 26rem; }
-.number { text-align: right; white-space: nowrap; }
-th { position: sticky; top: 0; background: #eceff3; border-bottom: 1px solid #9aa3ad; cursor: pointer; }
-th::after { content: " \\2195"; color: #9aa3ad; }
-th[aria-sort="ascending"]::after { content: " \\25B2"; color: #1b1b1b; }
-th[aria-sort="descending"]::after { content: " \\25BC"; color: #1b1b1b; }
-tbody tr:nth-child(even) { background: #f7f8fa; } tbody tr:hover { background: #e6f0fa; }
+th, td { padding: 0.3rem 0.7rem; text-align: left; vertical-align: top; }
+td.number, td.text { white-space: nowrap; } td.long { min-width: 15rem; max-width: 30rem; }
+.number { text-align: right; }
+th { position: sticky; top: 0; z-index: 1; background: #eceff3; border-bottom: 1px solid #9aa3ad; cursor: pointer; }
+th::after { content: "\\00A0\\2195"; color: #9aa3ad; }
+th[aria-sort="ascending"]::after { content: "\\00A0\\25B2"; color: #1b1b1b; }
+th[aria-sort="descending"]::after { content: "\\00A0\\25BC"; color: #1b1b1b; }
+tbody tr { background: #fff; } tbody tr:nth-child(even) { background: #f7f8fa; } tbody tr:hover { background: #e6f0fa; }
+td.key { position: sticky; background: inherit; } th.key { z-index: 2; }
 """
 # Texts among numbers, such as "not run", come last either way.
 _SCRIPT = """\
+for (const cell of document.querySelectorAll(".key")) cell.style.left = `${cell.offsetLeft}px`;
 for (const table of document.querySelectorAll("table")) {
   table.tHead.addEventListener("click", event => {
     const head = event.target.closest("th");
@@ -213,7 +228,7 @@ for (const table of document.querySelectorAll("table")) {
     head.setAttribute("aria-sort", isUp ? "ascending" : "descending");
     const text = row => row.cells[head.cellIndex].textContent;
     const number = row => parseFloat(text(row).replaceAll(",", ""));
-    const compare = (a, b) => head.className === "number"
+    const compare = (a, b) => head.classList.contains("number")
       ? (isNaN(number(a)) - isNaN(number(b))) || (isUp ? number(a) - number(b) : number(b) - number(a)) || 0
       : (isUp ? 1 : -1) * text(a).localeCompare(text(b), "en", { numeric: true });
     table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));

@@ -76,7 +76,11 @@ def leakage_table(
         columns=["task_dataset", "task_title", "benchmark_cells", "corpus_dataset", *[*columns][1:], "verdict"],
     )
     numbers = [Column(name, title, ",d") for name, title in columns.items()]
-    texts = [Column("task_title", "task data set"), Column("corpus_dataset", "corpus data set"), Column("verdict")]
+    texts = [
+        Column("task_title", "task data set", is_key=True),
+        Column("corpus_dataset", "corpus data set"),
+        Column("verdict"),
+    ]
     return ReportTable("audit_leakage", rows, [*texts[:2], *numbers, texts[2]])
 
 

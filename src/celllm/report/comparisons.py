@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
 from celllm.base.interval import paired_test
 from celllm.base.report_table import Column, ReportTable
@@ -82,6 +81,8 @@ def _test_to_rest(results: Results, task: Task, method: Method) -> float:
 
 def corrected(p_values: Sequence[float]) -> list[float]:
     """Return q values: p corrected for their number; nan stays nan and counts for nothing."""
+    from scipy import stats  # takes a second to import
+
     known = [p for p in p_values if not math.isnan(p)]
     if not known:
         return list(p_values)

@@ -59,7 +59,7 @@ def harmonisation_table(harmonisation: Sequence[Harmonisation], catalogue: Catal
     counts = ("names", "mapped", "merged", "ambiguous", "outside_vocabulary", "unknown")
     shares = ("mapped_share", "ambiguous_share", "outside_share", "unknown_share", "min_share")
     columns = [
-        Column("title", "data set"),
+        Column("title", "data set", is_key=True),
         *(Column(name, show=",d") for name in counts),
         *(Column(name, show=".1%") for name in shares),
         *(Column(name, show=",d") for name in ("cells_kept", "cells_dropped")),
@@ -84,7 +84,11 @@ def samples_table(harmonisation: Sequence[Harmonisation], catalogue: Catalogue) 
         ],
         columns=["dataset", "title", "sample", *counts],
     )
-    columns = [Column("title", "data set"), Column("sample"), *(Column(name, show=",d") for name in counts)]
+    columns = [
+        Column("title", "data set", is_key=True),
+        Column("sample"),
+        *(Column(name, show=",d") for name in counts),
+    ]
     note = "Empty cells have no count at all; too few genes: fewer expressed genes at the source than its row asks for."
     return ReportTable("samples", rows, columns, "Cells kept and dropped by sample", note)
 
@@ -152,7 +156,7 @@ def corpus_table(corpus: ShardReader, catalogue: Catalogue) -> ReportTable:
         )
     counts = ("cells_kept", "test_cells_excluded", "equal_to_benchmark_excluded")
     columns = [
-        Column("title", "data set"),
+        Column("title", "data set", is_key=True),
         Column("simulated", "cells"),
         *(Column(name, show=",d") for name in counts),
         *(Column(name, show=".1%") for name in labels),

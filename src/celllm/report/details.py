@@ -225,7 +225,7 @@ def label_rule_table(label_rule: pd.DataFrame, malignancy_rule: str) -> ReportTa
 def labels_table(labels: pd.DataFrame) -> ReportTable:
     """Lay out the labels of the corpus by either rule."""
     columns = [
-        Column("title", "data set"),
+        Column("title", "data set", is_key=True),
         *(Column(name, show=",d") for name in ("cells", "tumour", "normal", "unknown")),
         Column("by_source"),
         Column("wrong_by_source", show=",d"),

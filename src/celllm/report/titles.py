@@ -58,8 +58,8 @@ def title_of_dataset(catalogue: Catalogue, name: str) -> str:
 def task_and_method(catalogue: Catalogue) -> tuple[Column, Column]:
     """Return the two columns that most tables open with."""
     return (
-        Column("task", show=lambda name: task_title(catalogue, name)),
-        Column("method", show=lambda name: method_title(catalogue, name)),
+        Column("task", show=lambda name: task_title(catalogue, name), is_key=True),
+        Column("method", show=lambda name: method_title(catalogue, name), is_key=True),
     )
 
 

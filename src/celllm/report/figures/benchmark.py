@@ -94,7 +94,7 @@ def _draw_panel(
     step = 0.8 / max(1, len(methods))
     looks = looks_of_methods(catalogue.methods.values())
     for band in range(0, len(tasks), 2):
-        axis.axhspan(band - 0.5, band + 0.5, color="#F4F4F4", linewidth=0)
+        axis.axhspan(band - 0.5, band + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
     places = {method.method: place for place, method in enumerate(methods)}
     for dot in dots:
         y = tasks.index(dot.task) + (places[dot.method] - (len(methods) - 1) / 2) * step
