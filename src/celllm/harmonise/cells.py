@@ -35,15 +35,9 @@ CATEGORICAL = ("sample", "donor", "study", "label")
 NUMERIC: Final = {"is_malignant": np.int8, "n_counts": np.float64, "n_genes": np.int64}
 OBS_COLUMNS = (*CATEGORICAL, *NUMERIC, "cell_hash")
 UNS_KEYS = ("dataset", "vocabulary", "units", "simulated", "provenance")
-PIECE: Final = 2048
-"""Cells read at once."""
 REMEDY = "rebuild it: snakemake --forcerun align_cells"
-
-_PACKED: Final[dict[str, Any]] = {"scaleoffset": 0}
-"""HDF5's own packing of whole numbers into the bits a chunk needs: lossless, and faster than LZF."""
-_COMPRESSED: Final[dict[str, Any]] = {"compression": "lzf", "shuffle": True}
-_X_CHUNK, _OBS_CHUNK = 1 << 16, 2048
-"""Numbers in a chunk of the file."""
+X_CHUNK, PIECE = 1 << 16, 2048
+"""Numbers of X, and cells, that are read at once: chunks of the file."""
 
 
 def build(
@@ -56,17 +50,7 @@ def build(
     simulated: bool,
     provenance: Mapping[str, Any],
 ) -> ad.AnnData:
-    """Put aligned cells into the form this module writes.
-
-    Parameters
-    ----------
-    matrix
-        Cells x vocabulary genes.
-    obs
-        The columns of the format, indexed by cell id.
-    vocabulary, dataset, units, simulated, provenance
-        As of `writing_cells`.
-    """
+    """Put aligned cells into the form this module writes; parameters as of `CellsWriter.append`, `writing_cells`."""
     ordered = sparse.csr_matrix(matrix, dtype=dtype_of(units))
     ordered.sort_indices()
     return ad.AnnData(
@@ -119,7 +103,7 @@ def header(path: Path | str, *, vocabulary: str | None = None) -> dict[str, Any]
     VocabularyMismatch
         If the cells were aligned to another vocabulary than the one of the digest given.
     """
-    with h5py.File(path, "r") as file:
+    with h5py.File(path) as file:
         uns = {key: ad.io.read_elem(file["uns"][key]) for key in file.get("uns", ())}
         _check_present("uns", UNS_KEYS, list(uns), path)
         _check_vocabulary(uns, vocabulary, path)
@@ -161,10 +145,8 @@ def _obs_of(stored: h5py.Group, size: int) -> Iterator[pd.DataFrame]:
 
 def _values(column: h5py.Group | h5py.Dataset, rows: slice) -> npt.NDArray[Any]:
     if isinstance(column, h5py.Group):
-        categories = column["categories"].asstr()[:]
-        return np.asarray(categories[column["codes"][rows]], dtype=object)
-    is_text = h5py.check_string_dtype(column.dtype) is not None
-    return np.asarray(column.asstr()[rows] if is_text else column[rows])
+        return np.asarray(column["categories"].asstr()[:][column["codes"][rows]])
+    return np.asarray(column[rows] if h5py.check_string_dtype(column.dtype) is None else column.asstr()[rows])
 
 
 @contextmanager
@@ -181,22 +163,19 @@ def writing_cells(
 
     Parameters
     ----------
-    path
-        Where the file is to stand.
-    vocabulary
-        The genes of the columns.
-    dataset
-        Name of the dataset.
+    path, vocabulary
+        Where the file is to stand; the genes of the columns.
+    dataset, simulated
+        Name of the dataset, and whether its cells come from the simulator.
     units
         What the numbers are: counts become int32, all others float32.
-    simulated
-        Whether they come from the simulator.
     provenance
         What made them, as celllm.base.provenance.stamp says it.
     """
+    no_obs = pd.DataFrame(columns=list(OBS_COLUMNS), index=pd.Index([], dtype=object))
     no_cells = build(
         sparse.csr_matrix((0, vocabulary.n_genes)),
-        pd.DataFrame(columns=list(OBS_COLUMNS), index=pd.Index([], dtype=object)),
+        no_obs.astype(dict.fromkeys(CATEGORICAL, "category")).astype(NUMERIC),
         vocabulary=vocabulary,
         dataset=dataset,
         units=units,
@@ -219,20 +198,15 @@ class CellsWriter:
         self.is_named = np.ones(no_cells.n_vars, dtype=bool)
         """Which genes the source has a name for; to be set before the end."""
         ad.io.write_elem(file, "/", no_cells)
+        del file["raw"]  # of a kind that older releases of AnnData do not know
         self._obs = file["obs"]
-        for name, dtype in (("data", no_cells.X.dtype), ("indices", np.int32), ("indptr", np.int64)):
-            _make_growable(file["X"], name, dtype, chunk=_X_CHUNK)
+        growing = {"X/data": no_cells.X.dtype, "X/indices": np.int32, "X/indptr": np.int64}
+        growing |= dict.fromkeys(("obs/_index", "obs/cell_hash"), h5py.string_dtype())
+        growing |= {f"obs/{column}": dtype for column, dtype in NUMERIC.items()}
+        for name, dtype in (growing | {f"obs/{column}/codes": np.int32 for column in CATEGORICAL}).items():
+            _make_growable(file, name, dtype)
         _extend(file["X/indptr"], np.zeros(1, dtype=np.int64))
         self._matrix = ad.io.sparse_dataset(file["X"])
-        for column in ("_index", "cell_hash"):
-            _make_growable(self._obs, column, h5py.string_dtype(), encoding="string-array")
-        for column, number in NUMERIC.items():
-            _make_growable(self._obs, column, number, encoding="array")
-        for column in CATEGORICAL:
-            del self._obs[column]
-            values = self._obs.create_group(column)
-            values.attrs.update({"encoding-type": "categorical", "encoding-version": "0.2.0", "ordered": False})
-            _make_growable(values, "codes", np.int32, encoding="array")
 
     def append(self, matrix: sparse.csr_matrix, obs: pd.DataFrame) -> None:
         """Add cells: `matrix` cells x vocabulary genes, `obs` with the columns of the format, indexed by cell id."""
@@ -273,30 +247,29 @@ class CellsWriter:
                 )
 
 
-def _make_growable(
-    group: h5py.Group, name: str, dtype: npt.DTypeLike, *, chunk: int = _OBS_CHUNK, encoding: str | None = None
-) -> None:
-    """Put an empty array that `_extend` appends to in place of one of fixed size."""
-    if name in group:
-        del group[name]
-    packed = _PACKED if np.dtype(dtype).kind == "i" else _COMPRESSED
-    made = group.create_dataset(name, shape=(0,), maxshape=(None,), dtype=dtype, chunks=(chunk,), **packed)
-    if encoding is not None:
-        made.attrs.update({"encoding-type": encoding, "encoding-version": "0.2.0"})
+def _make_growable(file: h5py.File, name: str, dtype: npt.DTypeLike) -> None:
+    """Put an array that `_extend` appends to in place of one of fixed size."""
+    encoding = dict(file[name].attrs)
+    del file[name]
+    chunks = (X_CHUNK if name.startswith("X/") else PIECE,)
+    packed: dict[str, Any] = {"compression": "lzf", "shuffle": True}
+    if np.dtype(dtype).kind == "i":
+        # HDF5's own packing of whole numbers into the bits a chunk needs: lossless, and faster than LZF.
+        packed = {"scaleoffset": 0}
+    made = file.create_dataset(name, shape=(0,), maxshape=(None,), dtype=dtype, chunks=chunks, **packed)
+    made.attrs.update(encoding)
 
 
 def _extend(stored: h5py.Dataset, values: npt.NDArray[Any]) -> None:
     start = stored.shape[0]
     stored.resize((start + len(values),))
-    if len(values):
-        stored[start:] = values
+    stored[start:] = values
 
 
 def _check_vocabulary(uns: Mapping[str, Any], expected: str | None, path: Path | str) -> None:
     """Raise VocabularyMismatch, naming `path`, unless two digests are equal or nothing is expected."""
-    found = str(uns["vocabulary"])
-    if expected is not None and found != expected:
-        raise VocabularyMismatch(file=path, found=found, expected=expected, remedy=REMEDY)
+    if expected not in (None, found := str(uns["vocabulary"])):
+        raise VocabularyMismatch(file=path, found=found, expected=str(expected), remedy=REMEDY)
 
 
 def _check_present(field: str, expected: tuple[str, ...], present: list[str], path: Path | str) -> None:
