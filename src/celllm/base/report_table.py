@@ -62,7 +62,9 @@ class Column:
             return [self._text(value) for value in rows[self.name]]
         ends = rows[[self.name, f"{self.name}_low", f"{self.name}_high"]].itertuples(index=False, name=None)
         return [
-            self._text(value) if _is_missing(low) else f"{self._text(value)} [{self._text(low)}, {self._text(high)}]"
+            self._text(value)
+            if _is_missing(value) or _is_missing(low)
+            else f"{self._text(value)} [{self._text(low)}, {self._text(high)}]"
             for value, low, high in ends
         ]
 
@@ -128,6 +130,12 @@ def write_page(tables: Sequence[ReportTable], path: Path | str, *, title: str, n
     )
     with writing(path) as part:
         part.write_text(page, encoding="utf-8")
+
+
+def as_markdown(rows: pd.DataFrame, *, title: str, note: str = "") -> str:
+    """Return a heading, a note and the rows as a Markdown table; cells must be text already."""
+    body = "No rows." if rows.empty else rows.astype(str).to_markdown(index=False, disable_numparse=True)
+    return "\n\n".join(part for part in (f"## {title}", note, body) if part) + "\n"
 
 
 def _article(table: ReportTable) -> str:

@@ -34,7 +34,7 @@ FIGURES: Final = {
     "confusion": "celllm.report.figures.cells:draw_confusions",
     "umap": "celllm.report.figures.cells:draw_embeddings",
     "curves": "celllm.report.figures.pretraining:draw_curves",
-    "step_cost": "celllm.report.figures.pretraining:draw_step_cost",
+    "step_cost": "celllm.report.figures.pretraining:draw_cost_of_encoder",
     "harmonisation": "celllm.report.figures.cells:draw_harmonisation",
 }
 READERS: Final = {

@@ -125,12 +125,17 @@ _NAMES = {
 }
 
 
-def draw_step_cost(cost: pd.DataFrame, catalogue: Catalogue, subject: str) -> Figure:
-    """Draw peak memory and seconds of the subject's encoder against the cells in a step, B.
+def draw_cost_of_encoder(cost: pd.DataFrame, catalogue: Catalogue, subject: str) -> Figure:
+    """Draw what a step of the subject's encoder took, beside the limit of the configuration."""
+    limit_gb = catalogue.config["step_cost"]["limit_gb"]
+    return draw_step_cost(cost, limit_gb=limit_gb, what=f"encoder {subject}, on the CPU")
+
+
+def draw_step_cost(cost: pd.DataFrame, *, limit_gb: float, what: str) -> Figure:
+    """Draw peak memory and seconds against the cells in a step, B.
 
     A cross at the height of the limit marks the first B that needs more memory than was offered.
     """
-    limit_gb = catalogue.config["step_cost"]["limit_gb"]
     with style():
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         memory, seconds = figure.subplots(1, 2)
@@ -158,7 +163,7 @@ def draw_step_cost(cost: pd.DataFrame, catalogue: Catalogue, subject: str) -> Fi
             _name_cells(axis, sorted(set(cost["B"])))
         handles, names = memory.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=3)
-        figure.suptitle(f"Cost of a contrastive step: encoder {subject}, on the CPU")
+        figure.suptitle(f"Cost of a contrastive step: {what}")
         return figure
 
 
