@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 def prepared(recipe: Recipe, corpus: Any, gene_table: np.ndarray) -> tuple[Pretrained, StepBatch]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        encoder = Encoder(recipe.encoder, n_genes=corpus.n_genes, gene_table=torch.from_numpy(gene_table))
+        encoder = Encoder(recipe.encoder, n_genes=corpus.n_genes, gene_embedding=torch.from_numpy(gene_table))
         module = Pretrained(encoder, recipe.objectives).double().train()
     return module, make_batch(corpus, np.arange(14), recipe, panel=None, seed=0, step=1, device=CPU)
 

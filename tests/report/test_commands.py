@@ -52,8 +52,10 @@ def drawn(folder: Path, figure: str, inputs: Inputs) -> bytes:
 
 @pytest.mark.parametrize(
     ("table", "n_rows"),
-    [("main", 12), ("comparisons", 6), ("claims", 0), ("costs", 12), ("failures", 0), ("controls", 12)]
-    + [("corpus", 1), ("harmonisation", 1)],
+    [
+        *(("main", 12), ("comparisons", 6), ("claims", 0), ("costs", 12), ("failures", 0), ("controls", 12)),
+        *(("corpus", 1), ("harmonisation", 1)),
+    ],
 )
 def test_a_table_is_written_as_a_page_and_as_rows(tmp_path, inputs, table, n_rows):
     files = {"html": tmp_path / "t.html", "tsv": tmp_path / "t.tsv"}

@@ -85,7 +85,7 @@ def test_where_all_runs_failed_the_figure_says_so_and_the_table_is_empty(catalog
 
 
 def test_predictions_of_two_tasks_are_not_mixed(of_run, catalogue):
-    with pytest.raises(InputError, match="lines, .*regression"):
+    with pytest.raises(InputError, match=r"lines, .*regression"):
         correlations_of([of_run("ridge"), of_run("ridge", task="other")], catalogue, "lines")
 
 

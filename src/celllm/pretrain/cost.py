@@ -122,7 +122,7 @@ def run_step(plan: StepPlan) -> Cost:
     torch.set_num_threads(plan.threads)
     with seeded(0, torch.device("cpu")):
         encoder = Encoder(
-            plan.settings, n_genes=plan.n_genes, gene_table=torch.randn(plan.n_genes, plan.settings.width)
+            plan.settings, n_genes=plan.n_genes, gene_embedding=torch.randn(plan.n_genes, plan.settings.width)
         )
     encoder.train()
 

@@ -21,7 +21,7 @@ def drawn_module(recipe: Recipe, n_genes: int, *, device: torch.device, seed: in
     """Return what a recipe trains, freshly drawn, with a gene table of noise where it is not learned."""
     with seeded(seed, torch.device("cpu")):
         table = None if recipe.genes.method == "learned" else torch.randn(n_genes, recipe.encoder.width)
-        module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_table=table), recipe.objectives)
+        module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table), recipe.objectives)
     return module.to(device).train()
 
 

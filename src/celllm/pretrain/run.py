@@ -244,7 +244,7 @@ def _initial(
     with seeded(stream_seed(seed, 0, Purpose.INITIAL_WEIGHTS), torch.device("cpu")):
         table = None if gene_table is None else torch.from_numpy(np.array(gene_table, dtype=np.float32))
         length = recipe.padded_length
-        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_table=table, padded_length=length)
+        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, padded_length=length)
         module = Pretrained(encoder, recipe.objectives)
     return module.to(device).train()
 
