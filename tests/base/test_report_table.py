@@ -40,7 +40,8 @@ def test_a_value_is_shown_in_the_format_of_its_column(column, value, text):
 
 
 def test_an_interval_stands_behind_its_mean_where_there_is_one():
-    rows = pd.DataFrame({"x": [0.5, 0.5, "failed", None], "x_low": [0.4, None, None, 0.4], "x_high": [0.6, None, None, 0.6]})
+    ends = {"x_low": [0.4, None, None, 0.4], "x_high": [0.6, None, None, 0.6]}
+    rows = pd.DataFrame({"x": [0.5, 0.5, "failed", None], **ends})
     assert Column("x", show=".3f", is_interval=True).texts(rows) == ["0.500 [0.400, 0.600]", "0.500", "failed", ""]
 
 
@@ -54,7 +55,8 @@ def test_a_page_needs_no_other_file_and_escapes_what_it_shows(tmp_path):
 
 def test_numbers_are_set_to_the_right_and_a_column_without_text_is_left_out(tmp_path):
     rows = pd.DataFrame({"name": ["a"], "n": [3], "empty": [None]})
-    text = page(tmp_path, ReportTable("t", rows, [Column("name", is_key=True), Column("n", show=",d"), Column("empty")]))
+    columns = [Column("name", is_key=True), Column("n", show=",d"), Column("empty")]
+    text = page(tmp_path, ReportTable("t", rows, columns))
     assert re.findall(r'<th class="([^"]*)" scope="col">(\w+)', text) == [("text key", "name"), ("number", "n")]
 
 

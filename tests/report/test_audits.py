@@ -17,7 +17,7 @@ from celllm.config import recipe as recipes
 from celllm.config import tables
 from celllm.config.catalogue import Catalogue
 from celllm.harmonise import cells as cell_files
-from celllm.report.audit_tables import HEAD, embedding_table, head_rows, label_rows, source_table
+from celllm.report.audits import HEAD, embedding_table, head_rows, label_rows, source_table
 from celllm.report.commands import audit_embeddings, audit_source
 
 DATASETS = """\

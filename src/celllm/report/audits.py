@@ -1,37 +1,46 @@
-"""The audits: benchmark cells in the corpus, what frozen views know of the data set, what embeddings are worth."""
+"""Audits of frozen embeddings: the batch-confounding probe, and diagnostics beside principal components."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 
 from celllm.base.errors import VocabularyMismatch
-from celllm.base.report_table import ReportTable
+from celllm.base.report_table import Column, ReportTable
 from celllm.bench.components import chosen_cells
-from celllm.bench.overlap import Twins, leakage, part_sizes, twins
+from celllm.bench.embedding import BATCH_METRICS, LABEL_METRICS
+from celllm.bench.source import MAJORITY, Answer
 from celllm.config.catalogue import Catalogue
-from celllm.corpus.commands.write_shards import benchmark_hashes
+from celllm.config.recipe import Recipe
 from celllm.corpus.reader import ShardReader
 from celllm.harmonise import cells as cell_files
 from celllm.harmonise import vocabulary
-from celllm.harmonise.quality import cell_hashes
-from celllm.report import audit_tables
 from celllm.report.titles import title_of_dataset
 from celllm.sources.readers.cells import MALIGNANCY
-from celllm.splits import format as split_files
-from celllm.splits.format import Split
 
 if TYPE_CHECKING:
     from celllm.model.store import PretrainedEncoder
 
-_AT_ONCE = 8_192
-"""Cells of the shards read at once: about 100 MB at 1,600 expressed genes a cell."""
+HEAD: Final = "tumour, by the head of pretraining on its validation cells"
+SPREAD: Final = ("uniformity", "mean_cosine", "effective_rank")
+_LABELS: Final = {value: name for name, value in MALIGNANCY.items()}
+_EMBEDDING_TITLES: Final = {
+    "silhouette_label": "silhouette",
+    "nmi_kmeans": "NMI k-means",
+    "ari_kmeans": "ARI k-means",
+    "nmi_leiden": "NMI Leiden",
+    "ari_leiden": "ARI Leiden",
+    "ilisi": "iLISI",
+    "kbet": "kBET",
+    "pcr_comparison": "PCR",
+}
+_FORMATS: Final = {"effective_rank": ".1f"}
 
 
 def set_threads(threads: int) -> None:
@@ -39,64 +48,6 @@ def set_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-
-
-def leakage_tables(
-    corpus_files: Sequence[Path],
-    benchmark_files: Sequence[Path],
-    *,
-    splits: Sequence[Path],
-    shards: Path,
-    catalogue: Catalogue,
-) -> tuple[ReportTable, pd.DataFrame, list[str]]:
-    """Return the table of leakage, rows of exact duplicates, and the names of benchmark cells in the shards."""
-    drawn = [split_files.read(file) for file in splits]
-    tasks = catalogue.tasks
-    corpus = dict(_cells_of(file) for file in corpus_files)
-    benchmark = dict(_cells_of(file) for file in benchmark_files)
-    tested = {unit for split in drawn if tasks[split.task].dataset in corpus for unit in split.units_of("test")}
-    hashes = benchmark_hashes(benchmark_files, corpus_files, tested)
-    kept = _cells_in(ShardReader(shards))
-    leaks = {
-        (task, name): leakage(hashes[task], corpus=cells, shards=kept[kept["dataset"] == name])
-        for task in hashes
-        for name, cells in corpus.items()
-    }
-    equal = {
-        (split.task, split.seed): _duplicates_in(split, benchmark[tasks[split.task].dataset], tasks[split.task].kind)
-        for split in drawn
-    }
-    made = audit_tables.leakage_table(
-        leaks,
-        n_benchmark={name: len(own) for name, own in hashes.items()},
-        n_corpus={name: len(cells) for name, cells in corpus.items()},
-        catalogue=catalogue,
-    )
-    sizes = {(split.task, split.seed): part_sizes(split.parts.tolist()) for split in drawn}
-    leaked = [name for leak in leaks.values() for name in leak.in_shards]
-    return made, audit_tables.duplicates_rows(equal, parts=sizes), leaked
-
-
-def _cells_of(file: Path) -> tuple[str, pd.DataFrame]:
-    """Read name and cells of an aligned data set: columns cell_id, cell_hash."""
-    hashes = pd.concat([obs["cell_hash"] for obs in cell_files.obs_pieces(file)])
-    frame = pd.DataFrame({"cell_id": hashes.index.astype(str), "cell_hash": hashes.to_numpy(dtype=object)})
-    return str(cell_files.header(file)["dataset"]), frame
-
-
-def _cells_in(shards: ShardReader) -> pd.DataFrame:
-    """Read the cells of the shards, their hashes made anew from the counts: columns cell_id, dataset, cell_hash."""
-    pieces = np.split(np.arange(shards.n_cells), range(_AT_ONCE, shards.n_cells, _AT_ONCE))
-    hashes = [one for rows in pieces for one in cell_hashes(shards.rows(rows))]
-    return shards.cells[["cell_id", "dataset"]].assign(cell_hash=hashes)
-
-
-def _duplicates_in(split: Split, cells: pd.DataFrame, kind: str) -> Twins:
-    """Count the exact duplicates of a split; in a task of pairs of line and drug, the equal lines."""
-    names, units = cells["cell_id"], split.units
-    if kind == "regression":  # a unit is {line}|{drug}, a cell id {dataset}:{line}
-        names, units = names.str.split(":", n=1).str[-1], [unit.split("|", 1)[0] for unit in units]
-    return twins(dict(zip(names, cells["cell_hash"], strict=True)), cells=units, parts=split.parts.tolist())
 
 
 def source_tables(
@@ -152,12 +103,12 @@ def source_tables(
     )
     strata = np.array([f"{name} {label}" for name, label in zip(dataset, cells.is_malignant, strict=True)])
     train, test = halves(strata, test_share=test_share, seed=seed)
-    heads = audit_tables.head_rows(history_files.read(history), pretrained.recipe)
+    heads = head_rows(history_files.read(history), pretrained.recipe)
     taught = list(taught_by_rules(cells, train=train, test=test))
     return (
-        audit_tables.source_table(list(answers(cells, train=train, test=test)), heads),
+        source_table(list(answers(cells, train=train, test=test)), heads),
         pd.DataFrame([vars(one) for one in taught], columns=[field.name for field in fields(Taught)]),
-        audit_tables.label_rows(corpus, catalogue, by_source=by_source),
+        label_rows(corpus, catalogue, by_source=by_source),
     )
 
 
@@ -175,7 +126,7 @@ def embeddings_table(
         title = title_of_dataset(catalogue, str(cells.uns["dataset"]))
         drawn = cells[chosen_cells(cells.n_obs, seed=seed, most=max_cells)]
         measured += [{"dataset": title, **one} for one in _measured(drawn, pretrained, seed=seed)]
-    return audit_tables.embedding_table(measured)
+    return embedding_table(measured)
 
 
 def _measured(drawn: ad.AnnData, pretrained: PretrainedEncoder, *, seed: int) -> Iterator[dict[str, object]]:
@@ -199,3 +150,94 @@ def _measured(drawn: ad.AnnData, pretrained: PretrainedEncoder, *, seed: int) ->
         if sizes[0] > 1 and tells_batches(labels, batches):
             metrics |= batch_metrics(placed, labels, batches, components_NC=found[COMPONENTS][has_label])
         yield {"view": name, "cells": drawn.n_obs, "labels": sizes[0], "batches": sizes[1], **metrics}
+
+
+def head_rows(history: pd.DataFrame, recipe: Recipe) -> list[dict[str, object]]:
+    """Return what the tumour head of pretraining said of validation cells, at the step whose weights were kept.
+
+    The head itself is in no file but the checkpoints; its accuracy stands in the history. Empty where it was not
+    trained, or no cells were held out.
+    """
+    if "validation_malignancy_accuracy" not in history:
+        return []
+    rows = history.dropna(subset=["validation_malignancy_accuracy"])
+    if rows.empty:
+        return []
+    is_best = recipe.training.select == "best"
+    kept = rows.sort_values("validation_loss").iloc[0] if is_best else rows.iloc[-1]
+    names = {"majority": MAJORITY, "accuracy": "CellLM, the head itself"}
+    return [
+        {"question": HEAD, "view": name, "accuracy": float(kept[f"validation_malignancy_{key}"])}
+        for key, name in names.items()
+    ]
+
+
+def source_table(answers: Sequence[Answer], heads: Sequence[Mapping[str, object]]) -> ReportTable:
+    """Put what each view knows of the data set beside what it knows of the tumour."""
+    metrics = ("accuracy", "macro_f1", "auroc")
+    probes = [
+        {
+            "question": one.question,
+            "view": one.view,
+            "n_train": one.n_train,
+            "n_test": one.n_test,
+            **{name: one.metrics[name] for name in metrics},
+        }
+        for one in answers
+    ]
+    rows = pd.DataFrame([*probes, *heads], columns=["question", "view", "n_train", "n_test", *metrics])
+    columns = [
+        *(Column("question"), Column("view", "asked of")),
+        *(Column("accuracy", show=".3f"), Column("macro_f1", "macro F1", ".3f"), Column("auroc", "AUROC", ".3f")),
+        *(Column("n_train", "training cells", ",d"), Column("n_test", "held-out cells", ",d")),
+    ]
+    return ReportTable("audit_source", rows, columns)
+
+
+def label_rows(corpus: ShardReader, catalogue: Catalogue, *, by_source: Mapping[str, int]) -> pd.DataFrame:
+    """Count, for all cells of the shards, the labels of either rule and the cells that `by_source` gets wrong.
+
+    Parameters
+    ----------
+    corpus
+        The shards.
+    catalogue
+        Titles of the data sets.
+    by_source
+        By data set: the label of all its cells under the rule of that name; 1 tumour, 0 normal, -1 unknown.
+    """
+    rows = []
+    for name, said in by_source.items():
+        labels = corpus.is_malignant[corpus.dataset == name]
+        is_wrong = (labels != -1) & (said != -1) & (labels != said)
+        rows.append(
+            {
+                "dataset": name,
+                "title": title_of_dataset(catalogue, name),
+                "cells": len(labels),
+                **{label: int((labels == value).sum()) for value, label in _LABELS.items()},
+                "by_source": _LABELS[said],
+                "wrong_by_source": int(is_wrong.sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def embedding_table(measured: Sequence[Mapping[str, object]]) -> ReportTable:
+    """Put the views of each data set below one another.
+
+    Parameters
+    ----------
+    measured
+        One view of one data set each: dataset, view, cells, labels, batches and the metrics that apply.
+    """
+    counts = ("cells", "labels", "batches")
+    metrics = (*LABEL_METRICS, *BATCH_METRICS, *SPREAD)
+    columns = [
+        Column("dataset", "data set"),
+        Column("view"),
+        *(Column(name, show=",d") for name in counts),
+        *(Column(name, _EMBEDDING_TITLES.get(name, ""), _FORMATS.get(name, ".3f")) for name in metrics),
+    ]
+    rows = pd.DataFrame(measured, columns=["dataset", "view", *counts, *metrics])
+    return ReportTable("audit_embeddings", rows, columns)

@@ -177,15 +177,15 @@ def audit_leakage(
     """
     from celllm.base.report_table import write_page, write_tsv
     from celllm.config import catalogue as catalogues
-    from celllm.report import audits
+    from celllm.report.leakage import leakage_tables
 
-    leakage, duplicates, leaked = audits.leakage_tables(
+    made, duplicates, leaked = leakage_tables(
         cells, benchmark_cells, splits=splits, shards=shards, catalogue=catalogues.read(catalogue)
     )
-    write_page([leakage], html, title=title, note=caption)
-    write_tsv(leakage.rows, tsv)
+    write_page([made], html, title=title, note=caption)
+    write_tsv(made.rows, tsv)
     write_tsv(duplicates, exact_duplicates)
-    print(f"{leakage.rows['equal_before_exclusion'].sum()} equal before exclusion, {len(leaked)} in the shards")
+    print(f"{made.rows['equal_before_exclusion'].sum()} equal before exclusion, {len(leaked)} in the shards")
     if leaked:
         raise InputError(
             file=shards,

@@ -14,7 +14,7 @@ import pandas as pd
 from celllm.base.report_table import Column, ReportTable
 from celllm.config.catalogue import Catalogue
 from celllm.corpus.reader import ShardReader
-from celllm.genes.edges import Edges
+from celllm.genes.network import Edges
 from celllm.harmonise import harmonisation as harmonisation_files
 from celllm.harmonise.harmonisation import Harmonisation
 from celllm.harmonise.vocabulary import Vocabulary

@@ -16,7 +16,7 @@ from celllm.config import recipe as recipe_files
 from celllm.config import recipe_choices
 from celllm.config.catalogue import Catalogue
 from celllm.config.recipe import Recipe
-from celllm.genes import edges as edges_file
+from celllm.genes import network as network_file
 from celllm.harmonise import cells as cells_file
 from celllm.harmonise.harmonisation import Harmonisation
 from celllm.harmonise.vocabulary import Vocabulary
@@ -42,7 +42,7 @@ def tables_of_details(
     network: Path | None = None,
 ) -> list[ReportTable]:
     """Return the tables of the page, in its order."""
-    edges = None if network is None else edges_file.read(network, vocabulary=genes)
+    edges = None if network is None else network_file.read(network, vocabulary=genes)
     is_named = np.logical_or.reduce([cells_file.named_genes(path, vocabulary=genes.digest) for path in cells])
     return [
         spread_table(results, catalogue),
