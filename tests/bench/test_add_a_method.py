@@ -11,8 +11,8 @@ import pytest
 
 import celllm.bench.methods
 from celllm.base.errors import InputError
-from celllm.bench.classification import classification_metrics
 from celllm.bench.method import build
+from celllm.bench.metrics import classification_metrics
 from celllm.config import tables
 
 MODULE = "celllm.bench.methods.nearest_centroid"

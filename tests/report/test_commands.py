@@ -13,7 +13,8 @@ from celllm.annotate import embeddings
 from celllm.base.errors import InputError
 from celllm.bench import predictions
 from celllm.bench import scores as score_files
-from celllm.bench.predictions import Failure
+from celllm.bench import runs as run_files
+from celllm.bench.runs import Failure, Runs
 from celllm.harmonise import harmonisation
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.pretrain import history
@@ -27,7 +28,7 @@ def inputs(tmp_path, scores, catalogue_file, training) -> Inputs:
     empty = pd.DataFrame(columns=list(score_files.TRIAL_COLUMNS))
     score_files.write(scores, tmp_path / "scores.tsv")
     score_files.write_trials(empty, tmp_path / "trials.tsv")
-    score_files.write_failed(pd.DataFrame(columns=list(score_files.FAILED_COLUMNS)), tmp_path / "failed.tsv")
+    score_files.write_failures([], tmp_path / "failures.json")
     routes, shares = {"approved": 8, "unknown": 2}, {"approved": 0.95, "unknown": 0.05}
     samples = {"s": SampleCells(kept=40, empty=0, too_few_genes=2)}
     report = Harmonisation("blood", 10, 8, 0, 2, 1, 0.95, routes, shares, [("MALAT1", 0.05)], samples, 0.8)
@@ -36,7 +37,7 @@ def inputs(tmp_path, scores, catalogue_file, training) -> Inputs:
         catalogue=catalogue_file,
         scores=tmp_path / "scores.tsv",
         trials=tmp_path / "trials.tsv",
-        failures=tmp_path / "failed.tsv",
+        failures=tmp_path / "failures.json",
         harmonisation=[tmp_path / "blood.harmonisation.json"],
         shards=training.path / "manifest.json",
         cells=[training.path / "cells.h5ad"],
@@ -113,10 +114,10 @@ def test_curves_of_several_runs_are_drawn(tmp_path, inputs):
 
 
 @pytest.fixture
-def of_run(tmp_path, made_of):
-    """Write predictions of a run on blood."""
+def runs_of(tmp_path, made_of):
+    """Write the runs of a method on blood, one finished and one failed, or both failed."""
 
-    def write(*, seed: int, method: str = "celllm") -> Path:
+    def write(method: str = "celllm", *, has_failed: bool = False) -> Path:
         table = pd.DataFrame(
             {
                 "unit": ["a", "b", "c"],
@@ -126,28 +127,31 @@ def of_run(tmp_path, made_of):
                 "score:T": [0.1, 0.2, 0.9],
             },
         )
-        path = tmp_path / f"{method}{seed}.parquet"
-        predictions.write(table, made_of(task="blood", method=method, split=seed, n_test=3), path)
+        path = tmp_path / f"{method}{has_failed}/runs.json"
+        meta = made_of(task="blood", method=method, n_test=3)
+        predictions.write(table, meta, run_files.predictions_path(path, split=0, seed=0))
+        failures = tuple(
+            Failure("blood", method, split, 0, 137, "killed", "logs/fit.log") for split in range(1 - has_failed, 2)
+        )
+        finished = () if has_failed else ((0, 0),)
+        run_files.write(Runs("blood", method, finished, failures, {}), path)
         return path
 
     return write
 
 
-def test_a_failed_run_is_passed_over_and_where_all_failed_the_figure_says_so(tmp_path, catalogue_file, of_run):
-    failed = tmp_path / "failed.parquet"
-    predictions.write_failure(Failure("blood", "celllm", 1, 0, 137, "killed", "logs/fit.log"), failed)
-    runs = {"some": [failed, of_run(seed=0)], "none": [failed]}
-    sizes = {
-        name: len(drawn(tmp_path, "confusion/blood/celllm", Inputs(catalogue=catalogue_file, runs=paths)))
-        for name, paths in runs.items()
-    }
-    assert sizes["none"] < sizes["some"]
+def test_a_failed_run_is_passed_over_and_where_all_failed_the_figure_says_so(tmp_path, catalogue_file, runs_of):
+    one, none = (
+        Inputs(catalogue=catalogue_file, runs=[runs_of(has_failed=has_failed)]) for has_failed in (False, True)
+    )
+    figure = "confusion/blood/celllm"
+    assert len(drawn(tmp_path, figure, none)) < len(drawn(tmp_path, figure, one))
 
 
-def test_predictions_of_two_methods_are_not_pooled(tmp_path, catalogue_file, of_run):
-    runs = [of_run(seed=0), of_run(seed=0, method="logistic")]
+def test_predictions_of_two_methods_are_not_pooled(tmp_path, catalogue_file, runs_of):
+    given = Inputs(catalogue=catalogue_file, runs=[runs_of(), runs_of("logistic")])
     with pytest.raises(InputError, match="blood, celllm, classification"):
-        drawn(tmp_path, "confusion/blood/celllm", Inputs(catalogue=catalogue_file, runs=runs))
+        drawn(tmp_path, "confusion/blood/celllm", given)
 
 
 @pytest.mark.slow

@@ -6,16 +6,17 @@ import pandas as pd
 import pytest
 from tests.report.conftest import seen
 
-from celllm.bench.scores import FAILED_COLUMNS
+from celllm.bench.runs import Failure
 from celllm.config.tables import Claim
 from celllm.report.main_table import costs_table, failures_table, main_table
 from celllm.report.results import Results
 
 NO_SCORES = pd.DataFrame({"task": [], "method": [], "split": [], "seed": [], "metric": [], "value": []})
 FAILURES = pd.DataFrame(
-    [("blood", "logistic", "1", "0", "137", "killed", "logs/fit.log")]
-    + [("gland", "majority", str(split), "0", "1", "no", "logs/fit.log") for split in range(3)],
-    columns=FAILED_COLUMNS,
+    [
+        Failure("blood", "logistic", 1, 0, 137, "killed", "logs/fit.log"),
+        *(Failure("gland", "majority", split, 0, 1, "no", "logs/fit.log") for split in range(3)),
+    ]
 )
 
 

@@ -22,14 +22,14 @@ NAMED = {
 REGRESSIONS = [task for task in RUN_TASKS if TASKS[task].kind == "regression"]
 # Inputs by item; {subject} is what follows the first slash of a name such as umap/pbmc3k_10x.
 ITEM_INPUTS = {
-    "tables/main": SCORED | {"failures": "results/bench/failed.tsv"},
+    "tables/main": SCORED | {"failures": "results/bench/failures.json"},
     "tables/comparisons": SCORED,
     "tables/claims": SCORED,
     "tables/costs": SCORED,
     "tables/per_drug": {"catalogue": SCORED["catalogue"]},
     "tables/failures": {
         "catalogue": SCORED["catalogue"],
-        "failures": "results/bench/failed.tsv",
+        "failures": "results/bench/failures.json",
     },
     "tables/controls": SCORED,
     "tables/corpus": {
@@ -110,9 +110,7 @@ def item_inputs(wildcards) -> dict[str, str | list[str]]:
         "confusion": [method],
     }.get(item.split("/")[1], [])
     if methods:
-        found["runs"] = [
-            path for name in methods for path in predictions_of(task, name)
-        ]
+        found["runs"] = [runs_of(task, name) for name in methods]
     return found
 
 

@@ -198,13 +198,6 @@ def split_row(wildcards) -> str:
     return repr((row.dataset, row.response, row.split, shares, row.min_class_size))
 
 
-def fit_row(wildcards) -> str:
-    """What of a task's and a method's row a cell of the benchmark depends on besides its split, as a parameter."""
-    task, method = TASKS[wildcards.task], METHODS[wildcards.method]
-    options = (method.module, method.encoder, method.options, method.search)
-    return repr((task.protocol, task.headline, *options))
-
-
 def datasets_of(task: str) -> list[str]:
     """The data sets a task reads: its cells (or lines) and, for regression, its responses."""
     row = TASKS[task]
@@ -308,16 +301,35 @@ def split_inputs(wildcards) -> dict[str, str]:
 
 
 def fit_inputs(wildcards) -> dict[str, str]:
-    """What one cell of the benchmark reads."""
+    """What a job of the benchmark reads besides splits."""
     found = split_inputs(wildcards)
-    recipe = encoder_of(wildcards.method)
+    encoder = encoder_of(wildcards.method)
     if METHODS[wildcards.method].encoder == tables.COMPONENTS:
-        found["encoder"] = "results/components/pca.safetensors"
-    elif recipe is not None:
+        found["encoder"] = "results/bench/pca.safetensors"
+    elif encoder is not None:
         found["encoder"] = (
-            f"results/pretrain/{recipe}/seed{config['pretrain_seed']}/encoder.safetensors"
+            f"results/pretrain/{encoder}/seed{config['pretrain_seed']}/encoder.safetensors"
         )
     return found
+
+
+def fit_splits(wildcards) -> list[str]:
+    """The splits that a job runs on."""
+    return [
+        f"results/splits/{wildcards.task}/split{split}.parquet"
+        for split in RUNS[wildcards.task][wildcards.method].splits
+    ]
+
+
+def fit_seeds(wildcards) -> str:
+    """The model seeds that a job runs with."""
+    return " ".join(map(str, RUNS[wildcards.task][wildcards.method].seeds))
+
+
+def fit_minutes(wildcards) -> int:
+    """Wall clock of a job: four hours a run, a day at most; one that is cut short goes on where it was."""
+    runs = RUNS[wildcards.task][wildcards.method]
+    return min(1440, 240 * len(runs.splits) * len(runs.seeds))
 
 
 def responses_option(_wildcards, input) -> str:
@@ -377,17 +389,6 @@ def splits_of(task: str) -> list[int]:
     return sorted({split for runs in RUNS[task].values() for split in runs.splits})
 
 
-def seeds_of(task: str, method: str) -> list[int]:
-    """Model seeds of a method on a task."""
-    return list(RUNS[task][method].seeds)
-
-
-def trials_of(wildcards) -> int:
-    """Combinations of options that a cell tries: one where there are none, or no validation part to choose on."""
-    task, method = TASKS[wildcards.task], METHODS[wildcards.method]
-    return config["trials"] if method.search and task.validation else 1
-
-
 def splits_with_corpus_cells(_wildcards) -> list[str]:
     """All splits of tasks on cells that are in the corpus too: their test cells stay out of it."""
     return [
@@ -398,32 +399,14 @@ def splits_with_corpus_cells(_wildcards) -> list[str]:
     ]
 
 
-def predictions_of(task: str, method: str) -> list[str]:
-    """Predictions of one task and method, all splits and model seeds."""
-    return [
-        f"results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parquet"
-        for split in RUNS[task][method].splits
-        for seed in seeds_of(task, method)
-    ]
+def runs_of(task: str, method: str) -> str:
+    """What became of the runs of a method on a task; their predictions lie beside it."""
+    return f"results/bench/{task}/{method}/runs.json"
 
 
-def all_predictions(_wildcards) -> list[str]:
-    """Predictions of every cell of the benchmark."""
-    return [
-        path
-        for task in RUN_TASKS
-        for method in methods_of(task)
-        for path in predictions_of(task, method)
-    ]
-
-
-def cells_of_the_benchmark(_wildcards) -> str:
-    """Splits and seeds of every task and method, as JSON: thousands of paths would be too long for a command."""
-    cells = {
-        task: {method: RUNS[task][method].model_dump() for method in methods_of(task)}
-        for task in RUN_TASKS
-    }
-    return json.dumps(cells)
+def all_runs(_wildcards) -> list[str]:
+    """Every job of the benchmark."""
+    return [runs_of(task, method) for task in RUN_TASKS for method in methods_of(task)]
 
 
 def all_splits() -> list[str]:

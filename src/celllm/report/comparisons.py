@@ -10,7 +10,7 @@ import pandas as pd
 
 from celllm.base.interval import paired_test
 from celllm.base.report_table import Column, ReportTable
-from celllm.bench.direction import is_better
+from celllm.bench.metrics import is_better
 from celllm.config.catalogue import Catalogue
 from celllm.config.neighbours import LEAKED, SHUFFLED, linear_of
 from celllm.config.tables import Claim, Method, Task

@@ -40,7 +40,7 @@ FIGURES: Final = {
 READERS: Final = {
     "catalogue": ("catalogue", "celllm.config.catalogue:read"),
     "results": ("scores", "celllm.report.results:read"),
-    "failures": ("failures", "celllm.bench.scores:read_failed"),
+    "failures": ("failures", "celllm.bench.scores:read_failures"),
     "trials": ("trials", "celllm.bench.scores:read_trials"),
     "predictions": ("runs", "celllm.report.results:read_predictions"),
     "harmonisation": ("harmonisation", "celllm.report.data:read_harmonisation"),

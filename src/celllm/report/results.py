@@ -19,6 +19,7 @@ from celllm.base.errors import InputError
 from celllm.base.interval import mean_interval
 from celllm.bench import predictions, scores
 from celllm.bench.predictions import PredictionsMeta
+from celllm.bench.runs import predictions_of
 from celllm.bench.scores import is_quality
 
 Predictions = tuple[pd.DataFrame, PredictionsMeta]
@@ -119,7 +120,7 @@ def read(path: Path) -> Results:
 
 def read_predictions(runs: Sequence[Path]) -> list[Predictions]:
     """Read the predictions of all finished runs of these `runs.json` files."""
-    return [predictions.read(path) for path in runs if predictions.failure_of(path) is None]
+    return [predictions.read(path) for path in predictions_of(runs)]
 
 
 def check(of_runs: Iterable[Predictions], *, task: str, methods: Collection[str], kind: str) -> None:

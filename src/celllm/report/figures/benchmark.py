@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from celllm.bench.direction import ERRORS
+from celllm.bench.metrics import ERRORS
 from celllm.config.catalogue import Catalogue
 from celllm.config.tables import Method, Task
 from celllm.report.figures.style import TRIVIAL, looks_of_methods, notice, style

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from celllm.base.errors import InputError
 from celllm.base.report_table import Column, ReportTable
-from celllm.bench.regression import pearson_by
+from celllm.bench.metrics import pearson_by
 from celllm.config.catalogue import Catalogue
 from celllm.config.neighbours import linear_of, neighbours_of
 from celllm.report.figures.style import ALL_FAILED, COLOURS, GREY, MARKS, looks_of_methods, notice, style
