@@ -14,6 +14,7 @@ from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary
 from celllm.harmonise.quality import cell_hashes
 from celllm.report.commands import audit_leakage
+from celllm.report.inputs import Page
 from celllm.splits import format as splits
 from celllm.splits.format import Split
 
@@ -89,8 +90,7 @@ def audit(folder, *, corpus=("skin",)):
         splits=[folder / "blood.parquet", folder / "lines.parquet"],
         shards=folder / "shards/manifest.json",
         catalogue=folder / "catalogue.json",
-        html=folder / "leakage.html",
-        tsv=folder / "audit_leakage.tsv",
+        page=Page(html=folder / "leakage.html", tsv=folder / "audit_leakage.tsv"),
         exact_duplicates=folder / "exact_duplicates.tsv",
     )
 

@@ -19,6 +19,7 @@ from celllm.config.catalogue import Catalogue
 from celllm.harmonise import cells as cell_files
 from celllm.report.audits import HEAD, embedding_table, head_rows, label_rows, source_table
 from celllm.report.commands import audit_embeddings, audit_source
+from celllm.report.inputs import Page
 
 DATASETS = """\
 dataset title role reader units simulated label_column sample_column malignancy source_malignancy min_genes citation \
@@ -45,24 +46,25 @@ def catalogue_file(folder):
 
 
 def probe(folder, *, encoder="encoder.safetensors"):
-    tsv = {name: folder / f"{name}.tsv" for name in ("tsv", "label_rule", "labels")}
+    tables = {name: folder / f"{name}.tsv" for name in ("source", "label_rule", "labels")}
     audit_source(
         shards=folder / "manifest.json",
         encoder=folder / encoder,
         history=folder / "history.jsonl",
         catalogue=catalogue_file(folder),
-        html=folder / "source.html",
+        page=Page(html=folder / "source.html", tsv=tables["source"]),
+        label_rule=tables["label_rule"],
+        labels=tables["labels"],
         max_cells=40,
-        **tsv,
     )
-    return {name: pd.read_table(path) for name, path in tsv.items()}
+    return {name: pd.read_table(path) for name, path in tables.items()}
 
 
 def test_the_corpus_is_probed_and_its_labels_are_counted(training):
     training.embed_genes()
     training.pretrain()
     found = probe(training.path)
-    labels, source = found["labels"].iloc[0], found["tsv"]
+    labels, source = found["labels"].iloc[0], found["source"]
     assert (labels["dataset"], labels["cells"], labels["tumour"], labels["normal"]) == ("d", 50, 25, 25)
     assert (labels["by_source"], labels["wrong_by_source"]) == ("tumour", 25)
     assert set(source["question"]) == {"tumour"}  # one data set, and no validation cells to ask the head about
@@ -136,8 +138,7 @@ def diagnose(training, encoder_file):
         cells=[training.path / "cells.h5ad"],
         vocabulary=training.path / "genes.tsv",
         catalogue=catalogue_file(training.path),
-        html=training.path / "embeddings.html",
-        tsv=training.path / "embeddings.tsv",
+        page=Page(html=training.path / "embeddings.html", tsv=training.path / "embeddings.tsv"),
     )
     return pd.read_table(training.path / "embeddings.tsv").set_index("view")
 

@@ -12,14 +12,14 @@ import pytest
 from celllm.annotate import embeddings
 from celllm.base.errors import InputError
 from celllm.bench import predictions
-from celllm.bench import scores as score_files
 from celllm.bench import runs as run_files
+from celllm.bench import scores as score_files
 from celllm.bench.runs import Failure, Runs
 from celllm.harmonise import harmonisation
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.pretrain import history
 from celllm.report.commands import report_details, report_figure, report_table
-from celllm.report.inputs import Inputs
+from celllm.report.inputs import Inputs, Page
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def drawn(folder: Path, figure: str, inputs: Inputs) -> bytes:
     ],
 )
 def test_a_table_is_written_as_a_page_and_as_rows(tmp_path, inputs, table, n_rows):
-    files = {"html": tmp_path / "t.html", "tsv": tmp_path / "t.tsv"}
-    report_table(table=table, title="A title", caption="How to read it.", inputs=inputs, **files)
-    page = files["html"].read_text(encoding="utf-8")
+    files = Page(html=tmp_path / "t.html", tsv=tmp_path / "t.tsv", title="A title", caption="How to read it.")
+    report_table(table=table, page=files, inputs=inputs)
+    page = files.html.read_text(encoding="utf-8")
     assert "<h1>A title</h1>" in page
     assert "<p>How to read it.</p>" in page
-    assert len(files["tsv"].read_text(encoding="utf-8").splitlines()) == n_rows + 1
+    assert len(files.tsv.read_text(encoding="utf-8").splitlines()) == n_rows + 1
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_table_is_written_as_a_page_and_as_rows(tmp_path, inputs, table, n_row
 )
 def test_an_unknown_item_and_a_missing_input_are_named(tmp_path, name, given, message):
     with pytest.raises(InputError, match=message):
-        report_table(table=name, html=tmp_path / "t.html", tsv=tmp_path / "t.tsv", inputs=given)
+        report_table(table=name, page=Page(html=tmp_path / "t.html", tsv=tmp_path / "t.tsv"), inputs=given)
 
 
 def test_the_page_of_details_has_all_its_tables(tmp_path, inputs):

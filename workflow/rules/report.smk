@@ -85,6 +85,11 @@ AUDITS = [
 ]
 
 
+wildcard_constraints:
+    table="|".join(REPORT_TABLES),
+    figure="|".join(REPORT_FIGURES),
+
+
 def item_of(wildcards) -> tuple[str, str]:
     """Item of captions.tsv, such as figures/umap, and what it is about; the page of details and audits have no wildcard."""
     for folder, name in wildcards.items():
@@ -166,6 +171,7 @@ def stage_of(wildcards) -> str:
 
 
 rule report_table:
+    """A table of the report: a sortable page, and its rows tab separated."""
     input:
         unpack(item_inputs),
     output:
@@ -180,9 +186,6 @@ rule report_table:
         "logs/report_table/{table}.log",
     benchmark:
         "benchmarks/report_table/{table}.tsv"
-    """A table of the report: a sortable page, and its rows tab separated."""
-    wildcard_constraints:
-        table="|".join(REPORT_TABLES),
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -206,6 +209,7 @@ rule report_table:
 
 
 rule report_figure:
+    """A figure of the report, for screens and for print."""
     input:
         unpack(item_inputs),
     output:
@@ -220,9 +224,6 @@ rule report_figure:
         "logs/report_figure/{figure}.log",
     benchmark:
         "benchmarks/report_figure/{figure}.tsv"
-    """A figure of the report, for screens and for print."""
-    wildcard_constraints:
-        figure="|".join(REPORT_FIGURES),
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -263,12 +264,10 @@ rule report_details:
             category=CAPTIONS["tables/details"]["category"],
             labels={"item": CAPTIONS["tables/details"]["label"]},
         ),
-        tsv=expand(
+        spread="results/report/details/spread.tsv",
+        rows=expand(
             "results/report/details/{table}.tsv",
-            table=[
-                *("spread", "classes", "trials", "choices", "config", "samples"),
-                "vocabulary",
-            ],
+            table=["classes", "trials", "choices", "config", "samples", "vocabulary"],
         ),
     log:
         "logs/report_details/all.log",
@@ -288,7 +287,7 @@ rule report_details:
         recipes=json.dumps(
             {name: RECIPES[name].model_dump(mode="json") for name in USED_ENCODERS}
         ),
-        rows="results/report/details",
+        rows=subpath(output.spread, parent=True),
     shell:
         "python -m celllm report_details"
         " {params.inputs}"

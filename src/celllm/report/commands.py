@@ -9,34 +9,25 @@ from cyclopts import Parameter
 
 from celllm.base.app import commands
 from celllm.base.errors import InputError
-from celllm.report.inputs import Inputs
+from celllm.report.inputs import Inputs, Page
 
 app = commands()
 InputFiles = Annotated[Inputs, Parameter(name="*")]
+PageFiles = Annotated[Page, Parameter(name="*")]
 _NONE = Inputs()
 
 
 @app.command
-def report_table(
-    *, table: str, html: Path, tsv: Path, title: str = "", caption: str = "", inputs: InputFiles = _NONE
-) -> None:
+def report_table(*, table: str, page: PageFiles, inputs: InputFiles = _NONE) -> None:
     """Write a table of the report: a sortable page that needs no other file, and the same rows tab separated.
-
-    An input that the table needs and that is missing is named.
 
     Parameters
     ----------
     table
         Name of the table: main, comparisons, claims, costs, controls, failures, corpus, harmonisation
         or per_drug/TASK.
-    html
-        Where to write the page.
-    tsv
-        Where to write the rows, numbers at full precision.
-    title
-        Title of the page.
-    caption
-        How to read the table.
+    page
+        Where the table goes.
     inputs
         Files it is made from.
 
@@ -45,12 +36,9 @@ def report_table(
         python -m celllm report_table --table costs --catalogue results/bench/catalogue.json \
             --scores results/bench/scores.tsv --html costs.html --tsv costs.tsv
     """
-    from celllm.base.report_table import write_page, write_tsv
     from celllm.report.items import TABLES, build
 
-    made = build(TABLES, table, inputs)
-    write_page([made], html, title=title or table, note=caption)
-    write_tsv(made.rows, tsv)
+    page.write(build(TABLES, table, inputs))
 
 
 @app.command
@@ -58,8 +46,6 @@ def report_details(
     *, html: Path, tables: Path, title: str = "Details", caption: str = "", inputs: InputFiles = _NONE
 ) -> None:
     """Write the page of details: what the other tables rest on, one table below the other.
-
-    An input that is needed and missing is named.
 
     Parameters
     ----------
@@ -97,8 +83,6 @@ def report_details(
 def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", inputs: InputFiles = _NONE) -> None:
     """Draw a figure of the report, as PNG and as PDF; both say what made them.
 
-    An input that the figure needs and that is missing is named.
-
     Parameters
     ----------
     figure
@@ -134,11 +118,8 @@ def audit_leakage(
     splits: list[Path],
     shards: Path,
     catalogue: Path,
-    html: Path,
-    tsv: Path,
+    page: PageFiles,
     exact_duplicates: Path,
-    title: str = "Leakage",
-    caption: str = "",
 ) -> None:
     """Look for benchmark cells in the pretraining corpus, and for exact duplicates within a task.
 
@@ -156,16 +137,10 @@ def audit_leakage(
         manifest.json of the pretraining corpus.
     catalogue
         results/bench/catalogue.json, what is run.
-    html
-        Where to write the page.
-    tsv
-        Where to write its rows.
     exact_duplicates
         Where to write the exact duplicates within each split, tab separated.
-    title
-        Title of the page.
-    caption
-        How to read the table.
+    page
+        Where the table goes.
 
     Example::
 
@@ -175,15 +150,14 @@ def audit_leakage(
             --catalogue results/bench/catalogue.json --html leakage.html --tsv leakage.tsv \
             --exact-duplicates exact_duplicates.tsv
     """
-    from celllm.base.report_table import write_page, write_tsv
+    from celllm.base.report_table import write_tsv
     from celllm.config import catalogue as catalogues
     from celllm.report.leakage import leakage_tables
 
     made, duplicates, leaked = leakage_tables(
         cells, benchmark_cells, splits=splits, shards=shards, catalogue=catalogues.read(catalogue)
     )
-    write_page([made], html, title=title, note=caption)
-    write_tsv(made.rows, tsv)
+    page.write(made)
     write_tsv(duplicates, exact_duplicates)
     print(f"{made.rows['equal_before_exclusion'].sum()} equal before exclusion, {len(leaked)} in the shards")
     if leaked:
@@ -191,7 +165,7 @@ def audit_leakage(
             file=shards,
             field="cells",
             expected="no cell with the counts of a benchmark cell",
-            found=f"{len(leaked)}, such as {leaked[0]}; all counts stand in {tsv}",
+            found=f"{len(leaked)}, such as {leaked[0]}; all counts stand in {page.tsv}",
             remedy="write the shards again: snakemake --forcerun write_shards; then pretrain again",
         )
 
@@ -203,12 +177,9 @@ def audit_source(
     encoder: Path,
     history: Path,
     catalogue: Path,
-    html: Path,
-    tsv: Path,
+    page: PageFiles,
     label_rule: Path,
     labels: Path,
-    title: str = "Batch-confounding probe",
-    caption: str = "",
     max_cells: int = 2_000,
     test_share: float = 0.5,
     seed: int = 0,
@@ -226,18 +197,12 @@ def audit_source(
         history.jsonl of its pretraining.
     catalogue
         results/bench/catalogue.json, what is run.
-    html
-        Where to write the page.
-    tsv
-        Where to write its rows.
     label_rule
         Where to write what probes answer that were taught by either label rule, tab separated.
     labels
         Where to write how many labels of the corpus the rules give, tab separated.
-    title
-        Title of the page.
-    caption
-        How to read the table.
+    page
+        Where the table goes.
     max_cells
         Cells of a data set, at most; of more, some are drawn at random.
     test_share
@@ -254,7 +219,7 @@ def audit_source(
             --history results/pretrain/celllm/seed0/history.jsonl --catalogue results/bench/catalogue.json \
             --html source.html --tsv source.tsv --label-rule label_rule.tsv --labels labels.tsv
     """
-    from celllm.base.report_table import write_page, write_tsv
+    from celllm.base.report_table import write_tsv
     from celllm.config import catalogue as catalogues
     from celllm.report import audits
 
@@ -268,9 +233,9 @@ def audit_source(
         test_share=test_share,
         seed=seed,
     )
-    write_page([made], html, title=title, note=caption)
-    for rows, path in ((made.rows, tsv), (rule_rows, label_rule), (label_rows, labels)):
-        write_tsv(rows, path)
+    page.write(made)
+    write_tsv(rule_rows, label_rule)
+    write_tsv(label_rows, labels)
 
 
 @app.command
@@ -280,10 +245,7 @@ def audit_embeddings(
     cells: list[Path],
     vocabulary: Path,
     catalogue: Path,
-    html: Path,
-    tsv: Path,
-    title: str = "Embedding diagnostics",
-    caption: str = "",
+    page: PageFiles,
     max_cells: int = 5_000,
     seed: int = 0,
     threads: int = 1,
@@ -300,14 +262,8 @@ def audit_embeddings(
         genes.tsv, the gene axis.
     catalogue
         results/bench/catalogue.json, for the titles.
-    html
-        Where to write the page.
-    tsv
-        Where to write its rows.
-    title
-        Title of the page.
-    caption
-        How to read the table.
+    page
+        Where the table goes.
     max_cells
         Cells of a data set, at most; of more, some are drawn at random.
     seed
@@ -321,12 +277,10 @@ def audit_embeddings(
             --cells results/cells/pbmc68k_reduced.h5ad --vocabulary results/vocabulary/genes.tsv \
             --catalogue results/bench/catalogue.json --html embeddings.html --tsv embeddings.tsv
     """
-    from celllm.base.report_table import write_page, write_tsv
     from celllm.config import catalogue as catalogues
     from celllm.report import audits
 
     audits.set_threads(threads)
     known = catalogues.read(catalogue)
     made = audits.embeddings_table(encoder, cells, vocabulary, catalogue=known, max_cells=max_cells, seed=seed)
-    write_page([made], html, title=title, note=caption)
-    write_tsv(made.rows, tsv)
+    page.write(made)

@@ -1,9 +1,13 @@
-"""The files that tables and figures are made from, as options of the report's commands."""
+"""Options that the report's commands share: the files that tables and figures are made from, and where a table goes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from celllm.base.report_table import ReportTable
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,32 @@ class Inputs:
             elif isinstance(given, Path):
                 found[field.name] = given
         return found
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where a table goes.
+
+    Parameters
+    ----------
+    html
+        Where to write the table as a sortable page.
+    tsv
+        Where to write its rows, numbers at full precision.
+    title
+        Title of the page.
+    caption
+        How to read the table.
+    """
+
+    html: Path
+    tsv: Path
+    title: str = ""
+    caption: str = ""
+
+    def write(self, table: ReportTable) -> None:
+        """Write the page, and the rows beside it."""
+        from celllm.base.report_table import write_page, write_tsv
+
+        write_page([table], self.html, title=self.title or table.name, note=self.caption)
+        write_tsv(table.rows, self.tsv)
