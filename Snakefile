@@ -41,3 +41,10 @@ rule harmonise:
     input:
         "results/report/tables/harmonisation.html",
         "results/report/figures/harmonisation.png",
+
+
+rule bench:
+    """Only the benchmark: scores, trials and failed runs; of encoders only those are pretrained that its methods start from."""
+    input:
+        rules.score.output,
+        rules.list_runs.output,

@@ -3,6 +3,7 @@
 Reads: config.yaml (and what overlays it), config/*.tsv, config/recipes/, the table of runs, workflow/stages.yaml
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -120,7 +121,6 @@ MAIN_ENCODER = next(iter(config["encoders"]))  # whose embeddings are drawn and 
 DATASETS_TABLE, FILES_TABLE, TASKS_TABLE, METHODS_TABLE = (
     str(CONFIG / f"{name}.tsv") for name in ("datasets", "files", "tasks", "methods")
 )
-HOSTS_TABLE = str(CONFIG / "hosts.tsv")
 CHECKSUMS_TABLE = str(CONFIG / "checksums.tsv")
 EXCLUDED_STUDIES = " ".join(quote(study) for study in config.get("exclude_studies", []))
 
@@ -131,12 +131,18 @@ def sample_list(wildcards) -> list[str]:
     return [] if samples is None else [f"resources/raw/{samples}/manifest.json"]
 
 
-def samples_option(_wildcards, input) -> str:
-    """`--samples FILE`, and the studies to leave out, where there is such a list."""
+def samples_option(wildcards, input) -> str:
+    """The list of samples, its format and the studies to leave out, where there is such a list."""
     if not input.samples:
         return ""
+    reader = DATASETS[DATASETS[wildcards.dataset].samples].reader
     excluded = f" --exclude-studies {EXCLUDED_STUDIES}" if EXCLUDED_STUDIES else ""
-    return f"--samples {quote(str(input.samples))}{excluded}"
+    return f"--samples {quote(str(input.samples))} --samples-reader {reader}{excluded}"
+
+
+def files_json(wildcards) -> str:
+    """The data set's rows of files.tsv."""
+    return as_json(list(FILES.of(wildcards.dataset)))
 
 
 def files_of(dataset: str) -> list:
@@ -186,16 +192,18 @@ def recipe_json(wildcards) -> str:
     return RECIPES[wildcards.recipe].model_dump_json()
 
 
-def dataset_row(wildcards) -> str:
-    """What a data set's row says, as a parameter: a job runs again when it changes."""
-    return repr(DATASETS[wildcards.dataset])
-
-
-def split_row(wildcards) -> str:
-    """What of a task's row its splits depend on, as a parameter."""
+def split_json(wildcards) -> str:
+    """The job's row of tasks.tsv but for what its split does not depend on: a new title makes no split anew."""
     row = TASKS[wildcards.task]
-    shares = (row.train, row.validation, row.test)
-    return repr((row.dataset, row.response, row.split, shares, row.min_class_size))
+    return as_json(
+        dataclasses.replace(
+            row,
+            title=row.task,
+            split_seeds=(int(wildcards.split),),
+            protocol="clean",
+            headline=tables.METRICS[row.kind][0],
+        )
+    )
 
 
 def datasets_of(task: str) -> list[str]:

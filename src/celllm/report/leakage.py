@@ -11,8 +11,8 @@ import pandas as pd
 from celllm.base.report_table import Column, ReportTable
 from celllm.bench.overlap import ACROSS, Leakage, Twins, leakage, part_sizes, twins
 from celllm.config.catalogue import Catalogue
-from celllm.corpus.commands.write_shards import benchmark_hashes
 from celllm.corpus.reader import ShardReader
+from celllm.corpus.writer import benchmark_hashes
 from celllm.harmonise import cells as cell_files
 from celllm.harmonise.quality import cell_hashes
 from celllm.report.titles import title_of_dataset

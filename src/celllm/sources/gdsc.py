@@ -11,9 +11,9 @@ from typing import IO, Any, Final
 import pandas as pd
 
 from celllm.base.errors import InputError
-from celllm.sources.archives import BROKEN
+from celllm.sources.archives import BROKEN, unreadable
 from celllm.sources.raw import RawFile, RawManifest
-from celllm.sources.responses.table import require
+from celllm.sources.responses import require
 
 FITTED: Final = ("DATASET", "COSMIC_ID", "CELL_LINE_NAME", "SANGER_MODEL_ID", "DRUG_ID", "DRUG_NAME", "LN_IC50")
 """The columns that are used of GDSC's fitted responses."""
@@ -117,7 +117,7 @@ def _fitted(path: Path) -> pd.DataFrame:
             places = [header.index(column) for column in FITTED]
             values = [[row[place] for place in places] for row in rows]
     except (*BROKEN, LookupError, SyntaxError, openpyxl.utils.exceptions.InvalidFileException) as error:
-        raise _broken(path, "an xlsx file", error) from None
+        raise unreadable(path, "an xlsx file", error) from None
     table = pd.DataFrame(values, columns=list(FITTED), dtype=object)
     numbers = pd.to_numeric(table["LN_IC50"], errors="coerce")
     if numbers.isna().any():
@@ -169,9 +169,9 @@ def _smiles(manifest: RawManifest) -> pd.Series[str]:
     smiles = _csv(smiles_file, separator="\t", header=False)
     if smiles.shape[1] != 2 or not smiles[0].is_unique:
         found = f"{smiles.shape[1]} columns" if smiles.shape[1] != 2 else "an id twice"
-        raise _broken(smiles_file, "PubChem id and SMILES, tab-separated, each id once", found)
+        raise unreadable(smiles_file, "PubChem id and SMILES, tab-separated, each id once", found)
     if not drugs["drug_id"].is_unique:
-        raise _broken(drugs_file.path, "each drug_id once", "one more than once")
+        raise unreadable(drugs_file.path, "each drug_id once", "one more than once")
     found_smiles = drugs.set_index("drug_id")["PubCHEM"].map(smiles.set_index(0)[1])
     return found_smiles.dropna()
 
@@ -199,14 +199,4 @@ def _csv(path: Path, *, separator: str = ",", header: bool = True, n_rows: int |
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
             return pd.read_csv(file, sep=separator, header=0 if header else None, dtype=str, nrows=n_rows)
     except (*BROKEN, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise _broken(path, "a table as text", error) from None
-
-
-def _broken(path: Path, expected: str, error: Exception | str) -> InputError:
-    return InputError(
-        file=path,
-        field="(whole file)",
-        expected=expected,
-        found=error if isinstance(error, str) else f"{type(error).__name__}: {error}",
-        remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
-    )
+        raise unreadable(path, "a table as text", error) from None

@@ -1,4 +1,4 @@
-"""`results/responses/{dataset}.parquet`: drug responses, one row a pair of cell line and drug.
+"""Drug responses: their readers, and `results/responses/{dataset}.parquet`, one row a pair of cell line and drug.
 
 Columns line, drug, smiles (str), response (float64): ln IC50, the natural logarithm of µM.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,12 @@ import pyarrow.parquet as pq
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
+from celllm.config.tables import Dataset
+from celllm.sources.raw import RawManifest
 
+READERS: Final = ("gdsc_tgsa", "gdsc_xlsx", "h5ad")
+"""Names that `datasets.tsv` uses. A dataset whose cells are h5ad keeps its responses, if it has any, in a parquet file
+beside it."""
 COLUMNS = ("line", "drug", "smiles", "response")
 
 
@@ -104,3 +109,39 @@ def _check(table: pd.DataFrame, path: Path | str) -> None:
             found=fault[2],
             remedy="average or drop such pairs in the source file",
         )
+
+
+def read_raw(manifest: RawManifest, dataset: Dataset) -> Responses:
+    """Read the responses of a dataset as published.
+
+    Raises
+    ------
+    InputError
+        If no reader of that name gives responses, or a file is not of its format.
+    """
+    if dataset.reader not in READERS:
+        raise InputError(
+            file=manifest.file,
+            field=f"reader of {dataset.dataset}",
+            expected=f"one of {', '.join(READERS)}, which give drug responses",
+            found=dataset.reader,
+            remedy="name a dataset with responses in the task's column response in config/tasks.tsv",
+        )
+    if dataset.reader == "h5ad":
+        table, left_out = read_table(manifest)
+    else:
+        from celllm.sources import gdsc
+
+        read_gdsc = {"gdsc_tgsa": gdsc.read_gdsc_tgsa, "gdsc_xlsx": gdsc.read_gdsc_xlsx}[dataset.reader]
+        table, left_out = read_gdsc(manifest)
+    table = table.astype({"line": str, "drug": str, "smiles": str, "response": np.float64})
+    table = table.sort_values(["line", "drug"], ignore_index=True)
+    return Responses(table=table[list(COLUMNS)], simulated=dataset.simulated, left_out=left_out)
+
+
+def read_table(manifest: RawManifest) -> tuple[pd.DataFrame, Mapping[str, int]]:
+    """Read a parquet file that already has the columns of this format, such as the simulator's."""
+    file = manifest.ending(".parquet")[0].path
+    table = pd.read_parquet(file)
+    require(table, COLUMNS, file)
+    return table, {}
