@@ -76,11 +76,15 @@ def vocabulary_file(tmp_path, vocabulary):
 
 
 def shards(folder, *, corpus=("skin",), benchmark=("blood", "lines"), exclude=()):
-    argv = ["--cells", *(str(folder / f"{name}.h5ad") for name in corpus)]
-    argv += ["--benchmark-cells", *(str(folder / f"{name}.h5ad") for name in benchmark)]
-    argv += ["--exclude", *(str(folder / f"{name}.parquet") for name in exclude)]
-    argv += ["--vocabulary", str(folder / "genes.tsv"), "--seed", "0", "--shard-cells", "16"]
-    write_shards.main([*argv, "--manifest", str(folder / "shards/manifest.json")])
+    write_shards(
+        cells=[folder / f"{name}.h5ad" for name in corpus],
+        benchmark_cells=[folder / f"{name}.h5ad" for name in benchmark],
+        exclude=[folder / f"{name}.parquet" for name in exclude],
+        vocabulary=folder / "genes.tsv",
+        seed=0,
+        shard_cells=16,
+        manifest=folder / "shards/manifest.json",
+    )
 
 
 def audit(folder, *, corpus=("skin",)):

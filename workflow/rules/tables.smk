@@ -3,6 +3,7 @@
 Reads: config.yaml (and what overlays it), config/*.tsv, config/recipes/, the table of runs, workflow/stages.yaml
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -190,16 +191,18 @@ def recipe_json(wildcards) -> str:
     return RECIPES[wildcards.recipe].model_dump_json()
 
 
-def dataset_row(wildcards) -> str:
-    """What a data set's row says, as a parameter: a job runs again when it changes."""
-    return repr(DATASETS[wildcards.dataset])
-
-
-def split_row(wildcards) -> str:
-    """What of a task's row its splits depend on, as a parameter."""
+def split_json(wildcards) -> str:
+    """The job's row of tasks.tsv but for what its split does not depend on: a new title makes no split anew."""
     row = TASKS[wildcards.task]
-    shares = (row.train, row.validation, row.test)
-    return repr((row.dataset, row.response, row.split, shares, row.min_class_size))
+    return as_json(
+        dataclasses.replace(
+            row,
+            title=row.task,
+            split_seeds=(int(wildcards.split),),
+            protocol="clean",
+            headline=tables.METRICS[row.kind][0],
+        )
+    )
 
 
 def datasets_of(task: str) -> list[str]:

@@ -14,8 +14,8 @@ from celllm.base.entry import run
 from celllm.base.errors import InputError
 from celllm.bench.overlap import Twins, leakage, part_sizes, twins
 from celllm.config import tables
-from celllm.corpus.commands.write_shards import benchmark_hashes
 from celllm.corpus.reader import ShardReader
+from celllm.corpus.writer import benchmark_hashes
 from celllm.harmonise import cells as cells_file
 from celllm.harmonise.quality import cell_hashes
 from celllm.report.leakage import leakage_table, twins_table
