@@ -117,10 +117,6 @@ GPUS = 1 if config["accelerator"] == "gpu" else 0
 MIRROR = f"--mirror {quote(str(config['mirror']))}" if config["mirror"] else ""
 MAIN_ENCODER = next(iter(config["encoders"]))  # whose embeddings are drawn and audited
 
-# Until each command takes its rows as JSON.
-DATASETS_TABLE, FILES_TABLE, TASKS_TABLE, METHODS_TABLE = (
-    str(CONFIG / f"{name}.tsv") for name in ("datasets", "files", "tasks", "methods")
-)
 CHECKSUMS_TABLE = str(CONFIG / "checksums.tsv")
 EXCLUDED_STUDIES = " ".join(quote(study) for study in config.get("exclude_studies", []))
 
