@@ -47,7 +47,7 @@ LOGISTIC = Method(
     options={"max_iter": 500},
     search={"C": [1.0, 0.1]},
     seeded=False,
-    role="neighbour",
+    role="linear_reference",
 )
 ENCODER = replace(
     LOGISTIC,
