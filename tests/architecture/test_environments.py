@@ -1,6 +1,6 @@
-"""The conda environments hold what their stages import, at the versions of the lock.
+"""The conda environments hold what their commands import, at the versions of the lock.
 
-Building them needs conda and its channels; what can go wrong without building is checked here.
+`.ci/run` builds them and runs a small chain inside them; what can be known without building is checked here.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from celllm.config import tables
-
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "src"
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 RULE_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
 # Packages whose import name is not their own.
@@ -28,11 +25,11 @@ IMPORTED_AS = {
     "scib-metrics": "scib_metrics",
     "umap-learn": "umap",
 }
-# Needed without an import of ours: Markdown of pandas, the demo's cells, progress bars of others, SMILES of PyG,
-# curves of torch.utils.tensorboard.
-INDIRECT = {"tabulate", "scanpy", "tqdm", "rdkit", "tensorboard"}
-# Never imported at run time: stubs for the type checker; h5py comes with anndata.
-NOT_ASKED = {"_typeshed", "h5py"}
+# Needed without an import of ours: the demo's cells, PyG's SMILES, torch.utils.tensorboard.
+INDIRECT = {"scanpy", "rdkit", "tensorboard", "tabulate", "pooch"}
+# h5py comes with anndata.
+NOT_ASKED = {"h5py"}
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def lock() -> dict[str, str]:
@@ -47,53 +44,94 @@ def pins(environment: Path) -> dict[str, str]:
     return dict(entry.split("==") for entry in pip)
 
 
-def environments_of_commands() -> list[tuple[str, str]]:
-    """(command module, environment) of every rule."""
-    found = []
-    for path in RULE_FILES:
-        for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
-            command = re.search(r"python -m celllm (\w+)", block)
-            environment = re.search(r"envs/(\w+)\.yaml", block)
-            assert command is not None
-            assert environment is not None
-            (path_of,) = (SOURCE / "celllm").glob(f"*/commands/{command.group(1)}.py")
-            found.append((f"celllm.{path_of.parts[-3]}.commands.{path_of.stem}", environment.group(1)))
-    return found
+def commands_in_environments() -> list[tuple[str, str]]:
+    """(command, environment) of every rule."""
+    return [
+        (command, environment)
+        for path in RULE_FILES
+        for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]
+        for environment in re.findall(r"envs/(\w+)\.yaml", block)
+        for command in re.findall(r"python -m celllm (\w+)", block)
+    ]
 
 
-def packages_of(command: str) -> set[str]:
-    """Third-party packages that a command imports; `fit` also imports what config/methods.tsv names."""
-    seen: set[str] = set()
-    packages = third_party(command, seen)
-    if command == "celllm.bench.commands.fit":
-        for method in tables.read_methods(ROOT / "config/methods.tsv"):
-            packages |= third_party(method.module.partition(":")[0], seen)
-    return packages
+class Imports(ast.NodeVisitor):
+    """Names of modules that code imports, in functions too, but not for type checkers alone."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.names += [alias.name for alias in node.names]
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        assert node.module is not None
+        self.names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """`import_module(f"package.{name}")` may import any module of the package."""
+        if ast.unparse(node.func).endswith("import_module") and isinstance(node.args[0], ast.JoinedStr):
+            parts = node.args[0].values
+            self.names.append("".join(part.value if isinstance(part, ast.Constant) else "*" for part in parts))
+        self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> None:
+        is_typing = ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.orelse if is_typing else [*node.body, *node.orelse]:
+            self.visit(statement)
 
 
-def third_party(module: str, seen: set[str]) -> set[str]:
-    """Third-party packages that a module of ours imports, itself or through others of ours."""
-    if module in seen:
-        return set()
-    seen.add(module)
-    path = SOURCE / Path(*module.split("."))
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    if not path.is_file():
-        return set()
-    packages: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
+def imports_of(statements: list[ast.stmt]) -> list[str]:
+    visitor = Imports()
+    for statement in statements:
+        visitor.visit(statement)
+    return visitor.names
+
+
+def code_of(command: str, tree: ast.Module) -> list[ast.stmt]:
+    """What runs of a `commands.py` for a command: its top level, the command's function, and what that calls."""
+    functions = {node.name: node for node in tree.body if isinstance(node, FUNCTIONS)}
+    reached: set[str] = set()
+    new = {command} & set(functions)
+    while new:
+        reached |= new
+        named = {node.id for name in new for node in ast.walk(functions[name]) if isinstance(node, ast.Name)}
+        new = named & set(functions) - reached
+    return [node for node in tree.body if not isinstance(node, FUNCTIONS) or node.name in reached]
+
+
+def third_party(names: list[str], source: Path, seen: set[str]) -> set[str]:
+    """Third-party packages that imports reach, through modules of ours and the packages above those."""
+    found: set[str] = set()
+    for name in names:
+        parts = name.split(".")
+        if parts[-1] == "*":
+            folder = Path(*parts[:-1])
+            modules = [".".join((folder / path.stem).parts) for path in sorted((source / folder).glob("*.py"))]
+            found |= third_party(modules, source, seen)
+        elif parts[0] != "celllm":
+            found.add(parts[0])
             continue
-        for name in names:
-            if name.split(".")[0] == "celllm":
-                packages |= third_party(name, seen)
-            else:
-                packages.add(name.split(".")[0])
-    return packages - set(sys.stdlib_module_names)
+        for depth in range(1, len(parts) + 1):  # Python runs the __init__ of every package above a module first
+            module = ".".join(parts[:depth])
+            path = source / Path(*parts[:depth])
+            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            if module not in seen and path.is_file():
+                seen.add(module)
+                found |= third_party(imports_of(ast.parse(path.read_text()).body), source, seen)
+    return found - set(sys.stdlib_module_names)
+
+
+def packages_of(command: str, source: Path = ROOT / "src") -> set[str]:
+    """Third-party packages that `python -m celllm {command}` imports; `fit` also imports what methods.tsv names."""
+    names = ["celllm.__main__"]
+    for path in sorted(source.glob("celllm/*/commands.py")):  # __main__ reads those of all rooms
+        names += [f"celllm.{path.parent.name}", *imports_of(code_of(command, ast.parse(path.read_text())))]
+    for path in source.glob(f"celllm/*/commands/{command}.py"):
+        names.append(f"celllm.{path.parent.parent.name}.commands.{command}")
+    if command == "fit":
+        names += re.findall(r"\b(\w+(?:\.\w+)+):\w", (ROOT / "config/methods.tsv").read_text())
+    return third_party(names, source, seen=set())
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.stem)
@@ -104,10 +142,14 @@ def test_versions_are_those_of_the_lock(environment):
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.stem)
 def test_an_environment_holds_third_party_packages_only(environment):
-    assert "celllm" not in environment.read_text().replace("src/celllm", "")
+    assert "celllm" not in environment.read_text()
 
 
-@pytest.mark.parametrize(("command", "environment"), environments_of_commands())
+def test_torch_is_installed_once():
+    assert [path.stem for path in ENVIRONMENTS if "torch" in pins(path)] == ["torch"]
+
+
+@pytest.mark.parametrize(("command", "environment"), sorted(set(commands_in_environments())))
 def test_every_import_of_a_command_is_in_its_environment(command, environment):
     offered = {IMPORTED_AS.get(name, name) for name in pins(ROOT / "envs" / f"{environment}.yaml")}
     missing = packages_of(command) - offered - NOT_ASKED
@@ -116,12 +158,51 @@ def test_every_import_of_a_command_is_in_its_environment(command, environment):
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.stem)
 def test_every_package_of_an_environment_is_imported_by_a_command_that_runs_in_it(environment):
-    used: set[str] = set()
-    for command, name in environments_of_commands():
-        if name == environment.stem:
-            used |= packages_of(command)
+    commands = [command for command, name in commands_in_environments() if name == environment.stem]
+    used = {package for command in commands for package in packages_of(command)}
     superfluous = {name for name in pins(environment) if IMPORTED_AS.get(name, name) not in used} - INDIRECT
     assert not superfluous, f"envs/{environment.stem}.yaml holds {superfluous}, which nothing in it imports"
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "is_needed"),
+    [
+        pytest.param("readers/__init__.py", "import rdata", True, id="package above a module"),
+        pytest.param("readers/h5ad.py", "def read():\n    import rdata", True, id="function of a module"),
+        pytest.param("commands.py", "import rdata", True, id="commands of another room"),
+        pytest.param("readers/text.py", "import rdata", False, id="module that nothing imports"),
+        pytest.param("formats/rds.py", "import rdata", True, id="module imported by its name at run time"),
+        pytest.param(
+            "readers/h5ad.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rdata",
+            False,
+            id="types alone",
+        ),
+    ],
+)
+def test_an_import_is_found_where_it_is_needed(tmp_path, file, code, is_needed):
+    modules = {
+        "__main__.py": "",
+        "sources/readers/__init__.py": "",
+        "sources/readers/h5ad.py": "",
+        "harmonise/__init__.py": "",
+        "harmonise/commands.py": """
+def align_cells():
+    read()
+
+def read():
+    from celllm.sources.readers import h5ad
+    import_module(f"celllm.sources.formats.{name}")
+
+def build_vocabulary():
+    import openpyxl
+""",
+    }
+    for name, text in (modules | {f"sources/{file}": code}).items():
+        path = tmp_path / "celllm" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert packages_of("align_cells", tmp_path) == ({"rdata"} if is_needed else set())
 
 
 def test_every_direct_dependency_is_locked_and_has_its_reason():

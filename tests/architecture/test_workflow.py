@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from celllm.config import recipe, tables
+from celllm.config import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = [
@@ -49,18 +49,10 @@ def test_a_command_explains_itself(name):
         env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin"},
     )
     assert done.returncode == 0, done.stderr
-    assert "--stage" in done.stdout
-
-
-def test_a_rule_that_reads_recipes_reads_what_they_are_based_on():
-    reading = {name for name, body in RULES if "/recipes/{{recipe}}.yaml" in body}
-    assert {"embed_genes", "pretrain", "measure_step", "tabulate"} <= reading
-    assert reading == {name for name, body in RULES if re.search(r"^ +bases=", body, flags=re.MULTILINE)}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config/recipes").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_recipe_parses_and_opens_with_its_source(path):
-    recipe.read(path)
+def test_every_recipe_opens_with_its_source(path):
     assert path.read_text().startswith("# ")
 
 
@@ -100,8 +92,7 @@ def test_every_configuration_key_is_described_and_documented():
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_configuration_holds_every_key(path):
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
-    given = set(yaml.safe_load(path.read_text()))
-    assert given >= set(schema["required"]) - {"mirror"}
+    assert set(yaml.safe_load(path.read_text())) >= set(schema["required"]) - {"mirror"}
 
 
 @pytest.mark.parametrize("name", ["default", "slurm"])

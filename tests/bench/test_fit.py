@@ -20,7 +20,7 @@ TASKS = """task kind title dataset response split split_seeds train validation t
 types classification Types tiny - random 0-4 0.7 0.1 0.2 5 clean macro_f1
 lines regression Lines tiny tiny pairs 0-4 0.8 0.1 0.1 0 clean pearson
 """
-METHODS = """method kind title module recipe options search seeded role
+METHODS = """method kind title module encoder options search seeded role
 logistic classification Logistic celllm.bench.methods.logistic:LogisticRegressionOnGenes - - {"C":[1,0.1]} no neighbour
 leaked classification Leaked celllm.bench.methods.controls:LeakedLabels - - - no control
 celllm classification CellLM celllm.bench.methods.annotation:EncoderClassifier celllm {"epochs":1,"batch":8} - yes ours

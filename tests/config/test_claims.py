@@ -7,7 +7,8 @@ import pytest
 
 from celllm.base.errors import InputError
 from celllm.config import claims, tables
-from celllm.config.claims import Answer, Claim
+from celllm.config.claims import Answer
+from celllm.config.tables import Claim
 
 HEADER = "claim\tsource\ttask\tmethod\tmetric\tpaper\ttolerance\n"
 
@@ -39,14 +40,14 @@ def test_a_number_that_is_no_fraction_is_refused(tmp_path, line, field):
 
 def test_two_claims_of_one_name_are_refused(tmp_path):
     line = "a\ts\tx\tm\tmacro_f1\t0.7\t0.02"
-    with pytest.raises(InputError, match="a more than once"):
+    with pytest.raises(InputError, match="a in lines 2 and 3"):
         claims.read(written(tmp_path, line, line))
 
 
 def test_a_missing_column_is_named(tmp_path):
     path = tmp_path / "claims.tsv"
     path.write_text("claim\tsource\n", encoding="utf-8")
-    with pytest.raises(InputError, match="expected: claim, source, task, method, metric, paper, tolerance"):
+    with pytest.raises(InputError, match="the columns claim, source, task, method, metric, paper, tolerance"):
         claims.read(path)
 
 

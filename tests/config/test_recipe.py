@@ -47,10 +47,3 @@ def test_the_digest_changes_with_a_value_and_not_with_the_order_of_keys(values):
     assert recipe.parse(dict(reversed(values.items())), file="x.yaml").digest == digest
     values["training"]["steps"] += 1
     assert recipe.parse(values, file="x.yaml").digest != digest
-
-
-def test_a_file_that_is_no_mapping_is_refused(tmp_path):
-    path = tmp_path / "list.yaml"
-    path.write_text("- a\n")
-    with pytest.raises(InputError, match="found:    list"):
-        recipe.read(path)

@@ -1,16 +1,22 @@
-"""The recipes that come with the code: no value without a source, and ablations that change what they are named for."""
+"""The encoders of the shipped configurations: no value without a source, ablations change what they are named for."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import yaml
 
-from celllm.config import recipe, recipe_choices
-from celllm.config.recipe_files import OPERATIONAL, dotted, resolve, sources
+from celllm.config import overlays, recipe, recipe_choices
+from celllm.config.overlays import OPERATIONAL
 
-FOLDER = Path(__file__).resolve().parents[2] / "config/recipes"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+ROOT = Path(__file__).resolve().parents[2]
+ENCODERS = {
+    (path.stem, name): layers
+    for path in (ROOT / "config.yaml", ROOT / "config/real.yaml", ROOT / "config/paper.yaml")
+    for name, layers in yaml.safe_load(path.read_text())["encoders"].items()
+}
+IDS = ["-".join(key) for key in ENCODERS]
 # What is published, as far as it could be established. All of it is read off released code: neither paper's text gives
 # a setting of the pretraining run.
 OPENBIOMED = {  # BioFM/OpenBioMed: performer_celllm.py, configs/ctc/cellLM.json, the released checkpoint
@@ -67,17 +73,13 @@ ABLATIONS = {
     "no_masked": {"objectives.masked.weight": 0.0},
     "random_genes": {"genes.method": "random"},
     "learned_genes": {"genes.method": "learned"},
-    "no_pretraining": {"training.steps": 0},
-}
-TOKEN_ABLATIONS = {
     "head_truncation": {"tokens.truncation": "head"},
-    "top_expressed": {"tokens.truncation": "top_expressed"},
     "round_bins": {"tokens.rounding": "round"},
 }
 
 
-def read(name):
-    return recipe.read(FOLDER / f"{name}.yaml")
+def read(*key):
+    return recipe.read(*overlays.paths_of(ENCODERS[key], ROOT / "config/recipes"))
 
 
 def flat(values, prefix=""):
@@ -87,72 +89,59 @@ def flat(values, prefix=""):
     return found
 
 
-def values_of(name):
-    return flat(read(name).model_dump(mode="json", exclude={"our_choices"}))
+def values_of(*key):
+    return flat(read(*key).model_dump(mode="json", exclude={"our_choices"}))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_value_is_published_or_our_choice_or_changes_no_result(name):
-    chosen = read(name)
-    published = SCBERT if name.startswith("scbert_") else OPENBIOMED
+@pytest.mark.parametrize("key", ENCODERS, ids=IDS)
+def test_a_value_is_published_or_our_choice_or_changes_no_result(key):
+    chosen = read(*key)
+    published = SCBERT if key[1] == "scbert" else OPENBIOMED
     exempt = OPERATIONAL | recipe_choices.idle(chosen)
     without_source = {
-        key: value
-        for key, value in values_of(name).items()
-        if key not in chosen.our_choices and key not in exempt and (key not in published or published[key] != value)
+        name: value
+        for name, value in values_of(*key).items()
+        if name not in chosen.our_choices and name not in exempt and (name not in published or published[name] != value)
     }
     assert not without_source
 
 
-@pytest.mark.parametrize("name", ["paper", "scbert_paper"])
+@pytest.mark.parametrize("name", ["celllm", "scbert"])
 def test_a_published_value_is_not_called_our_choice(name):
-    published = SCBERT if name.startswith("scbert_") else OPENBIOMED
-    values, chosen = values_of(name), read(name)
+    published = SCBERT if name == "scbert" else OPENBIOMED
+    values, chosen = values_of("paper", name), read("paper", name)
     assert not [key for key in chosen.our_choices if published.get(key, "nothing") == values[key]]
 
 
-@pytest.mark.parametrize(
-    ("whole", "ablation", "changes"),
-    [
-        *((whole, name, changes) for whole in ("paper", "small", "real") for name, changes in ABLATIONS.items()),
-        *(("real", name, changes) for name, changes in TOKEN_ABLATIONS.items()),
-    ],
-)
-def test_an_ablation_changes_what_it_is_named_for_and_nothing_else(whole, ablation, changes):
-    before, after = values_of(whole), values_of(f"{whole}_{ablation}")
-    assert {key: value for key, value in after.items() if value != before[key]} == changes
-    assert set(changes) <= set(read(f"{whole}_{ablation}").our_choices)
+@pytest.mark.parametrize("key", [key for key in ENCODERS if key[1] in ABLATIONS], ids=lambda key: "-".join(key))
+def test_an_ablation_changes_what_it_is_named_for_and_nothing_else(key):
+    before, after = values_of(key[0], "celllm"), values_of(*key)
+    changes = ABLATIONS[key[1]]
+    assert {name: value for name, value in after.items() if value != before[name]} == changes
+    assert set(changes) <= set(read(*key).our_choices)
 
 
-@pytest.mark.parametrize("whole", ["demo", "real", "small", "paper"])
-def test_scbert_gets_the_cells_and_the_steps_of_the_recipe_beside_it(whole):
-    beside, ours = read(f"scbert_{whole}"), read(whole)
+@pytest.mark.parametrize("config", ["config", "real", "paper"])
+def test_scbert_gets_the_cells_and_the_steps_of_the_encoder_beside_it(config):
+    beside, ours = read(config, "scbert"), read(config, "celllm")
     for key in ("batch_cells", "steps", "validation_cells", "precision"):
         assert getattr(beside.training, key) == getattr(ours.training, key)
     assert beside.tokens.max_length == (beside.tokens.panel_size or 0) + 1
 
 
-@pytest.mark.parametrize("name", ["scbert_small", "scbert_paper"])
-def test_scberts_schedule_of_100_epochs_is_spread_over_the_steps(name):
-    chosen = read(name)
+def test_scberts_schedule_of_100_epochs_is_spread_over_the_steps():
+    chosen = read("paper", "scbert")
     assert chosen.optimiser.restarts.epoch_steps * 100 == chosen.training.steps
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_best_checkpoint_is_one_that_is_saved(name):
-    training = read(name).training
+@pytest.mark.parametrize("key", ENCODERS, ids=IDS)
+def test_the_best_checkpoint_is_one_that_is_saved(key):
+    training = read(*key).training
     assert training.validation_cells > 0
     assert training.validate_every % training.checkpoint_every == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_file_of_a_recipe_stands_beside_it_and_no_value_repeats_its_base(name):
-    files = sources(FOLDER / f"{name}.yaml")
-    assert {file.parent for file in files} == {FOLDER}
-    if len(files) == 1:
-        return
-    base, own = values_of(files[1].stem), values_of(name)
-    resolved = resolve(files[0])
-    here = [key for key in dotted(own) if resolved.given_in(key) == files[0]]
-    published = SCBERT if name.startswith("scbert_") else {}
-    assert not [key for key in here if own[key] == base[key] and published.get(key, "nothing") != own[key]]
+@pytest.mark.parametrize("name", ["small", "smoke"])
+def test_a_recipe_that_no_shipped_configuration_uses_is_whole_over_the_ones_below_it(name):
+    below = {"small": ["paper"], "smoke": ["paper", "tiny", "demo"]}[name]
+    assert recipe.read(*overlays.paths_of([*below, name], ROOT / "config/recipes")).our_choices

@@ -256,7 +256,7 @@ def test_real_cells_reach_their_share_and_keep_their_counts(root, mirror, hgnc_2
     matrix, obs, report = aligned(files, row, index=index, genes=genes, threshold=REAL[dataset])
     assert report.mapped_share_of_counts < REAL[dataset] + 0.0015
     assert matrix.shape == (report.cells_kept, genes.n_genes)
-    if row.values == "counts":
+    if row.units == "counts":
         source = sparse.vstack([piece.matrix for piece in files], format="csr")
         ids = set(obs.index)
         kept = [f"{dataset}:{name}" in ids for piece in files for name in piece.obs.index]

@@ -11,7 +11,7 @@ from celllm.config import tables
 from celllm.report.catalogue import Catalogue
 
 METHODS = """\
-method kind title module recipe options search seeded role
+method kind title module encoder options search seeded role
 celllm classification CellLM celllm.x:A celllm - - yes ours
 celllm_scratch classification CellLM_without_pretraining celllm.x:A celllm - - yes neighbour
 logistic classification logistic_regression celllm.x:A - - - no neighbour
@@ -30,7 +30,7 @@ invented classification Annotation_of_nothing simulated_cells - random 0-2 0.7 0
 lines regression Drug_response blood - pairs 0-2 0.8 0.1 0.1 0 clean rmse
 """
 DATASETS = """\
-dataset title role reader values simulated label_column sample_column malignancy min_genes citation licence
+dataset title role reader units simulated label_column sample_column malignancy min_genes citation licence
 blood Blood_cells task h5ad counts no cell_type - normal 0 - -
 simulated_cells Simulated_cells task h5ad counts yes cell_type - normal 0 - -
 """

@@ -7,7 +7,7 @@ from celllm.harmonise import cells as counts
 from celllm.report.commands import audit_embeddings
 
 DATASETS = """\
-dataset title role reader values simulated label_column sample_column malignancy min_genes citation licence
+dataset title role reader units simulated label_column sample_column malignancy min_genes citation licence
 d Tiny task h5ad counts no - - normal 0 - -
 """
 

@@ -41,7 +41,7 @@ blood classification Blood blood - random 0-2 0.7 0.1 0.2 2 clean macro_f1
 lines regression Lines lines lines pairs 0-2 0.8 0.1 0.1 0 clean pearson
 """
 DATASETS = """\
-dataset title role reader values simulated label_column sample_column malignancy min_genes citation licence
+dataset title role reader units simulated label_column sample_column malignancy min_genes citation licence
 blood Blood task h5ad counts no cell_type - normal 0 - -
 skin Skin corpus h5ad counts no cell_type - normal 0 - -
 lines Lines task h5ad counts no - - normal 0 - -

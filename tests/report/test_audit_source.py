@@ -7,7 +7,7 @@ from celllm.base.errors import VocabularyMismatch
 from celllm.report.commands import audit_source
 
 DATASETS = """\
-dataset title role reader values simulated label_column sample_column malignancy source_malignancy min_genes citation \
+dataset title role reader units simulated label_column sample_column malignancy source_malignancy min_genes citation \
 licence
 d Cells corpus h5ad counts no - - normal tumour 0 - -
 """

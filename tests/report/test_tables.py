@@ -6,7 +6,7 @@ import pytest
 
 from celllm.config import recipe
 from celllm.config.claims import Answer, Claim
-from celllm.report.commands.tabulate import given_in
+from celllm.config.overlays import paths_of
 from celllm.report.results import Results
 from celllm.report.tables import choices_table, claims_table, config_table, controls_table, costs_table
 
@@ -89,42 +89,30 @@ def test_costs_are_means_over_splits(scores, catalogue):
     assert "simulated" in table.markdown.splitlines()[-1].lower()
 
 
-def choices(root, *names):
-    paths = [root / f"config/recipes/{name}.yaml" for name in names]
-    recipes = {path.stem: recipe.read(path) for path in paths}
-    return choices_table(recipes, given_in={path.stem: given_in(path, recipes[path.stem]) for path in paths})
+def choices(root, **layers):
+    folder = root / "config/recipes"
+    return choices_table({name: recipe.read(*paths_of(of_name, folder)) for name, of_name in layers.items()})
 
 
 def test_choices_list_each_key_with_the_value_in_force(root):
-    demo = recipe.read(root / "config/recipes/demo.yaml")
-    table = choices(root, "demo").rows
+    demo = recipe.read(*paths_of(["paper", "tiny", "demo"], root / "config/recipes"))
+    table = choices(root, demo=["paper", "tiny", "demo"]).rows
     assert set(table["key"]) == set(demo.our_choices)
     values = dict(zip(table["key"], table["value"], strict=True))
     assert values["tokens.truncation"] == demo.tokens.truncation
     assert values["training.steps"] == str(demo.training.steps)
 
 
-def test_choices_say_in_which_recipes_file_a_value_stands(root, tmp_path):
-    files = dict(zip((rows := choices(root, "demo").rows)["key"], rows["given_in"], strict=True))
-    assert files["encoder.width"] == "demo"
-    assert files["encoder.depth"] == "tiny"
-    assert files["optimiser.betas"] == "paper"
-    path = tmp_path / "own.yaml"
-    path.write_text((root / "config/recipes/paper.yaml").read_text().replace("  weight_decay: 0.01\n", ""))
-    own = recipe.read(path)
-    rows = choices_table({"own": own}, given_in={"own": given_in(path, own)}).rows
-    assert dict(zip(rows["key"], rows["given_in"], strict=True))["optimiser.weight_decay"] == "default"
-
-
 def test_an_ablation_lists_what_it_switches_off_and_not_what_that_leaves_without_effect(root):
-    table = choices(root, "real", "real_no_contrastive").rows
+    real, off = ["paper", "tiny", "real"], {"objectives": {"contrastive": {"weight": 0.0}}}
+    table = choices(root, real=real, ablation=[*real, off]).rows
     keys = {name: set(rows["key"]) for name, rows in table.groupby("recipe")}
-    assert keys["real"] - keys["real_no_contrastive"] == {
+    assert keys["real"] - keys["ablation"] == {
         *(f"objectives.contrastive.{key}" for key in ("temperature", "symmetric", "vector", "projection")),
         "objectives.shared_masked_view",
     }
-    row = table[(table["recipe"] == "real_no_contrastive") & (table["key"] == "objectives.contrastive.weight")]
-    assert (row["value"].item(), row["given_in"].item()) == ("0.0", "real_no_contrastive")
+    row = table[(table["recipe"] == "ablation") & (table["key"] == "objectives.contrastive.weight")]
+    assert row["value"].item() == "0.0"
 
 
 def test_nested_configuration_is_listed_by_dotted_key():

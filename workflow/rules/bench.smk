@@ -6,6 +6,30 @@ Writes:  results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parqu
 """
 
 
+rule list_runs:
+    """What the benchmark runs, with the titles and rows behind every name: what scores, tables and figures read."""
+    output:
+        catalogue="results/bench/catalogue.json",
+    log:
+        "logs/list_runs/all.log",
+    benchmark:
+        "benchmarks/list_runs/all.tsv"
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        catalogue=catalogue_json(),
+    shell:
+        "python -m celllm list_runs"
+        " --catalogue {params.catalogue:q}"
+        " --out {output.catalogue:q}"
+        " &> {log:q}"
+
+
 rule fit_components:
     """Fifty directions of the cells that encoders are pretrained on, by incremental PCA; no labels."""
     input:
@@ -104,7 +128,7 @@ rule score:
     benchmark:
         "benchmarks/score/all.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,

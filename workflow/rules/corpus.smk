@@ -20,7 +20,7 @@ rule write_shards:
         "benchmarks/write_shards/all.tsv"
     priority: 10
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,

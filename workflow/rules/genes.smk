@@ -9,7 +9,7 @@ rule build_network:
     """Edges between genes of the vocabulary: a published network, or co-expression in the corpus."""
     input:
         source=network_source,
-        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
         network="results/network/edges.parquet",
@@ -19,7 +19,7 @@ rule build_network:
         "benchmarks/build_network/all.tsv"
     priority: 10
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -43,8 +43,6 @@ rule embed_genes:
         unpack(gene2vec_inputs),
         network=rules.build_network.output.network,
         vocabulary=rules.build_vocabulary.output.vocabulary,
-        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
-        bases=recipe_bases,
     output:
         table="results/genes/{recipe}/table.safetensors",
     log:
@@ -60,11 +58,12 @@ rule embed_genes:
         runtime=120,
     params:
         stage=STAGES["embed_genes"],
+        recipe=recipe_json,
         seed=config["data_seed"],
         gene2vec=gene2vec_options,
     shell:
         "python -m celllm embed_genes"
-        " --recipe {input.recipe:q}"
+        " --recipe {params.recipe:q}"
         " --network {input.network:q}"
         " --vocabulary {input.vocabulary:q}"
         " {params.gene2vec}"
@@ -80,8 +79,6 @@ rule evaluate_genes:
     input:
         network=rules.build_network.output.network,
         vocabulary=rules.build_vocabulary.output.vocabulary,
-        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
-        bases=recipe_bases,
     output:
         links="results/genes/{recipe}/links.tsv",
     log:
@@ -96,9 +93,10 @@ rule evaluate_genes:
         runtime=480,
     params:
         stage=STAGES["evaluate_genes"],
+        recipe=recipe_json,
     shell:
         "python -m celllm evaluate_genes"
-        " --recipe {input.recipe:q}"
+        " --recipe {params.recipe:q}"
         " --network {input.network:q}"
         " --vocabulary {input.vocabulary:q}"
         " --threads {threads}"

@@ -8,7 +8,7 @@ Writes:  results/vocabulary/genes.tsv, results/cells/{dataset}.h5ad, results/res
 rule build_vocabulary:
     """Approved genes of one locus group, sorted by symbol."""
     input:
-        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
     output:
         vocabulary="results/vocabulary/genes.tsv",
     log:
@@ -16,7 +16,7 @@ rule build_vocabulary:
     benchmark:
         "benchmarks/build_vocabulary/all.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -41,7 +41,7 @@ rule align_cells:
     """
     input:
         raw="resources/raw/{dataset}/manifest.json",
-        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
         cells="results/cells/{dataset}.h5ad",
@@ -52,7 +52,7 @@ rule align_cells:
         "benchmarks/align_cells/{dataset}.tsv"
     priority: 10
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -89,7 +89,7 @@ rule align_responses:
     benchmark:
         "benchmarks/align_responses/{dataset}.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,

@@ -1,6 +1,6 @@
 """A pretrained encoder per recipe and seed, and what one of its steps costs.
 
-Reads:   results/shards/manifest.json, results/genes/, config/recipes/{recipe}.yaml
+Reads:   results/shards/manifest.json, results/genes/, config/recipes/
 Writes:  results/pretrain/{recipe}/seed{seed}/, results/step_cost/
 """
 
@@ -17,8 +17,6 @@ rule pretrain:
         shards=rules.write_shards.output.manifest,
         genes=rules.embed_genes.output.table,
         vocabulary=rules.build_vocabulary.output.vocabulary,
-        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
-        bases=recipe_bases,
     output:
         encoder=protected("results/pretrain/{recipe}/seed{seed}/encoder.safetensors"),
         history="results/pretrain/{recipe}/seed{seed}/history.jsonl",
@@ -36,6 +34,7 @@ rule pretrain:
         runtime="24h",
     params:
         stage=STAGES["pretrain"],
+        recipe=recipe_json,
         run=subpath(output.encoder, parent=True),
         ranks=ranks_options,
         launcher=ranks_launcher,
@@ -44,7 +43,7 @@ rule pretrain:
         " --shards {input.shards:q}"
         " --genes {input.genes:q}"
         " --vocabulary {input.vocabulary:q}"
-        " --recipe {input.recipe:q}"
+        " --recipe {params.recipe:q}"
         " --seed {wildcards.seed}"
         " {params.ranks}"
         " --threads {threads}"
@@ -62,8 +61,6 @@ rule measure_step:
     """
     input:
         shards=rules.write_shards.output.manifest,
-        recipe=f"{CONFIG}/recipes/{{recipe}}.yaml",
-        bases=recipe_bases,
     output:
         cost="results/step_cost/{recipe}.tsv",
     log:
@@ -78,12 +75,13 @@ rule measure_step:
         runtime=240,
     params:
         stage=STAGES["measure_step"],
+        recipe=recipe_json,
         batches=STEP_COST["batches"],
         limit_gb=STEP_COST["limit_gb"],
         seed=config["data_seed"],
     shell:
         "python -m celllm measure_step"
-        " --recipe {input.recipe:q}"
+        " --recipe {params.recipe:q}"
         " --shards {input.shards:q}"
         " --batches {params.batches}"
         " --limit-gb {params.limit_gb}"

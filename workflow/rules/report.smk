@@ -50,7 +50,7 @@ rule audit_leakage:
     benchmark:
         "benchmarks/audit_leakage/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,
@@ -107,7 +107,7 @@ rule audit_source:
     benchmark:
         "benchmarks/audit_source/all.tsv"
     conda:
-        "../../envs/audit.yaml"
+        "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
     resources:
         mem_mb=8000,
@@ -149,7 +149,7 @@ rule audit_embeddings:
     benchmark:
         "benchmarks/audit_embeddings/all.tsv"
     conda:
-        "../../envs/audit.yaml"
+        "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
     resources:
         mem_mb=8000,
@@ -186,7 +186,7 @@ rule compare_claims:
     benchmark:
         "benchmarks/compare_claims/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -216,9 +216,7 @@ rule tabulate:
         trials=rules.score.output.trials,
         claims=rules.compare_claims.output.claims,
         shards=rules.write_shards.output.manifest,
-        recipes=expand(f"{CONFIG}/recipes/{{recipe}}.yaml", recipe=USED_RECIPES),
-        bases=bases_of(USED_RECIPES),
-        links=f"results/genes/{config['recipes']['celllm']}/links.tsv",
+        links=f"results/genes/{MAIN_ENCODER}/links.tsv",
     output:
         main=report(
             "results/report/tables/main.md",
@@ -304,7 +302,7 @@ rule tabulate:
     benchmark:
         "benchmarks/tabulate/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -315,6 +313,7 @@ rule tabulate:
         rows=ROWS,
         not_run=NOT_RUN,
         config=CONFIG_IN_FORCE,
+        recipes=json.dumps({name: RECIPES[name].model_dump(mode="json") for name in USED_ENCODERS}),
         folder=subpath(output.main, parent=True),
     shell:
         "python -m celllm tabulate"
@@ -323,7 +322,7 @@ rule tabulate:
         " --trials {input.trials:q}"
         " --claims {input.claims:q}"
         " {params.tables}"
-        " --recipes {input.recipes:q}"
+        " --recipes {params.recipes:q}"
         " --shards {input.shards:q}"
         " --links {input.links:q}"
         " --config {params.config:q}"
@@ -370,7 +369,7 @@ rule tabulate_data:
     benchmark:
         "benchmarks/tabulate_data/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -378,7 +377,7 @@ rule tabulate_data:
     params:
         stage=STAGES["report"],
         datasets=DATASETS_TABLE,
-        gene_table=config["gene_table"],
+        gene_table=config["gene_annotation"],
         locus_group=config["locus_group"],
         network=network_of_report,
         folder=subpath(output.harmonisation, parent=True),
@@ -413,7 +412,7 @@ rule plot_scores:
     benchmark:
         "benchmarks/plot_scores/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -449,7 +448,7 @@ rule plot_fewshot:
     benchmark:
         "benchmarks/plot_fewshot/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -485,7 +484,7 @@ rule plot_harmonisation:
     benchmark:
         "benchmarks/plot_harmonisation/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -509,7 +508,7 @@ rule plot_curves:
         shards=rules.write_shards.output.manifest,
         history=expand(
             "results/pretrain/{recipe}/seed{seed}/history.jsonl",
-            recipe=USED_RECIPES,
+            recipe=USED_ENCODERS,
             seed=config["pretrain_seed"],
         ),
     output:
@@ -525,7 +524,7 @@ rule plot_curves:
     benchmark:
         "benchmarks/plot_curves/all.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -559,7 +558,7 @@ rule plot_step_cost:
     benchmark:
         "benchmarks/plot_step_cost/{recipe}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -594,7 +593,7 @@ rule plot_confusion:
     benchmark:
         "benchmarks/plot_confusion/{task}/{method}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -632,7 +631,7 @@ rule plot_per_drug:
     benchmark:
         "benchmarks/plot_per_drug/{task}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -657,7 +656,7 @@ rule plot_per_drug:
 rule plot_umap:
     """Cells of one data set by the encoder's embedding, and by principal components of their genes."""
     input:
-        embeddings=f"results/embeddings/{config['recipes']['celllm']}/{{dataset}}.parquet",
+        embeddings=f"results/embeddings/{MAIN_ENCODER}/{{dataset}}.parquet",
         cells="results/cells/{dataset}.h5ad",
     output:
         png=report(
@@ -672,7 +671,7 @@ rule plot_umap:
     benchmark:
         "benchmarks/plot_umap/{dataset}.tsv"
     conda:
-        "../../envs/report.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,

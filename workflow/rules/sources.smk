@@ -26,7 +26,7 @@ rule fetch:
     priority: 10
     localrule: True
     conda:
-        "../../envs/fetch.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -58,7 +58,7 @@ rule fetch:
 rule simulate:
     """Simulated counts (negative binomial) for what the demo has no real data for; called simulated everywhere."""
     input:
-        hgnc=f"resources/raw/{config['gene_table']}/manifest.json",
+        hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
     output:
         manifest="resources/raw/{simulated}/manifest.json",
     log:
@@ -66,7 +66,7 @@ rule simulate:
     benchmark:
         "benchmarks/simulate/{simulated}.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,

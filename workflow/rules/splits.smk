@@ -16,7 +16,7 @@ rule draw_splits:
     benchmark:
         "benchmarks/draw_splits/{task}/split{split}.tsv"
     conda:
-        "../../envs/singlecell.yaml"
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,

@@ -1,9 +1,8 @@
 """The tables and the configuration, read and checked before the first job, and what follows from them; no rules.
 
-Reads: config.yaml (and what overlays it), config/*.tsv, workflow/stages.yaml
+Reads: config.yaml (and what overlays it), config/*.tsv, config/recipes/, the table of runs, workflow/stages.yaml
 """
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -16,10 +15,11 @@ from snakemake.logging import logger
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
-from celllm.config import configuration, recipe_files, tables
-from celllm.config import recipe as recipe_file
-from celllm.config.neighbours import neighbours_of
 from celllm.base.errors import InputError
+from celllm.config import catalogue, overlays, recipe, settings, tables
+from celllm.config.neighbours import neighbours_of
+from celllm.config.rows import as_json
+from celllm.config.runs import planned
 from celllm.sources import mirror
 
 # Snakemake clears PYTHONPATH for conda jobs, so the package is handed to each command here.
@@ -28,115 +28,67 @@ shell.prefix(
 )
 
 CONFIG = Path(workflow.basedir) / "config"
-DATASETS_TABLE = str(CONFIG / "datasets.tsv")
-FILES_TABLE = str(CONFIG / "files.tsv")
-TASKS_TABLE = str(CONFIG / "tasks.tsv")
-METHODS_TABLE = str(CONFIG / "methods.tsv")
-CLAIMS_TABLE = str(CONFIG / "claims.tsv")
-RECIPES = sorted(path.stem for path in (CONFIG / "recipes").glob("*.yaml"))
 CONFIG_FILES = [str(path) for path in workflow.configfiles]
 
 
-def needs_gene2vec(name: str) -> bool:
-    """Whether a recipe's gene embedding is gene2vec."""
+def runs_table() -> Path:
+    """The table of runs: as seen from the working directory, or from the checkout."""
+    here = Path(config["runs"])
+    return here if here.is_file() else Path(workflow.basedir) / here
+
+
+def read_everything() -> tuple:
+    """Read the tables and recipes, and check the configuration against its model and against them."""
+    settings.check(config, files=CONFIG_FILES)
+    datasets = tables.read_datasets(CONFIG / "datasets.tsv")
+    tasks = tables.read_tasks(CONFIG / "tasks.tsv")
+    methods = tables.read_methods(CONFIG / "methods.tsv")
+    recipes = {
+        name: recipe.read(*overlays.paths_of(layers, CONFIG / "recipes"))
+        for name, layers in config["encoders"].items()
+    }
+    for field, names, known, table in (
+        ("gene_annotation", [config["gene_annotation"]], datasets.names, datasets.file),
+        ("network", [config["network"]], [*datasets.names, "coexpression"], datasets.file),
+        ("gene2vec", [config["gene2vec"]] if config["gene2vec"] else [], datasets.names, datasets.file),
+        ("corpus", config["corpus"], datasets.names, datasets.file),
+        ("embed", config["embed"], datasets.names, datasets.file),
+        ("step_cost.encoder", [config["step_cost"]["encoder"]] if config["step_cost"] else [], recipes, "encoders"),
+    ):
+        settings.check_names(names, known, field=field, table=table, files=CONFIG_FILES)
+    for name, read in recipes.items():
+        if read.genes.method == "gene2vec" and config["gene2vec"] is None:
+            raise InputError(
+                file=", ".join(CONFIG_FILES),
+                field="gene2vec",
+                expected=f"a data set of gene vectors, which encoder {name} asks for",
+                found="null",
+                remedy="set gene2vec: gene2vec_200, or choose another recipe",
+            )
+    runs = planned(
+        tables.read_runs(runs_table()),
+        tasks=tasks,
+        methods=methods,
+        encoders=list(recipes),
+        corpus=config["corpus"],
+    )
+    files = tables.read_files(CONFIG / "files.tsv")
+    claims = tables.read_claims(CONFIG / "claims.tsv")
     return (
-        recipe_file.read(CONFIG / "recipes" / f"{name}.yaml").genes.method == "gene2vec"
+        {row.dataset: row for row in datasets},
+        files,
+        {row.task: row for row in tasks},
+        {row.method: row for row in methods},
+        recipes,
+        runs,
+        claims,
     )
 
 
-def checked_tables() -> tuple:
-    """Read the tables and check the configuration against its schema and against them."""
-    try:
-        configuration.check(
-            config,
-            schema=Path(workflow.basedir) / "workflow/schemas/config.schema.json",
-            files=CONFIG_FILES,
-        )
-        read = (
-            {row.dataset: row for row in tables.read_datasets(DATASETS_TABLE)},
-            tables.read_files(FILES_TABLE),
-            {row.task: row for row in tables.read_tasks(TASKS_TABLE)},
-            {row.method: row for row in tables.read_methods(METHODS_TABLE)},
-        )
-        datasets, _, tasks, methods = read
-        for field, names, known, table in (
-            ("gene_table", [config["gene_table"]], datasets, DATASETS_TABLE),
-            (
-                "network",
-                [config["network"]],
-                [*datasets, "coexpression"],
-                DATASETS_TABLE,
-            ),
-            (
-                "gene2vec",
-                [config["gene2vec"]] if config["gene2vec"] else [],
-                datasets,
-                DATASETS_TABLE,
-            ),
-            ("corpus", config["corpus"], datasets, DATASETS_TABLE),
-            ("embed", config["embed"], datasets, DATASETS_TABLE),
-            ("tasks", config["tasks"], tasks, TASKS_TABLE),
-            ("tasks_if_present", config["tasks_if_present"], tasks, TASKS_TABLE),
-            ("methods", config["methods"], methods, METHODS_TABLE),
-            ("methods_only_on", config["methods_only_on"], methods, METHODS_TABLE),
-            (
-                "methods_only_on",
-                [task for row in config["methods_only_on"].values() for task in row],
-                tasks,
-                TASKS_TABLE,
-            ),
-            (
-                "one_model_seed_on",
-                config["one_model_seed_on"],
-                [*config["tasks"], *config["tasks_if_present"]],
-                "tasks and tasks_if_present",
-            ),
-            ("recipes", config["recipes"].values(), RECIPES, "config/recipes/"),
-            (
-                "step_cost",
-                [config["step_cost"]["recipe"]] if config["step_cost"] else [],
-                RECIPES,
-                "config/recipes/",
-            ),
-        ):
-            configuration.check_names(
-                names, known, field=field, table=table, files=CONFIG_FILES
-            )
-        for name in [*config["tasks"], *config["tasks_if_present"]]:
-            row = tasks[name]
-            if row.kind == "regression" and row.dataset in config["corpus"]:
-                raise InputError(
-                    file=", ".join(CONFIG_FILES),
-                    field="corpus",
-                    expected=f"no data set whose lines are tested by a task, as those of {name} are",
-                    found=row.dataset,
-                    remedy=f"take {row.dataset} out of corpus, or {name} out of the tasks",
-                )
-        for name in config["recipes"].values():
-            if needs_gene2vec(name) and config["gene2vec"] is None:
-                raise InputError(
-                    file=", ".join(CONFIG_FILES),
-                    field="gene2vec",
-                    expected=f"a data set of gene vectors, which recipe {name} asks for",
-                    found="null",
-                    remedy="set gene2vec: gene2vec_200, or choose another recipe",
-                )
-        for method in config["methods"]:
-            part = methods[method].recipe
-            if part not in (None, tables.COMPONENTS):
-                configuration.check_names(
-                    [part],
-                    config["recipes"],
-                    field="recipes",
-                    table=f"recipes (method {method})",
-                    files=CONFIG_FILES,
-                )
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-    return read
-
-
-DATASETS, FILES, TASKS, METHODS = checked_tables()
+try:
+    DATASETS, FILES, TASKS, METHODS, RECIPES, PLANNED, CLAIMS = read_everything()
+except InputError as error:
+    raise WorkflowError(str(error)) from None
 STAGES = {
     stage: f"{stage}-{version}"
     for stage, version in yaml.safe_load(
@@ -144,8 +96,16 @@ STAGES = {
     ).items()
 }
 # Without the key nothing asks for the rules that read this.
-STEP_COST = config["step_cost"] or {"recipe": None, "batches": [], "limit_gb": 0}
+STEP_COST = config["step_cost"] or {"encoder": None, "batches": [], "limit_gb": 0}
 GPUS = 1 if config["accelerator"] == "gpu" else 0
+MIRROR = f"--mirror {quote(str(config['mirror']))}" if config["mirror"] else ""
+MAIN_ENCODER = next(iter(config["encoders"]))  # whose embeddings are drawn and audited
+
+# Until each command takes its rows as JSON.
+DATASETS_TABLE, FILES_TABLE, TASKS_TABLE, METHODS_TABLE, CLAIMS_TABLE = (
+    str(CONFIG / f"{name}.tsv")
+    for name in ("datasets", "files", "tasks", "methods", "claims")
+)
 TABLE_OPTIONS = " ".join(
     f"--{name} {quote(path)}"
     for name, path in (
@@ -154,15 +114,11 @@ TABLE_OPTIONS = " ".join(
         ("datasets", DATASETS_TABLE),
     )
 )
-# As a parameter: what reads the tables as a whole runs again when any row changes.
-ROWS = hashlib.sha256(
-    b"".join(
-        Path(path).read_bytes()
-        for path in (TASKS_TABLE, METHODS_TABLE, DATASETS_TABLE, CLAIMS_TABLE)
-    )
-).hexdigest()
+ROWS = "".join(
+    Path(path).read_text()
+    for path in (TASKS_TABLE, METHODS_TABLE, DATASETS_TABLE, CLAIMS_TABLE)
+)
 CONFIG_IN_FORCE = json.dumps(config, sort_keys=True)
-MIRROR = f"--mirror {quote(str(config['mirror']))}" if config["mirror"] else ""
 HOSTS_TABLE = str(CONFIG / "hosts.tsv")
 CHECKSUMS_TABLE = str(CONFIG / "checksums.tsv")
 EXCLUDED_STUDIES = " ".join(quote(study) for study in config.get("exclude_studies", []))
@@ -204,6 +160,31 @@ def is_present(dataset: str) -> bool:
     return bool(rows) and all(a or b for a, b in zip(local, held))
 
 
+def row_json(row) -> str:
+    """A row, or a list of rows, as JSON: what a job is told, and what it runs again for when it changes."""
+    return as_json(row)
+
+
+def dataset_json(wildcards) -> str:
+    """The job's row of datasets.tsv."""
+    return as_json(DATASETS[wildcards.dataset])
+
+
+def task_json(wildcards) -> str:
+    """The job's row of tasks.tsv."""
+    return as_json(TASKS[wildcards.task])
+
+
+def method_json(wildcards) -> str:
+    """The job's row of methods.tsv."""
+    return as_json(METHODS[wildcards.method])
+
+
+def recipe_json(wildcards) -> str:
+    """The recipe of the job's encoder, whole."""
+    return RECIPES[wildcards.recipe].model_dump_json()
+
+
 def dataset_row(wildcards) -> str:
     """What a data set's row says, as a parameter: a job runs again when it changes."""
     return repr(DATASETS[wildcards.dataset])
@@ -219,7 +200,7 @@ def split_row(wildcards) -> str:
 def fit_row(wildcards) -> str:
     """What of a task's and a method's row a cell of the benchmark depends on besides its split, as a parameter."""
     task, method = TASKS[wildcards.task], METHODS[wildcards.method]
-    options = (method.module, method.recipe, method.options, method.search)
+    options = (method.module, method.encoder, method.options, method.search)
     return repr((task.protocol, task.headline, *options))
 
 
@@ -229,25 +210,19 @@ def datasets_of(task: str) -> list[str]:
     return [name for name in (row.dataset, row.response) if name is not None]
 
 
-RUN_TASKS = [
-    *config["tasks"],
-    *[
-        task
-        for task in config["tasks_if_present"]
-        if all(is_present(dataset) for dataset in datasets_of(task))
-    ],
+NOT_RUN = [
+    task
+    for task in PLANNED.runs
+    if task in PLANNED.optional
+    and not all(is_present(dataset) for dataset in datasets_of(task))
 ]
-NOT_RUN = [task for task in config["tasks_if_present"] if task not in RUN_TASKS]
+RUNS = {task: methods for task, methods in PLANNED.runs.items() if task not in NOT_RUN}
+RUN_TASKS = list(RUNS)
 
 
 def methods_of(task: str) -> list[str]:
-    """Methods of the configuration that fit the task's kind and are to run on it."""
-    return [
-        method
-        for method in config["methods"]
-        if METHODS[method].kind == TASKS[task].kind
-        and task in config["methods_only_on"].get(method, [task])
-    ]
+    """Methods that run on a task."""
+    return list(RUNS[task])
 
 
 def warn_of_missing_neighbours() -> None:
@@ -259,7 +234,7 @@ def warn_of_missing_neighbours() -> None:
             if missing:
                 logger.warning(
                     f"{method} on {task}: its number will not be shown, since {', '.join(missing)} is not run there; "
-                    "add it to methods or methods_only_on"
+                    "add it to the table of runs"
                 )
 
 
@@ -267,21 +242,17 @@ if workflow.is_main_process:
     warn_of_missing_neighbours()
 
 
-def recipe_of(method: str) -> str | None:
-    """Recipe of the encoder a method starts from; None for a method without one."""
-    part = METHODS[method].recipe
-    return None if part in (None, tables.COMPONENTS) else config["recipes"][part]
+def encoder_of(method: str) -> str | None:
+    """Pretrained encoder that a method starts from; None for a method without one."""
+    name = METHODS[method].encoder
+    return None if name in (None, tables.COMPONENTS) else name
 
 
-USED_RECIPES = sorted(
-    {
-        recipe
-        for task in RUN_TASKS
-        for method in methods_of(task)
-        if (recipe := recipe_of(method))
-    }
-    or set(config["recipes"].values())
-)
+USED_ENCODERS = [
+    name
+    for name in config["encoders"]
+    if any(encoder_of(method) == name for task in RUN_TASKS for method in RUNS[task])
+] or [MAIN_ENCODER]
 CELL_DATASETS = sorted(
     {*config["corpus"], *config["embed"], *(TASKS[task].dataset for task in RUN_TASKS)}
 )
@@ -291,26 +262,9 @@ wildcard_constraints:
     dataset="|".join(DATASETS),
     task="|".join(TASKS),
     method="|".join(METHODS),
-    recipe="|".join(RECIPES),
+    recipe="|".join(config["encoders"]),
     split=r"\d+",
     seed=r"\d+",
-
-
-def bases_of(recipes: list[str]) -> list[str]:
-    """Files that recipes are made of besides their own: a change of one is a change of the recipe."""
-    try:
-        chains = [
-            recipe_files.sources(CONFIG / "recipes" / f"{name}.yaml")
-            for name in recipes
-        ]
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-    return sorted({str(path) for chain in chains for path in chain[1:]})
-
-
-def recipe_bases(wildcards) -> list[str]:
-    """What the recipe of a job is based on."""
-    return bases_of([wildcards.recipe])
 
 
 def ranks_options(_wildcards, resources) -> str:
@@ -355,8 +309,8 @@ def split_inputs(wildcards) -> dict[str, str]:
 def fit_inputs(wildcards) -> dict[str, str]:
     """What one cell of the benchmark reads."""
     found = split_inputs(wildcards)
-    recipe = recipe_of(wildcards.method)
-    if METHODS[wildcards.method].recipe == tables.COMPONENTS:
+    recipe = encoder_of(wildcards.method)
+    if METHODS[wildcards.method].encoder == tables.COMPONENTS:
         found["encoder"] = "results/components/pca.safetensors"
     elif recipe is not None:
         found["encoder"] = (
@@ -400,11 +354,11 @@ def network_option(_wildcards, input) -> str:
 
 def gene2vec_inputs(wildcards) -> dict[str, str]:
     """The published gene vectors, and the gene table that maps their names, where the recipe asks for them."""
-    if not needs_gene2vec(wildcards.recipe):
+    if RECIPES[wildcards.recipe].genes.method != "gene2vec":
         return {}
     return {
         "gene2vec": f"resources/raw/{config['gene2vec']}/manifest.json",
-        "hgnc": f"resources/raw/{config['gene_table']}/manifest.json",
+        "hgnc": f"resources/raw/{config['gene_annotation']}/manifest.json",
     }
 
 
@@ -423,14 +377,13 @@ def encoder_option(_wildcards, input) -> str:
 
 
 def splits_of(task: str) -> list[int]:
-    """Split seeds of a task, no more than the configuration allows."""
-    return list(TASKS[task].split_seeds[: config["splits_at_most"]])
+    """Split seeds of a task that any method runs on."""
+    return sorted({split for runs in RUNS[task].values() for split in runs.splits})
 
 
 def seeds_of(task: str, method: str) -> list[int]:
-    """Model seeds of a method on a task; one where its outcome does not depend on it, or where one is to do."""
-    is_one = not METHODS[method].seeded or task in config["one_model_seed_on"]
-    return config["model_seeds"][:1] if is_one else config["model_seeds"]
+    """Model seeds of a method on a task."""
+    return list(RUNS[task][method].seeds)
 
 
 def trials_of(wildcards) -> int:
@@ -453,7 +406,7 @@ def predictions_of(task: str, method: str) -> list[str]:
     """Predictions of one task and method, all splits and model seeds."""
     return [
         f"results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parquet"
-        for split in splits_of(task)
+        for split in RUNS[task][method].splits
         for seed in seeds_of(task, method)
     ]
 
@@ -472,7 +425,7 @@ def cells_of_the_benchmark(_wildcards) -> str:
     """Splits and seeds of every task and method, as JSON: thousands of paths would be too long for a command."""
     cells = {
         task: {
-            method: {"splits": splits_of(task), "seeds": seeds_of(task, method)}
+            method: RUNS[task][method].model_dump()
             for method in methods_of(task)
         }
         for task in RUN_TASKS
@@ -517,8 +470,8 @@ def per_drug_figures() -> list[str]:
 
 def step_cost_figures() -> list[str]:
     """The cost of a step, if it is to be measured."""
-    recipe = STEP_COST["recipe"]
-    return [] if recipe is None else [f"results/report/figures/step_cost/{recipe}.png"]
+    name = STEP_COST["encoder"]
+    return [] if name is None else [f"results/report/figures/step_cost/{name}.png"]
 
 
 def umap_figures() -> list[str]:
@@ -537,10 +490,37 @@ def all_splits() -> list[str]:
 
 def audited_encoder(file: str) -> str:
     """A file of the pretraining whose encoder is the paper's."""
-    recipe = config["recipes"]["celllm"]
-    return f"results/pretrain/{recipe}/seed{config['pretrain_seed']}/{file}"
+    return f"results/pretrain/{MAIN_ENCODER}/seed{config['pretrain_seed']}/{file}"
 
 
 def embedding_audit() -> list[str]:
     """The table of embedding metrics, if there are data sets to measure them on."""
     return ["results/report/tables/audit_embeddings.md"] if config["embed"] else []
+
+
+def catalogue_json() -> str:
+    """What the benchmark runs, with the rows behind every name: `celllm.config.catalogue`."""
+    named = [task for claim in CLAIMS for task in claim.tasks if task in TASKS]
+    task_names = dict.fromkeys([*RUN_TASKS, *NOT_RUN, *named])
+    method_names = dict.fromkeys(
+        [
+            *[method for task in RUN_TASKS for method in RUNS[task]],
+            *[claim.method for claim in CLAIMS],
+        ]
+    )
+    dataset_names = dict.fromkeys(
+        [
+            *config["corpus"],
+            *config["embed"],
+            *[dataset for task in task_names for dataset in datasets_of(task)],
+        ]
+    )
+    return catalogue.Catalogue(
+        tasks={name: TASKS[name] for name in TASKS if name in task_names},
+        methods={name: METHODS[name] for name in METHODS if name in method_names},
+        datasets={name: DATASETS[name] for name in DATASETS if name in dataset_names},
+        runs=RUNS,
+        not_run=NOT_RUN,
+        claims=list(CLAIMS),
+        config=config,
+    ).model_dump_json()

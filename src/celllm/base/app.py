@@ -20,6 +20,7 @@ def commands(**options: Any) -> App:  # noqa: ANN401 - cyclopts's own options
         name_transform=str,
         default_parameter=Parameter(consume_multiple=True, negative=""),
         help_format="markdown",
+        result_action="return_value",
         **options,
     )
 

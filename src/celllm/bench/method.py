@@ -78,8 +78,8 @@ def build(
         If the module is none of ours or has no such class, an option is unknown, or an encoder is due
         and none is given.
     """
-    if row.recipe is not None and encoder is None:
-        is_pca = row.recipe == COMPONENTS
+    if row.encoder is not None and encoder is None:
+        is_pca = row.encoder == COMPONENTS
         what = "the corpus's principal components" if is_pca else "a pretrained encoder"
         made = "components/pca" if is_pca else "pretrain/<recipe>/seed0/encoder"
         raise InputError(

@@ -16,42 +16,11 @@ import pandas as pd
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
+from celllm.config.tables import Claim, read_claims
 
 Verdict = Literal["reproduced", "not reproduced", "not run", "not comparable"]
 VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "not run", "not comparable")
 _REMEDY = "correct the row; the columns are explained in config/README.md"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A number somebody published.
-
-    Parameters
-    ----------
-    claim
-        Name of the row.
-    source
-        Where the number stands.
-    task
-        Task of ours it belongs to; `a+b` for a mean over two tasks.
-    paper
-        The published value, a fraction.
-    tolerance
-        Largest distance between ours and the published value that still counts as reproduced.
-    """
-
-    claim: str
-    source: str
-    task: str
-    method: str
-    metric: str
-    paper: float
-    tolerance: float
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Tasks the number is a mean over; mostly one."""
-        return tuple(self.task.split("+"))
 
 
 @dataclass(frozen=True)
@@ -82,24 +51,8 @@ ANSWER_COLUMNS = (*CLAIM_COLUMNS, "ours", "ci_low", "ci_high", "n_splits", "verd
 
 
 def read(path: Path | str) -> list[Claim]:
-    """Read `config/claims.tsv`.
-
-    Raises
-    ------
-    InputError
-        If a column is missing or unknown, a name stands twice, or a number is no fraction.
-    """
-    table = _table(path, CLAIM_COLUMNS)
-    twice = table["claim"][table["claim"].duplicated()]
-    if len(twice):
-        raise InputError(
-            file=path,
-            field="claim",
-            expected="each claim once",
-            found=f"{twice.iloc[0]} more than once",
-            remedy="give each row a name of its own",
-        )
-    return [_claim(row, path) for _, row in table.iterrows()]
+    """Read `config/claims.tsv`; errors as in `celllm.config.table`."""
+    return list(read_claims(path))
 
 
 def write_answers(answers: Sequence[Answer], path: Path | str) -> None:
@@ -135,7 +88,7 @@ def read_answers(path: Path | str) -> list[Answer]:
             )
         answers.append(
             Answer(
-                claim=_claim(row, path),
+                claim=_claim(row),
                 ours=_number(row["ours"]),
                 ci_low=_number(row["ci_low"]),
                 ci_high=_number(row["ci_high"]),
@@ -160,30 +113,9 @@ def _table(path: Path | str, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _claim(row: pd.Series[str], path: Path | str) -> Claim:
-    name = row["claim"]
-    return Claim(
-        claim=name,
-        source=row["source"],
-        task=row["task"],
-        method=row["method"],
-        metric=row["metric"],
-        paper=_fraction(row["paper"], f"paper of {name}", path, lowest=-1.0),
-        tolerance=_fraction(row["tolerance"], f"tolerance of {name}", path, lowest=0.0),
-    )
-
-
-def _fraction(text: str, field: str, path: Path | str, *, lowest: float) -> float:
-    value = _number(text)
-    if not lowest <= value <= 1:
-        raise InputError(
-            file=path,
-            field=field,
-            expected=f"a fraction from {lowest:g} to 1, not a percentage",
-            found=repr(text),
-            remedy=_REMEDY,
-        )
-    return value
+def _claim(row: pd.Series[str]) -> Claim:
+    names = ("claim", "source", "task", "method", "metric")
+    return Claim(**{name: row[name] for name in names}, paper=float(row["paper"]), tolerance=float(row["tolerance"]))
 
 
 def _number(text: str) -> float:

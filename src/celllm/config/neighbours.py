@@ -25,6 +25,6 @@ def linear_of(task: Task) -> str:
 
 def neighbours_of(method: Method, task: Task) -> tuple[str, ...]:
     """Return the methods that must stand beside `method` on a task; none where it starts from no encoder."""
-    if method.recipe in (None, COMPONENTS):
+    if method.encoder in (None, COMPONENTS):
         return ()
     return tuple(name for name in (linear_of(task), SCRATCH[method.kind]) if name != method.method)

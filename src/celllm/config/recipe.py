@@ -1,27 +1,30 @@
-"""`config/recipes/*.yaml`: one file a trained model; architecture, objectives, optimiser, training.
+"""`config/recipes/*.yaml`: a trained model; architecture, objectives, optimiser, training.
 
-Every key of a recipe is declared here with its meaning and unit; an unknown key is refused.
-Keys whose value the paper does not give are listed in `our_choices`. A file may derive from another by `base`, see
-`celllm.config.recipe_files`; what is read here is the whole of it.
+Every key of a recipe is declared here with its meaning and unit; an unknown key is refused. Keys whose value the paper
+does not give are listed in `our_choices`. A recipe is a list of overlays, see `celllm.config.overlays`; what is checked
+here is the whole of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest_of
-from celllm.config.recipe_files import OPERATIONAL, dotted, resolve, suggestion
+from celllm.config.explain import first_error, suggestion
+from celllm.config.overlays import IN_PLACE, OPERATIONAL, dotted, resolve
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class TokenSettings(_Section):
@@ -270,7 +273,9 @@ def parse(values: dict[str, Any], *, file: Path | str, file_of: Callable[[str], 
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        raise _explained(error, where) from None
+        field = ".".join(str(part) for part in error.errors()[0]["loc"])
+        remedy = "correct the value; every key is explained in src/celllm/config/recipe.py"
+        raise first_error(error, Recipe, file=where(field), remedy=remedy) from None
     known = dotted(recipe.model_dump())
     for key in recipe.our_choices:
         if key not in known:
@@ -284,35 +289,27 @@ def parse(values: dict[str, Any], *, file: Path | str, file_of: Callable[[str], 
     return recipe
 
 
-def read(path: Path | str) -> Recipe:
-    """Read and check a recipe file and what it is based on; errors as in `parse` and `recipe_files.resolve`."""
-    found = resolve(path)
-    return parse(found.values, file=path, file_of=found.file_of)
+def read(*overlays: Path | str | Mapping[str, Any]) -> Recipe:
+    """Read recipe files, each laid over the ones before; errors as in `parse` and `overlays.resolve`."""
+    files = [Path(overlay) if isinstance(overlay, str) else overlay for overlay in overlays]
+    found = resolve(files)
+    return parse(found.values, file=files[0] if isinstance(files[0], Path) else IN_PLACE, file_of=found.file_of)
 
 
-def _explained(error: ValidationError, where: Callable[[str], Path | str]) -> InputError:
-    first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
-    field = ".".join(location)
-    section: type[BaseModel] = Recipe
-    for part in location[:-1]:
-        annotation = section.model_fields[part].annotation if part in section.model_fields else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            section = annotation
-    known = list(section.model_fields)
-    if first["type"] == "extra_forbidden":
-        return InputError(
-            file=where(field),
-            field=field,
-            expected=f"one of {', '.join(known)}",
-            found="an unknown key",
-            remedy=suggestion(location[-1], known),
-        )
-    found = "nothing" if first["type"] == "missing" else repr(first.get("input"))
-    return InputError(
-        file=where(field),
-        field=field,
-        expected=first["msg"],
-        found=found,
-        remedy="correct the value; every key is explained in src/celllm/config/recipe.py",
-    )
+def of_option(values: Sequence[str]) -> Recipe:
+    """Read a recipe as a command line gives it: the whole of it as JSON, or files that overlay one another."""
+    if len(values) == 1 and values[0].lstrip().startswith("{"):
+        return parse(json.loads(values[0]), file="--recipe")
+    return read(*values)
+
+
+RecipeOption = Annotated[
+    Recipe,
+    Parameter(
+        converter=lambda _type, tokens: of_option([token.value for token in tokens]),
+        n_tokens=-1,
+        accepts_keys=False,
+        json_dict=False,
+    ),
+]
+"""Type of a command's `--recipe`: files of config/recipes, each laid over the ones before, or JSON."""

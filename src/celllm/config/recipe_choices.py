@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from celllm.config.overlays import dotted
 from celllm.config.recipe import Recipe
-from celllm.config.recipe_files import dotted
 
 _USED_BY_METHOD: Final = {
     "graphmae": ("epochs", "hidden", "feature_width", "mask_rate", "alpha", "learning_rate"),

@@ -44,7 +44,7 @@ class Alignment:
 
     def __init__(self, dataset: Dataset, *, index: SymbolIndex, genes: Vocabulary, rule: str = "metadata") -> None:
         self.dataset = dataset
-        self.units = Units(dataset.values or "counts")
+        self.units = Units(dataset.units or "counts")
         self._index = index
         self._genes = genes
         self._rule = rule

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from celllm.base.interval import mean_interval
-from celllm.config.claims import Answer, Claim, Verdict
+from celllm.config.claims import Answer, Verdict
+from celllm.config.tables import Claim
 from celllm.report.catalogue import Catalogue
 from celllm.report.neighbours import MISSING, missing_neighbours
 from celllm.report.results import Results

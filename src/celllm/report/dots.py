@@ -73,10 +73,10 @@ def draw_scores(dots: Sequence[Dot], catalogue: Catalogue) -> Figure:
     with style():
         figure = Figure(figsize=(11, max(sum(heights) + 0.4, 2.6)), layout="constrained")
         axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for axis, (key, tasks) in zip(axes, panels.items(), strict=True):
+        for axis, (panel, tasks) in zip(axes, panels.items(), strict=True):
             shown = [dot for dot in dots if dot.task in tasks]
-            _draw_panel(axis, shown, tasks, methods[key], catalogue)
-            axis.set_xlabel(f"{metric_title(key[1])}: mean and 95 % interval over splits")
+            _draw_panel(axis, shown, tasks, methods[panel], catalogue)
+            axis.set_xlabel(f"{metric_title(panel[1])}: mean and 95 % interval over splits")
         figure.suptitle("All tasks and methods")
         return figure
 

@@ -138,7 +138,7 @@ def costs_table(results: Results, catalogue: Catalogue) -> ReportTable:
     return ReportTable("costs", frame, as_markdown(shown, title="Costs", note=note))
 
 
-def choices_table(recipes: Mapping[str, Recipe], *, given_in: Mapping[str, Mapping[str, str]]) -> ReportTable:
+def choices_table(recipes: Mapping[str, Recipe]) -> ReportTable:
     """List every recipe key whose value the paper does not give, with the value in force.
 
     Keys without effect in a recipe, such as the temperature of a loss of weight 0, are left out.
@@ -147,9 +147,6 @@ def choices_table(recipes: Mapping[str, Recipe], *, given_in: Mapping[str, Mappi
     ----------
     recipes
         Those in use, by name.
-    given_in
-        By recipe and dotted key: the recipe in whose file the value stands, which may be one that it is based on. A key
-        that stands in no file has its default.
     """
     rows = pd.DataFrame(
         [
@@ -157,19 +154,15 @@ def choices_table(recipes: Mapping[str, Recipe], *, given_in: Mapping[str, Mappi
                 "recipe": name,
                 "key": key,
                 "value": _at(recipe, key),
-                "given_in": given_in[name].get(key, "default"),
                 "mark": "our choice",
             }
             for name, recipe in recipes.items()
             for key in recipe_choices.in_force(recipe)
         ],
-        columns=["recipe", "key", "value", "given_in", "mark"],
+        columns=["recipe", "key", "value", "mark"],
     )
-    note = (
-        "The paper gives no value for these keys, or another one. None of them may be quoted as the paper's. Given in: "
-        "the recipe whose file holds the value, the recipe itself or one that it is based on."
-    )
-    shown = rows.rename(columns={"given_in": "given in"})
+    note = "The paper gives no value for these keys, or another one. None of them may be quoted as the paper's."
+    shown = rows
     return ReportTable("choices", rows, as_markdown(shown, title="Our choices in force", note=note))
 
 

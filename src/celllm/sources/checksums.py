@@ -6,21 +6,22 @@ The table is committed. A line, once there, is expected of every later copy of t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from filelock import FileLock
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
-from celllm.config.converters import sha256, whole
-from celllm.config.rows import Table, read_rows
+from celllm.config.table import ROW, Table, read_rows
 
 MIRROR: Final = "mirror"
 """The source of a file that a mirror folder gave."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ROW)
 class Checksum:
     """One row: a file as it first arrived."""
 
@@ -28,9 +29,9 @@ class Checksum:
     """The dataset it belongs to."""
     file: str
     """Its name."""
-    bytes: int
+    bytes: Annotated[int, Field(ge=0)]
     """Its size."""
-    sha256: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """Its checksum in hex."""
     source: str
     """The address that gave it, or `mirror`."""
@@ -46,13 +47,11 @@ HEADER: Final = "\t".join(field.name for field in fields(Checksum)) + "\n"
 
 
 def read(path: Path | str) -> Table[Checksum]:
-    """Read the table; one that does not exist yet is empty. InputError as in config/rows.py."""
+    """Read the table; one that does not exist yet is empty. InputError as in config/table.py."""
     path = Path(path)
     if not path.exists():
         return Table(file=path, key="dataset", rows=())
-    return read_rows(
-        path, Checksum, key="dataset", unique=("dataset", "file"), convert={"bytes": whole, "sha256": _checksum}
-    )
+    return read_rows(path, Checksum, key="dataset", unique=("dataset", "file"))
 
 
 def of(table: Table[Checksum], *, dataset: str, file: str) -> Checksum | None:
@@ -88,11 +87,3 @@ def write(rows: Iterable[Checksum], path: Path | str) -> None:
     ordered = sorted(rows, key=lambda row: (row.dataset, row.file))
     with writing(path) as part:
         part.write_text(HEADER + "".join(row.line() for row in ordered), encoding="utf-8")
-
-
-def _checksum(cell: str) -> str:
-    found = sha256(cell)
-    if found is None:
-        msg = "64 hexadecimal digits in lower case"
-        raise ValueError(msg)
-    return found

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from celllm.base.errors import CellLMError, InputError
 from celllm.base.provenance import digest_of
-from celllm.config.rows import Table
+from celllm.config.table import Table
 from celllm.sources.answers import Cut, Patience, Refused, check_content, is_whole, length, plainly, session_for
 from celllm.sources.hosts import Host, connection, row_for
 from celllm.sources.partial import Partial

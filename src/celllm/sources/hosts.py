@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from celllm import __version__
 from celllm.base.errors import InputError
-from celllm.config.converters import optional
-from celllm.config.rows import Table, read_rows
+from celllm.config.table import ROW, Table, read_rows
 
 ANY: Final = "*"
 """The row for hosts without a row of their own."""
@@ -29,7 +29,7 @@ POLL_S: Final = 0.05
 """Seconds between two looks for a free slot."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ROW)
 class Host:
     """One row of `hosts.tsv`."""
 
@@ -37,23 +37,17 @@ class Host:
     """Its name, or the end of it (`nih.gov` is also `ftp.ncbi.nlm.nih.gov`); `*` for all others, each by itself."""
     user_agent: str | None
     """What the client calls itself; none: by its own name and version."""
-    connections: int
+    connections: Annotated[int, Field(ge=1)]
     """Connections at once, 1 or more."""
-    pause_s: float
+    pause_s: Annotated[float, Field(ge=0, le=3600)]
     """Seconds from one request to the next."""
     note: str | None
     """Why."""
 
 
 def read(path: Path | str) -> Table[Host]:
-    """Read `hosts.tsv`; InputError as in config/rows.py, and if the row `*` is missing."""
-    table = read_rows(
-        path,
-        Host,
-        key="host",
-        unique=("host",),
-        convert={"user_agent": optional, "connections": _connections, "pause_s": _seconds, "note": optional},
-    )
+    """Read `hosts.tsv`; InputError as in config/table.py, and if the row `*` is missing."""
+    table = read_rows(path, Host, key="host", unique=("host",))
     if ANY not in table.names:
         raise InputError(
             file=path,
@@ -115,21 +109,3 @@ def _wait(locks: Path, name: str, pause_s: float) -> None:
         since = time.time() - last.stat().st_mtime if last.exists() else pause_s
         time.sleep(min(pause_s, max(0.0, pause_s - since)))
         last.touch()
-
-
-def _connections(cell: str) -> int:
-    if not cell.isdecimal() or int(cell) < 1:
-        msg = "a whole number, 1 or more"
-        raise ValueError(msg)
-    return int(cell)
-
-
-def _seconds(cell: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 3600:
-        msg = "seconds, 0 to 3600"
-        raise ValueError(msg)
-    return value

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.config.converters import LOGARITHM
+from celllm.config.tables import LOGARITHM
 from celllm.config.units import Units
 
 LARGEST: Final = int(np.iinfo(np.int32).max)

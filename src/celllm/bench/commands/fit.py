@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     row = tables.read_methods(args.methods).row(args.method)
     check_kinds(task, row, args=args)
     genes = vocabulary.read(args.vocabulary)
-    encoder = args.encoder if row.recipe is not None else None
+    encoder = args.encoder if row.encoder is not None else None
     data = read_units(args, genes)
     split = splits.read(args.split)
     check_split(split, task.task, args)
@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         method=row.method,
         split=split.seed,
         seed=args.seed,
-        kind=cast("predictions.Kind", task.kind),
+        kind=task.kind,
         simulated=data.simulated,
         n_train=len(parts["train"]),
         n_validation=len(parts["validation"]),

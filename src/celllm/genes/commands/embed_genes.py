@@ -28,7 +28,7 @@ from celllm.sources import hgnc, raw
 def parser() -> argparse.ArgumentParser:
     """Declare the options."""
     options = argparse.ArgumentParser(prog="celllm embed_genes", description=__doc__, allow_abbrev=False)
-    options.add_argument("--recipe", required=True, type=Path, help="recipe: method, width and training of the table")
+    options.add_argument("--recipe", required=True, help="recipe: method, width and training of the table")
     options.add_argument("--network", required=True, type=Path, help="edges.parquet")
     options.add_argument("--vocabulary", required=True, type=Path, help="genes.tsv")
     options.add_argument("--gene2vec", type=Path, help="manifest of gene vectors, for genes.method gene2vec alone")
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read recipe and network or vectors, make the table, write it."""
     args = parser().parse_args(argv)
     torch.set_num_threads(args.threads)
-    chosen = recipe.read(args.recipe)
+    chosen = recipe.of_option([args.recipe])
     method = chosen.genes.method
     if method == "imported":
         raise InputError(
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             remedy="choose one of the methods that make a table",
         )
     genes = vocabulary.read(args.vocabulary)
-    inputs = {"network": args.network, "vocabulary": args.vocabulary, "recipe": args.recipe}
+    inputs = {"network": args.network, "vocabulary": args.vocabulary}
     generator = torch_generator(args.seed, 0, Purpose.GENE_TABLE)
     started = time.perf_counter()
     if method == "gene2vec":

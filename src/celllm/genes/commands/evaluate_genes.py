@@ -26,7 +26,7 @@ SEEDS = (0, 1, 2)
 def parser() -> argparse.ArgumentParser:
     """Declare the options."""
     options = argparse.ArgumentParser(prog="celllm evaluate_genes", description=__doc__, allow_abbrev=False)
-    options.add_argument("--recipe", required=True, type=Path, help="recipe: width of the table, training of GraphMAE")
+    options.add_argument("--recipe", required=True, help="recipe: width of the table, training of GraphMAE")
     options.add_argument("--network", required=True, type=Path, help="edges.parquet")
     options.add_argument("--vocabulary", required=True, type=Path, help="genes.tsv")
     options.add_argument(
@@ -63,7 +63,7 @@ def link_scores_of(
     InputError
         If the network cannot be parted so, or is too small for the recipe's width.
     """
-    chosen = recipe.read(settings)
+    chosen = recipe.of_option([str(settings)])
     axis = vocabulary.read(genes)
     found = edges.read(network, vocabulary=axis)
     network_2 = np.stack([found.a_E, found.b_E], axis=1).astype(np.int64)

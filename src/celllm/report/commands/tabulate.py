@@ -11,9 +11,7 @@ from pathlib import Path
 from celllm.base import report_table
 from celllm.base.entry import add_tables, run
 from celllm.bench import scores
-from celllm.config import claims, recipe, recipe_files
-from celllm.config.recipe import Recipe
-from celllm.config.recipe_files import dotted
+from celllm.config import claims, recipe
 from celllm.corpus import format as shards
 from celllm.corpus.reader import ShardReader
 from celllm.genes import link_scores
@@ -35,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--trials", type=Path, required=True, help="results/bench/trials.tsv")
     made.add_argument("--claims", type=Path, required=True, help="results/report/claims.tsv")
     add_tables(made)
-    made.add_argument("--recipes", type=Path, required=True, nargs="+", help="config/recipes/*.yaml in use")
+    made.add_argument("--recipes", type=json.loads, required=True, help="recipes of the encoders by name, JSON")
     made.add_argument("--shards", type=Path, required=True, help="results/shards/manifest.json")
     made.add_argument("--links", type=Path, required=True, help="results/genes/{recipe}/links.tsv")
     made.add_argument("--config", type=json.loads, required=True, help="the configuration in force, JSON text")
@@ -43,13 +41,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--stage", default="report", help="name and version of the workflow's stage")
     made.add_argument("--tables", type=Path, required=True, help="folder the tables are written to")
     return made
-
-
-def given_in(path: Path, chosen: Recipe) -> dict[str, str]:
-    """Return, by dotted key, the recipe in whose file the value stands; keys that stand in none are left out."""
-    found = recipe_files.resolve(path)
-    files = {key: found.given_in(key) for key in dotted(chosen.model_dump())}
-    return {key: file.stem for key, file in files.items() if file is not None}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -61,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     n_failed = Counter(zip(failed["task"], failed["method"], strict=True))
     titles = {dataset.dataset: dataset.title for dataset in catalogue.datasets}
     corpus = ShardReader(args.shards)
-    recipes = {path.stem: recipe.read(path) for path in args.recipes}
+    recipes = {name: recipe.parse(values, file="--recipes") for name, values in args.recipes.items()}
     made = [
         claims_table(answers),
         comparisons_table(compare(results, catalogue, [answer.claim for answer in answers]), catalogue),
@@ -71,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         failed_table(failed, catalogue),
         controls_table(results, catalogue),
         costs_table(results, catalogue),
-        choices_table(recipes, given_in={path.stem: given_in(path, recipes[path.stem]) for path in args.recipes}),
+        choices_table(recipes),
         config_table(args.config),
         corpus_table(
             shards.read(args.shards).datasets,

@@ -13,7 +13,7 @@ from typing import Final
 from celllm.base.entry import run
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.config.rows import Table
+from celllm.config.table import Table
 from celllm.config.tables import Dataset, SourceFile
 from celllm.sources import hosts, raw, samples
 from celllm.sources.answers import Patience

@@ -18,8 +18,8 @@ import yaml
 from celllm.base.entry import run
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.config.rows import Table
-from celllm.config.tables import Dataset, SourceFile, Task
+from celllm.config.table import Table
+from celllm.config.tables import Dataset, Run, SourceFile, Task
 from celllm.sources import checksums, raw, samples
 from celllm.sources.checksums import Checksum
 from celllm.sources.mirror import find, unpack
@@ -89,7 +89,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     mirror = args.mirror or (Path(config["mirror"]) if config.get("mirror") else None)
     names = [row.dataset for row in datasets if not row.simulated]
     if args.config:
-        names = needed(config, datasets=datasets, tasks=tables.read_tasks(tables_folder / "tasks.tsv"))
+        names = needed(
+            config,
+            datasets=datasets,
+            tasks=tables.read_tasks(tables_folder / "tasks.tsv"),
+            runs=tables.read_runs(args.checkout / config["runs"]),
+        )
     look = Look(
         files=tables.read_files(tables_folder / "files.tsv"),
         datasets=datasets,
@@ -141,16 +146,16 @@ def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     return both
 
 
-def needed(config: Mapping[str, Any], *, datasets: Table[Dataset], tasks: Table[Task]) -> list[str]:
+def needed(config: Mapping[str, Any], *, datasets: Table[Dataset], tasks: Table[Task], runs: Table[Run]) -> list[str]:
     """Return the datasets that a configuration needs, each once, its list of samples before it; none simulated."""
-    names = [config["gene_table"]]
+    names = [config["gene_annotation"]]
     if config["network"] != "coexpression":
         names.append(config["network"])
     if config["gene2vec"] is not None:
         names.append(config["gene2vec"])
     names += [*config["corpus"], *config["embed"]]
-    for name in [*config["tasks"], *config["tasks_if_present"]]:
-        task = tasks.row(name)
+    for planned in runs:
+        task = tasks.row(planned.task)
         names += [name for name in (task.dataset, task.response) if name is not None]
     rows = [datasets.row(name) for name in names]
     listed = [name for row in rows for name in (row.samples, row.dataset) if name is not None]

@@ -70,9 +70,9 @@ def admitted(cells: RawCells, dataset: Dataset) -> RawCells:
     InputError
         If they are something else; sources/values.py says how that is seen.
     """
-    if dataset.values is None:
+    if dataset.units is None:
         return cells
-    check_values(cells.matrix.data, dataset.values, file=cells.file, field="values", log=dataset.log)
+    check_values(cells.matrix.data, dataset.units, file=cells.file, field="units", log=dataset.log)
     if dataset.log is None:
         return cells
     return replace(cells, matrix=without_log(cells.matrix, dataset.log))

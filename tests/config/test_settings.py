@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import yaml
 
 from celllm.base.errors import InputError
-from celllm.config import configuration
+from celllm.config import settings
 
 
 @pytest.fixture
@@ -17,18 +18,23 @@ def demo(root):
 
 
 @pytest.fixture
-def check(root, tmp_path):
+def check(tmp_path):
     def run(values):
         file = tmp_path / "config.yaml"
         file.write_text(yaml.safe_dump(values))
-        configuration.check(values, schema=root / "workflow/schemas/config.schema.json", files=[file])
+        return settings.check(values, files=[file])
 
     return run
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "config/real.yaml", "config/paper.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "config/real.yaml", "config/paper.yaml", "tests/smoke/config.yaml"])
 def test_a_shipped_configuration_passes(root, demo, check, name):
     check({**demo, **yaml.safe_load((root / name).read_text())})
+
+
+def test_the_schema_in_the_checkout_is_the_generated_one(root):
+    assert (root / "workflow/schemas/config.schema.json").read_text() == settings.schema()
+    assert all("description" in key for key in json.loads(settings.schema())["properties"].values())
 
 
 def test_a_misspelt_key_is_named_with_its_file_and_the_nearest_key(demo, check, tmp_path):
@@ -49,8 +55,11 @@ def test_a_misspelt_nested_key_is_named_with_its_path(demo, check):
 
 @pytest.mark.parametrize(
     ("key", "value", "words"),
-    [("model_seeds", [], "minItems"), ("accelerator", "tpu", '"gpu"'), ("mapped_threshold", 80, "maximum")],
-    ids=["no seed", "unknown accelerator", "per cent for share"],
+    [
+        pytest.param("corpus", [], "at least 1", id="empty corpus"),
+        pytest.param("accelerator", "tpu", "one of cpu, gpu", id="unknown accelerator"),
+        pytest.param("mapped_threshold", 80, "less than or equal to 1", id="per cent for share"),
+    ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(demo, check, key, value, words):
     with pytest.raises(InputError) as caught:
@@ -59,26 +68,29 @@ def test_a_wrong_value_is_named_with_what_was_expected(demo, check, key, value, 
     assert words in caught.value.expected
 
 
-def test_a_missing_key_is_named(demo, check):
-    values = {key: value for key, value in demo.items() if key != "model_seeds"}
-    with pytest.raises(InputError, match="'model_seeds' is a required property"):
+def test_a_missing_key_is_named_with_its_meaning(demo, check):
+    values = {key: value for key, value in demo.items() if key != "trials"}
+    with pytest.raises(InputError, match=r"(?s)trials\n.*Combinations of options.*nothing"):
         check(values)
 
 
-def test_a_key_from_the_command_line_is_said_to_come_from_there(root, demo, tmp_path):
+def test_a_key_that_stands_twice_is_refused_by_its_line(demo, tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("trials: 1\ntrials: 2\n")
+    with pytest.raises(InputError, match=r"(?s)line 2.*trials stands here a second time"):
+        settings.check(demo, files=[file])
+
+
+def test_a_key_from_the_command_line_is_said_to_come_from_there(demo, tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(demo))
     with pytest.raises(InputError, match="--config on the command line"):
-        configuration.check(
-            {**demo, "miror": "x"},
-            schema=root / "workflow/schemas/config.schema.json",
-            files=[file],
-        )
+        settings.check({**demo, "miror": "x"}, files=[file])
 
 
 def test_a_name_that_is_no_row_is_refused_with_the_nearest_row(tmp_path):
     file = tmp_path / "config.yaml"
-    file.write_text("tasks: [anotation]")
+    file.write_text("corpus: [anotation]")
     with pytest.raises(InputError, match="did you mean annotation") as caught:
-        configuration.check_names(["anotation"], ["annotation"], field="tasks", table="tasks.tsv", files=[file])
+        settings.check_names(["anotation"], ["annotation"], field="corpus", table="datasets.tsv", files=[file])
     assert caught.value.file == str(file)

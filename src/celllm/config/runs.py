@@ -1,0 +1,125 @@
+"""What a table of runs asks for, checked against the tables it names rows of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from celllm.base.errors import InputError
+from celllm.config.catalogue import Runs
+from celllm.config.explain import suggestion
+from celllm.config.tables import COMPONENTS, Method, Run, Table, Task
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Runs by task and method.
+
+    Parameters
+    ----------
+    runs
+        Splits and model seeds of each method on each task, in the order of the table.
+    optional
+        Tasks that are left out where their files are not at hand.
+    """
+
+    runs: dict[str, dict[str, Runs]]
+    optional: frozenset[str]
+
+
+def planned(
+    table: Table[Run],
+    *,
+    tasks: Table[Task],
+    methods: Table[Method],
+    encoders: Sequence[str],
+    corpus: Sequence[str],
+) -> Planned:
+    """Read off a table of runs what is to be run.
+
+    Parameters
+    ----------
+    table
+        The table of runs.
+    tasks, methods
+        The tables it names rows of.
+    encoders
+        Encoders of the configuration, of which methods start.
+    corpus
+        Data sets that are pretrained on.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, a method on a task of another kind or of an encoder that the configuration lacks, a split
+        that the task has not, a pair of task and method that stands twice, and a task whose lines are in the corpus.
+    """
+    found: dict[str, dict[str, Runs]] = {}
+    optional = set()
+    for row in table:
+        task = _known(row.task, tasks, table, "task")
+        if task.kind == "regression" and task.dataset in corpus:
+            raise InputError(
+                file=table.file,
+                field=f"task {task.task}",
+                expected="no data set in the corpus whose lines are tested by a task",
+                found=task.dataset,
+                remedy=f"take {task.dataset} out of corpus, or {task.task} out of the runs",
+            )
+        splits = task.split_seeds if row.splits is None else row.splits
+        unknown = set(splits) - set(task.split_seeds)
+        if unknown:
+            raise InputError(
+                file=table.file,
+                field=f"splits of {task.task}",
+                expected=f"split seeds of the task in {tasks.file}: {' '.join(map(str, task.split_seeds))}",
+                found=" ".join(map(str, sorted(unknown))),
+                remedy="take them out, or add them to the task's split_seeds",
+            )
+        if row.optional:
+            optional.add(task.task)
+        of_task = found.setdefault(task.task, {})
+        for name in row.methods:
+            method = _known(name, methods, table, f"methods of {task.task}")
+            _check_method(method, task, table=table, encoders=encoders)
+            if name in of_task:
+                raise InputError(
+                    file=table.file,
+                    field=f"methods of {task.task}",
+                    expected="each method once a task",
+                    found=f"{name} twice",
+                    remedy="take it out of one of the two",
+                )
+            of_task[name] = Runs(splits=splits, seeds=row.seeds if method.seeded else row.seeds[:1])
+    return Planned(found, frozenset(optional))
+
+
+def _known(name: str, rows: Table[Task] | Table[Method], table: Table[Run], field: str):  # type: ignore[no-untyped-def] # noqa: ANN202
+    if name in rows.names:
+        return rows.row(name)
+    raise InputError(
+        file=table.file,
+        field=field,
+        expected=f"names that stand in {rows.file}",
+        found=repr(name),
+        remedy=suggestion(name, rows.names),
+    )
+
+
+def _check_method(method: Method, task: Task, *, table: Table[Run], encoders: Sequence[str]) -> None:
+    if method.kind != task.kind:
+        raise InputError(
+            file=table.file,
+            field=f"methods of {task.task}",
+            expected=f"methods of kind {task.kind}, as the task",
+            found=f"{method.method}, of kind {method.kind}",
+            remedy="take it out of this row",
+        )
+    if method.encoder not in (None, COMPONENTS, *encoders):
+        raise InputError(
+            file=table.file,
+            field=f"methods of {task.task}",
+            expected=f"methods of the configuration's encoders: {', '.join(encoders)}",
+            found=f"{method.method}, which starts from {method.encoder}",
+            remedy=f"add {method.encoder} to encoders in the configuration, or take the method out",
+        )

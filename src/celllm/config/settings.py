@@ -1,0 +1,165 @@
+"""`config.yaml`: what to run, checked before the first job.
+
+`python -m celllm.config.settings > workflow/schemas/config.schema.json` writes the JSON schema anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from celllm.base.errors import InputError
+from celllm.config.explain import first_error, suggestion
+from celllm.config.overlays import read_mapping
+
+Seed = Annotated[int, Field(ge=0)]
+Overlays = str | list[str | dict[str, Any]]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Threads(_Section):
+    """CPU threads a job."""
+
+    pretrain: Annotated[int, Field(ge=1)]
+    """CPU threads of a pretraining job."""
+    fit: Annotated[int, Field(ge=1)]
+    """CPU threads of a job of the benchmark."""
+
+
+class StepCost(_Section):
+    """What memory and time of a step are measured for, chunked and full-batch, on the CPU."""
+
+    encoder: str
+    """Encoder whose recipe is measured: a key of `encoders`."""
+    batches: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
+    """Numbers of cells in a step, B."""
+    limit_gb: Annotated[float, Field(gt=0)]
+    """Memory that a step may take, 10^9 bytes of the host; a step that takes more does not fit."""
+
+
+class Settings(_Section):
+    """config.yaml: what to run."""
+
+    mirror: str | None
+    """Folder in which files are looked for before the network; relative to the working directory."""
+    accelerator: Literal["cpu", "gpu"]
+    """gpu: the pretrain rule asks for one (resource gpu=1); cpu: it asks for none."""
+    gene_annotation: str
+    """Data set of role genes: a table in the format of HGNC's complete set."""
+    locus_group: str
+    """HGNC locus group whose genes make the vocabulary."""
+    mapped_threshold: Annotated[float, Field(ge=0, le=1)]
+    """Smallest share of a data set's counts that must reach the vocabulary, else its alignment fails."""
+    malignancy_rule: Literal["metadata", "by_source"]
+    """Tumour or normal: metadata, as cells or samples are annotated; by_source, one label for each source."""
+    exclude_studies: list[str]
+    """Studies (such as SRA550660) whose samples are neither fetched nor pretrained on."""
+    network: str
+    """Data set of role network, or coexpression: the strongest partners of each gene in the corpus."""
+    gene2vec: str | None
+    """Data set of role embedding: gene vectors for recipes whose genes.method is gene2vec; null: none at hand."""
+    corpus: Annotated[list[str], Field(min_length=1)]
+    """Data sets whose cells are pretrained on, without labels and without the test cells of any seed."""
+    runs: str
+    """Table of runs: which methods on which tasks, with which splits and seeds."""
+    encoders: Annotated[dict[str, Overlays], Field(min_length=1)]
+    """Pretrained encoders by the name that config/methods.tsv gives them: the recipes of config/recipes/ that are laid
+    over one another, and values in place. The audits and UMAPs show the first."""
+    trials: Annotated[int, Field(ge=1)]
+    """Combinations of options that every method may try on the validation cells of a split; 1: defaults."""
+    on_failure: Literal["show", "stop"]
+    """What becomes of a run that fails: the report shows it as failed, or its job fails."""
+    pretrain_seed: Seed
+    """Seed of the weights, dropout, masks and order of the cells in pretraining."""
+    data_seed: Seed
+    """Seed of the simulator, of the shuffle of the shards and of the gene embedding."""
+    shard_cells: Annotated[int, Field(ge=1)]
+    """Cells in one shard file."""
+    threads: Threads
+    """CPU threads of the two kinds of job that use more than one."""
+    embed: list[str]
+    """Labelled data sets whose cell embeddings are drawn in the report."""
+    step_cost: StepCost | None
+    """What memory and time of a step are measured for, chunked and full-batch, on the CPU; null: not measured."""
+
+
+def check(config: Mapping[str, Any], *, files: Sequence[Path | str]) -> Settings:
+    """Check the merged configuration.
+
+    Parameters
+    ----------
+    config
+        The values in force, after all files and command-line overrides were merged.
+    files
+        The configuration files read, the last one winning; errors name the one that holds the key.
+
+    Raises
+    ------
+    InputError
+        For the first unknown key, missing key or wrong value, and for a key that stands twice in a file.
+    """
+    for file in files:
+        read_mapping(Path(file))
+    try:
+        return Settings.model_validate(dict(config))
+    except ValidationError as error:
+        path = [str(part) for part in error.errors()[0]["loc"]]
+        remedy = "correct it; every key is explained in config/README.md"
+        raise first_error(error, Settings, file=_holder(path, files), remedy=remedy) from None
+
+
+def check_names(
+    names: Iterable[str],
+    known: Iterable[str],
+    *,
+    field: str,
+    table: Path | str,
+    files: Sequence[Path | str],
+) -> None:
+    """Check that each name a configuration key lists is a row of its table (or a file of its folder).
+
+    Raises
+    ------
+    InputError
+        Naming the first unknown name, with the nearest known one.
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise InputError(
+                file=_holder(field.split("."), files),
+                field=field,
+                expected=f"names that stand in {table}",
+                found=repr(name),
+                remedy=suggestion(name, known),
+            )
+
+
+def schema() -> str:
+    """Return the JSON schema of `config.yaml`, as editors read it."""
+    return json.dumps(Settings.model_json_schema(), indent=2) + "\n"
+
+
+def _holder(path: Sequence[str], files: Sequence[Path | str]) -> str:
+    """Return the last file that holds the key at `path`; the command line where none does."""
+    for file in reversed(files):
+        values: Any = read_mapping(Path(file))
+        for part in path:
+            values = values.get(part) if isinstance(values, dict) else None
+            if values is None:
+                break
+        else:
+            return str(file)
+    return "--config on the command line" if path else str(files[-1] if files else "configuration")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema())

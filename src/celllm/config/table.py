@@ -1,0 +1,175 @@
+"""Tab-separated tables as rows of frozen pydantic dataclasses; whatever is wrong is said by file, line and column.
+
+A header line, no quoting; a cell that holds only `-` means none: the column's default.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from celllm.base.errors import InputError
+from celllm.config.explain import fields_of, first_error, suggestion
+
+NONE = "-"
+"""The cell that means none."""
+
+
+ROW: Final = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+"""Configuration of a row's dataclass: its fields are the columns, in any order."""
+AnyRow = TypeVar("AnyRow")
+
+
+@dataclass(frozen=True)
+class Table(Generic[AnyRow]):
+    """The rows of a table in the order of the file.
+
+    Parameters
+    ----------
+    file
+        Where it was read from; errors name it.
+    key
+        The column that names a row. In `files.tsv` several rows share a dataset.
+    rows
+        One dataclass a row.
+    """
+
+    file: Path
+    key: str
+    rows: tuple[AnyRow, ...]
+
+    def __iter__(self) -> Iterator[AnyRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def names(self) -> list[str]:
+        """The key column, each name once, in the order of the file."""
+        return list(dict.fromkeys(getattr(row, self.key) for row in self.rows))
+
+    def row(self, name: str) -> AnyRow:
+        """Return the row of that name; an unknown one raises InputError with the nearest name."""
+        return self.of(name)[0]
+
+    def of(self, name: str) -> tuple[AnyRow, ...]:
+        """Return all rows of that name, at least one; errors as in `row`."""
+        found = tuple(row for row in self.rows if getattr(row, self.key) == name)
+        if found:
+            return found
+        near = difflib.get_close_matches(name, self.names, n=1)
+        raise InputError(
+            file=self.file,
+            field=self.key,
+            expected=f"one of {', '.join(self.names) or 'no rows at all'}",
+            found=repr(name),
+            remedy=f"did you mean {near[0]}?" if near else f"add a row {name} to {self.file}",
+        )
+
+
+def read_rows(path: Path | str, model: type[AnyRow], *, key: str, unique: tuple[str, ...]) -> Table[AnyRow]:
+    """Read a table.
+
+    Parameters
+    ----------
+    path
+        The table.
+    model
+        The dataclass of a row. A column whose field has a default may be left out.
+    key
+        The column that names a row.
+    unique
+        Columns whose values together occur once; none: rows may repeat.
+
+    Raises
+    ------
+    InputError
+        For a missing or unknown column, a short row, a repeated one, or a cell that is not what its column holds.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            file=path,
+            field="(whole file)",
+            expected=f"a table with the columns {', '.join(fields_of(model))}",
+            found="no such file",
+            remedy="give the path of the table, e.g. config/datasets.tsv, as seen from the current folder",
+        )
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        header = next(lines, [])
+        _check_header(header, model, path)
+        cells = [(number, line) for number, line in enumerate(lines, start=2) if any(line)]
+    rows: list[AnyRow] = []
+    seen: dict[tuple[str, ...], int] = {}
+    for number, line in cells:
+        if len(line) != len(header):
+            raise InputError(
+                file=path,
+                field=f"line {number}",
+                expected=f"{len(header)} cells, as in the header",
+                found=f"{len(line)}",
+                remedy=f"separate the cells by one tab each; write {NONE} for none",
+            )
+        named = dict(zip(header, (cell.strip() for cell in line), strict=True))
+        name = tuple(named[column] for column in unique)
+        if unique and name in seen:
+            raise InputError(
+                file=path,
+                field=" and ".join(unique),
+                expected="each once",
+                found=f"{' '.join(name)} in lines {seen[name]} and {number}",
+                remedy="remove one of the two lines",
+            )
+        seen[name] = number
+        rows.append(_row(model, named, path, number, named[key]))
+    return Table(file=path, key=key, rows=tuple(rows))
+
+
+def _row(model: type[AnyRow], named: dict[str, str], path: Path, number: int, name: str) -> AnyRow:
+    fields = fields_of(model)
+    given = {
+        column: None if cell in ("", NONE) else cell
+        for column, cell in named.items()
+        if cell not in ("", NONE) or fields[column].is_required()
+    }
+    try:
+        return TypeAdapter(model).validate_python(given)
+    except ValidationError as error:
+        raise first_error(
+            error,
+            model,
+            file=path,
+            where=f"{{field}} of {name} (line {number})",
+            remedy="correct the cell; config/README.md explains the column",
+        ) from None
+
+
+def _check_header(header: list[str], model: type[Any], path: Path) -> None:
+    fields = fields_of(model)
+    columns = list(fields)
+    for column in columns:
+        if column not in header and fields[column].is_required():
+            raise InputError(
+                file=path,
+                field=f"column {column}",
+                expected=f"the columns {', '.join(columns)}",
+                found=f"no column {column}, but {', '.join(header) or 'no header'}",
+                remedy=f"add the column {column}; config/README.md says what it holds",
+            )
+    for column in header:
+        if column not in columns:
+            raise InputError(
+                file=path,
+                field=f"column {column}",
+                expected=f"the columns {', '.join(columns)}",
+                found=f"an unknown column {column}",
+                remedy=suggestion(column, columns),
+            )
