@@ -28,7 +28,7 @@ from celllm.pretrain import cost
 from celllm.pretrain.calibrate import calibrate
 from celllm.pretrain.footprint import footprint
 from celllm.pretrain.hours import as_calibrated, parallel
-from celllm.pretrain.loop import pretrain
+from celllm.pretrain.run import pretrain
 from celllm.pretrain.monitor import HistoryRow, Monitor
 from celllm.pretrain.plan import Cells, drawn_batches, memory_of, parameters_of
 

@@ -38,7 +38,7 @@ from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 from celllm.pretrain import cost
 from celllm.pretrain.chunks import Rows, by_number, by_tokens
-from celllm.pretrain.contrastive import info_nce
+from celllm.pretrain.losses import info_nce
 from celllm.pretrain.divide import divide_and_conquer
 from celllm.pretrain.lengths import drawn_lengths
 from celllm.report.step_cost import draw_step_cost

@@ -17,6 +17,7 @@ from scipy import sparse
 
 from celllm.annotate.commands import embed_cells
 from celllm.bench.predictions import PredictionsMeta
+from celllm.config import recipe as recipes
 from celllm.corpus import writer
 from celllm.corpus.writer import Excluded
 from celllm.genes import edges
@@ -25,7 +26,7 @@ from celllm.genes.edges import Edges
 from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.harmonise.vocabulary import Vocabulary
-from celllm.pretrain.commands import pretrain
+from celllm.pretrain import commands as pretraining
 from celllm.splits.units import Cells, Pairs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,7 +113,6 @@ def pairs() -> Pairs:
 def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
     """An encoder of two layers of width 16, not trained."""
     torch = pytest.importorskip("torch")
-    from celllm.config import recipe as recipes
     from celllm.model.encoder import Encoder
     from celllm.model.store import save_encoder
 
@@ -215,7 +215,11 @@ class Folder:
         return self.training_options(checkpoints=name, encoder=f"{name}.safetensors", history=f"{name}.jsonl")
 
     def pretrain(self, **changes: str) -> None:
-        pretrain.main(self.training_options(**changes))
+        options = self.training_options(**changes)
+        names, files = options[:-2:2], options[1:-2:2]
+        paths = {name.removeprefix("--"): Path(file) for name, file in zip(names, files, strict=True)}
+        recipe = recipes.read(paths.pop("recipe"))
+        pretraining.pretrain(recipe=recipe, seed=0, **paths)
 
     def embed_cells(self) -> None:
         embed_cells.main(self.options("encoder", "cells", "vocabulary", "embeddings"))

@@ -15,7 +15,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from celllm.config import recipe as recipes
-from celllm.pretrain.loop import pretrain
+from celllm.pretrain.run import pretrain
 
 RECORDED = Path(__file__).with_name("training_steps.json")
 LOSSES = ("loss", "masked", "contrastive", "malignancy")

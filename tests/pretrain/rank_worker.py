@@ -22,8 +22,9 @@ from celllm.config.recipe import EncoderSettings, ObjectiveSettings
 from celllm.corpus.tokens import CLS
 from celllm.model.encoder import Encoder
 from celllm.pretrain.batch import IS_HIDDEN, IS_TARGET, StepBatch
-from celllm.pretrain.contrastive import info_nce
-from celllm.pretrain.divide import NonFiniteError, Record, divide_and_conquer
+from celllm.pretrain.losses import info_nce
+from celllm.pretrain.chunks import NonFiniteError
+from celllm.pretrain.divide import Record, divide_and_conquer
 from celllm.pretrain.ranks import Ranks
 from celllm.pretrain.step import Pretrained, StepLoss
 

@@ -14,7 +14,7 @@ from celllm.config.recipe import EncoderSettings
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 from celllm.pretrain import cost
-from celllm.pretrain.contrastive import info_nce
+from celllm.pretrain.losses import info_nce
 
 SETTINGS = EncoderSettings(width=8, depth=1, heads=1, head_width=8, dropout=0.1)
 PLAN = cost.StepPlan(SETTINGS, n_genes=50, lengths_B=np.array([5, 9, 7, 6]), max_tokens=16)

@@ -24,7 +24,7 @@ from celllm.pretrain.footprint import Watch, footprint
 from celllm.pretrain.gpus import GPUS, gpu_of
 from celllm.pretrain.hours import as_calibrated, demands, on_gpu, parallel, sent_bytes
 from celllm.pretrain.lengths import drawn_lengths
-from celllm.pretrain.loop import pretrain
+from celllm.pretrain.run import pretrain
 from celllm.pretrain.operations import Shape
 from celllm.pretrain.outlook import outlook
 from celllm.pretrain.plan import (

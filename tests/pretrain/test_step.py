@@ -14,7 +14,7 @@ from celllm.corpus.tokens import PAD
 from celllm.model.encoder import Encoder
 from celllm.pretrain import masked
 from celllm.pretrain.batch import StepBatch, make_batch
-from celllm.pretrain.contrastive import info_nce
+from celllm.pretrain.losses import info_nce
 from celllm.pretrain.step import Pretrained, StepLoss
 
 CPU = torch.device("cpu")

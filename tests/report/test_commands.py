@@ -17,6 +17,7 @@ from celllm.bench import predictions
 from celllm.bench import scores as scores_file
 from celllm.bench.predictions import Failure
 from celllm.config import claims
+from celllm.config import recipe as recipes
 from celllm.corpus import format as shards
 from celllm.corpus import writer
 from celllm.corpus.writer import Excluded
@@ -26,8 +27,8 @@ from celllm.harmonise import cells as counts
 from celllm.harmonise import harmonisation
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.harmonise.vocabulary import Vocabulary
+from celllm.pretrain import commands as pretraining
 from celllm.pretrain import history, step_cost
-from celllm.pretrain.commands import measure_step
 from celllm.report.commands import (
     compare_claims,
     plot_confusion,
@@ -193,18 +194,18 @@ def test_curves_of_several_runs_are_drawn(tmp_path, manifest):
 @pytest.mark.slow
 def test_the_cost_of_a_step_is_measured_and_drawn(tmp_path, manifest, root):
     table = tmp_path / "demo.tsv"
-    options = ["--recipe", str(root / "config/recipes/demo.yaml"), "--shards", str(manifest)]
-    measure_step.main([*options, "--batches", "4", "8", "--limit-gb", "4", "--out", str(table)])
+    recipe = recipes.read(root / "config/recipes/demo.yaml")
+    pretraining.measure_step(recipe=recipe, shards=manifest, batches=[4, 8], limit_gb=4, out=table)
     measured = step_cost.read(table)
     assert list(measured["B"]) == [4, 8, 4, 8]
-    assert list(measured["mode"]) == ["divided", "divided", "undivided", "undivided"]
+    assert list(measured["mode"]) == ["chunked", "chunked", "full-batch", "full-batch"]
     assert measured["fits"].all()
     plot_step_cost.main(["--cost", str(table), "--limit-gb", "4", *figure_options(tmp_path)])
     assert_drawn(tmp_path)
 
 
 def test_a_step_that_does_not_fit_is_drawn(tmp_path):
-    rows = [(4, "divided", 1.0, 0.5, True), (4, "undivided", None, None, False)]
+    rows = [(4, "chunked", 1.0, 0.5, True), (4, "full-batch", None, None, False)]
     step_cost.write(pd.DataFrame(rows, columns=list(step_cost.COLUMNS)), tmp_path / "demo.tsv")
     plot_step_cost.main(["--cost", str(tmp_path / "demo.tsv"), "--limit-gb", "1", *figure_options(tmp_path)])
     assert_drawn(tmp_path)

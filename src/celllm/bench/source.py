@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from celllm.bench.classification import classification_metrics
 from celllm.bench.methods import probe
 from celllm.bench.methods.probe import Rows
-from celllm.pretrain.malignancy import UNKNOWN
+from celllm.pretrain.losses import UNKNOWN
 
 NAMES = np.array(["normal", "tumour"])
 """What is_malignant 0 and 1 are called."""

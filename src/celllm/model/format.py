@@ -59,7 +59,7 @@ def read(path: Path | str, *, vocabulary: str | None = None) -> EncoderFile:
     header, found = tensors.read(
         path,
         form=FORMAT,
-        remedy="give the encoder.safetensors of a pretraining run: python -m celllm.pretrain.commands.pretrain --help",
+        remedy="give the encoder.safetensors of a pretraining run: celllm pretrain --help",
         vocabulary=vocabulary,
         vocabulary_remedy="pretrain again on this vocabulary: remove the file, then snakemake --forcerun pretrain",
     )

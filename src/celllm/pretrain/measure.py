@@ -36,8 +36,8 @@ from celllm.pretrain.step import StepLoss
 from celllm.pretrain.stopping import is_out_of_memory
 from celllm.pretrain.synthetic import synthetic_batch, synthetic_module
 
-Mode = Literal["chunked", "full_batch"]
-MODES: tuple[Mode, ...] = ("chunked", "full_batch")
+Mode = Literal["chunked", "full-batch"]
+MODES: tuple[Mode, ...] = ("chunked", "full-batch")
 MIN_CHUNKS = 3
 """Of a timed step; one chunk alone would be encoded less often than those of a whole step."""
 MIN_STEPS, MAX_STEPS = 2, 9

@@ -1,4 +1,4 @@
-"""Memory and time of one step against the cells in it, divided and undivided."""
+"""Memory and time of one step against the cells in it, chunked and full-batch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 from celllm.report.figures import GREY, look, style
 
 _NAMES = {
-    "divided": "divided: one chunk's graph at a time",
-    "undivided": "undivided: all graphs held",
+    "chunked": "chunked: one chunk's graph at a time",
+    "full-batch": "full-batch: all graphs held",
 }
 
 

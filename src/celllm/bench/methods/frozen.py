@@ -17,7 +17,7 @@ from celllm.config.units import Units
 from celllm.harmonise.normalise import log_normalised
 from celllm.model.inference import embed_cells
 from celllm.model.store import PretrainedEncoder, fresh
-from celllm.pretrain.contrastive import effective_rank, mean_cosine, uniformity
+from celllm.pretrain.diagnostics import effective_rank, mean_cosine, uniformity
 
 ENCODER = "CellLM"
 SCRATCH = "CellLM without pretraining"
