@@ -56,7 +56,7 @@ def pulled(module: nn.Module, embed: Callable[[Tensor, Tensor], Tensor], *, bf16
 def ours(attention: str = "favor", *, bf16: bool = False) -> Contender:
     """Make our encoder."""
     settings = PAPER.model_copy(update={"attention": attention})
-    made = Encoder(settings, n_genes=N_GENES, gene_table=torch.randn(N_GENES, PAPER.width), n_tokens=N_TOKENS)
+    made = Encoder(settings, n_genes=N_GENES, gene_embedding=torch.randn(N_GENES, PAPER.width), n_tokens=N_TOKENS)
     return pulled(made, made.embed, bf16=bf16)
 
 

@@ -118,7 +118,7 @@ def trained(recipe: Recipe, corpus: SimulatedCorpus, n_steps: int, seed: int) ->
     before_bytes = cost.resident_bytes()
     table = np.random.default_rng(seed).standard_normal((corpus.n_genes, recipe.encoder.width), dtype=np.float32)
     clock = _Clock()
-    pretrain(chosen, corpus, gene_table=table, gene_digest="simulated", seed=seed, monitors=[clock])
+    pretrain(chosen, corpus, gene_embedding=table, gene_digest="simulated", seed=seed, monitors=[clock])
     return Run(clock.ends[-1] - clock.ends[0], cost.peak_bytes(), before_bytes)
 
 

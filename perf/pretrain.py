@@ -3,8 +3,7 @@
 `kills_survived`: processes of one run that were killed at random moments, if its encoder is then, byte for byte, that
 of a run that never was. `loader_wait_fraction`: share of a step's time in which it waits for cells, by the history of a
 run. `plan_error_fraction`: how far `celllm plan` is from a run, in CPU seconds. `ranks2_efficiency`: cells a second of
-two ranks with a thread each over twice those of one. Cells are simulated. `graphmae_auc` beside `degree_auc`: what the
-gene embedding knows of a real network (`--network edges.parquet --vocabulary genes.tsv`, as the workflow makes them).
+two ranks with a thread each over twice those of one. Cells are simulated.
 """
 
 from __future__ import annotations
@@ -31,9 +30,8 @@ from line import line, show
 from loader import write_both
 from simulated import N_GENES, SimulatedCorpus
 
-from celllm.genes import gene_embedding as gene_table
-from celllm.genes.commands import evaluate_genes
-from celllm.genes.gene_embedding import GeneTable
+from celllm.genes import gene_embedding
+from celllm.genes.gene_embedding import GeneEmbedding
 from celllm.harmonise import vocabulary
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.pretrain import history
@@ -43,7 +41,7 @@ QUICK = {"width": 16, "depth": 1, "heads": 2, "head_width": 8, "longest": 64, "b
 """Steps of some hundredths of a second: a kill then falls into any part of one, and into writing a checkpoint."""
 USUAL = {"width": 64, "depth": 2, "heads": 4, "head_width": 16, "longest": 512, "batch": 128, "chunk": 8_192}
 """The size of recipe `real`."""
-NAMES = ("kills", "loader", "plan", "ranks", "genes")
+NAMES = ("kills", "loader", "plan", "ranks")
 
 
 class Inputs:
@@ -57,7 +55,7 @@ class Inputs:
         self.manifest, _ = write_both(folder, N_CELLS, N_CELLS, vocabulary=genes.digest)
         for width in (QUICK["width"], USUAL["width"]):
             noise = np.random.default_rng(0).standard_normal((N_GENES, width), dtype=np.float32)
-            gene_table.write(GeneTable(noise, genes.digest, "random"), folder / f"table{width}.safetensors")
+            gene_embedding.write(GeneEmbedding(noise, genes.digest, "random"), folder / f"table{width}.safetensors")
 
     def options(self, name: str, sizes: dict[str, int], **training: int) -> list[str]:
         """Write a recipe of these sizes; return the options of a run of this name."""
@@ -141,22 +139,8 @@ def ranks(inputs: Inputs, args: argparse.Namespace) -> list[dict[str, Any]]:
     return [line("ranks2_efficiency", float(one / two / 2), "of two cores", peer=told)]
 
 
-def genes(inputs: Inputs, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Hold edges of a network out, and tell them from pairs of the same degrees that are none."""
-    del inputs
-    if args.network is None or args.vocabulary is None:
-        return [line("graphmae_auc", None, "AUROC", peer="needs --network and --vocabulary")]
-    found = evaluate_genes.aurocs(args.network, args.vocabulary, args.recipe)
-    peers = ", ".join(f"{name.removesuffix('_auc')} {value:.3f}" for name, value in found.items())
-    ours, degree = found["graphmae_auc"], found["degree_product_auc"]
-    return [
-        line("graphmae_auc", ours, "AUROC", peer=peers, ratio=ours / degree, ok=ours > degree),
-        line("degree_auc", degree, "AUROC", peer="product of the two genes' degrees"),
-    ]
-
-
 MEASURED: dict[str, Callable[[Inputs, argparse.Namespace], list[dict[str, Any]]]] = dict(
-    zip(NAMES, (kills, loader, plan, ranks, genes), strict=True)
+    zip(NAMES, (kills, loader, plan, ranks), strict=True)
 )
 
 
@@ -168,9 +152,6 @@ def main() -> None:
     options.add_argument("--kills", type=int, default=25)
     options.add_argument("--steps", type=int, default=8, help="of the runs that are timed")
     options.add_argument("--seed", type=int, default=0, help="of the moments of kills, and of the planned run")
-    options.add_argument("--network", type=Path, help="edges.parquet")
-    options.add_argument("--vocabulary", type=Path, help="genes.tsv")
-    options.add_argument("--recipe", type=Path, default=ROOT / "config/recipes/real.yaml", help="of the gene embedding")
     args = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         inputs = Inputs(Path(folder))

@@ -53,7 +53,7 @@ BAR_FLAT, BAR_OVERHEAD, BAR_PEER, BAR_GIB = 1.10, 1.36, 1.00, 1.0
 def encoder_of(settings: EncoderSettings) -> Encoder:
     """Build an encoder with drawn weights, in training mode."""
     with seeded(0, CPU):
-        return Encoder(settings, n_genes=N_GENES, gene_table=torch.randn(N_GENES, settings.width)).train()
+        return Encoder(settings, n_genes=N_GENES, gene_embedding=torch.randn(N_GENES, settings.width)).train()
 
 
 class Embedding(nn.Module):

@@ -20,9 +20,9 @@ from celllm.bench.predictions import PredictionsMeta
 from celllm.config import recipe as recipes
 from celllm.corpus import writer
 from celllm.corpus.writer import Excluded
-from celllm.genes import edges
-from celllm.genes.commands import embed_genes
-from celllm.genes.edges import Edges
+from celllm.genes import commands as genes_commands
+from celllm.genes import network
+from celllm.genes.network import Edges
 from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.harmonise.vocabulary import Vocabulary
@@ -127,7 +127,7 @@ def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(5)
-        encoder = Encoder(recipe.encoder, n_genes=N_GENES, gene_table=torch.randn(N_GENES, 16))
+        encoder = Encoder(recipe.encoder, n_genes=N_GENES, gene_embedding=torch.randn(N_GENES, 16))
     path = tmp_path / "encoder.safetensors"
     save_encoder(path, encoder, recipe=recipe, vocabulary=vocabulary.digest)
     return path
@@ -192,8 +192,7 @@ class Folder:
             "recipe": "recipe.yaml",
             "network": "edges.parquet",
             "vocabulary": "genes.tsv",
-            "table": "table.safetensors",
-            "genes": "table.safetensors",
+            "genes": "embedding.safetensors",
             "shards": "manifest.json",
             "checkpoints": "checkpoints",
             "encoder": "encoder.safetensors",
@@ -204,7 +203,13 @@ class Folder:
         return [part for name in names for part in (f"--{name}", str(self.path / files[name]))]
 
     def embed_genes(self) -> None:
-        embed_genes.main([*self.options("recipe", "network", "vocabulary", "table"), "--seed", "0"])
+        genes_commands.embed_genes(
+            recipe=recipes.read(self.path / "recipe.yaml"),
+            network=self.path / "edges.parquet",
+            vocabulary=self.path / "genes.tsv",
+            seed=0,
+            embedding=self.path / "embedding.safetensors",
+        )
 
     def training_options(self, **changes: str) -> list[str]:
         names = ("recipe", "shards", "genes", "vocabulary", "checkpoints", "encoder", "history")
@@ -249,7 +254,7 @@ def write_inputs(path: Path, genes: Vocabulary, generator: np.random.Generator) 
     a, b = np.triu_indices(30, k=1)  # ten genes have no edge
     is_edge = generator.random(len(a)) < 0.3
     a, b = a[is_edge].astype(np.int32), b[is_edge].astype(np.int32)
-    edges.write(Edges(a, b, genes.digest, "test"), path / "edges.parquet")
+    network.write(Edges(a, b, genes.digest, "test"), path / "edges.parquet")
     matrix = sparse.csr_matrix(generator.poisson(1.0, (N_CELLS, genes.n_genes)))
     obs = pd.DataFrame(
         {

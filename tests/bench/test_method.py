@@ -14,7 +14,7 @@ def _row(**changes):
         "kind": "classification",
         "title": "M",
         "module": "celllm.bench.methods.controls:MajorityClass",
-        "recipe": None,
+        "encoder": None,
         "options": {},
         "search": {},
         "seeded": False,
@@ -60,12 +60,12 @@ def test_a_wrong_option_is_reported_with_its_row(vocabulary):
 
 def test_a_method_that_starts_from_an_encoder_asks_for_it(vocabulary):
     with pytest.raises(InputError, match="--encoder"):
-        _built(_row(recipe="celllm"), vocabulary)
+        _built(_row(encoder="celllm"), vocabulary)
 
 
 def test_a_method_on_components_asks_for_their_file(vocabulary):
     with pytest.raises(InputError, match=r"--encoder results/components/pca\.safetensors"):
-        _built(_row(recipe=tables.COMPONENTS), vocabulary)
+        _built(_row(encoder=tables.COMPONENTS), vocabulary)
 
 
 METHODS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
@@ -76,7 +76,7 @@ def test_every_shipped_method_can_be_made_and_has_the_two_calls(row, vocabulary,
     found = build(
         row,
         seed=0,
-        encoder=components_file if row.recipe == tables.COMPONENTS else encoder_file if row.recipe else None,
+        encoder=components_file if row.encoder == tables.COMPONENTS else encoder_file if row.encoder else None,
         vocabulary=vocabulary,
         file=METHODS.file,
     )

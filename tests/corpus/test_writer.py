@@ -12,7 +12,6 @@ from celllm.corpus import writer
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.writer import Excluded
 from celllm.harmonise import cells as counts
-from celllm.harmonise import cells_stream as counts_stream
 from celllm.harmonise.vocabulary import Vocabulary
 
 N_GENES = 30
@@ -155,7 +154,7 @@ def test_no_label_comes_into_the_shards(cells, manifest):
 
 def test_an_interrupted_write_leaves_no_manifest_and_nothing_of_the_run_before(cells, manifest, monkeypatch):
     write(cells, manifest, shard_cells=4)
-    whole = counts_stream.pieces
+    whole = counts.pieces
 
     def breaking(path):
         if path.name == "tumour.h5ad":
@@ -163,7 +162,7 @@ def test_an_interrupted_write_leaves_no_manifest_and_nothing_of_the_run_before(c
             raise RuntimeError(message)
         yield from whole(path)
 
-    monkeypatch.setattr(counts_stream, "pieces", breaking)
+    monkeypatch.setattr(counts, "pieces", breaking)
     with pytest.raises(RuntimeError, match="power cut"):
         write(cells, manifest)
 
@@ -175,8 +174,8 @@ def test_an_interrupted_write_leaves_no_manifest_and_nothing_of_the_run_before(c
 @pytest.mark.parametrize("size", [1, 5, 37])
 def test_the_pieces_in_which_cells_are_read_do_not_show(cells, tmp_path, monkeypatch, size):
     whole = write(cells, tmp_path / "whole" / "manifest.json")
-    pieces = counts_stream.pieces
-    monkeypatch.setattr(counts_stream, "pieces", lambda path: pieces(path, size=size))
+    pieces = counts.pieces
+    monkeypatch.setattr(counts, "pieces", lambda path: pieces(path, size=size))
 
     assert write(cells, tmp_path / "cut" / "manifest.json").digest == whole.digest
 

@@ -2,95 +2,146 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
 
 from celllm.config.recipe import GeneSettings
-from celllm.genes import link_prediction, links
-from celllm.genes.link_prediction import mean_aurocs, score_links
-from celllm.genes.link_scores import METHODS, NEGATIVES, LinkScore
+from celllm.genes import link_prediction as links
 
-N_GENES = 130
 SETTINGS = GeneSettings(method="graphmae", epochs=30, hidden=32, learning_rate=0.01)
+KINDS = ("uniform", "degree_matched")
 
 
-def network(*, seed: int = 0) -> np.ndarray:
+def network(*, inside: float = 0.6, between: float = 0.01) -> np.ndarray:
     """Six groups of 20 genes, dense inside, sparse between; genes 120 to 129 have no edge."""
-    generator = np.random.default_rng(seed)
     a, b = np.triu_indices(120, k=1)
-    chance = np.where(a // 20 == b // 20, 0.6, 0.01)
-    return np.stack([a, b], axis=1)[generator.random(len(a)) < chance].astype(np.int64)
+    chance = np.where(a // 20 == b // 20, inside, between)
+    return np.stack([a, b], axis=1)[np.random.default_rng(0).random(len(a)) < chance].astype(np.int64)
 
 
-def scored(edges: np.ndarray, **options: Any) -> list[LinkScore]:
-    values = {"n_genes": N_GENES, "width": 16, "settings": SETTINGS, "seed": 0} | options
-    return score_links(edges, **values)
+def hubs(n_genes: int = 300) -> np.ndarray:
+    """A few genes with many partners, nothing else."""
+    a, b = np.triu_indices(n_genes, k=1)
+    pull = 1 / np.sqrt(1 + np.arange(n_genes))
+    is_edge = np.random.default_rng(2).random(len(a)) < np.minimum(3 * pull[a] * pull[b], 0.4)
+    return np.stack([a, b], axis=1)[is_edge].astype(np.int64)
 
 
-def test_tables_that_saw_the_groups_find_edges_again_and_noise_does_not() -> None:
-    rows = [row for seed in (0, 1, 2) for row in scored(network(), seed=seed)]
-    assert {(row.method, row.negatives) for row in rows} == {(m, n) for m in METHODS for n in NEGATIVES}
-    for kind in NEGATIVES:
-        found = mean_aurocs(rows, negatives=kind)
-        for name in ("graphmae_auc", "svd_auc", "features_auc", "adamic_adar_auc", "common_neighbours_auc"):
-            assert found[name] > 0.75, (kind, name)
-        assert abs(found["random_auc"] - 0.5) < 0.1, kind
+def scored(edges: np.ndarray, *, seeds: range = range(3), **options: Any) -> pd.DataFrame:
+    values = {"n_genes": 300, "width": 16, "settings": SETTINGS} | options
+    return pd.DataFrame([row for seed in seeds for row in links.score_links(edges, seed=seed, **values)])
+
+
+def aurocs(rows: pd.DataFrame) -> pd.Series:
+    return rows.groupby(["negatives", "method"])["auroc"].mean()
+
+
+def as_set(pairs: np.ndarray) -> set[tuple[int, ...]]:
+    return {tuple(pair) for pair in pairs.tolist()}
+
+
+def test_embeddings_that_saw_the_groups_find_edges_again_and_noise_does_not() -> None:
+    found = aurocs(scored(network()))
+    assert set(found.index) == {(kind, method) for kind in KINDS for method in links.METHODS}
+    for kind in KINDS:
+        for method in ("graphmae", "svd", "features", "adamic_adar", "common_neighbours"):
+            assert found[kind, method] > 0.75, (kind, method)
+        assert abs(found[kind, "random"] - 0.5) < 0.1, kind
 
 
 def test_in_a_network_without_structure_nothing_is_found() -> None:
-    generator = np.random.default_rng(1)
-    a, b = np.triu_indices(120, k=1)
-    edges = np.stack([a, b], axis=1)[generator.random(len(a)) < 0.1].astype(np.int64)
-    rows = [row for seed in range(3) for row in scored(edges, seed=seed)]
-    for name, value in mean_aurocs(rows, negatives="degree_matched").items():
-        assert abs(value - 0.5) < 0.12, name
+    found = aurocs(scored(network(inside=0.1, between=0.1)))["degree_matched"]
+    assert (found - 0.5).abs().max() < 0.12
 
 
 def test_degree_says_much_of_uniform_pairs_and_little_of_matched_ones() -> None:
-    generator = np.random.default_rng(2)
-    a, b = np.triu_indices(300, k=1)
-    pull = 1 / np.sqrt(1 + np.arange(300))  # a few genes with many partners, nothing else
-    is_edge = generator.random(len(a)) < np.minimum(3 * pull[a] * pull[b], 0.4)
-    edges = np.stack([a, b], axis=1)[is_edge].astype(np.int64)
-    rows = [row for seed in range(5) for row in scored(edges, n_genes=300, seed=seed, methods=["degree_product"])]
-    uniform, matched = (mean_aurocs(rows, negatives=kind)["degree_product_auc"] for kind in NEGATIVES)
-    assert uniform > 0.65
-    assert abs(matched - 0.5) < 0.1
+    found = aurocs(scored(hubs(), seeds=range(5), methods=["degree_product"]))
+    assert found["uniform", "degree_product"] > 0.65
+    assert abs(found["degree_matched", "degree_product"] - 0.5) < 0.1
+
+
+def test_scores_follow_the_seed_and_count_genes_that_lose_all_their_edges() -> None:
+    star = np.array([[0, leaf] for leaf in range(100, 120)])  # leaves with one edge each
+    edges = np.unique(np.concatenate([network()[network()[:, 1] < 100], star]), axis=0)
+    rows = scored(edges, methods=["svd"])
+    pd.testing.assert_frame_equal(rows, scored(edges, methods=["svd"]))
+    assert rows["auroc"].nunique() == len(rows)
+    held = links.hold_out(edges, 0)[1]
+    first = rows[rows["seed"] == 0]
+    assert set(first["held_out"]) == {len(held)}
+    assert set(first["cut_off"]) == {int((held[:, 1] >= 100).sum())} != {0}
 
 
 def test_nothing_that_scores_a_pair_sees_the_held_out_edges(monkeypatch: pytest.MonkeyPatch) -> None:
-    edges = network()
-    parted = links.hold_out(edges, 0)
-    before = scored(edges)
-    # were they seen, removing them from the network beforehand would change a score
-    monkeypatch.setattr(link_prediction.links, "hold_out", lambda *_: parted)
-    after = scored(parted.train_T2, network_2=edges)
-    assert [replace(row, cut_off=0) for row in after] == [replace(row, cut_off=0) for row in before]
+    given = []
+    monkeypatch.setattr(links, "scores", lambda _, train, pairs, **__: given.append(train) or np.zeros(len(pairs)))
+    scored(network(), seeds=range(1))
+    held = links.hold_out(network(), 0)[1]
+    assert len(given) == len(links.METHODS)
+    assert all(as_set(train) == as_set(network()) - as_set(held) for train in given)
 
 
-def test_scores_follow_the_seed() -> None:
-    assert scored(network(), seed=4) == scored(network(), seed=4)
-    ours, others = scored(network(), seed=4), scored(network(), seed=5)
-    assert [row.auroc for row in ours] != [row.auroc for row in others]
+def test_held_out_edges_and_the_others_are_all_edges_each_once() -> None:
+    edges = hubs()
+    train, held = links.hold_out(edges, 3)
+    assert len(held) == round(0.1 * len(edges))
+    assert sorted([*train.tolist(), *held.tolist()]) == edges.tolist()
+    assert as_set(links.hold_out(edges, 3)[1]) == as_set(held) != as_set(links.hold_out(edges, 4)[1])
+    with pytest.raises(ValueError, match="leaves nothing to find"):
+        links.hold_out(np.array([[0, 1]]), 0)
 
 
-def test_genes_without_an_edge_and_those_that_lose_theirs_are_counted() -> None:
-    star = np.array([[0, leaf] for leaf in range(100, 120)])  # leaves with one edge each
-    edges = np.unique(np.concatenate([network()[network()[:, 1] < 100], star]), axis=0)
-    (row,) = [row for row in scored(edges, methods=["degree_product"]) if row.negatives == "uniform"]
-    held = links.hold_out(edges, 0).held_H2
-    assert row.held_out == len(held)
-    assert row.without_edge == 10
-    assert row.cut_off == int((held[:, 1] >= 100).sum()) > 0
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_that_are_no_edges_are_distinct_ordered_and_of_connected_genes(kind: links.Negatives) -> None:
+    edges = hubs() + 10
+    held = links.hold_out(edges, 0)[1]
+    pairs = links.non_edges(held, edges, kind, 0)
+    assert len(as_set(pairs)) == len(held)
+    assert not as_set(pairs) & as_set(edges)
+    assert (pairs[:, 0] < pairs[:, 1]).all()
+    assert set(pairs.ravel()) <= set(edges.ravel())
+    has_equal_ends = np.array_equal(np.sort(pairs.ravel()), np.sort(held.ravel()))
+    assert has_equal_ends == (kind == "degree_matched")
 
 
-def test_a_network_that_is_parted_in_turn_keeps_its_known_edges_from_the_non_edges() -> None:
-    edges = network()
-    rest = links.never_held_out(edges, [0, 1, 2])
-    strict = scored(rest, network_2=edges, methods=["common_neighbours"])
-    loose = scored(rest, methods=["common_neighbours"])
-    # a hidden edge among the non-edges looks like an edge, so that the score falls
-    assert strict[0].auroc > loose[0].auroc
+def test_uniform_pairs_reach_every_non_edge() -> None:
+    square = np.array([[0, 1], [1, 2], [2, 3], [0, 3]])
+    assert as_set(links.non_edges(square[:2], square, "uniform", 0)) == {(0, 2), (1, 3)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_complete_network_has_no_pairs_to_offer(kind: links.Negatives, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "ROUNDS", 20)
+    complete = np.stack(np.triu_indices(8, k=1), axis=1)
+    with pytest.raises(ValueError, match="too dense, or too small, for 3 pairs"):
+        links.non_edges(complete[:3], complete, kind, 0)
+
+
+def test_scores_of_the_network_are_those_of_networkx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "BLOCK_PAIRS", 7)
+    edges = hubs()
+    graph = nx.Graph(edges.tolist())
+    pairs = links.non_edges(links.hold_out(edges, 0)[1], edges, "uniform", 0)
+    ends = pairs.tolist()
+    lonely = np.array([[0, 305], [5, 306]])  # genes without an edge
+    for method, expected in {
+        "degree_product": [score for *_, score in nx.preferential_attachment(graph, ends)],
+        "adamic_adar": [score for *_, score in nx.adamic_adar_index(graph, ends)],
+        "common_neighbours": [len(list(nx.common_neighbors(graph, *pair))) for pair in ends],
+    }.items():
+        asked = np.concatenate([pairs, lonely])
+        found = links.scores(method, edges, asked, n_genes=310, width=2, settings=SETTINGS, seed=0)
+        np.testing.assert_allclose(found, [*expected, 0, 0], rtol=1e-12)
+
+
+def test_the_score_of_an_embedding_is_the_cosine_and_none_for_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "BLOCK_PAIRS", 2)
+    vectors = np.array([[0.5, 0], [2, 2], [0, 0], [-3, 0]], dtype=np.float32)
+    monkeypatch.setattr(links.embed, "from_network", lambda *_, **__: (vectors, {}))
+    pairs = np.array([[0, 1], [0, 2], [0, 3]])
+    found = links.scores("svd", pairs, pairs, n_genes=4, width=2, settings=SETTINGS, seed=0)
+    np.testing.assert_allclose(found, [0.5**0.5, 0, -1], atol=1e-7)

@@ -1,11 +1,18 @@
 """Values on the vocabulary's axis: nothing gained, nothing lost unseen."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
-from celllm.harmonise.align import Account, harmonisation_of, to_vocabulary
+from celllm.config import tables
+from celllm.harmonise.align import Aligner, to_vocabulary
 from celllm.harmonise.symbols import Mapping
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.sources.readers.cells import RawCells, in_pieces
 
 
 def mapping(*index):
@@ -53,43 +60,58 @@ def test_sums_beyond_float32_stay_exact():
     assert to_vocabulary(values, mapping(0, 0), 1)[0, 0] == 2**24 + 3
 
 
-def report(*parts, are_counts=True):
-    accounts = []
-    for values, names in parts:
-        accounts.append(Account(names, are_counts=are_counts))
-        for row in values:  # piece by piece
-            accounts[-1].add(row)
-    return harmonisation_of(accounts, dataset="d", samples={}, threshold=0.8)
+class Index:
+    """Names starting with A are gene 0, with B gene 1; others are nobody's."""
+
+    hgnc_ids = ("HGNC:A", "HGNC:B", "HGNC:OUTSIDE")
+
+    def settle(self, name):
+        rows = {"A": (0, "approved"), "B": (1, "approved"), "O": (2, "approved"), "?": (-1, "ambiguous")}
+        return rows.get(name[:1], (-1, "unknown"))
 
 
-def test_the_share_is_of_counts_and_leaves_spike_ins_out():
-    values = sparse.csr_matrix(np.array([[6, 1, 100], [0, 1, 7]]))
-    names = Mapping(["A", "MALAT1", "ERCC-00002"], np.array([0, -1, -1]), ["approved", "outside_vocabulary", "unknown"])
-    made = report((values, names))
+VOCABULARY = Vocabulary(pd.DataFrame({"symbol": ["A", "B"], "hgnc_id": ["HGNC:A", "HGNC:B"]}))
+
+
+def report(row, *files):
+    """Align files of (names, counts), cell by cell."""
+    aligner = Aligner(row, index=Index(), vocabulary=VOCABULARY)
+    for number, (names, counts) in enumerate(files):
+        obs = pd.DataFrame(index=[f"c{i}" for i in range(len(counts))])
+        matrix = sparse.csr_matrix(np.array(counts))
+        for piece in in_pieces(RawCells(matrix, list(names), obs, Path("f"), sample=f"s{number}"), 1):
+            aligner.add(piece)
+    return aligner.report(threshold=0)
+
+
+@pytest.fixture
+def row(root):
+    row = tables.read_datasets(root / "config/datasets.tsv").row("pbmc68k_reduced")
+    return dataclasses.replace(row, label_column=None, min_genes=0)
+
+
+def test_the_share_is_of_counts_and_leaves_spike_ins_out(row):
+    made = report(row, (["A", "O", "ERCC-00002"], [[6, 1, 100], [0, 1, 7]]))
     assert made.mapped_share_of_counts == pytest.approx(6 / 8)
     assert made.share_by_route["outside_vocabulary"] == pytest.approx(2 / 8)
     assert sum(made.share_by_route.values()) == pytest.approx(1)
-    assert made.top_lost == [("MALAT1", 0.25)]
+    assert made.top_lost == [("O", 0.25)]
     assert (made.n_names, made.mapped, made.ambiguous, made.lost, made.merged) == (3, 1, 0, 2, 0)
 
 
-def test_a_gene_whose_name_starts_like_a_spike_in_counts():
-    values = sparse.csr_matrix(np.array([[3, 1]]))
-    names = Mapping(["ERCC1", "A"], np.array([0, -1]), ["approved", "unknown"])
-    assert report((values, names)).mapped_share_of_counts == 0.75
+def test_a_gene_whose_name_starts_like_a_spike_in_counts(row):
+    assert report(row, (["ERCC1", "A"], [[1, 3]])).top_lost == [("ERCC1", 0.25)]
 
 
-def test_files_of_a_dataset_are_summed_up():
-    one = sparse.csr_matrix(np.array([[3, 1]]))
-    two = sparse.csr_matrix(np.array([[1, 2, 3]]))
-    made = report((one, mapping(0, -1)), (two, mapping(0, -1, 0)))
+def test_files_of_a_dataset_are_summed_up_and_equal_names_counted_again(row):
+    made = report(row, (["A", "x"], [[3, 1]]), (["A", "x"], [[1, 0]]), (["A", "x", "A.1"], [[0, 2, 3]]))
     assert made.mapped_share_of_counts == pytest.approx(7 / 10)
-    assert made.top_lost == [("n1", 0.3)]
-    assert made.n_names == 5
-    assert made.by_route["approved"] == 3
+    assert made.top_lost == [("x", 0.3)]
+    assert made.n_names == 7
+    assert made.by_route["approved"] == 4
     assert made.merged == 1
 
 
-def test_zscores_are_weighed_by_names():
-    values = sparse.csr_matrix(np.array([[-5.0, 1.0, 1.0, 3.0]]))
-    assert report((values, mapping(0, 1, 2, -1)), are_counts=False).mapped_share_of_counts == 0.75
+def test_zscores_are_weighed_by_names(row):
+    scores = dataclasses.replace(row, values="zscore")
+    assert report(scores, (["A", "B", "A2", "x"], [[-5.0, 1.0, 1.0, 3.0]])).mapped_share_of_counts == 0.75

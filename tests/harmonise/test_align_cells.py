@@ -12,7 +12,7 @@ from celllm.base.errors import InputError
 from celllm.config import tables
 from celllm.harmonise import cells as counts
 from celllm.harmonise import harmonisation, vocabulary
-from celllm.harmonise.aligner import Alignment
+from celllm.harmonise.align import Aligner
 from celllm.harmonise.commands import align_cells, build_vocabulary
 from celllm.harmonise.symbols import SymbolIndex
 from celllm.sources import hgnc, raw
@@ -92,9 +92,9 @@ def bundled(demo, root):
 
 def aligned(pieces, row, *, index, genes, threshold, **options):
     """Matrix, obs and report of pieces taken in turn."""
-    alignment = Alignment(row, index=index, genes=genes, **options)
-    matrices, tables_of_cells = zip(*map(alignment.add, pieces), strict=True)
-    report = alignment.report(threshold=threshold)
+    aligner = Aligner(row, index=index, vocabulary=genes, **options)
+    matrices, tables_of_cells = zip(*map(aligner.add, pieces), strict=True)
+    report = aligner.report(threshold=threshold)
     return sparse.vstack(matrices, format="csr"), pd.concat(tables_of_cells), report
 
 
@@ -199,7 +199,7 @@ def test_labels_of_the_source_are_one_each_under_the_rule_by_source(root, demo, 
     lists = dataclasses.replace(row, malignancy="samples", source_malignancy="normal")
     told = dataclasses.replace(source, sample="s", facts={"malignancy": "tumour", "study": "SRA1"})
     for rule, expected in (("metadata", 1), ("by_source", 0)):
-        _, obs, _ = aligned([told], lists, **demo_genes, threshold=0.8, rule=rule)
+        _, obs, _ = aligned([told], lists, **demo_genes, threshold=0.8, malignancy_rule=rule)
         assert set(obs["is_malignant"]) == {expected}
         assert set(obs["study"]) == {"SRA1"}
     with pytest.raises(InputError, match=r"(?s)malignancy of sample s.*snakemake --forcerun fetch"):
@@ -243,7 +243,7 @@ def test_simulated_cells_say_so(root, demo, tmp_path):
 @pytest.fixture(scope="module")
 def hgnc_2024(mirror):
     genes = hgnc.read(mirror / "hgnc_complete_set_2024-10.txt.gz")
-    return SymbolIndex(genes), build_vocabulary.of_locus_group(genes, "protein-coding gene")
+    return SymbolIndex(genes), vocabulary.of_locus_group(genes, "protein-coding gene")
 
 
 @pytest.mark.parametrize("dataset", REAL)

@@ -1,12 +1,13 @@
-"""Aligned cells: the form every later stage reads."""
+"""Aligned cells on disk, whole or in pieces: what goes in comes out, and nothing else goes in."""
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
 
 from celllm.base.errors import InputError, VocabularyMismatch
-from celllm.harmonise import cells as counts
+from celllm.harmonise import cells as cells_file
 from celllm.harmonise.vocabulary import Vocabulary
 
 
@@ -16,68 +17,111 @@ def vocabulary(*symbols):
 
 
 ABC = vocabulary("A", "B", "C")
-X = np.array([[0, 3, 1], [2, 0, 0]])
+X = np.array([[0, 3, 1], [2, 0, 0], [0, 0, 0]])
+FACTS = {"vocabulary": ABC, "dataset": "d", "simulated": False, "provenance": {"stage": "align_cells-1"}}
 
 
 def cells(units="counts", matrix=X):
     obs = pd.DataFrame(
         {
-            "sample": ["s1", "s2"],
-            "donor": ["a", "b"],
+            "sample": ["s1", "s2", "s2"],
+            "donor": ["a", "b", "b"],
             "study": "d",
-            "label": ["T cell", ""],
-            "is_malignant": [1, -1],
-            "n_counts": [4.0, 2.0],
-            "n_genes": [2, 1],
-            "cell_hash": ["aa", "bb"],
+            "label": ["T cell", "", ""],
+            "is_malignant": [1, -1, 0],
+            "n_counts": [4.0, 2.0, 0.0],
+            "n_genes": [2, 1, 0],
+            "cell_hash": ["aa", "bb", "cc"],
         },
-        index=["d:c1", "d:c2"],
+        index=["d:c1", "d:c2", "d:c3"],
     )
-    return counts.build(
-        sparse.csr_matrix(matrix),
-        obs,
-        vocabulary=ABC,
-        dataset="d",
-        units=units,
-        simulated=False,
-        provenance={"stage": "align_cells-1"},
-    )
+    return cells_file.build(sparse.csr_matrix(matrix), obs, units=units, **FACTS)
 
 
-def test_cells_read_back_what_was_written(tmp_path):
-    counts.write(cells(), tmp_path / "d.h5ad")
-    back = counts.read(tmp_path / "d.h5ad", vocabulary=ABC)
+def write_in_pieces(path, made, size):
+    with cells_file.writing_cells(path, units=made.uns["units"], **FACTS) as writer:
+        for start in range(0, made.n_obs, size):
+            writer.append(made.X[start : start + size], made.obs.iloc[start : start + size])
+
+
+WRITERS = [
+    pytest.param(lambda made, path: cells_file.write(made, path), id="whole"),
+    pytest.param(lambda made, path: write_in_pieces(path, made, 1), id="cell by cell"),
+    pytest.param(lambda made, path: write_in_pieces(path, made, 2), id="two cells at once"),
+]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_cells_read_back_what_was_written(tmp_path, write):
+    write(cells(), tmp_path / "d.h5ad")
+    back = cells_file.read(tmp_path / "d.h5ad", vocabulary=ABC)
     assert (back.X.toarray() == X).all()
     assert back.X.dtype == np.int32
-    assert list(back.obs["label"]) == ["T cell", ""]
-    assert list(back.obs["sample"]) == ["s1", "s2"]
-    assert back.obs["is_malignant"].tolist() == [1, -1]
+    pd.testing.assert_frame_equal(back.obs, cells().obs, check_dtype=False)
     assert back.obs["is_malignant"].dtype == np.int8
-    assert list(back.obs_names) == ["d:c1", "d:c2"]
     assert list(back.var_names) == ["A", "B", "C"]
     assert back.uns["simulated"] is False
     assert (back.uns["dataset"], back.uns["units"], back.uns["vocabulary"]) == ("d", "counts", ABC.digest)
 
 
-def test_what_is_no_count_stays_fractional_and_signed(tmp_path):
-    counts.write(cells("zscore", X - 0.5), tmp_path / "d.h5ad")
-    back = counts.read(tmp_path / "d.h5ad")
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("size", [1, 2, 99])
+def test_pieces_of_any_size_are_the_cells_in_their_order(tmp_path, write, size):
+    write(cells(), tmp_path / "d.h5ad")
+    matrices, tables = zip(*cells_file.pieces(tmp_path / "d.h5ad", size=size), strict=True)
+    known = pd.concat(cells_file.obs_pieces(tmp_path / "d.h5ad", size=size))
+    assert max(map(len, tables)) == min(size, 3)
+    assert (sparse.vstack(matrices).toarray() == X).all()
+    pd.testing.assert_frame_equal(pd.concat(tables), known)
+    pd.testing.assert_frame_equal(known, cells().obs, check_dtype=False)
+    facts = cells_file.header(tmp_path / "d.h5ad", vocabulary=ABC.digest)
+    assert (facts["dataset"], facts["n_cells"], facts["n_genes"]) == ("d", 3, 3)
+
+
+def test_more_labels_than_a_byte_counts_stay_apart(tmp_path):
+    obs = pd.concat([cells().obs.iloc[:1]] * 300)
+    obs = obs.assign(label=[f"l{i}" for i in range(300)]).set_axis([f"d:{i}" for i in range(300)])
+    with cells_file.writing_cells(tmp_path / "d.h5ad", units="counts", **FACTS) as writer:
+        writer.append(sparse.csr_matrix((300, 3), dtype=np.int32), obs)
+    assert cells_file.read(tmp_path / "d.h5ad").obs["label"].tolist() == obs["label"].tolist()
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_what_is_no_count_stays_fractional_and_signed(tmp_path, write):
+    write(cells("zscore", X - 0.5), tmp_path / "d.h5ad")
+    back = cells_file.read(tmp_path / "d.h5ad")
     assert back.X.dtype == np.float32
     assert back.X.toarray()[0, 0] == -0.5
 
 
-def test_cells_of_another_vocabulary_are_refused(tmp_path):
-    counts.write(cells(), tmp_path / "d.h5ad")
+def test_genes_without_a_name_at_the_source_are_told(tmp_path):
+    with cells_file.writing_cells(tmp_path / "d.h5ad", units="counts", **FACTS) as writer:
+        writer.append(cells().X, cells().obs)
+        writer.is_named = np.array([True, False, True])
+    assert cells_file.named_genes(tmp_path / "d.h5ad", vocabulary=ABC.digest).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path, other: cells_file.read(path, vocabulary=other),
+        lambda path, other: cells_file.header(path, vocabulary=other.digest),
+        lambda path, other: cells_file.named_genes(path, vocabulary=other.digest),
+    ],
+    ids=["whole", "header", "named genes"],
+)
+def test_cells_of_another_vocabulary_are_refused(tmp_path, read):
+    cells_file.write(cells(), tmp_path / "d.h5ad")
     with pytest.raises(VocabularyMismatch, match="align_cells"):
-        counts.read(tmp_path / "d.h5ad", vocabulary=vocabulary("A", "C", "B"))
+        read(tmp_path / "d.h5ad", vocabulary("A", "C", "B"))
 
 
 def break_index(made):
-    made.obs_names = ["d:c1", "d:c1"]
+    made.obs_names = ["d:c1", "d:c1", "d:c2"]
 
 
 def break_malignancy(made):
-    made.obs["is_malignant"] = [2, 0]
+    made.obs["is_malignant"] = [2, 0, 0]
 
 
 def break_units(made):
@@ -112,5 +156,27 @@ def test_cells_out_of_form_are_not_written(tmp_path, fault, message):
     made = cells()
     fault(made)
     with pytest.raises(InputError, match=message):
-        counts.write(made, tmp_path / "d.h5ad")
+        cells_file.write(made, tmp_path / "d.h5ad")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_without_a_key_is_refused(tmp_path):
+    made = cells()
+    del made.uns["vocabulary"]
+    made.write_h5ad(tmp_path / "d.h5ad")
+    with pytest.raises(InputError, match="no vocabulary among"):
+        cells_file.header(tmp_path / "d.h5ad")
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+@pytest.mark.parametrize(
+    ("matrix", "names", "message"),
+    [(X, ["d:c1", "d:c2", "d:c1"], "(?s)cell names.*d:c1 more than once"), (X - 1, None, "negative value")],
+    ids=["repeated id", "negative count"],
+)
+def test_pieces_out_of_form_leave_no_file(tmp_path, matrix, names, message):
+    obs = cells().obs if names is None else cells().obs.set_axis(names)
+    made = ad.AnnData(sparse.csr_matrix(matrix), obs, uns={"units": "counts"})
+    with pytest.raises(InputError, match=message):
+        write_in_pieces(tmp_path / "d.h5ad", made, 1)
     assert list(tmp_path.iterdir()) == []

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from celllm.config import tables
-from celllm.harmonise.align import to_vocabulary
-from celllm.harmonise.aligner import Alignment
-from celllm.harmonise.gene_axis import of_locus_group
+from celllm.harmonise.align import Aligner, to_vocabulary
 from celllm.harmonise.symbols import MAPPED_ROUTES, SymbolIndex, map_names
+from celllm.harmonise.vocabulary import of_locus_group
 from celllm.sources import hgnc
 from celllm.sources.readers.cells import RawCells
 
@@ -45,10 +44,10 @@ def sources(draw):
 
 def aligned(names, counts, row, genes, barcodes=None):
     obs = pd.DataFrame(index=barcodes or [f"c{number}" for number in range(len(counts))])
-    alignment = Alignment(row, index=genes[0], genes=genes[1])
+    aligner = Aligner(row, index=genes[0], vocabulary=genes[1])
     cells = RawCells(matrix=sparse.csr_matrix(counts), names=list(names), obs=obs, file="f")
-    matrix, table = alignment.add(cells)
-    return matrix.toarray(), table, alignment.report(threshold=0)
+    matrix, table = aligner.add(cells)
+    return matrix.toarray(), table, aligner.report(threshold=0)
 
 
 PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from celllm.harmonise.gene_axis import of_locus_group
-from celllm.harmonise.symbols import SymbolIndex, map_names, one_name_a_gene
+from celllm.harmonise.symbols import SymbolIndex, identified, map_names, one_name_a_gene
+from celllm.harmonise.vocabulary import Vocabulary, of_locus_group
 from celllm.sources import hgnc, raw
 from celllm.sources.readers.h5ad import read_one
 
@@ -167,6 +167,19 @@ def test_the_most_trusted_name_stands_for_a_gene_and_of_equals_the_first(index, 
     mapping = map_names(names, index, vocabulary)
     assert [names[place] for place in one_name_a_gene(mapping)] == ["FYB1", "MARCH1", "RGS5"]
     assert one_name_a_gene(mapping).tolist() == [2, 3, 6]
+
+
+def test_listed_symbols_get_the_ids_of_their_genes_and_one_gene_goes_to_one_symbol(root):
+    genes = hgnc.read(root / "config/demo/hgnc_demo.tsv")
+    # ABHD17A twice, by a previous symbol and by its own; ABI3 by an alias, after a symbol that HGNC does not know
+    symbols = ["FAM108A1", "no gene", "ABHD17A", "NESH"]
+    listed = Vocabulary(pd.DataFrame({"symbol": symbols, "hgnc_id": "", "ensembl": "", "entrez": ""}))
+    found = identified(listed, genes)
+    assert found.symbols == symbols
+    assert list(found.genes["hgnc_id"]) == ["", "", "HGNC:28756", "HGNC:29859"]
+    assert list(found.genes["ensembl"]) == ["", "", "ENSG00000129968", "ENSG00000108798"]
+    mapping = map_names(["C19orf27", "ABI3", "ABI1"], SymbolIndex(genes), found)
+    assert mapping.index_N.tolist() == [2, 3, -1]
 
 
 @pytest.fixture(scope="module")

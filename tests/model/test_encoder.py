@@ -20,7 +20,7 @@ def encoder(attention: str = "favor", *, seed: int = 0) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         table = torch.randn(N_GENES, 16)
-        return Encoder(SETTINGS.model_copy(update={"attention": attention}), n_genes=N_GENES, gene_table=table)
+        return Encoder(SETTINGS.model_copy(update={"attention": attention}), n_genes=N_GENES, gene_embedding=table)
 
 
 def cells(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,7 +38,7 @@ def cells(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_papers_settings_give_the_papers_number_of_parameters(n_tokens: int, n_parameters: int) -> None:
     paper = EncoderSettings(width=512, depth=10, heads=16, head_width=64)
     with torch.device("meta"):
-        made = Encoder(paper, n_genes=19_379, gene_table=None, n_tokens=n_tokens)
+        made = Encoder(paper, n_genes=19_379, gene_embedding=None, n_tokens=n_tokens)
     assert sum(parameter.numel() for parameter in made.parameters()) == n_parameters
     assert made.embedding.genes.weight.numel() == 9_923_072
     last = [*made.layers[-1].parameters(), *made.norm.parameters()]
@@ -80,7 +80,7 @@ def test_a_given_gene_table_is_frozen_and_cls_is_a_row_of_ones_and_pad_of_zeros(
 
 
 def test_a_learned_gene_table_gets_a_gradient_but_pad_does_not() -> None:
-    made = Encoder(SETTINGS, n_genes=N_GENES, gene_table=None)
+    made = Encoder(SETTINGS, n_genes=N_GENES, gene_embedding=None)
     genes, bins = cells([12, 5])
     made(genes, bins).sum().backward()
     gradient = made.embedding.genes.weight.grad
@@ -136,7 +136,7 @@ def test_only_the_layers_asked_for_are_trained() -> None:
 
 def test_a_table_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match=r"must be 50 x 16, got \(49, 16\)"):
-        Encoder(SETTINGS, n_genes=N_GENES, gene_table=torch.zeros(49, 16))
+        Encoder(SETTINGS, n_genes=N_GENES, gene_embedding=torch.zeros(49, 16))
 
 
 @pytest.mark.slow

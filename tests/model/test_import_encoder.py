@@ -17,7 +17,6 @@ from scipy.sparse import csr_matrix
 
 from celllm.base.errors import InputError
 from celllm.bench.methods.annotation import EncoderClassifier
-from celllm.genes.commands import embed_genes
 from celllm.harmonise import vocabulary
 from celllm.model import imported
 from celllm.model.commands import import_encoder
@@ -133,14 +132,3 @@ def test_import_is_a_command_though_no_module_can_be_called_so(root: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: celllm import ")
-
-
-def test_no_command_makes_an_imported_gene_table(tmp_path: Path) -> None:
-    (tmp_path / "r.yaml").write_text(
-        "tokens: {max_length: 8}\ngenes: {method: imported}\n"
-        "encoder: {width: 8, depth: 1, heads: 1, head_width: 4}\n"
-        "training: {batch_cells: 2, chunk_tokens: 1, steps: 1}\n"
-    )
-    argv = ["--recipe", str(tmp_path / "r.yaml"), "--network", "n", "--vocabulary", "v", "--seed", "0", "--table", "t"]
-    with pytest.raises(InputError, match=r"genes\.method"):
-        embed_genes.main(argv)

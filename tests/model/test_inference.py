@@ -22,7 +22,7 @@ def test_a_cells_embedding_does_not_depend_on_order_or_company(generator: np.ran
         },
         file="recipe",
     )
-    encoder = Encoder(recipe.encoder, n_genes=40, gene_table=torch.randn(40, 8)).train()
+    encoder = Encoder(recipe.encoder, n_genes=40, gene_embedding=torch.randn(40, 8)).train()
     pretrained = PretrainedEncoder(encoder, recipe, "abc", None, "digest")
     # sparse and dense cells: some must be cut to 15 genes
     counts = vstack([csr_matrix(generator.poisson(rate, (4, 40)).astype(np.float32)) for rate in (0.2, 2.0)]).tocsr()

@@ -12,7 +12,7 @@ def _encoder(**changes):
     settings = EncoderSettings(width=16, depth=2, heads=2, head_width=8, dropout=0.0, **changes)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(3)
-        return Encoder(settings, n_genes=30, gene_table=torch.randn(30, 16))
+        return Encoder(settings, n_genes=30, gene_embedding=torch.randn(30, 16))
 
 
 def test_at_the_start_outputs_are_the_same():

@@ -20,7 +20,7 @@ def encoder(*, padded_length: int | None = None, attention: str = "released") ->
         torch.default_generator.manual_seed(0)
         settings = SETTINGS.model_copy(update={"attention": attention})
         table = torch.randn(N_GENES, 32)
-        made = Encoder(settings, n_genes=N_GENES, gene_table=table, padded_length=padded_length)
+        made = Encoder(settings, n_genes=N_GENES, gene_embedding=table, padded_length=padded_length)
     return made.double().eval().requires_grad_(False)
 
 

@@ -31,7 +31,7 @@ def recipe(method: str = "random") -> Recipe:
 
 def saved(path: Path, method: str = "random") -> Encoder:
     table = None if method == "learned" else torch.randn(20, 8)
-    encoder = Encoder(recipe(method).encoder, n_genes=20, gene_table=table).eval()
+    encoder = Encoder(recipe(method).encoder, n_genes=20, gene_embedding=table).eval()
     save_encoder(path, encoder, recipe=recipe(method), vocabulary="abc", panel=[3, 5], stamp={"stage": "x"})
     return encoder
 
@@ -79,7 +79,7 @@ def test_an_encoder_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
 def test_weights_that_do_not_fit_the_recipe_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "e.safetensors"
     wide = recipe().model_copy(update={"encoder": recipe().encoder.model_copy(update={"width": 12})})
-    encoder = Encoder(recipe().encoder, n_genes=20, gene_table=None)
+    encoder = Encoder(recipe().encoder, n_genes=20, gene_embedding=None)
     save_encoder(path, encoder, recipe=wide, vocabulary="abc")
     with pytest.raises(InputError, match="weights"):
         load_encoder(path, vocabulary=None)

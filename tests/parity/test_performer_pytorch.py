@@ -45,7 +45,7 @@ def copy_attention(ours: Attention, theirs: torch.nn.Module) -> None:
 def encoder() -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        made = Encoder(SETTINGS, n_genes=50, gene_table=torch.randn(50, SETTINGS.width))
+        made = Encoder(SETTINGS, n_genes=50, gene_embedding=torch.randn(50, SETTINGS.width))
         for layer in made.layers:
             layer.attention.to_qkv.weight.mul_(1.3)  # queries and keys then have SCALE, too
         return made.eval().requires_grad_(False)

@@ -61,7 +61,7 @@ def pretraining_step(rank: int | None, sizes: list[int], ranks: Ranks | None) ->
     )
     settings = EncoderSettings(width=8, depth=2, heads=2, head_width=4, dropout=0.0)
     torch.default_generator.manual_seed(0)
-    module = Pretrained(Encoder(settings, n_genes=30, gene_table=torch.randn(30, 8))).double().train()
+    module = Pretrained(Encoder(settings, n_genes=30, gene_embedding=torch.randn(30, 8))).double().train()
     random = np.random.default_rng(0)
     lengths = random.integers(3, 12, sum(sizes))
     starts = np.cumsum(lengths) - lengths

@@ -31,7 +31,7 @@ def test_a_cell_is_the_same_in_whatever_chunk_it_is_asked_for():
 def test_divided_and_undivided_steps_leave_the_same_gradient():
     gradients = []
     cells = cost.DrawnCells(PLAN.lengths_B, 50)
-    encoder = Encoder(SETTINGS, n_genes=50, gene_table=torch.randn(50, 8)).train()
+    encoder = Encoder(SETTINGS, n_genes=50, gene_embedding=torch.randn(50, 8)).train()
     for mode in cost.MODES:
         encoder.zero_grad()
         with seeded(0, torch.device("cpu")):

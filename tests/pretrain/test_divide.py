@@ -26,7 +26,7 @@ def encoder(dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> Encoder
     settings = EncoderSettings(width=8, depth=2, heads=2, head_width=4, dropout=dropout)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        return Encoder(settings, n_genes=30, gene_table=torch.randn(30, 8)).to(dtype).train()
+        return Encoder(settings, n_genes=30, gene_embedding=torch.randn(30, 8)).to(dtype).train()
 
 
 def view(seed: int = 0) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ def test_a_learned_table_is_trained(tiny_recipe):
 def test_favors_operations_are_those_that_torch_counts(tiny_recipe, queries):
     settings = tiny_recipe(encoder={"depth": 3}).encoder
     length, n_cells = 17, 2
-    encoder = Encoder(settings, n_genes=40, gene_table=torch.randn(40, 16)).train()
+    encoder = Encoder(settings, n_genes=40, gene_embedding=torch.randn(40, 16)).train()
     genes, bins = torch.randint(0, 40, (n_cells, length)), torch.randint(0, 6, (n_cells, length))
     with FlopCounterMode(display=False) as going_forwards:
         hidden = encoder.at(genes, bins, torch.arange(queries).expand(n_cells, queries))
@@ -84,7 +84,7 @@ def test_favors_operations_are_those_that_torch_counts(tiny_recipe, queries):
 def test_softmaxs_linear_operations_are_those_that_torch_counts(tiny_recipe):
     """Torch does not count its own attention on a CPU, which alone is of the size of two lengths."""
     settings = tiny_recipe(encoder={"attention": "softmax", "depth": 3}).encoder
-    encoder = Encoder(settings, n_genes=40, gene_table=torch.randn(40, 16)).train()
+    encoder = Encoder(settings, n_genes=40, gene_embedding=torch.randn(40, 16)).train()
     with FlopCounterMode(display=False) as counted:
         encoder.embed(torch.randint(0, 40, (1, 17)), torch.randint(0, 6, (1, 17))).sum().backward()
     listed = [*operations.forwards(settings, 17, 1), *operations.backwards(settings, 17, 1)]

@@ -24,7 +24,7 @@ def test_the_chain_ends_in_an_encoder_a_history_and_embeddings(training: Any, ca
     training.embed_genes()
     training.pretrain()
     training.embed_cells()
-    table = gene_table.read(training.path / "table.safetensors", vocabulary=training.genes.digest)
+    table = gene_table.read(training.path / "embedding.safetensors", vocabulary=training.genes.digest)
     assert table.report["genes_without_edges"] == 10
     loaded = load_encoder(training.path / "encoder.safetensors", vocabulary=training.genes.digest)
     np.testing.assert_array_equal(loaded.encoder.embedding.genes.weight[:N_GENES].numpy(), table.genes_GD)

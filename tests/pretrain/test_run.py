@@ -46,7 +46,7 @@ class Hearer(Monitor):
 
 
 @pytest.fixture
-def train(corpus: Any, gene_table: np.ndarray, tiny_recipe: Any) -> Any:
+def train(corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any) -> Any:
     """Train by the tiny recipe, with options of `pretrain`, and others as sections of the recipe."""
 
     def trained(**options: Any) -> PretrainingResult:
@@ -55,9 +55,9 @@ def train(corpus: Any, gene_table: np.ndarray, tiny_recipe: Any) -> Any:
             for name in ("tokens", "genes", "encoder", "objectives", "optimiser", "training")
             if name in options
         }
-        table = None if sections.get("genes", {}).get("method") == "learned" else gene_table
+        table = None if sections.get("genes", {}).get("method") == "learned" else gene_embedding
         return pretrain(
-            tiny_recipe(**sections), corpus, **{"gene_table": table, "gene_digest": "genes", "seed": 0, **options}
+            tiny_recipe(**sections), corpus, **{"gene_embedding": table, "gene_digest": "genes", "seed": 0, **options}
         )
 
     return trained
@@ -166,11 +166,11 @@ def test_training_learns_all_three_tasks(train: Any) -> None:
     assert [row["step"] for row in rows] == list(range(10, 61, 10))
 
 
-def test_the_gene_embedding_stays_frozen_and_the_caller_keeps_his(train: Any, gene_table: np.ndarray) -> None:
-    before = gene_table.copy()
+def test_the_gene_embedding_stays_frozen_and_the_caller_keeps_his(train: Any, gene_embedding: np.ndarray) -> None:
+    before = gene_embedding.copy()
     made = train()
     np.testing.assert_array_equal(made.encoder.embedding.genes.weight[:40].numpy(), before)
-    np.testing.assert_array_equal(gene_table, before)
+    np.testing.assert_array_equal(gene_embedding, before)
 
 
 def test_a_learned_gene_embedding_moves(train: Any) -> None:

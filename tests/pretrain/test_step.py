@@ -20,10 +20,10 @@ from celllm.pretrain.step import Pretrained, StepLoss
 CPU = torch.device("cpu")
 
 
-def prepared(recipe: Recipe, corpus: Any, gene_table: np.ndarray) -> tuple[Pretrained, StepBatch]:
+def prepared(recipe: Recipe, corpus: Any, gene_embedding: np.ndarray) -> tuple[Pretrained, StepBatch]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        encoder = Encoder(recipe.encoder, n_genes=corpus.n_genes, gene_table=torch.from_numpy(gene_table))
+        encoder = Encoder(recipe.encoder, n_genes=corpus.n_genes, gene_embedding=torch.from_numpy(gene_embedding))
         module = Pretrained(encoder, recipe.objectives).double().train()
     return module, make_batch(corpus, np.arange(14), recipe, panel=None, seed=0, step=1, device=CPU)
 
@@ -75,7 +75,7 @@ def written_out(
 @pytest.mark.parametrize("max_tokens", [1, 70, 1000])
 def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
     corpus: Any,
-    gene_table: np.ndarray,
+    gene_embedding: np.ndarray,
     tiny_recipe: Any,
     weights: dict[str, float],
     max_tokens: int,
@@ -83,7 +83,7 @@ def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
 ) -> None:
     objectives = {name: {"weight": weight} for name, weight in weights.items()}
     recipe = tiny_recipe(objectives={**objectives, "shared_masked_view": is_shared}, encoder={"dropout": 0.0})
-    module, batch = prepared(recipe, corpus, gene_table)
+    module, batch = prepared(recipe, corpus, gene_embedding)
     assert_step_is(module, batch, recipe, written_out(module, batch, weights, is_shared=is_shared), max_tokens)
 
 
@@ -93,7 +93,7 @@ def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
 @pytest.mark.parametrize("max_tokens", [1, 70, 1000])
 def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
     corpus: Any,
-    gene_table: np.ndarray,
+    gene_embedding: np.ndarray,
     tiny_recipe: Any,
     vector: str,
     projection: str,
@@ -106,7 +106,7 @@ def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
         "shared_masked_view": is_shared,
     }
     recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0})
-    module, batch = prepared(recipe, corpus, gene_table)
+    module, batch = prepared(recipe, corpus, gene_embedding)
     weights = {"masked": 1.0, "contrastive": 1.0, "malignancy": 2.0}
     loss = written_out(module, batch, weights, is_shared=is_shared, is_mean=vector == "mean")
     assert_step_is(module, batch, recipe, loss, max_tokens)
@@ -119,12 +119,12 @@ def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
 def test_with_dropout_the_divided_step_of_projected_means_is_that_of_the_undivided_one(
-    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, is_shared: bool
+    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, is_shared: bool
 ) -> None:
     contrasted = {"vector": "mean", "projection": "mlp"}
     recipe = tiny_recipe(objectives={"contrastive": contrasted, "shared_masked_view": is_shared})
     assert recipe.encoder.dropout > 0
-    module, batch = prepared(recipe, corpus, gene_table)
+    module, batch = prepared(recipe, corpus, gene_embedding)
     step = StepLoss(module, recipe.objectives, max_tokens=70, autocast=nullcontext)
     _, figures = step.accumulate(batch, check=True)
     assert figures["pass_difference"] == 0
@@ -135,19 +135,19 @@ def test_with_dropout_the_divided_step_of_projected_means_is_that_of_the_undivid
 
 
 def test_a_projection_that_the_module_does_not_have_is_refused(
-    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any
 ) -> None:
-    module, _ = prepared(tiny_recipe(), corpus, gene_table)
+    module, _ = prepared(tiny_recipe(), corpus, gene_embedding)
     objectives = tiny_recipe(objectives={"contrastive": {"projection": "mlp"}}).objectives
     with pytest.raises(ValueError, match="disagree about a projection"):
         StepLoss(module, objectives, max_tokens=70, autocast=nullcontext)
 
 
 def test_a_projection_leaves_the_encoder_as_it_is_drawn_without_one(
-    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any
 ) -> None:
-    without, _ = prepared(tiny_recipe(), corpus, gene_table)
-    projected, _ = prepared(tiny_recipe(objectives={"contrastive": {"projection": "mlp"}}), corpus, gene_table)
+    without, _ = prepared(tiny_recipe(), corpus, gene_embedding)
+    projected, _ = prepared(tiny_recipe(objectives={"contrastive": {"projection": "mlp"}}), corpus, gene_embedding)
     for name, tensor in without.state_dict().items():
         torch.testing.assert_close(projected.state_dict()[name], tensor, rtol=0, atol=0)
     assert not [name for name in projected.encoder.state_dict() if "projection" in name]
@@ -172,10 +172,10 @@ def assert_step_is(
 
 
 def test_without_a_contrastive_weight_no_view_is_encoded(
-    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch
+    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny_recipe(objectives={"contrastive": {"weight": 0}, "malignancy": {"weight": 0}})
-    module, batch = prepared(recipe, corpus, gene_table)
+    module, batch = prepared(recipe, corpus, gene_embedding)
     monkeypatch.setattr(module.encoder, "embed", lambda *_: pytest.fail("a view was encoded"))
     step = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext)
     _, figures = step.accumulate(batch, health=False)
@@ -187,14 +187,14 @@ def test_without_a_contrastive_weight_no_view_is_encoded(
 @pytest.mark.parametrize(("is_shared", "n_forwards"), [(False, 4), (True, 3)])
 def test_a_shared_masked_view_saves_one_forward_pass(
     corpus: Any,
-    gene_table: np.ndarray,
+    gene_embedding: np.ndarray,
     tiny_recipe: Any,
     monkeypatch: pytest.MonkeyPatch,
     is_shared: bool,
     n_forwards: int,
 ) -> None:
     recipe = tiny_recipe(objectives={"shared_masked_view": is_shared})
-    module, batch = prepared(recipe, corpus, gene_table)
+    module, batch = prepared(recipe, corpus, gene_embedding)
     seen = []
     real = module.encoder.at
     monkeypatch.setattr(module.encoder, "at", lambda *tokens: (seen.append(1), real(*tokens))[1])
@@ -203,10 +203,10 @@ def test_a_shared_masked_view_saves_one_forward_pass(
 
 
 def test_the_two_views_differ_by_dropout_and_both_passes_agree(
-    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any
 ) -> None:
     recipe = tiny_recipe()
-    module, batch = prepared(recipe, corpus, gene_table)
+    module, batch = prepared(recipe, corpus, gene_embedding)
     _, figures = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext).accumulate(batch)
     assert figures["pass_difference"] == 0
     assert figures["alignment"] is not None
@@ -214,11 +214,11 @@ def test_the_two_views_differ_by_dropout_and_both_passes_agree(
 
 
 def test_a_batch_without_labels_has_no_malignancy_figures(
-    corpus: Any, gene_table: np.ndarray, tiny_recipe: Any
+    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any
 ) -> None:
     corpus.is_malignant[:] = -1
     recipe = tiny_recipe()
-    module, batch = prepared(recipe, corpus, gene_table)
+    module, batch = prepared(recipe, corpus, gene_embedding)
     loss, figures = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext).accumulate(batch)
     assert torch.isfinite(loss)
     assert figures["malignancy"] is figures["malignancy_accuracy"] is figures["malignancy_majority"] is None

@@ -21,8 +21,6 @@ from celllm.config import recipe as recipes
 from celllm.corpus import format as shards
 from celllm.corpus import writer
 from celllm.corpus.writer import Excluded
-from celllm.genes import link_scores
-from celllm.genes.link_scores import LinkScore
 from celllm.harmonise import cells as counts
 from celllm.harmonise import harmonisation
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
@@ -109,13 +107,12 @@ def manifest(tmp_path: Path, cells: ad.AnnData, vocabulary: Vocabulary) -> Path:
 
 @pytest.fixture
 def inputs(tmp_path: Path, scores: pd.DataFrame) -> dict[str, Path]:
-    """Scores, claims, scores of links and a harmonisation report on disk."""
-    paths = {name: tmp_path / name for name in ("scores.tsv", "claims.tsv", "links.tsv", "blood.harmonisation.json")}
+    """Scores, claims and a harmonisation report on disk."""
+    paths = {name: tmp_path / name for name in ("scores.tsv", "claims.tsv", "blood.harmonisation.json")}
     scores_file.write(scores, paths["scores.tsv"])
     paths |= {name: tmp_path / name for name in ("failed.tsv", "trials.tsv")}
     scores_file.write_failed(pd.DataFrame(columns=list(scores_file.FAILED_COLUMNS)), paths["failed.tsv"])
     scores_file.write_trials(pd.DataFrame(columns=list(scores_file.TRIAL_COLUMNS)), paths["trials.tsv"])
-    link_scores.write([LinkScore("svd", "uniform", 0, 0.75, 0.5, 120, 30, 2)], paths["links.tsv"])
     paths["claims.tsv"].write_text(CLAIMS, encoding="utf-8")
     routes = {"approved": 8, "unknown": 2}
     shares = {"approved": 0.95, "unknown": 0.05}
@@ -147,22 +144,18 @@ def test_all_tables_are_written(tmp_path, config, inputs, manifest, root):
             *(
                 "--shards",
                 str(manifest),
-                "--links",
-                str(inputs["links.tsv"]),
                 "--config",
                 json.dumps({"model_seeds": [0, 1, 2]}),
             ),
             *("--not-run", "gland", "--tables", str(tmp_path / "tables")),
         ],
     )
-    names = {"main", "verdicts", "controls", "costs", "choices", "config", "corpus", "links"}
+    names = {"main", "verdicts", "controls", "costs", "choices", "config", "corpus"}
     names |= {"comparisons", "spread", "classes", "trials", "failed"}
     assert {path.stem for path in (tmp_path / "tables").iterdir()} == names
     main = pd.read_csv(tmp_path / "tables/main.tsv", sep="\t")
     assert len(main) == 13
     assert float(main.loc[(main["task"] == "blood") & (main["method"] == "celllm"), "value"].item()) == 0.7
-    links = pd.read_csv(tmp_path / "tables/links.tsv", sep="\t")
-    assert links[["method", "auroc", "without_edge"]].to_numpy().tolist() == [["svd", 0.75, 30]]
     corpus = pd.read_csv(tmp_path / "tables/corpus.tsv", sep="\t")
     assert list(corpus["cells_kept"]) == [39]
     assert list(corpus["test_cells_excluded"]) == [1]

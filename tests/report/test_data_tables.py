@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from celllm.genes.link_scores import LinkScore
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.report.data_tables import corpus_table, harmonisation_table, samples_table, vocabulary_table
-from celllm.report.links import links_table
 
 REPORT = Harmonisation(
     dataset="blood",
@@ -90,21 +88,3 @@ def test_the_size_of_the_vocabulary_stands_beside_the_papers(has_edge, expected)
         (row,) = rows[rows["genes"].str.contains(what)].to_dict("records")
         assert row["number"] == number
         assert row["beyond_paper"] == number - 19_379
-
-
-def test_link_scores_are_averaged_by_method_and_kind_of_negatives():
-    table = links_table(
-        [
-            LinkScore("svd", "uniform", 0, 0.75, 0.5, 1200, 30, 2),
-            LinkScore("svd", "uniform", 1, 0.85, 0.7, 1200, 30, 3),
-            LinkScore("svd", "degree_matched", 0, 0.625, 0.75, 1200, 30, 2),
-        ]
-    )
-    first, second = table.rows.to_dict("records")
-    assert (first["method"], first["negatives"], first["seeds"]) == ("svd", "uniform", 2)
-    assert (first["auroc"], first["average_precision"], first["cut_off"]) == pytest.approx((0.8, 0.6, 2.5))
-    assert first["auroc_low"] < 0.8 < first["auroc_high"]
-    assert (second["negatives"], second["auroc"], second["seeds"]) == ("degree_matched", 0.625, 1)
-    assert math.isnan(second["auroc_low"])
-    assert "| SVD of the adjacency | degree matched | 0.625 " in table.markdown
-    assert "| 1,200 " in table.markdown

@@ -38,8 +38,8 @@ def test_the_longest_name_that_fits_is_the_hosts_row(tmp_path):
     ("row", "message"),
     [
         pytest.param("a\t-\t4\t0\t-", r"a row \*", id="no row for the others"),
-        pytest.param("*\t-\t0\t0\t-", "a whole number, 1 or more", id="no connections"),
-        pytest.param("*\t-\t1\t-2\t-", "seconds, 0 to 3600", id="pause"),
+        pytest.param("*\t-\t0\t0\t-", "greater than or equal to 1", id="no connections"),
+        pytest.param("*\t-\t1\t-2\t-", "greater than or equal to 0", id="pause"),
     ],
 )
 def test_a_table_that_cannot_be_kept_to_is_refused(tmp_path, row, message):

@@ -5,8 +5,8 @@ import pytest
 
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.harmonise.gene_axis import of_locus_group
 from celllm.harmonise.symbols import SymbolIndex, map_names
+from celllm.harmonise.vocabulary import of_locus_group
 from celllm.sources import hgnc, raw, responses
 from celllm.sources.commands import simulate
 from celllm.sources.readers.h5ad import read_one

@@ -127,7 +127,7 @@ def test_the_rule_of_the_task_is_the_one_that_divides(pairs, rule):
 
 
 def test_a_rule_for_cells_is_refused(pairs):
-    with pytest.raises(InputError, match="pairs, lines, drugs or both"):
+    with pytest.raises((InputError, ValueError), match="pairs, lines, drugs"):
         pair_splits.divide(pairs, replace(TASK, split="random"), seed=0, file="t")
 
 

@@ -1,7 +1,9 @@
 """The gene network and the gene embedding of a recipe.
 
-Reads:   results/shards/manifest.json or a published network, config/recipes/{recipe}.yaml
+Reads:   results/shards/manifest.json or a published network, the recipe of {recipe}
 Writes:  results/network/, results/genes/{recipe}/
+
+No table or figure needs `evaluate_genes`: it is a study, run by its own target (docs/genes.md).
 """
 
 
@@ -32,7 +34,6 @@ rule build_network:
         " {params.source}"
         " --hgnc {input.hgnc:q}"
         " --vocabulary {input.vocabulary:q}"
-        " --stage {params.stage}"
         " --network {output.network:q}"
         " &> {log:q}"
 
@@ -44,7 +45,7 @@ rule embed_genes:
         network=rules.build_network.output.network,
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
-        table="results/genes/{recipe}/table.safetensors",
+        embedding="results/genes/{recipe}/embedding.safetensors",
     log:
         "logs/embed_genes/{recipe}.log",
     benchmark:
@@ -70,17 +71,17 @@ rule embed_genes:
         " --seed {params.seed}"
         " --threads {threads}"
         " --stage {params.stage}"
-        " --table {output.table:q}"
+        " --embedding {output.embedding:q}"
         " &> {log:q}"
 
 
 rule evaluate_genes:
-    """What gene tables of a recipe's size know: held-out edges of the network against pairs that are no edges."""
+    """What gene embeddings know of their network: held-out edges against pairs that are no edges."""
     input:
         network=rules.build_network.output.network,
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
-        links="results/genes/{recipe}/links.tsv",
+        links="results/genes/{recipe}/link_prediction.tsv",
     log:
         "logs/evaluate_genes/{recipe}.log",
     benchmark:
@@ -100,6 +101,5 @@ rule evaluate_genes:
         " --network {input.network:q}"
         " --vocabulary {input.vocabulary:q}"
         " --threads {threads}"
-        " --stage {params.stage}"
         " --out {output.links:q}"
         " &> {log:q}"

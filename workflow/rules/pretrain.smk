@@ -15,7 +15,7 @@ rule pretrain:
     """
     input:
         shards=rules.write_shards.output.manifest,
-        genes=rules.embed_genes.output.table,
+        genes=rules.embed_genes.output.embedding,
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
         encoder=protected("results/pretrain/{recipe}/seed{seed}/encoder.safetensors"),

@@ -17,7 +17,6 @@ TABLES = [
     "choices",
     "config",
     "corpus",
-    "links",
 ]
 
 
@@ -216,7 +215,6 @@ rule tabulate:
         trials=rules.score.output.trials,
         claims=rules.compare_claims.output.claims,
         shards=rules.write_shards.output.manifest,
-        links=f"results/genes/{MAIN_ENCODER}/links.tsv",
     output:
         main=report(
             "results/report/tables/main.md",
@@ -290,12 +288,6 @@ rule tabulate:
             category="Tables",
             labels={"table": "corpus"},
         ),
-        links=report(
-            "results/report/tables/links.md",
-            caption="../report/links.rst",
-            category="Pretraining",
-            labels={"table": "gene embedding"},
-        ),
         tsv=expand("results/report/tables/{table}.tsv", table=TABLES),
     log:
         "logs/tabulate/all.log",
@@ -324,7 +316,6 @@ rule tabulate:
         " {params.tables}"
         " --recipes {params.recipes:q}"
         " --shards {input.shards:q}"
-        " --links {input.links:q}"
         " --config {params.config:q}"
         " --not-run {params.not_run:q}"
         " --stage {params.stage}"

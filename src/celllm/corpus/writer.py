@@ -23,7 +23,7 @@ from celllm.base.errors import InputError
 from celllm.corpus import format as shards
 from celllm.corpus.buckets import Piles
 from celllm.corpus.format import LARGEST, DatasetShare, ShardEntry, ShardManifest
-from celllm.harmonise import cells_stream as counts_stream
+from celllm.harmonise import cells as cells_file
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,10 @@ def _survey(
     n_genes: int,
 ) -> tuple[str, DatasetShare, NDArray[np.bool_]]:
     """Check a source and decide which of its cells stay."""
-    facts = counts_stream.header(file, vocabulary=vocabulary)
+    facts = cells_file.header(file, vocabulary=vocabulary)
     _check(file, facts, n_genes=n_genes)
     is_test, is_equal = [], []
-    for obs in counts_stream.obs_pieces(file):
+    for obs in cells_file.obs_pieces(file):
         is_test.append(np.array([name in ids for name in obs.index], dtype=bool))
         is_equal.append(np.array([digest in hashes for digest in obs["cell_hash"]], dtype=bool))
     test, equal = np.concatenate(is_test), np.concatenate(is_equal)
@@ -164,7 +164,7 @@ def _places(n_cells: int, seed: int, manifest: Path) -> NDArray[np.uint32]:
 def _deal(file: Path, dataset: str, kept: NDArray[np.bool_], places: NDArray[np.uint32], piles: Piles) -> int:
     """Put a source's kept cells onto the piles of their places; return how many there are."""
     row = n_dealt = 0
-    for matrix, obs in counts_stream.pieces(file):
+    for matrix, obs in cells_file.pieces(file):
         chosen = np.flatnonzero(kept[row : row + len(obs)])
         row += len(obs)
         cells = csr_matrix(matrix if len(chosen) == len(obs) else matrix[chosen])

@@ -6,26 +6,22 @@ blank.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from celllm.base.errors import InputError
+from celllm.harmonise.symbols import SymbolIndex, map_names, one_name_a_gene
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.sources import hgnc as hgnc_file
+from celllm.sources import raw
 from celllm.sources.archives import opened, reading
 
 
 def read(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
-    """Read gene vectors, gzipped or not.
-
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    Names of n genes, each once, and their vectors, n x d, float32.
+    """Read gene vectors, gzipped or not: names of n genes, each once, and their vectors, n x d, float32.
 
     Raises
     ------
@@ -50,12 +46,56 @@ def read(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
             rows.append(_vector(fields[1:], number, path))
     if len(names) != n_genes:
         raise _error(path, "lines", f"{n_genes} genes, as line 1 says", f"{len(names)}")
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise _error(path, name, "each gene once", "more than once")
-        seen.add(name)
     return names, np.stack(rows) if rows else np.zeros((0, width), dtype=np.float32)
+
+
+def on_axis(
+    manifest: Path, hgnc: Path, genes: Vocabulary, *, width: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Read gene vectors and map their names to the vocabulary; of several names of a gene one gives the vector.
+
+    Parameters
+    ----------
+    manifest, hgnc
+        Manifests of the vectors and of HGNC's gene annotation.
+    genes
+        The vocabulary.
+    width
+        Numbers that a vector must have.
+
+    Returns
+    -------
+    Vectors, one a gene, and the vocabulary index of each.
+
+    Raises
+    ------
+    InputError
+        If the file is not of its format, the vectors have another width, or fewer than two genes are known.
+    """
+    file = raw.read(manifest).only().path
+    names, vectors_ND = read(file)
+    if vectors_ND.shape[1] != width:
+        raise InputError(
+            file="--recipe",
+            field="encoder.width",
+            expected=f"{vectors_ND.shape[1]}, the numbers of a gene in {file.name}",
+            found=str(width),
+            remedy="set encoder.width to that, or choose another genes.method",
+        )
+    mapping = map_names(names, SymbolIndex(hgnc_file.read(raw.read(hgnc).only().path)), genes)
+    chosen = one_name_a_gene(mapping)
+    if len(chosen) < 2:
+        raise InputError(
+            file=file,
+            field="names",
+            expected="two genes of the vocabulary at least",
+            found=f"{len(chosen)} of {len(names)} names",
+            remedy="check the file, and the gene annotation given as --hgnc",
+        )
+    return vectors_ND[chosen], mapping.index_N[chosen]
 
 
 def _vector(fields: list[str], number: int, path: Path) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""`table.safetensors`: one embedding a gene, tensor `genes` (n_genes x width, float32), JSON in the header."""
+"""`embedding.safetensors`: a vector a gene, tensor `genes` (n_genes x width, float32), JSON in the header."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REMEDY = "rebuild it: snakemake --forcerun embed_genes"
 
 
 @dataclass(frozen=True)
-class GeneTable:
+class GeneEmbedding:
     """What the file holds.
 
     Parameters
@@ -47,40 +47,28 @@ class GeneTable:
         return hashlib.sha256(self.vocabulary.encode() + self.genes_GD.tobytes()).hexdigest()
 
 
-def read(path: Path | str, *, vocabulary: str | None = None) -> GeneTable:
-    """Read a gene table.
-
-    Parameters
-    ----------
-    path
-        The file.
-    vocabulary
-        Digest it must have been made for; None: any.
+def read(path: Path | str, *, vocabulary: str | None = None) -> GeneEmbedding:
+    """Read a gene embedding, made for the vocabulary of this digest (None: any).
 
     Raises
     ------
     InputError
-        If the file is no gene table.
+        If the file is no gene embedding.
     VocabularyMismatch
         If its genes are others than those of `vocabulary`.
     """
     header, found = tensors.read(path, form=FORMAT, remedy=REMEDY, vocabulary=vocabulary)
-    return GeneTable(
-        genes_GD=found["genes"],
-        vocabulary=header["vocabulary"],
-        method=header["method"],
-        report=header["report"],
-        provenance=header["provenance"],
-    )
+    del header["format"]
+    return GeneEmbedding(genes_GD=found["genes"], **header)
 
 
-def write(table: GeneTable, path: Path | str) -> None:
-    """Write a gene table, whole or not at all."""
+def write(embedding: GeneEmbedding, path: Path | str) -> None:
+    """Write a gene embedding, whole or not at all."""
     header = {
-        "vocabulary": table.vocabulary,
-        "method": table.method,
-        "report": dict(table.report),
-        "provenance": dict(table.provenance),
+        "vocabulary": embedding.vocabulary,
+        "method": embedding.method,
+        "report": dict(embedding.report),
+        "provenance": dict(embedding.provenance),
     }
-    genes_GD = np.asarray(table.genes_GD, dtype=np.float32)
+    genes_GD = np.asarray(embedding.genes_GD, dtype=np.float32)
     tensors.write(path, form=FORMAT, header=header, tensors={"genes": genes_GD})

@@ -6,12 +6,10 @@ Shapes: N genes of the graph, F width of their features, D of their embeddings, 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.nn import GCNConv
 
 from celllm.config.recipe import GeneSettings
 
@@ -66,6 +64,8 @@ class GraphMAE(nn.Module):
     """
 
     def __init__(self, width: int, hidden: int, *, feature_width: int | None = None) -> None:
+        from torch_geometric.nn import GCNConv  # takes seconds to load, and no other method needs it
+
         super().__init__()
         n_features = feature_width or width
         self.first = GCNConv(n_features, hidden, normalize=False)
@@ -89,21 +89,15 @@ class GraphMAE(nn.Module):
         return self.decoder(code_ND, adjacency_NN)  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True)
-class TrainedGraph:
-    """Embeddings N x D of a graph's genes, and the loss of each epoch."""
-
-    embeddings_ND: Tensor
-    losses: list[float]
-
-
 def train_graphmae(
     adjacency_NN: Tensor,
     width: int,
     settings: GeneSettings,
     generator: torch.Generator,
-) -> TrainedGraph:
-    """Train on the whole graph, one step an epoch, and embed its genes with nothing hidden.
+) -> tuple[Tensor, list[float]]:
+    """Train on the whole graph, one step an epoch; return its genes' embeddings N x D and the loss of each epoch.
+
+    Genes are embedded with nothing hidden.
 
     Parameters
     ----------
@@ -129,7 +123,7 @@ def train_graphmae(
         optimiser.step()
         losses.append(float(loss.detach()))
     with torch.no_grad():
-        return TrainedGraph(model.encode(features_NF, adjacency_NN), losses)
+        return model.encode(features_NF, adjacency_NN), losses
 
 
 def _drawn(model: GraphMAE, generator: torch.Generator) -> GraphMAE:

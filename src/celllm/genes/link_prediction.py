@@ -1,30 +1,139 @@
-"""What a gene table knows: edges that were held out before it was made, told from pairs that are no edges.
+"""A study of gene embeddings: edges held out before one was made, told from pairs that are no edges (docs/genes.md).
 
-Shapes: E edges of the network, T left for training, P pairs to be scored, G genes of the vocabulary.
+Shapes: E edges of the network, T of them for training, P pairs to be scored, G genes of the vocabulary, D width.
+A pair is a row (a, b) of vocabulary indices, a < b.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.preprocessing import normalize
 
-from celllm.base.interval import mean_interval
-from celllm.base.ranking import separation
 from celllm.config.recipe import GeneSettings
-from celllm.genes import links
+from celllm.genes import embed
 from celllm.genes.graphmae import neighbourhood_features, normalised_adjacency
-from celllm.genes.link_scores import METHODS, LinkScore
-from celllm.genes.links import Pairs, Scores
-from celllm.genes.methods import make_gene_table
 
-TABLES = ("graphmae", "svd", "random")
-_TOPOLOGY = {
-    "adamic_adar": links.adamic_adar,
-    "common_neighbours": links.common_neighbours,
-    "degree_product": links.degree_product,
-}
+Pairs = NDArray[np.int64]
+Scores = NDArray[np.float64]
+Negatives = Literal["uniform", "degree_matched"]
+Method = Literal["graphmae", "svd", "random", "features", "adamic_adar", "common_neighbours", "degree_product"]
+"""Gene embeddings; the features that GraphMAE starts from; what the network's edges alone say."""
+METHODS: tuple[Method, ...] = get_args(Method)
+
+SHARE = 0.1
+"""Share of the edges that is held out."""
+ROUNDS = 1000
+"""Attempts at pairs that are no edges, before a network counts as too dense for them."""
+BLOCK_PAIRS = 8192
+"""Pairs whose genes are compared at once."""
+
+
+def hold_out(edges_E2: Pairs, seed: int) -> tuple[Pairs, Pairs]:
+    """Part the edges into those to learn from and a tenth to be found again, drawn without regard to their genes.
+
+    A gene may lose all its edges. It then stays among the held-out ones: nothing is known of it, which counts.
+
+    Raises
+    ------
+    ValueError
+        If no edge would be held out.
+    """
+    n_held = round(SHARE * len(edges_E2))
+    if not n_held:
+        msg = f"a share of {SHARE} of {len(edges_E2)} edges leaves nothing to find"
+        raise ValueError(msg)
+    is_held_E = np.zeros(len(edges_E2), dtype=bool)
+    is_held_E[np.random.default_rng(seed).choice(len(edges_E2), size=n_held, replace=False)] = True
+    return edges_E2[~is_held_E], edges_E2[is_held_E]
+
+
+def non_edges(held_P2: Pairs, edges_E2: Pairs, kind: Negatives, seed: int) -> Pairs:
+    """Draw as many distinct pairs that are no edge as there are held-out edges.
+
+    `uniform`: any pair of connected genes. `degree_matched`: the ends of the held-out edges, joined anew. Every gene is
+    an end of as many of these pairs as of held-out edges, so that a gene's degree alone says nothing about which of its
+    pairs is an edge. What is no good pair is drawn, or shuffled together with as many good ones, again.
+
+    torch_geometric's samplers draw from global generators, and none matches the degrees of both ends.
+
+    Raises
+    ------
+    ValueError
+        If the network is too dense for such pairs.
+    """
+    generator = np.random.default_rng(seed)
+    genes, edges = np.unique(edges_E2), _codes(edges_E2)
+    if kind == "uniform":
+        pairs_P2 = generator.choice(genes, size=held_P2.shape)
+    else:
+        pairs_P2 = generator.permutation(held_P2.ravel()).reshape(-1, 2)
+    for _ in range(ROUNDS):
+        pairs_P2 = np.sort(pairs_P2, axis=1)
+        codes_P = _codes(pairs_P2)
+        is_bad_P = (pairs_P2[:, 0] == pairs_P2[:, 1]) | np.isin(codes_P, edges)
+        is_bad_P |= ~np.isin(np.arange(len(codes_P)), np.unique(codes_P, return_index=True)[1])
+        bad, good = np.flatnonzero(is_bad_P), np.flatnonzero(~is_bad_P)
+        if not len(bad):
+            return pairs_P2
+        if kind == "uniform":
+            pairs_P2[bad] = generator.choice(genes, size=(len(bad), 2))
+        else:
+            mixed = np.concatenate([bad, generator.choice(good, size=min(len(bad), len(good)), replace=False)])
+            pairs_P2[mixed] = generator.permutation(pairs_P2[mixed].ravel()).reshape(-1, 2)
+    msg = f"the network is too dense, or too small, for {len(held_P2)} pairs of its genes that are no edge"
+    raise ValueError(msg)
+
+
+def scores(
+    method: Method,
+    train_T2: Pairs,
+    pairs_P2: Pairs,
+    *,
+    n_genes: int,
+    width: int,
+    settings: GeneSettings,
+    seed: int,
+) -> Scores:
+    """Score pairs by what the training edges say of them.
+
+    An embedding is made from these edges alone, its features too, and scores a pair by the cosine of its genes' vectors
+    (0 where one is zero). Without learning: the product of the degrees; the number of common neighbours; and these,
+    each counted 1 / ln(degree), since a neighbour that knows few says more.
+
+    Notes
+    -----
+    Adamic and Adar 2003, Social Networks 25:211.
+    """
+    degree_G = np.bincount(train_T2.ravel(), minlength=n_genes).astype(np.float64)
+    if method == "degree_product":
+        return np.asarray(degree_G[pairs_P2[:, 0]] * degree_G[pairs_P2[:, 1]])
+    blocks = np.split(pairs_P2, range(BLOCK_PAIRS, len(pairs_P2), BLOCK_PAIRS))
+    if method in ("adamic_adar", "common_neighbours"):
+        weight_G = 1 / np.log(np.maximum(degree_G, 2)) if method == "adamic_adar" else np.ones(n_genes)
+        ends = np.concatenate([train_T2, train_T2[:, ::-1]]).T
+        adjacency_GG = sparse.csr_matrix((np.ones(ends.shape[1]), ends), shape=(n_genes, n_genes))
+        weighted_GG = sparse.csr_matrix(adjacency_GG.multiply(weight_G))
+        shared = [adjacency_GG[a].multiply(weighted_GG[b]).sum(axis=1) for a, b in (block.T for block in blocks)]
+        return np.asarray(np.concatenate(shared)).ravel()
+    generator = torch.Generator().manual_seed(seed)
+    if method == "features":
+        a_T, b_T = torch.from_numpy(train_T2).unbind(dim=1)
+        adjacency = normalised_adjacency(a_T, b_T, n_genes)
+        vectors_GD = neighbourhood_features(adjacency, settings.feature_width or width, generator).numpy()
+    else:
+        chosen = settings.model_copy(update={"method": method})
+        vectors_GD, _ = embed.from_network(
+            *train_T2.T, n_genes=n_genes, width=width, settings=chosen, generator=generator
+        )
+    unit_GD = normalize(vectors_GD)
+    return np.concatenate([np.einsum("pd,pd->p", unit_GD[a], unit_GD[b]) for a, b in (block.T for block in blocks)])
 
 
 def score_links(
@@ -34,90 +143,39 @@ def score_links(
     width: int,
     settings: GeneSettings,
     seed: int,
-    network_2: Pairs | None = None,
-    methods: Sequence[str] = METHODS,
-) -> list[LinkScore]:
-    """Hold out a tenth of the edges, learn from the others alone, and score the held-out ones against non-edges.
+    methods: Sequence[Method] = METHODS,
+) -> list[dict[str, Any]]:
+    """Hold out edges, learn from the others, and tell the held-out ones from pairs of each kind that are no edges.
 
-    A pair is scored by the cosine of its genes' vectors, in tables that `make_gene_table` makes from the training edges
-    (their features come from these edges too), or by what the training edges themselves say of it.
-
-    Parameters
-    ----------
-    edges_E2
-        The edges that are parted.
-    n_genes
-        G.
-    width, settings
-        Of the recipe; the method is each of TABLES in turn, whatever the recipe's own.
-    seed
-        Of held-out edges, non-edges, and the tables.
-    network_2
-        All edges there are, where `edges_E2` are not all: none of them is a non-edge.
-    methods
-        Those to be scored.
+    Returns
+    -------
+    A row for each method and kind of negatives: method, negatives, seed, auroc, average_precision, held_out (edges) and
+    cut_off (genes that lost all their edges to the held-out ones).
 
     Raises
     ------
     ValueError
         If the network is too small for the width, or too dense for non-edges.
     """
-    network_2 = edges_E2 if network_2 is None else network_2
-    parted = links.hold_out(edges_E2, seed)
-    non_edges = {
-        "uniform": links.uniform_non_edges(network_2, len(parted.held_H2), seed),
-        "degree_matched": links.degree_matched_non_edges(parted.held_H2, network_2, seed),
-    }
-    connected = np.unique(network_2)
-    counts = {
-        "held_out": len(parted.held_H2),
-        "without_edge": n_genes - len(connected),
-        "cut_off": len(np.setdiff1d(np.unique(edges_E2), parted.train_T2)),
-    }
+    train_T2, held_P2 = hold_out(edges_E2, seed)
+    kinds: tuple[Negatives, ...] = ("uniform", "degree_matched")
+    pairs = np.concatenate([held_P2, *(non_edges(held_P2, edges_E2, kind, seed) for kind in kinds)])
+    counts = {"held_out": len(held_P2), "cut_off": len(np.setdiff1d(edges_E2, train_T2))}
+    is_edge = np.repeat([True, False], len(held_P2))
     rows = []
     for method in methods:
-        pairs_P2 = np.concatenate([parted.held_H2, *non_edges.values()])
-        scores_P = _scores(method, parted.train_T2, pairs_P2, n_genes, width, settings, seed)
-        held, *others = np.split(scores_P, 1 + len(non_edges))
-        for kind, other in zip(non_edges, others, strict=True):
-            auroc, precision = separation(held, other)
-            rows.append(LinkScore(method, kind, seed, auroc, precision, **counts))
+        found = scores(method, train_T2, pairs, n_genes=n_genes, width=width, settings=settings, seed=seed)
+        held, *others = np.split(found, 1 + len(kinds))
+        for kind, other in zip(kinds, others, strict=True):
+            both = np.concatenate([held, other])
+            areas = {
+                "auroc": float(roc_auc_score(is_edge, both)),
+                "average_precision": float(average_precision_score(is_edge, both)),
+            }
+            rows.append({"method": method, "negatives": kind, "seed": seed, **areas, **counts})
     return rows
 
 
-def mean_aurocs(rows: Iterable[LinkScore], *, negatives: str) -> dict[str, float]:
-    """Return the mean area under the ROC curve of each method over seeds, by name: `graphmae_auc` and so on."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        if row.negatives == negatives:
-            found.setdefault(f"{row.method}_auc", []).append(row.auroc)
-    return {name: mean_interval(values)[0] for name, values in found.items()}
-
-
-def _scores(
-    method: str,
-    train_T2: Pairs,
-    pairs_P2: Pairs,
-    n_genes: int,
-    width: int,
-    settings: GeneSettings,
-    seed: int,
-) -> Scores:
-    if method in _TOPOLOGY:
-        return _TOPOLOGY[method](train_T2, pairs_P2, n_genes=n_genes)
-    generator = torch.Generator().manual_seed(seed)
-    if method == "features":
-        ends = torch.from_numpy(train_T2)
-        adjacency_GG = normalised_adjacency(ends[:, 0], ends[:, 1], n_genes)
-        return links.cosine(
-            neighbourhood_features(adjacency_GG, settings.feature_width or width, generator).numpy(), pairs_P2
-        )
-    made = make_gene_table(
-        train_T2[:, 0],
-        train_T2[:, 1],
-        n_genes=n_genes,
-        width=width,
-        settings=settings.model_copy(update={"method": method}),
-        generator=generator,
-    )
-    return links.cosine(made.genes_GD, pairs_P2)
+def _codes(pairs_P2: Pairs) -> NDArray[np.int64]:
+    """One number a pair; indices are below 2^31."""
+    return (pairs_P2[:, 0] << 32) | pairs_P2[:, 1]

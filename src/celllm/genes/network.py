@@ -1,18 +1,104 @@
-"""The gene network: edges between symbols, or genes that are expressed together.
+"""The gene network: published edges or co-expression, and the file `edges.parquet` that holds it.
+
+The file has columns a, b: int32 vocabulary indices, a < b, sorted, each pair once.
 
 Shapes: C cells, G vocabulary genes, E edges.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from scipy import sparse
+
+from celllm.base.atomic import writing
+from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.sources.archives import opened, reading
+from celllm.sources.raw import RawManifest
+
+REMEDY = "rebuild it: snakemake --forcerun build_network"
+MIN_SCORE: Final = 700
+"""STRING's own bound of high confidence, of its combined score from 0 to 1000."""
+LINKS: Final = ("protein1", "protein2", "combined_score")
+LINES: Final = 1_000_000
+"""Lines of STRING's links read at once; version 11.0 has 12 million for human."""
+BLOCK_GENES = 1024
+"""Genes whose correlations are held at once."""
 
 Indices = npt.NDArray[np.int32]
 
-BLOCK_GENES = 1024
-"""Genes whose correlations are held at once."""
+
+@dataclass(frozen=True)
+class Edges:
+    """Undirected edges between vocabulary genes, E of them.
+
+    Parameters
+    ----------
+    a_E, b_E
+        Vocabulary indices; a < b; sorted; no pair twice.
+    vocabulary
+        Digest of the vocabulary that the indices belong to.
+    source
+        What the edges were made from, for the report.
+    """
+
+    a_E: Indices
+    b_E: Indices
+    vocabulary: str
+    source: str
+
+
+def write(edges: Edges, path: Path | str) -> None:
+    """Write the edges, whole or not at all."""
+    table = pa.table({"a": pa.array(edges.a_E, pa.int32()), "b": pa.array(edges.b_E, pa.int32())})
+    table = table.replace_schema_metadata({"vocabulary": edges.vocabulary, "source": edges.source})
+    with writing(path) as part:
+        pq.write_table(table, part)
+
+
+def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> Edges:
+    """Read the edges.
+
+    Raises
+    ------
+    InputError
+        If a column or the metadata is missing, or an edge is out of order or out of range.
+    VocabularyMismatch
+        If they were made for another vocabulary than the one given.
+    """
+    table = pq.read_table(path)
+    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    if not {"a", "b"} <= set(table.column_names) or not {"vocabulary", "source"} <= set(metadata):
+        raise InputError(
+            file=path,
+            field="columns and metadata",
+            expected="columns a, b; metadata vocabulary, source",
+            found=f"columns {', '.join(table.column_names)}; metadata {', '.join(metadata) or 'none'}",
+            remedy=REMEDY,
+        )
+    found = metadata["vocabulary"]
+    if vocabulary is not None and found != vocabulary.digest:
+        raise VocabularyMismatch(file=path, found=found, expected=vocabulary.digest, remedy=REMEDY)
+    a_E, b_E = (table[end].to_numpy().astype(np.int32) for end in "ab")
+    n_genes = vocabulary.n_genes if vocabulary is not None else np.iinfo(np.int32).max
+    if not ((a_E >= 0) & (a_E < b_E) & (b_E < n_genes)).all():
+        raise InputError(
+            file=path,
+            field="a, b",
+            expected=f"0 <= a < b < {n_genes}",
+            found="an edge that breaks this",
+            remedy=REMEDY,
+        )
+    return Edges(a_E=a_E, b_E=b_E, vocabulary=found, source=metadata["source"])
 
 
 def from_pairs(first_E: npt.NDArray[np.int64], second_E: npt.NDArray[np.int64]) -> tuple[Indices, Indices]:
@@ -54,7 +140,7 @@ def coexpression(values_CG: sparse.csr_matrix, *, n_partners: int = 10) -> tuple
     varying = np.flatnonzero(variance_G > 1e-12 * square_G)
     spread_G = np.sqrt(variance_G)
     columns, mean_V, spread_V = columns[:, varying], mean_G[varying], spread_G[varying]
-    chosen: list[npt.NDArray[np.int64]] = []
+    chosen: list[npt.NDArray[np.int64]] = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(varying), BLOCK_GENES):
         block = slice(start, min(start + BLOCK_GENES, len(varying)))
         product = np.asarray((columns[:, block].T @ columns).todense()) / n_cells
@@ -64,7 +150,114 @@ def coexpression(values_CG: sparse.csr_matrix, *, n_partners: int = 10) -> tuple
         # Rounded, so that ties do not hang on the last digit of a sum's order.
         order = np.argsort(-np.round(correlation, 9), axis=1, kind="stable")[:, :n_partners]
         positive = np.take_along_axis(correlation, order, axis=1) > 0
-        gene, place = np.nonzero(positive)
-        chosen.append(np.stack([varying[gene + start], varying[order[gene, place]]], axis=1))
-    pairs = np.concatenate(chosen) if chosen else np.empty((0, 2), dtype=np.int64)
-    return from_pairs(pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64))
+        gene, rank = np.nonzero(positive)
+        chosen.append(np.stack([varying[gene + start], varying[order[gene, rank]]], axis=1))
+    return from_pairs(*np.concatenate(chosen).T)
+
+
+def read_published(manifest: RawManifest, *, min_score: int = MIN_SCORE) -> tuple[Sequence[str], Sequence[str]]:
+    """Read a published network as pairs of gene symbols, by what its files are.
+
+    A parquet file is a table of symbols, columns a and b, one edge a row. Otherwise there must be STRING's
+    `protein.links` and `protein.info`, whose links come as often as the file has them (both ways round).
+
+    Parameters
+    ----------
+    manifest
+        Files of the network.
+    min_score
+        STRING's pairs with a lower combined score, 0 to 1000, are left out; a list without scores is taken whole.
+
+    Raises
+    ------
+    InputError
+        If the files are neither, or not of their format.
+    """
+    files = manifest.ending(".parquet", ".txt.gz", ".txt")
+    for file in files:
+        if file.name.endswith(".parquet"):
+            return _symbol_pairs(file.path)
+    links, info = ([file.path for file in files if f".protein.{part}." in file.name] for part in ("links", "info"))
+    if len(links) != 1 or len(info) != 1:
+        raise InputError(
+            file=manifest.file,
+            field="files",
+            expected="a parquet table of symbols, or STRING's *.protein.links.* and *.protein.info.*, one of each",
+            found=", ".join(file.name for file in manifest.files),
+            remedy="correct the dataset's rows in config/files.tsv",
+        )
+    return _string_pairs(links[0], info[0], min_score=min_score)
+
+
+def _symbol_pairs(path: Path) -> tuple[list[str], list[str]]:
+    try:
+        table = pq.read_table(path, columns=["a", "b"])
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        raise InputError(
+            file=path,
+            field="columns a, b",
+            expected="a parquet table of gene symbols, columns a and b, one edge a row",
+            found=f"{type(error).__name__}: {error}",
+            remedy="convert the edge list to such a table, and name it in config/files.tsv",
+        ) from None
+    return [str(name) for name in table["a"].to_pylist()], [str(name) for name in table["b"].to_pylist()]
+
+
+def _string_pairs(links: Path, info: Path, *, min_score: int) -> tuple[list[str], list[str]]:
+    """Read STRING's links, whose ends are proteins `9606.ENSP…`, and name the ends by `info`.
+
+    Columns: protein1 protein2 combined_score, separated by blanks (links); protein_external_id (v11) or
+    #string_protein_id (v12), preferred_name, …, tab-separated (info).
+    """
+    names = _string_names(info)
+    first: list[str] = []
+    second: list[str] = []
+    for chunk in _string_links(links):
+        kept = chunk[chunk["combined_score"] >= min_score]
+        ends = kept["protein1"].map(names), kept["protein2"].map(names)
+        nameless = kept[ends[0].isna() | ends[1].isna()]
+        if len(nameless):
+            raise InputError(
+                file=info,
+                field="protein_external_id",
+                expected=f"a name for every protein of {links.name}",
+                found=f"none for {nameless['protein1'].iloc[0]} or {nameless['protein2'].iloc[0]}",
+                remedy="fetch both files in one and the same version of STRING",
+            )
+        first.extend(ends[0])
+        second.extend(ends[1])
+    return first, second
+
+
+def _string_links(path: Path) -> Iterator[pd.DataFrame]:
+    expected = "STRING's links: protein1 protein2 combined_score, separated by blanks"
+    with reading(path, expected), opened(path) as stream:
+        try:
+            for chunk in pd.read_csv(stream, sep=" ", chunksize=LINES):
+                if tuple(chunk.columns) != LINKS or chunk["combined_score"].dtype.kind != "i":
+                    raise _not_string(path, expected, f"the columns {', '.join(map(str, chunk.columns[:5]))}")
+                yield chunk
+        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise _not_string(path, expected, str(error).strip()) from None
+
+
+def _string_names(path: Path) -> pd.Series[str]:
+    expected = "STRING's info: protein_external_id, preferred_name, …, tab-separated"
+    with reading(path, expected), opened(path) as stream:
+        try:
+            table = pd.read_csv(stream, sep="\t", dtype=str, quoting=3, keep_default_na=False)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise _not_string(path, expected, str(error).strip()) from None
+    if "preferred_name" not in table.columns or not table.iloc[:, 0].is_unique:
+        raise _not_string(path, expected, f"the columns {', '.join(map(str, table.columns[:5]))}")
+    return table.set_index(table.columns[0])["preferred_name"]
+
+
+def _not_string(path: Path, expected: str, found: str) -> InputError:
+    return InputError(
+        file=path,
+        field="(whole file)",
+        expected=expected,
+        found=found,
+        remedy="fetch the file again; if it is whole, check the dataset's rows in config/files.tsv",
+    )

@@ -1,24 +1,199 @@
-"""Values from a source's gene names to the vocabulary's axis, and the account of what was lost.
+"""A dataset's cells onto the vocabulary's axis, piece by piece: names mapped, shallow cells dropped, all accounted for.
 
-Shapes: C cells, N names of the source, G vocabulary genes.
+Shapes: C cells of a piece, N names of its file, G vocabulary genes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping as Dictionary
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
+from celllm.base.errors import InputError
+from celllm.config.tables import Dataset
+from celllm.config.units import Units
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
-from celllm.harmonise.symbols import MAPPED_ROUTES, UNMAPPED_ROUTES, Mapping
+from celllm.harmonise.quality import cell_hashes, n_expressed
+from celllm.harmonise.symbols import MAPPED_ROUTES, UNMAPPED_ROUTES, Mapping, SymbolIndex, map_names
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.sources.readers.cells import RawCells, annotate
+from celllm.sources.values import check_values, dtype_of
 
 SPIKE_IN = re.compile(r"ERCC-\d+")
 """ERCC spike-ins: no genes of the cell, so no counts that could be lost."""
 N_TOP_LOST = 10
+FATES = ("kept", "empty", "too_few_genes")
+"""What becomes of a cell, in the order of `SampleCells`."""
+ROUTES = (*MAPPED_ROUTES, *UNMAPPED_ROUTES)
+
+
+class Tally:
+    """Names of a dataset's files and their counts, by the route on which they map or do not."""
+
+    def __init__(self) -> None:
+        self._n_names = dict.fromkeys(ROUTES, 0)
+        self._counts = dict.fromkeys(ROUTES, 0.0)
+        self._lost: dict[str, float] = {}
+        self._n_merged = 0
+
+    def add(self, mapping: Mapping, total_N: np.ndarray) -> None:
+        """Add a file's names, and the counts of each."""
+        codes = np.array([ROUTES.index(route) for route in mapping.routes], dtype=np.int64)
+        counts = np.bincount(codes, weights=total_N, minlength=len(ROUTES)).tolist()
+        for route, n_names, count in zip(ROUTES, mapping.by_route().values(), counts, strict=True):
+            self._n_names[route] += n_names
+            self._counts[route] += count
+        is_mapped = mapping.index_N >= 0
+        self._n_merged += int(is_mapped.sum()) - len(np.unique(mapping.index_N[is_mapped]))
+        for i in np.flatnonzero(~is_mapped & (total_N > 0)):
+            self._lost[mapping.names[i]] = self._lost.get(mapping.names[i], 0.0) + float(total_N[i])
+
+    def report(self, dataset: str, samples: dict[str, SampleCells], *, threshold: float) -> Harmonisation:
+        """Sum up; `samples` and `threshold` are only written down."""
+        total = sum(self._counts.values())
+        shares = {route: self._counts[route] / total if total else 0.0 for route in ROUTES}
+        top = sorted(self._lost.items(), key=lambda item: (-item[1], item[0]))[:N_TOP_LOST]
+        return Harmonisation(
+            dataset=dataset,
+            n_names=sum(self._n_names.values()),
+            mapped=sum(self._n_names[route] for route in MAPPED_ROUTES),
+            ambiguous=self._n_names["ambiguous"],
+            lost=self._n_names["outside_vocabulary"] + self._n_names["unknown"],
+            merged=self._n_merged,
+            mapped_share_of_counts=sum(shares[route] for route in MAPPED_ROUTES),
+            by_route=dict(self._n_names),
+            share_by_route=shares,
+            top_lost=[(name, counts / total) for name, counts in top],
+            samples=samples,
+            threshold=threshold,
+        )
+
+
+class Aligner:
+    """Takes a dataset's pieces in turn and remembers what became of names and cells.
+
+    Memory holds one piece, one mapping and a few numbers a name and a sample.
+
+    Parameters
+    ----------
+    dataset
+        The dataset's row.
+    index
+        All approved genes.
+    vocabulary
+        The axis.
+    malignancy_rule
+        Label rule of sources.readers.cells.annotate.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        index: SymbolIndex,
+        vocabulary: Vocabulary,
+        malignancy_rule: str = "metadata",
+    ) -> None:
+        self.units = Units(dataset.units or "counts")
+        self.is_named = np.zeros(vocabulary.n_genes, dtype=bool)
+        """Which genes some name of the source means."""
+        self._dataset, self._index, self._vocabulary, self._rule = dataset, index, vocabulary, malignancy_rule
+        self._file = dataset.dataset
+        self._names: Sequence[str] = ()
+        self._mapping = Mapping([], np.empty(0, dtype=np.int64), [])
+        self._weight_N = self._total_N = np.empty(0)
+        self._tally = Tally()
+        self._cells: dict[str, Counter[str]] = {}
+
+    def add(self, raw: RawCells) -> tuple[sparse.csr_matrix, pd.DataFrame]:
+        """Move a piece onto the axis.
+
+        Returns
+        -------
+        Kept cells x genes; and what is known of them, in the columns of harmonise/cells.py, indexed by cell id.
+
+        Raises
+        ------
+        InputError
+            If a column that the dataset's row names is missing, or names of one gene sum up to more than 32 bits hold.
+        """
+        self._file = str(raw.file)
+        if raw.names is not self._names:
+            self._begin_file(raw.names)
+        n_genes = n_expressed(raw.matrix)
+        is_kept = n_genes >= self._dataset.min_genes
+        obs = annotate(raw, self._dataset, rule=self._rule)
+        self._count_cells(obs["sample"], n_genes, is_kept)
+        kept = raw.matrix if is_kept.all() else raw.matrix[np.flatnonzero(is_kept)]
+        if self.units.is_proportional:
+            self._total_N += self._weight_N * np.asarray(kept.sum(axis=0, dtype=np.float64)).ravel()
+        how: Literal["sum", "mean"] = "sum" if self.units.is_proportional else "mean"
+        matrix = to_vocabulary(kept, self._mapping, self._vocabulary.n_genes, combine=how)
+        what = "counts of one gene, summed over its names"
+        check_values(matrix.data, self.units, file=raw.file, field=what, is_source=False)
+        matrix = matrix.astype(dtype_of(self.units))
+        sample = f"{raw.sample}:" if raw.sample is not None else ""
+        obs = obs[is_kept]
+        return matrix, obs.assign(
+            n_counts=np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel(),
+            n_genes=n_expressed(matrix),
+            cell_hash=cell_hashes(matrix),
+        ).set_axis([f"{self._dataset.dataset}:{sample}{name}" for name in obs.index])
+
+    def report(self, *, threshold: float) -> Harmonisation:
+        """Sum up, and check that enough of the counts has landed on the axis.
+
+        Raises
+        ------
+        InputError
+            If less than `threshold` has (the names most lost are shown), or no cell is left.
+        """
+        self._begin_file(())
+        samples = {name: SampleCells(*(found[fate] for fate in FATES)) for name, found in self._cells.items()}
+        report = self._tally.report(self._dataset.dataset, samples, threshold=threshold)
+        self._check(report)
+        return report
+
+    def _begin_file(self, names: Sequence[str]) -> None:
+        """Settle the file before, and map the next one's names; files of equal names share a mapping."""
+        self._tally.add(self._mapping, self._total_N)
+        if list(names) != self._mapping.names:
+            self._mapping = map_names(names, self._index, self._vocabulary)
+            self.is_named[self._mapping.index_N[self._mapping.index_N >= 0]] = True
+            self._weight_N = np.array([SPIKE_IN.fullmatch(name) is None for name in names], dtype=np.float64)
+        self._names = names
+        # Z-scores cannot be added up: every name weighs 1.
+        self._total_N = np.zeros(len(names)) if self.units.is_proportional else self._weight_N
+
+    def _count_cells(self, samples: pd.Series[str], n_genes: np.ndarray, is_kept: np.ndarray) -> None:
+        fates = np.where(is_kept, "kept", np.where(n_genes == 0, "empty", "too_few_genes"))
+        for (sample, fate), n_cells in Counter(zip(samples, fates.tolist(), strict=True)).items():
+            self._cells.setdefault(str(sample), Counter())[fate] += n_cells
+
+    def _check(self, report: Harmonisation) -> None:
+        if report.cells_kept == 0:
+            raise InputError(
+                file=self._file,
+                field="cells",
+                expected=f"cells with at least {self._dataset.min_genes} expressed genes",
+                found=f"none among {report.cells_dropped}",
+                remedy=f"lower min_genes of {self._dataset.dataset} in config/datasets.tsv, or check its reader",
+            )
+        if report.mapped_share_of_counts < report.threshold:
+            what = "counts" if self.units.is_proportional else "names"
+            lost = ", ".join(f"{name} {share:.2%}" for name, share in report.top_lost)
+            raise InputError(
+                file=self._file,
+                field="gene names",
+                expected=f"at least {report.threshold:.0%} of the {what} on vocabulary genes",
+                found=f"{report.mapped_share_of_counts:.1%}; most lost: {lost or 'nothing'}",
+                remedy="check that names are symbols or Ensembl ids of human genes; or lower the config's threshold",
+            )
 
 
 def to_vocabulary(
@@ -58,82 +233,3 @@ def to_vocabulary(
         values_CG.data = values_CG.data.astype(np.float64)
         values_CG.sum_duplicates()
     return values_CG
-
-
-class Account:
-    """Weighs the names of one file by their counts, piece after piece.
-
-    Parameters
-    ----------
-    mapping
-        Where the names go.
-    are_counts
-        Whether values can be added up. If not (z-scores), every name weighs 1.
-    """
-
-    def __init__(self, mapping: Mapping, *, are_counts: bool) -> None:
-        self.mapping = mapping
-        self._are_counts = are_counts
-        self._weighs = np.array([SPIKE_IN.fullmatch(name) is None for name in mapping.names], dtype=np.float64)
-        self.total_N = np.zeros(len(mapping.names)) if are_counts else self._weighs.copy()
-
-    def add(self, values_CN: sparse.csr_matrix) -> None:
-        """Add the counts of some cells; those of spike-ins do not weigh."""
-        if self._are_counts:
-            self.total_N += self._weighs * np.asarray(values_CN.sum(axis=0, dtype=np.float64)).ravel()
-
-
-def harmonisation_of(
-    accounts: Sequence[Account],
-    *,
-    dataset: str,
-    samples: Dictionary[str, SampleCells],
-    threshold: float,
-) -> Harmonisation:
-    """Sum up the accounts of a dataset's files.
-
-    Parameters
-    ----------
-    accounts
-        One a file.
-    dataset
-        Name of the dataset.
-    samples
-        By sample: what became of its cells.
-    threshold
-        The least share that is accepted; only written down here.
-    """
-    routes = (*MAPPED_ROUTES, *UNMAPPED_ROUTES)
-    by_route = dict.fromkeys(routes, 0)
-    counts_by_route = dict.fromkeys(routes, 0.0)
-    lost: dict[str, float] = {}
-    n_merged = 0
-    for account in accounts:
-        mapping = account.mapping
-        codes = np.array([routes.index(route) for route in mapping.routes], dtype=np.int64)
-        names_of = np.bincount(codes, minlength=len(routes))
-        counts_of = np.bincount(codes, weights=account.total_N, minlength=len(routes))
-        for place, route in enumerate(routes):
-            by_route[route] += int(names_of[place])
-            counts_by_route[route] += float(counts_of[place])
-        is_mapped = mapping.index_N >= 0
-        n_merged += int(is_mapped.sum()) - len(np.unique(mapping.index_N[is_mapped]))
-        for i in np.flatnonzero(~is_mapped & (account.total_N > 0)):
-            lost[mapping.names[i]] = lost.get(mapping.names[i], 0.0) + float(account.total_N[i])
-    total = sum(counts_by_route.values())
-    shares = {route: counts / total if total else 0.0 for route, counts in counts_by_route.items()}
-    top = sorted(lost.items(), key=lambda item: (-item[1], item[0]))[:N_TOP_LOST]
-    return Harmonisation(
-        dataset=dataset,
-        n_names=sum(by_route.values()),
-        mapped=sum(by_route[route] for route in MAPPED_ROUTES),
-        ambiguous=by_route["ambiguous"],
-        lost=by_route["outside_vocabulary"] + by_route["unknown"],
-        merged=n_merged,
-        mapped_share_of_counts=sum(shares[route] for route in MAPPED_ROUTES),
-        by_route=by_route,
-        share_by_route=shares,
-        top_lost=[(name, counts / total) for name, counts in top],
-        samples=dict(samples),
-        threshold=threshold,
-    )

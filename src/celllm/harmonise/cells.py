@@ -1,23 +1,26 @@
-"""`results/cells/{dataset}.h5ad`: cells on the vocabulary's axis, before any normalisation.
+"""`results/cells/{dataset}.h5ad`: cells on the vocabulary's axis, before any normalisation; whole or in pieces.
 
 X: CSR, cells x vocabulary genes, int32 counts (float32 where `uns["units"]` is not `counts`).
 obs: index `{dataset}:{barcode}` or `{dataset}:{sample}:{barcode}`, unique; sample, donor, study, label (str; "" where
 there is none), is_malignant (int8: 1 tumour, 0 normal, -1 unknown), n_counts, n_genes, cell_hash (of gene and
 count, so that equal cells are found across datasets). var: index = symbols; is_named: whether the source has a name for
-the gene. uns: dataset, vocabulary (digest),
-units (celllm.config.units), simulated, provenance (JSON).
+the gene. uns: dataset, vocabulary (digest), units (celllm.config.units), simulated, provenance (JSON).
 
-harmonise/cells_stream.py writes and reads the same files in pieces.
+Any AnnData release from 0.8 on reads the file.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anndata as ad
+import h5py
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
@@ -27,11 +30,14 @@ from celllm.config.units import Units
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.sources.values import check_values, dtype_of
 
-OBS_COLUMNS = ("sample", "donor", "study", "label", "is_malignant", "n_counts", "n_genes", "cell_hash")
 CATEGORICAL = ("sample", "donor", "study", "label")
 """Columns of few different values."""
+NUMERIC: Final = {"is_malignant": np.int8, "n_counts": np.float64, "n_genes": np.int64}
+OBS_COLUMNS = (*CATEGORICAL, *NUMERIC, "cell_hash")
 UNS_KEYS = ("dataset", "vocabulary", "units", "simulated", "provenance")
 REMEDY = "rebuild it: snakemake --forcerun align_cells"
+X_CHUNK, PIECE = 1 << 16, 2048
+"""Numbers of X, and cells, that are read at once: chunks of the file."""
 
 
 def build(
@@ -42,27 +48,9 @@ def build(
     dataset: str,
     units: Units | str,
     simulated: bool,
-    provenance: dict[str, Any],
+    provenance: Mapping[str, Any],
 ) -> ad.AnnData:
-    """Put aligned cells into the form this module writes.
-
-    Parameters
-    ----------
-    matrix
-        Cells x vocabulary genes.
-    obs
-        The columns of the format, indexed by cell id.
-    vocabulary
-        The genes of the columns.
-    dataset
-        Name of the dataset.
-    units
-        What the numbers of `matrix` are; counts become int32, anything else float32.
-    simulated
-        Whether they come from the simulator.
-    provenance
-        What made them, as celllm.base.provenance.stamp says it.
-    """
+    """Put aligned cells into the form this module writes; parameters as of `CellsWriter.append`, `writing_cells`."""
     ordered = sparse.csr_matrix(matrix, dtype=dtype_of(units))
     ordered.sort_indices()
     return ad.AnnData(
@@ -101,64 +89,212 @@ def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> ad.AnnDat
     for column in (*CATEGORICAL, "cell_hash"):
         cells.obs[column] = cells.obs[column].astype(str).astype(object)
     cells.uns["simulated"] = bool(cells.uns["simulated"])
-    check_vocabulary(str(cells.uns["vocabulary"]), None if vocabulary is None else vocabulary.digest, path)
+    _check_vocabulary(cells.uns, None if vocabulary is None else vocabulary.digest, path)
     return cells
 
 
-def check_vocabulary(found: str, expected: str | None, path: Path | str) -> None:
+def header(path: Path | str, *, vocabulary: str | None = None) -> dict[str, Any]:
+    """Read what stands in `uns` of aligned cells, and n_cells and n_genes beside it; cells are not read.
+
+    Raises
+    ------
+    InputError
+        If something of it is missing.
+    VocabularyMismatch
+        If the cells were aligned to another vocabulary than the one of the digest given.
+    """
+    with h5py.File(path) as file:
+        uns = {key: ad.io.read_elem(file["uns"][key]) for key in file.get("uns", ())}
+        _check_present("uns", UNS_KEYS, list(uns), path)
+        _check_vocabulary(uns, vocabulary, path)
+        n_cells, n_genes = ad.io.sparse_dataset(file["X"]).shape
+        return uns | {"n_cells": n_cells, "n_genes": n_genes}
+
+
+def named_genes(path: Path | str, *, vocabulary: str | None = None) -> npt.NDArray[np.bool_]:
+    """Tell for each gene whether the source had a name for it; errors as in `header`."""
+    header(path, vocabulary=vocabulary)
+    with h5py.File(path, "r") as file:
+        return np.asarray(ad.io.read_elem(file["var"])["is_named"], dtype=bool)
+
+
+def obs_pieces(path: Path | str, *, size: int = PIECE) -> Iterator[pd.DataFrame]:
+    """Read what is known of aligned cells, `size` at a time, indexed by cell id; no count is read."""
+    with h5py.File(path, "r") as file:
+        yield from _obs_of(file["obs"], size)
+
+
+def pieces(path: Path | str, *, size: int = PIECE) -> Iterator[tuple[sparse.csr_matrix, pd.DataFrame]]:
+    """Read aligned cells, `size` at a time: the matrix, and `obs` indexed by cell id."""
+    with h5py.File(path, "r") as file:
+        matrix = ad.io.sparse_dataset(file["X"])
+        start = 0
+        for obs in _obs_of(file["obs"], size):
+            yield sparse.csr_matrix(matrix[start : start + len(obs)]), obs
+            start += len(obs)
+
+
+def _obs_of(stored: h5py.Group, size: int) -> Iterator[pd.DataFrame]:
+    """Read a table that AnnData or `CellsWriter` wrote, some rows at a time."""
+    index = stored[stored.attrs["_index"]]
+    for start in range(0, len(index), size):
+        rows = slice(start, start + size)
+        columns = {name: _values(stored[name], rows) for name in OBS_COLUMNS}
+        yield pd.DataFrame(columns, index=pd.Index(index.asstr()[rows], dtype=object))
+
+
+def _values(column: h5py.Group | h5py.Dataset, rows: slice) -> npt.NDArray[Any]:
+    if isinstance(column, h5py.Group):
+        return np.asarray(column["categories"].asstr()[:][column["codes"][rows]])
+    return np.asarray(column[rows] if h5py.check_string_dtype(column.dtype) is None else column.asstr()[rows])
+
+
+@contextmanager
+def writing_cells(
+    path: Path | str,
+    *,
+    vocabulary: Vocabulary,
+    dataset: str,
+    units: Units | str,
+    simulated: bool,
+    provenance: Mapping[str, Any],
+) -> Iterator[CellsWriter]:
+    """Yield what aligned cells are appended to; the file takes its name when all are in it, on any failure none does.
+
+    Parameters
+    ----------
+    path, vocabulary
+        Where the file is to stand; the genes of the columns.
+    dataset, simulated
+        Name of the dataset, and whether its cells come from the simulator.
+    units
+        What the numbers are: counts become int32, all others float32.
+    provenance
+        What made them, as celllm.base.provenance.stamp says it.
+    """
+    no_obs = pd.DataFrame(columns=list(OBS_COLUMNS), index=pd.Index([], dtype=object))
+    no_cells = build(
+        sparse.csr_matrix((0, vocabulary.n_genes)),
+        no_obs.astype(dict.fromkeys(CATEGORICAL, "category")).astype(NUMERIC),
+        vocabulary=vocabulary,
+        dataset=dataset,
+        units=units,
+        simulated=simulated,
+        provenance=provenance,
+    )
+    with writing(path) as part, h5py.File(part, "w") as file:
+        writer = CellsWriter(file, no_cells, Path(path))
+        yield writer
+        writer.finish()
+
+
+class CellsWriter:
+    """Appends aligned cells to an open file; `writing_cells` makes one. Memory holds a piece and 8 bytes a cell."""
+
+    def __init__(self, file: h5py.File, no_cells: ad.AnnData, path: Path) -> None:
+        self._file, self._path, self._units = file, path, Units(no_cells.uns["units"])
+        self._codes: dict[str, dict[str, int]] = {column: {} for column in CATEGORICAL}
+        self._name_hashes: list[npt.NDArray[np.uint64]] = []
+        self.is_named = np.ones(no_cells.n_vars, dtype=bool)
+        """Which genes the source has a name for; to be set before the end."""
+        ad.io.write_elem(file, "/", no_cells)
+        del file["raw"]  # of a kind that older releases of AnnData do not know
+        self._obs = file["obs"]
+        growing = {"X/data": no_cells.X.dtype, "X/indices": np.int32, "X/indptr": np.int64}
+        growing |= dict.fromkeys(("obs/_index", "obs/cell_hash"), h5py.string_dtype())
+        growing |= {f"obs/{column}": dtype for column, dtype in NUMERIC.items()}
+        for name, dtype in (growing | {f"obs/{column}/codes": np.int32 for column in CATEGORICAL}).items():
+            _make_growable(file, name, dtype)
+        _extend(file["X/indptr"], np.zeros(1, dtype=np.int64))
+        self._matrix = ad.io.sparse_dataset(file["X"])
+
+    def append(self, matrix: sparse.csr_matrix, obs: pd.DataFrame) -> None:
+        """Add cells: `matrix` cells x vocabulary genes, `obs` with the columns of the format, indexed by cell id."""
+        ordered = sparse.csr_matrix(matrix)
+        ordered.sort_indices()
+        check_values(ordered.data, self._units, file=self._path, field="X", is_source=False)
+        self._matrix.append(ordered.astype(dtype_of(self._units)))
+        names = obs.index.to_numpy(dtype=object)
+        _extend(self._obs["_index"], names)
+        _extend(self._obs["cell_hash"], obs["cell_hash"].to_numpy(dtype=object))
+        for column, dtype in NUMERIC.items():
+            _extend(self._obs[column], obs[column].to_numpy(dtype=dtype))
+        for column, known in self._codes.items():
+            codes = [known.setdefault(str(value), len(known)) for value in obs[column]]
+            _extend(self._obs[column]["codes"], np.array(codes, dtype=np.int32))
+        self._name_hashes.append(pd.util.hash_array(names, categorize=False))
+
+    def finish(self) -> None:
+        """Refuse repeated cell ids, then write what is known only now."""
+        self._check_names()
+        for column, known in self._codes.items():
+            ad.io.write_elem(self._obs[column], "categories", np.array(list(known), dtype=object))
+        self._file["var/is_named"][:] = self.is_named
+
+    def _check_names(self) -> None:
+        """Refuse a repeated cell id; ids of equal hash are read from the file to be compared."""
+        hashes = np.concatenate([np.empty(0, dtype=np.uint64), *self._name_hashes])
+        order = np.argsort(hashes, kind="stable")
+        for place in np.flatnonzero(hashes[order][1:] == hashes[order][:-1]):
+            first, second = (str(self._obs["_index"].asstr()[row]) for row in order[place : place + 2])
+            if first == second:
+                raise InputError(
+                    file=self._path,
+                    field="cell names",
+                    expected="each name once within a sample",
+                    found=f"{first} more than once",
+                    remedy="put the sample before the names, or give each sample a file of its own",
+                )
+
+
+def _make_growable(file: h5py.File, name: str, dtype: npt.DTypeLike) -> None:
+    """Put an array that `_extend` appends to in place of one of fixed size."""
+    encoding = dict(file[name].attrs)
+    del file[name]
+    chunks = (X_CHUNK if name.startswith("X/") else PIECE,)
+    packed: dict[str, Any] = {"compression": "lzf", "shuffle": True}
+    if np.dtype(dtype).kind == "i":
+        # HDF5's own packing of whole numbers into the bits a chunk needs: lossless, and faster than LZF.
+        packed = {"scaleoffset": 0}
+    made = file.create_dataset(name, shape=(0,), maxshape=(None,), dtype=dtype, chunks=chunks, **packed)
+    made.attrs.update(encoding)
+
+
+def _extend(stored: h5py.Dataset, values: npt.NDArray[Any]) -> None:
+    start = stored.shape[0]
+    stored.resize((start + len(values),))
+    stored[start:] = values
+
+
+def _check_vocabulary(uns: Mapping[str, Any], expected: str | None, path: Path | str) -> None:
     """Raise VocabularyMismatch, naming `path`, unless two digests are equal or nothing is expected."""
-    if expected is not None and found != expected:
-        raise VocabularyMismatch(file=path, found=found, expected=expected, remedy=REMEDY)
+    if expected not in (None, found := str(uns["vocabulary"])):
+        raise VocabularyMismatch(file=path, found=found, expected=str(expected), remedy=REMEDY)
+
+
+def _check_present(field: str, expected: tuple[str, ...], present: list[str], path: Path | str) -> None:
+    missing = [name for name in expected if name not in present]
+    if missing:
+        found = f"no {', '.join(missing)} among {', '.join(map(str, present)) or 'none'}"
+        raise InputError(file=path, field=field, expected=", ".join(expected), found=found, remedy=REMEDY)
 
 
 def check(cells: ad.AnnData, path: Path | str) -> None:
     """Raise InputError, naming `path`, unless the cells follow the format."""
-    for field, expected, present in (
-        ("obs columns", OBS_COLUMNS, list(cells.obs.columns)),
-        ("uns", UNS_KEYS, list(cells.uns)),
-    ):
-        missing = [name for name in expected if name not in present]
-        if missing:
-            raise InputError(
-                file=path,
-                field=field,
-                expected=", ".join(expected),
-                found=f"no {', '.join(missing)} among {', '.join(map(str, present)) or 'none'}",
-                remedy=REMEDY,
-            )
-    if not cells.obs_names.is_unique:
-        twice = cells.obs_names[cells.obs_names.duplicated()][0]
-        raise InputError(
-            file=path,
-            field="obs index",
-            expected="each cell id once",
-            found=f"{twice} more than once",
-            remedy=REMEDY,
-        )
-    if not isinstance(cells.X, sparse.csr_matrix):
-        raise InputError(
-            file=path,
-            field="X",
-            expected="a CSR matrix",
-            found=type(cells.X).__name__,
-            remedy=REMEDY,
-        )
-    labels = set(np.unique(cells.obs["is_malignant"].to_numpy()).tolist())
-    if not labels <= {-1, 0, 1}:
-        raise InputError(
-            file=path,
-            field="is_malignant",
-            expected="1 tumour, 0 normal or -1 unknown",
-            found=str(sorted(labels - {-1, 0, 1})[0]),
-            remedy=REMEDY,
-        )
+    _check_present("obs columns", OBS_COLUMNS, list(cells.obs.columns), path)
+    _check_present("uns", UNS_KEYS, list(cells.uns), path)
+    is_repeated = cells.obs_names.duplicated()
+    strange = sorted(set(np.unique(cells.obs["is_malignant"].to_numpy()).tolist()) - {-1, 0, 1})
     units = cells.uns["units"]
-    if units not in list(Units):
-        raise InputError(
-            file=path,
-            field="uns units",
-            expected=f"one of {', '.join(Units)}",
-            found=repr(units),
-            remedy=REMEDY,
-        )
+    fault: tuple[str, str, str] | None = None
+    if is_repeated.any():
+        fault = ("obs index", "each cell id once", f"{cells.obs_names[is_repeated][0]} more than once")
+    elif not isinstance(cells.X, sparse.csr_matrix):
+        fault = ("X", "a CSR matrix", type(cells.X).__name__)
+    elif strange:
+        fault = ("is_malignant", "1 tumour, 0 normal or -1 unknown", str(strange[0]))
+    elif units not in list(Units):
+        fault = ("uns units", f"one of {', '.join(Units)}", repr(units))
+    if fault is not None:
+        raise InputError(file=path, field=fault[0], expected=fault[1], found=fault[2], remedy=REMEDY)
     check_values(cells.X.data, units, file=path, field="X", is_source=False)

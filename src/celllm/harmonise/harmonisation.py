@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SampleCells:
     """What became of a sample's cells; dropped are those that are empty or express too few genes."""
 
@@ -21,7 +22,7 @@ class SampleCells:
     """Cells with some counts, but fewer expressed genes than the dataset's min_genes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Harmonisation:
     """The count of a dataset's names and cells; shares are of the kept cells' counts, spike-ins left out."""
 
@@ -60,24 +61,24 @@ class Harmonisation:
         return sum(sample.empty + sample.too_few_genes for sample in self.samples.values())
 
 
+_ADAPTER = TypeAdapter(Harmonisation)
+
+
 def write(harmonisation: Harmonisation, path: Path | str) -> None:
     """Write the report."""
     with writing(path) as part:
-        part.write_text(json.dumps(asdict(harmonisation), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_bytes(_ADAPTER.dump_json(harmonisation, indent=2) + b"\n")
 
 
 def read(path: Path | str) -> Harmonisation:
     """Read the report; InputError if it lacks or adds a key."""
-    values = json.loads(Path(path).read_text(encoding="utf-8"))
     try:
-        lost = [(str(name), float(share)) for name, share in values.pop("top_lost")]
-        samples = {name: SampleCells(**cells) for name, cells in values.pop("samples").items()}
-        return Harmonisation(**values, top_lost=lost, samples=samples)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return _ADAPTER.validate_json(Path(path).read_bytes())
+    except ValidationError as error:
         raise InputError(
             file=path,
             field="(whole file)",
             expected="the keys of a harmonisation report",
-            found=str(error),
+            found="; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()),
             remedy="rebuild it: snakemake --forcerun align_cells",
         ) from None

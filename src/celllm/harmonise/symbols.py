@@ -68,7 +68,7 @@ class SymbolIndex:
     Parameters
     ----------
     hgnc
-        Approved entries, as contracts.hgnc reads them.
+        Approved entries, as sources.hgnc reads them.
     """
 
     def __init__(self, hgnc: pd.DataFrame) -> None:
@@ -155,6 +155,35 @@ def one_name_a_gene(mapping: Mapping) -> npt.NDArray[np.int64]:
     ordered = mapped[np.argsort(trust, kind="stable")]
     _, firsts = np.unique(mapping.index_N[ordered], return_index=True)
     return np.sort(ordered[firsts])
+
+
+def identified(listed: Vocabulary, hgnc: pd.DataFrame) -> Vocabulary:
+    """Give genes that are known by symbol alone their ids, by which cells are aligned; symbols and order stay.
+
+    A list that was made with an older HGNC may call one gene by two symbols. Then the approved symbol gets the gene,
+    else the previous one, else the alias, and of equals the first. The others, and symbols that HGNC does not know,
+    have no id: no cell will ever express them.
+
+    Parameters
+    ----------
+    listed
+        Genes in the order of an embedding table.
+    hgnc
+        Approved entries.
+    """
+    index = SymbolIndex(hgnc)
+    settled = [index.settle(symbol) for symbol in listed.symbols]
+    mapped = [i for i, (row, _) in enumerate(settled) if row >= 0]
+    genes = listed.genes.assign(hgnc_id="", ensembl="", entrez="")
+    taken = set()
+    for i in sorted(mapped, key=lambda i: MAPPED_ROUTES.index(settled[i][1])):
+        row = settled[i][0]
+        if row not in taken:
+            taken.add(row)
+            found = hgnc.iloc[row]
+            ids = [found["hgnc_id"], found["ensembl_gene_id"], found["entrez_id"]]
+            genes.loc[genes.index[i], ["hgnc_id", "ensembl", "entrez"]] = ids
+    return Vocabulary(genes)
 
 
 def _unique(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:

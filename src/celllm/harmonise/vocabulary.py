@@ -1,4 +1,4 @@
-"""`genes.tsv`: the gene axis. Row i is gene i in every matrix, shard and embedding table.
+"""`genes.tsv`: the gene axis, which genes and in which order. Row i is gene i in every matrix, shard and embedding.
 
 Columns: index, symbol, hgnc_id, ensembl, entrez; an empty field is an unknown cross-reference.
 """
@@ -17,6 +17,7 @@ from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 
 COLUMNS = ("symbol", "hgnc_id", "ensembl", "entrez")
+REMEDY = "rebuild it: snakemake --forcerun build_vocabulary"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,31 @@ class Vocabulary:
         return sha.hexdigest()
 
 
+def of_locus_group(hgnc: pd.DataFrame, locus_group: str) -> Vocabulary:
+    """Take the approved genes of one locus group, sorted by symbol.
+
+    Parameters
+    ----------
+    hgnc
+        Approved entries, as sources.hgnc reads them.
+    locus_group
+        HGNC's name of the group, e.g. `protein-coding gene`.
+
+    Raises
+    ------
+    ValueError
+        If no gene is of that group; the message lists the groups there are.
+    """
+    genes = hgnc[hgnc["locus_group"] == locus_group]
+    if genes.empty:
+        groups = sorted(hgnc["locus_group"].unique())
+        msg = f"no gene of locus group {locus_group!r}; there are {', '.join(groups)}"
+        raise ValueError(msg)
+    genes = genes.rename(columns={"ensembl_gene_id": "ensembl", "entrez_id": "entrez"})
+    genes = genes.sort_values("symbol", kind="stable", ignore_index=True)
+    return Vocabulary(genes[list(COLUMNS)])
+
+
 def read(path: Path | str) -> Vocabulary:
     """Read `genes.tsv`.
 
@@ -59,33 +85,17 @@ def read(path: Path | str) -> Vocabulary:
         If a column is missing, the index does not count 0…n-1, or a symbol occurs twice.
     """
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    remedy = "rebuild it: snakemake --forcerun build_vocabulary"
-    missing = [column for column in ("index", *COLUMNS) if column not in table.columns]
-    if missing:
-        raise InputError(
-            file=path,
-            field="columns",
-            expected=", ".join(("index", *COLUMNS)),
-            found=", ".join(table.columns),
-            remedy=remedy,
-        )
-    if list(table["index"]) != [str(i) for i in range(len(table))]:
-        raise InputError(
-            file=path,
-            field="index",
-            expected=f"0 to {len(table) - 1} in order",
-            found="another order or a gap",
-            remedy=remedy,
-        )
-    twice = table["symbol"][table["symbol"].duplicated()]
-    if len(twice):
-        raise InputError(
-            file=path,
-            field="symbol",
-            expected="each symbol once",
-            found=f"{twice.iloc[0]} more than once",
-            remedy=remedy,
-        )
+    symbols = table.get("symbol", pd.Series(dtype=str))
+    is_repeated = symbols.duplicated()
+    fault: tuple[str, str, str] | None = None
+    if not {"index", *COLUMNS} <= set(table.columns):
+        fault = ("columns", ", ".join(("index", *COLUMNS)), ", ".join(table.columns))
+    elif list(table["index"]) != [str(i) for i in range(len(table))]:
+        fault = ("index", f"0 to {len(table) - 1} in order", "another order or a gap")
+    elif is_repeated.any():
+        fault = ("symbol", "each symbol once", f"{symbols[is_repeated].iloc[0]} more than once")
+    if fault is not None:
+        raise InputError(file=path, field=fault[0], expected=fault[1], found=fault[2], remedy=REMEDY)
     return Vocabulary(table[list(COLUMNS)].copy())
 
 

@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         Sizes, kind of attention and dropout, from the recipe.
     n_genes
         Size of the vocabulary.
-    gene_table
+    gene_embedding
         n_genes x D, frozen; None: learned with the rest.
     n_tokens
         Kinds of expression token; the paper's own count is 8, a MASK of its own makes 9.
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
         settings: EncoderSettings,
         *,
         n_genes: int,
-        gene_table: Tensor | None,
+        gene_embedding: Tensor | None,
         n_tokens: int = N_TOKENS,
         padded_length: int | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
         self.settings, self.n_genes = settings, n_genes
         self.is_released = settings.attention == "released"
         self.padded_length = padded_length
-        self.embedding = TokenEmbedding(n_genes, settings.width, gene_table_GD=gene_table, n_tokens=n_tokens)
+        self.embedding = TokenEmbedding(n_genes, settings.width, gene_embedding_GD=gene_embedding, n_tokens=n_tokens)
         self.dropout = Dropout(settings.dropout)
         self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.depth))
         self.norm = nn.LayerNorm(settings.width)

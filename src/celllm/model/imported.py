@@ -3,7 +3,7 @@
 The two differ in what a token is, so embedding and output are translated by layout; the layers are the same in both,
 and attend as `released` (see `model.released`).
 
-Shapes: D width, T token kinds of the checkpoint, R rows of its gene table.
+Shapes: D width, T token kinds of the checkpoint, R rows of its gene embedding.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def import_encoder(path: Path | str, *, layout: Layout, n_genes: int, max_length
         encoder = Encoder(
             recipe.encoder,
             n_genes=n_genes,
-            gene_table=None,
+            gene_embedding=None,
             n_tokens=len(weights["to_expression.bias"]),
             padded_length=recipe.padded_length,
         )

@@ -66,7 +66,7 @@ class Purpose(IntEnum):
     MASK = 2
     DROPOUT = 3
     FEATURES = 4
-    GENE_TABLE = 5
+    GENE_EMBEDDING = 5
     VALIDATION = 6
 
 

@@ -26,7 +26,7 @@ class PretrainedEncoder:
     Parameters
     ----------
     encoder
-        On the CPU, in evaluation mode; its gene table is frozen unless the recipe learned it.
+        On the CPU, in evaluation mode; its gene embedding is frozen unless the recipe learned it.
     recipe
         How it was made; `recipe.tokens` says how cells become its tokens.
     vocabulary
@@ -109,7 +109,7 @@ def save_encoder(
 def fresh(pretrained: PretrainedEncoder, seed: int) -> PretrainedEncoder:
     """Return the same architecture with newly drawn weights: the control that had no pretraining.
 
-    A frozen gene table is an input of pretraining and stays; one that pretraining learned is drawn anew.
+    A frozen gene embedding is an input of pretraining and stays; one that pretraining learned is drawn anew.
     """
     old = pretrained.encoder
     is_learned = pretrained.recipe.genes.method == "learned"
@@ -119,7 +119,7 @@ def fresh(pretrained: PretrainedEncoder, seed: int) -> PretrainedEncoder:
         encoder = Encoder(
             old.settings,
             n_genes=old.n_genes,
-            gene_table=table,
+            gene_embedding=table,
             n_tokens=old.to_expression.out_features,
             padded_length=old.padded_length,
         )
@@ -133,7 +133,7 @@ def _unfilled(recipe: Recipe, weights: Mapping[str, torch.Tensor]) -> Encoder:
         return Encoder(
             recipe.encoder,
             n_genes=n_genes,
-            gene_table=None,
+            gene_embedding=None,
             n_tokens=n_tokens,
             padded_length=recipe.padded_length,
         )

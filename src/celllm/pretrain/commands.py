@@ -104,7 +104,7 @@ def pretrain(
         result = run.pretrain(
             recipe,
             corpus,
-            gene_table=None if table is None else table.genes_GD,
+            gene_embedding=None if table is None else table.genes_GD,
             gene_digest="learned" if table is None else table.digest,
             seed=seed,
             fabric=fabric,

@@ -124,7 +124,7 @@ def parameters_of(recipe: Recipe, n_genes: int, *, n_tokens: int = N_TOKENS) -> 
     with torch.device("meta"):
         is_learned = recipe.genes.method == "learned"
         table = None if is_learned else torch.empty(n_genes, recipe.encoder.width)
-        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_table=table, n_tokens=n_tokens)
+        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, n_tokens=n_tokens)
         whole = Pretrained(encoder, recipe.objectives)
 
     def counted(module: torch.nn.Module) -> Parameters:

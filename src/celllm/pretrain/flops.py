@@ -156,7 +156,7 @@ def probe(
 ) -> Probe:
     """Encode a chunk of `n_cells` cells forwards and backwards, the last layer for `queries` tokens of each."""
     with _stand_ins(layout, precision):
-        encoder = Encoder(settings, n_genes=N_GENES, gene_table=torch.empty(N_GENES, settings.width)).train()
+        encoder = Encoder(settings, n_genes=N_GENES, gene_embedding=torch.empty(N_GENES, settings.width)).train()
         for parameter in encoder.parameters():
             parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
         genes_CL = torch.empty(n_cells, length, dtype=torch.int64)

@@ -98,7 +98,7 @@ def measured_step(plan: StepPlan) -> Cost | None:
     cpu = torch.device("cpu")
     with seeded(0, cpu):
         table = torch.randn(plan.n_genes, plan.settings.width)
-        encoder = Encoder(plan.settings, n_genes=plan.n_genes, gene_table=table).train()
+        encoder = Encoder(plan.settings, n_genes=plan.n_genes, gene_embedding=table).train()
 
     def step(lengths_B: NDArray[np.int64], max_tokens: int) -> float:
         batch = synthetic_batch(lengths_B, np.zeros_like(lengths_B), n_genes=plan.n_genes, device=cpu)

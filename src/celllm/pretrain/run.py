@@ -57,7 +57,7 @@ def pretrain(
     recipe: Recipe,
     corpus: Corpus,
     *,
-    gene_table: NDArray[np.float32] | None,
+    gene_embedding: NDArray[np.float32] | None,
     gene_digest: str,
     seed: int,
     fabric: Fabric | None = None,
@@ -78,7 +78,7 @@ def pretrain(
         Everything but the data and the seed.
     corpus
         The cells to learn from.
-    gene_table
+    gene_embedding
         G x D, frozen; None: learned with the rest.
     gene_digest
         Names the gene embedding in checkpoints.
@@ -114,7 +114,7 @@ def pretrain(
         alone = [LightningEnvironment()]
         fabric = Fabric(accelerator="auto", devices=1, precision=recipe.training.precision, plugins=alone)
     identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
-    run = Run(recipe, corpus, gene_table, seed=seed, fabric=fabric)
+    run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric)
     if checkpoints is not None:
         run.resume(Checkpoints(checkpoints, identity, keep_last=recipe.training.keep_last))
     told = monitors if fabric.is_global_zero else ()
@@ -149,7 +149,7 @@ class Run:
 
     Parameters
     ----------
-    recipe, corpus, gene_table, seed, fabric
+    recipe, corpus, gene_embedding, seed, fabric
         As in `pretrain`.
     """
 
@@ -157,7 +157,7 @@ class Run:
         self,
         recipe: Recipe,
         corpus: Corpus,
-        gene_table: NDArray[np.float32] | None,
+        gene_embedding: NDArray[np.float32] | None,
         *,
         seed: int,
         fabric: Fabric,
@@ -165,7 +165,7 @@ class Run:
         settings = recipe.training
         self._recipe, self._corpus, self._seed, self._fabric = recipe, corpus, seed, fabric
         self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else None
-        self._module = initial_module(recipe, corpus.n_genes, gene_table, seed=seed, device=fabric.device)
+        self._module = initial_module(recipe, corpus.n_genes, gene_embedding, seed=seed, device=fabric.device)
         if settings.compile:
             self._module.encoder.compile_layers()
         self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)

@@ -61,16 +61,16 @@ def check_trainable(recipe: Recipe) -> None:
 def initial_module(
     recipe: Recipe,
     n_genes: int,
-    gene_table: NDArray[np.float32] | None,
+    gene_embedding: NDArray[np.float32] | None,
     *,
     seed: int,
     device: torch.device,
 ) -> Pretrained:
     """Draw what is trained from the seed, in training mode."""
     with seeded(stream_seed(seed, 0, Purpose.INITIAL_WEIGHTS), torch.device("cpu")):
-        table = None if gene_table is None else torch.from_numpy(np.array(gene_table, dtype=np.float32))
+        table = None if gene_embedding is None else torch.from_numpy(np.array(gene_embedding, dtype=np.float32))
         length = recipe.padded_length
-        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_table=table, padded_length=length)
+        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, padded_length=length)
         module = Pretrained(encoder, recipe.objectives)
     return module.to(device).train()
 

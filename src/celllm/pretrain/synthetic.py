@@ -111,7 +111,7 @@ def synthetic_module(recipe: Recipe, n_genes: int, *, device: torch.device, seed
     """Return what a recipe trains, freshly drawn, with a gene embedding of noise where it is not learned."""
     with seeded(seed, torch.device("cpu")):
         table = None if recipe.genes.method == "learned" else torch.randn(n_genes, recipe.encoder.width)
-        module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_table=table), recipe.objectives)
+        module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table), recipe.objectives)
     return module.to(device).train()
 
 

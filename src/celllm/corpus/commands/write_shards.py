@@ -11,7 +11,7 @@ from celllm.base.heap import return_large_blocks
 from celllm.base.provenance import stamp
 from celllm.corpus import writer
 from celllm.corpus.writer import Excluded
-from celllm.harmonise import cells_stream as counts_stream
+from celllm.harmonise import cells as cells_file
 from celllm.harmonise import vocabulary
 from celllm.splits import format as splits
 
@@ -44,8 +44,8 @@ def benchmark_hashes(files: Sequence[Path], corpus: Sequence[Path], tested: Coll
     own = {file.resolve() for file in corpus}
     found: dict[str, set[str]] = {}
     for file in files:
-        hashes = found.setdefault(str(counts_stream.header(file)["dataset"]), set())
-        for obs in counts_stream.obs_pieces(file):
+        hashes = found.setdefault(str(cells_file.header(file)["dataset"]), set())
+        for obs in cells_file.obs_pieces(file):
             chosen = obs[obs.index.isin(tested)] if file.resolve() in own else obs
             hashes.update(chosen["cell_hash"])
     return found

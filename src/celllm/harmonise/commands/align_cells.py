@@ -10,9 +10,9 @@ from celllm.base.entry import run
 from celllm.base.heap import return_large_blocks
 from celllm.base.provenance import stamp
 from celllm.config import tables
-from celllm.harmonise import cells_stream as counts_stream
+from celllm.harmonise import cells as cells_file
 from celllm.harmonise import harmonisation, vocabulary
-from celllm.harmonise.aligner import Alignment
+from celllm.harmonise.align import Aligner
 from celllm.harmonise.symbols import SymbolIndex
 from celllm.sources import hgnc, raw
 from celllm.sources.readers.registry import read_raw
@@ -46,20 +46,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = tables.read_datasets(args.datasets).row(args.dataset)
     genes = vocabulary.read(args.vocabulary)
     index = SymbolIndex(hgnc.read(raw.read(args.hgnc).only().path))
-    alignment = Alignment(dataset, index=index, genes=genes, rule=args.malignancy_rule)
+    aligner = Aligner(dataset, index=index, vocabulary=genes, malignancy_rule=args.malignancy_rule)
     inputs = {"raw": args.raw, "hgnc": args.hgnc, "vocabulary": args.vocabulary}
-    with counts_stream.writing_cells(
+    with cells_file.writing_cells(
         args.cells,
         vocabulary=genes,
         dataset=dataset.dataset,
-        units=alignment.units,
+        units=aligner.units,
         simulated=dataset.simulated,
         provenance=stamp(args.stage, inputs, malignancy_rule=args.malignancy_rule),
     ) as writer:
         for cells in read_raw(raw.read(args.raw), dataset):
-            writer.append(*alignment.add(cells))
-        report = alignment.report(threshold=args.threshold)
-        writer.is_named = alignment.is_named
+            writer.append(*aligner.add(cells))
+        report = aligner.report(threshold=args.threshold)
+        writer.is_named = aligner.is_named
     harmonisation.write(report, args.harmonisation)
     print(
         f"{report.cells_kept} cells kept, {report.cells_dropped} dropped; {report.mapped} of {report.n_names} names "

@@ -9,7 +9,6 @@ from pathlib import Path
 from celllm.base.entry import run
 from celllm.base.errors import InputError
 from celllm.harmonise import vocabulary
-from celllm.harmonise.gene_axis import of_locus_group
 from celllm.sources import hgnc, raw
 
 
@@ -28,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     file = raw.read(args.hgnc).only()
     try:
-        genes = of_locus_group(hgnc.read(file.path), args.locus_group)
+        genes = vocabulary.of_locus_group(hgnc.read(file.path), args.locus_group)
     except InputError:
         raise
     except ValueError as error:

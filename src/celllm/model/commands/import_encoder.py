@@ -10,7 +10,7 @@ from typing import get_args
 from celllm.base.entry import run
 from celllm.base.provenance import stamp
 from celllm.harmonise import vocabulary
-from celllm.harmonise.gene_axis import identified
+from celllm.harmonise.symbols import identified
 from celllm.model.imported import MAX_LENGTH, import_encoder
 from celllm.model.published import Layout
 from celllm.model.store import save_encoder

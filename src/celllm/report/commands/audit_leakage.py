@@ -16,7 +16,7 @@ from celllm.bench.overlap import Twins, leakage, part_sizes, twins
 from celllm.config import tables
 from celllm.corpus.commands.write_shards import benchmark_hashes
 from celllm.corpus.reader import ShardReader
-from celllm.harmonise import cells_stream as counts_stream
+from celllm.harmonise import cells as cells_file
 from celllm.harmonise.quality import cell_hashes
 from celllm.report.leakage import leakage_table, twins_table
 from celllm.splits import format as splits
@@ -42,9 +42,9 @@ def parser() -> argparse.ArgumentParser:
 
 def cells_of(file: Path) -> tuple[str, pd.DataFrame]:
     """Read name and cells of an aligned data set: columns cell_id, cell_hash."""
-    hashes = pd.concat([obs["cell_hash"] for obs in counts_stream.obs_pieces(file)])
+    hashes = pd.concat([obs["cell_hash"] for obs in cells_file.obs_pieces(file)])
     frame = pd.DataFrame({"cell_id": hashes.index.astype(str), "cell_hash": hashes.to_numpy(dtype=object)})
-    return str(counts_stream.header(file)["dataset"]), frame
+    return str(cells_file.header(file)["dataset"]), frame
 
 
 def cells_in(shards: ShardReader) -> pd.DataFrame:

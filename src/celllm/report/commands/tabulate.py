@@ -14,12 +14,10 @@ from celllm.bench import scores
 from celllm.config import claims, recipe
 from celllm.corpus import format as shards
 from celllm.corpus.reader import ShardReader
-from celllm.genes import link_scores
 from celllm.report.bench_tables import classes_table, failed_table, spread_table, trials_table
 from celllm.report.catalogue import Catalogue
 from celllm.report.comparisons import compare, comparisons_table
 from celllm.report.data_tables import corpus_table
-from celllm.report.links import links_table
 from celllm.report.main_table import main_table
 from celllm.report.results import Results
 from celllm.report.tables import choices_table, claims_table, config_table, controls_table, costs_table
@@ -35,7 +33,6 @@ def parser() -> argparse.ArgumentParser:
     add_tables(made)
     made.add_argument("--recipes", type=json.loads, required=True, help="recipes of the encoders by name, JSON")
     made.add_argument("--shards", type=Path, required=True, help="results/shards/manifest.json")
-    made.add_argument("--links", type=Path, required=True, help="results/genes/{recipe}/links.tsv")
     made.add_argument("--config", type=json.loads, required=True, help="the configuration in force, JSON text")
     made.add_argument("--not-run", nargs="*", default=[], metavar="TASK", help="tasks whose data are not at hand")
     made.add_argument("--stage", default="report", help="name and version of the workflow's stage")
@@ -70,7 +67,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             is_malignant=corpus.is_malignant,
             titles=titles,
         ),
-        links_table(link_scores.read(args.links)),
         main_table(results, answers, catalogue=catalogue, failed=n_failed, not_run=args.not_run),
     ]
     for table in made:

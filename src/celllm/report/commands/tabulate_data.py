@@ -11,8 +11,8 @@ import numpy as np
 from celllm.base import report_table
 from celllm.base.entry import run
 from celllm.config import tables
-from celllm.genes import edges
-from celllm.harmonise import cells_stream as counts_stream
+from celllm.genes import network as network_file
+from celllm.harmonise import cells as cells_file
 from celllm.harmonise import harmonisation, vocabulary
 from celllm.report.data_tables import harmonisation_table, samples_table, vocabulary_table
 
@@ -40,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     reports = [harmonisation.read(path) for path in args.harmonisation]
     is_named = np.zeros(genes.n_genes, dtype=bool)
     for path in args.cells:
-        is_named |= counts_stream.named_genes(path, vocabulary=genes.digest)
+        is_named |= cells_file.named_genes(path, vocabulary=genes.digest)
     has_edge, network = None, ""
     if args.network is not None:
-        found = edges.read(args.network, vocabulary=genes)
+        found = network_file.read(args.network, vocabulary=genes)
         network = found.source
         has_edge = np.zeros(genes.n_genes, dtype=bool)
         has_edge[found.a_E] = has_edge[found.b_E] = True

@@ -1,4 +1,4 @@
-"""Gene tables know the network, or say that they do not."""
+"""Gene embeddings know the network, or say that they do not."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from celllm.config.recipe import GeneSettings
+from celllm.genes import embed
 from celllm.genes.graphmae import GraphMAE, neighbourhood_features, normalised_adjacency, scaled_cosine_error
-from celllm.genes.methods import MadeTable, make_gene_table
 
 N_GENES = 90
 
@@ -24,10 +24,10 @@ def communities() -> tuple[np.ndarray, np.ndarray]:
     return a[is_edge].astype(np.int32), b[is_edge].astype(np.int32)
 
 
-def made(method: str, *, seed: int = 0, **settings: Any) -> MadeTable:
+def made(method: str, *, seed: int = 0, **settings: Any) -> embed.Embedded:
     a, b = communities()
     values = {"method": method, "epochs": 40, "hidden": 32, "learning_rate": 0.01} | settings
-    return make_gene_table(
+    return embed.from_network(
         a,
         b,
         n_genes=N_GENES,
@@ -39,7 +39,7 @@ def made(method: str, *, seed: int = 0, **settings: Any) -> MadeTable:
 
 @pytest.mark.parametrize("method", ["graphmae", "svd"])
 def test_genes_of_one_community_are_more_alike_than_those_of_two(method: str) -> None:
-    unit = made(method).genes_GD
+    unit = made(method)[0]
     unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
     cosines = unit[:80] @ unit[:80].T
     group = np.arange(80) // 20
@@ -51,42 +51,42 @@ def test_genes_of_one_community_are_more_alike_than_those_of_two(method: str) ->
 
 
 def test_the_loss_of_graphmae_falls() -> None:
-    losses = made("graphmae").report["losses"]
+    losses = made("graphmae")[1]["losses"]
     assert len(losses) == 40
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
 
 
 @pytest.mark.parametrize("method", ["graphmae", "svd", "random", "learned"])
-def test_tables_have_unit_scale_distinct_rows_and_follow_the_seed(method: str) -> None:
-    table = made(method).genes_GD
-    assert table.dtype == np.float32
-    assert np.sqrt((table**2).mean()) == pytest.approx(1, abs=1e-5)
-    assert len(np.unique(table, axis=0)) == N_GENES
-    np.testing.assert_array_equal(made(method).genes_GD, table)
-    assert np.abs(made(method, seed=1).genes_GD - table).max() > 0.1
+def test_embeddings_have_unit_scale_distinct_rows_and_follow_the_seed(method: str) -> None:
+    genes = made(method)[0]
+    assert genes.dtype == np.float32
+    assert np.sqrt((genes**2).mean()) == pytest.approx(1, abs=1e-5)
+    assert len(np.unique(genes, axis=0)) == N_GENES
+    np.testing.assert_array_equal(made(method)[0], genes)
+    assert np.abs(made(method, seed=1)[0] - genes).max() > 0.1
 
 
 def test_features_may_be_wider_than_the_embedding_and_are_as_wide_if_nothing_is_said() -> None:
-    plain = made("graphmae").genes_GD
-    np.testing.assert_array_equal(made("graphmae", feature_width=16).genes_GD, plain)
-    wide = made("graphmae", feature_width=48).genes_GD
+    plain = made("graphmae")[0]
+    np.testing.assert_array_equal(made("graphmae", feature_width=16)[0], plain)
+    wide = made("graphmae", feature_width=48)[0]
     assert wide.shape == plain.shape
     assert np.abs(wide - plain).max() > 0.1
 
 
 @pytest.mark.parametrize("method", ["gene2vec", "imported"])
-def test_a_table_that_comes_from_elsewhere_is_not_made_from_a_network(method: str) -> None:
-    with pytest.raises(ValueError, match=f"a table by {method} is not made from a network"):
+def test_an_embedding_that_comes_from_elsewhere_is_not_made_from_a_network(method: str) -> None:
+    with pytest.raises(ValueError, match=f"an embedding by {method} is not made from a network"):
         made(method)
 
 
 def test_genes_without_an_edge_are_counted() -> None:
-    assert made("svd").report["genes_without_edges"] == 10
+    assert made("svd")[1]["genes_without_edges"] == 10
 
 
 def test_a_network_smaller_than_the_width_is_refused() -> None:
     with pytest.raises(ValueError, match="a network of 3 genes is too small for an embedding of width 16"):
-        make_gene_table(
+        embed.from_network(
             np.array([0, 1]),
             np.array([1, 2]),
             n_genes=5,

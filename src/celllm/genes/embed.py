@@ -1,33 +1,25 @@
-"""The gene embedding table: from a network, from published vectors, or the controls that know nothing.
+"""Embed genes: from a network, from published vectors, or by controls that know nothing.
 
 Shapes: G genes of the vocabulary, E edges, N genes that have an edge or a vector, D width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-from sklearn.decomposition import TruncatedSVD
 from torch import Tensor
 
 from celllm.config.recipe import GeneSettings
 from celllm.genes.graphmae import normalised_adjacency, train_graphmae
 
-
-@dataclass(frozen=True)
-class MadeTable:
-    """A table G x D, float32, and what is worth knowing of its making."""
-
-    genes_GD: NDArray[np.float32]
-    report: dict[str, Any]
+Embedded = tuple[NDArray[np.float32], dict[str, Any]]
+"""Vectors G x D, and a report: genes without an edge or a vector, edges, loss of each epoch."""
 
 
-def make_gene_table(
+def from_network(
     a_E: NDArray[np.integer[Any]],
     b_E: NDArray[np.integer[Any]],
     *,
@@ -35,24 +27,22 @@ def make_gene_table(
     width: int,
     settings: GeneSettings,
     generator: torch.Generator,
-) -> MadeTable:
+) -> Embedded:
     """Embed the genes of the vocabulary by the recipe's method.
 
     `graphmae` and `svd` (of the normalised adjacency) embed the genes that have an edge. These columns are centred, the
     other genes get the mean, which is then 0, plus noise of each column's own spread: distinct, but saying nothing.
     `random` and `learned` are noise for all; a learned one is only where training might start.
 
-    Every table is scaled to unit root mean square: the CLS row is all ones and expression embeddings start with unit
-    variance, so gene and expression begin with equal weight in their sum, whatever the method.
+    Every embedding is scaled to unit root mean square: the CLS row is all ones and expression embeddings start with
+    unit variance, so gene and expression begin with equal weight in their sum, whatever the method.
 
     Parameters
     ----------
     a_E, b_E
         Ends of the edges.
-    n_genes
-        G.
-    width
-        D.
+    n_genes, width
+        G and D.
     settings
         The recipe's `genes`.
     generator
@@ -63,12 +53,12 @@ def make_gene_table(
     ValueError
         If a method that needs a network gets one with too few genes for D, or the method needs something else.
     """
-    if settings.method not in ("graphmae", "svd", "random", "learned"):
-        msg = f"a table by {settings.method} is not made from a network"
-        raise ValueError(msg)
     if settings.method in ("random", "learned"):
-        table_GD = torch.randn(n_genes, width, generator=generator)
-        return MadeTable(_at_unit_scale(table_GD), {"genes_without_edges": n_genes, "losses": []})
+        noise_GD = torch.randn(n_genes, width, generator=generator)
+        return _at_unit_scale(noise_GD), {"genes_without_edges": n_genes, "losses": []}
+    if settings.method not in ("graphmae", "svd"):
+        msg = f"an embedding by {settings.method} is not made from a network"
+        raise ValueError(msg)
     connected_N = np.union1d(a_E, b_E)
     if len(connected_N) <= width:
         msg = f"a network of {len(connected_N)} genes is too small for an embedding of width {width}"
@@ -80,22 +70,21 @@ def make_gene_table(
     )
     losses: list[float] = []
     if settings.method == "graphmae":
-        trained = train_graphmae(adjacency_NN, width, settings, generator)
-        embedded_ND, losses = trained.embeddings_ND, trained.losses
+        embedded_ND, losses = train_graphmae(adjacency_NN, width, settings, generator)
     else:
         embedded_ND = _svd(adjacency_NN, width, generator)
     report = {"genes_without_edges": n_genes - len(connected_N), "edges": len(a_E), "losses": losses}
-    return MadeTable(_filled(embedded_ND, connected_N, n_genes, generator), report)
+    return _filled(embedded_ND, connected_N, n_genes, generator), report
 
 
-def table_of_vectors(
+def from_vectors(
     vectors_ND: NDArray[np.float32],
     genes_N: NDArray[np.integer[Any]],
     *,
     n_genes: int,
     generator: torch.Generator,
-) -> MadeTable:
-    """Put published vectors in the vocabulary's order; other genes, the centre and the scale as in `make_gene_table`.
+) -> Embedded:
+    """Put published vectors in the vocabulary's order; other genes, the centre and the scale as in `from_network`.
 
     Parameters
     ----------
@@ -108,8 +97,8 @@ def table_of_vectors(
     generator
         On the CPU.
     """
-    table_GD = _filled(torch.from_numpy(vectors_ND), genes_N, n_genes, generator)
-    return MadeTable(table_GD, {"genes_without_vector": n_genes - len(genes_N), "losses": []})
+    genes_GD = _filled(torch.from_numpy(vectors_ND), genes_N, n_genes, generator)
+    return genes_GD, {"genes_without_vector": n_genes - len(genes_N), "losses": []}
 
 
 def _filled(
@@ -117,25 +106,22 @@ def _filled(
 ) -> NDArray[np.float32]:
     """Centre what is known, and give the other genes noise of each column's own spread."""
     centred_ND = known_ND - known_ND.mean(dim=0)
-    table_GD = torch.randn(n_genes, known_ND.shape[1], generator=generator) * centred_ND.std(dim=0)
-    table_GD[torch.from_numpy(genes_N).long()] = centred_ND
-    return _at_unit_scale(table_GD)
+    genes_GD = torch.randn(n_genes, known_ND.shape[1], generator=generator) * centred_ND.std(dim=0)
+    genes_GD[torch.from_numpy(genes_N).long()] = centred_ND
+    return _at_unit_scale(genes_GD)
 
 
 def _svd(adjacency_NN: Tensor, width: int, generator: torch.Generator) -> Tensor:
-    matrix = csr_matrix(
-        (
-            adjacency_NN.values().numpy(),
-            adjacency_NN.col_indices().numpy(),
-            adjacency_NN.crow_indices().numpy(),
-        ),
-        shape=adjacency_NN.shape,
-    )
+    from scipy.sparse import csr_matrix
+    from sklearn.decomposition import TruncatedSVD
+
+    parts = (adjacency_NN.values(), adjacency_NN.col_indices(), adjacency_NN.crow_indices())
+    matrix = csr_matrix(tuple(part.numpy() for part in parts), shape=adjacency_NN.shape)
     state = int(torch.randint(2**31 - 1, (), generator=generator))
-    made = TruncatedSVD(n_components=width, random_state=state).fit_transform(matrix)
-    return torch.from_numpy(made.astype(np.float32))
+    embedded = TruncatedSVD(n_components=width, random_state=state).fit_transform(matrix)
+    return torch.from_numpy(embedded.astype(np.float32))
 
 
-def _at_unit_scale(table_GD: Tensor) -> NDArray[np.float32]:
-    scaled: NDArray[np.float32] = (table_GD / table_GD.square().mean().sqrt()).numpy().astype(np.float32)
+def _at_unit_scale(genes_GD: Tensor) -> NDArray[np.float32]:
+    scaled: NDArray[np.float32] = (genes_GD / genes_GD.square().mean().sqrt()).numpy().astype(np.float32)
     return scaled

@@ -1,0 +1,291 @@
+"""Commands of the gene network and the gene embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celllm.base.app import commands
+from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.config.recipe import RecipeOption
+
+if TYPE_CHECKING:
+    import torch
+
+    from celllm.genes.embed import Embedded
+    from celllm.genes.network import Edges
+    from celllm.harmonise.vocabulary import Vocabulary
+
+app = commands()
+
+
+@app.command
+def build_network(
+    *,
+    hgnc: Path,
+    vocabulary: Path,
+    network: Path,
+    edges: Path | None = None,
+    coexpression: Path | None = None,
+    min_score: int = 700,
+    partners: int = 10,
+) -> None:
+    r"""Build the gene network on the vocabulary, from a published edge list or from co-expression.
+
+    Parameters
+    ----------
+    hgnc
+        manifest of HGNC's gene annotation
+    vocabulary
+        the vocabulary's genes.tsv
+    network
+        file to write the edges to
+    edges
+        manifest of a published edge list: STRING's files, or a parquet table of symbols; this or --coexpression
+    coexpression
+        manifest of the shards in whose cells genes are correlated
+    min_score
+        minimum combined score of STRING's links, 0 to 1000; lists without scores are taken whole
+    partners
+        co-expression partners a gene may choose
+
+    Example::
+
+        celllm build_network --edges resources/raw/string_v11/manifest.json \
+            --hgnc resources/raw/hgnc_2024/manifest.json --vocabulary results/vocabulary/genes.tsv \
+            --network results/network/edges.parquet
+    """
+    import numpy as np
+
+    from celllm.genes import network as network_file
+    from celllm.harmonise import vocabulary as vocabulary_file
+
+    genes = vocabulary_file.read(vocabulary)
+    if edges is not None and coexpression is None:
+        made = _published(edges, hgnc, genes, min_score=min_score)
+    elif coexpression is not None and edges is None:
+        made = _coexpressed(coexpression, genes, n_partners=partners)
+    else:
+        raise InputError(
+            file="build_network",
+            field="--edges, --coexpression",
+            expected="one of the two, as source of the network",
+            found="neither" if edges is None else "both",
+            remedy="give one of them: celllm build_network --help",
+        )
+    network_file.write(made, network)
+    n_connected = len(np.union1d(made.a_E, made.b_E))
+    print(f"{len(made.a_E)} edges between {n_connected} of {genes.n_genes} genes")  # noqa: T201 - a command may print
+
+
+def _published(manifest: Path, hgnc: Path, genes: Vocabulary, *, min_score: int) -> Edges:
+    """Map the ends of a published network to the vocabulary; edges that lose an end are dropped."""
+    import numpy as np
+
+    from celllm.genes import network
+    from celllm.harmonise.symbols import SymbolIndex, map_names
+    from celllm.sources import hgnc as hgnc_file
+    from celllm.sources import raw
+
+    files = raw.read(manifest)
+    first, second = network.read_published(files, min_score=min_score)
+    names = sorted({*first, *second})
+    index = SymbolIndex(hgnc_file.read(raw.read(hgnc).only().path))
+    index_of = dict(zip(names, map_names(names, index, genes).index_N.tolist(), strict=True))
+    a_E, b_E = network.from_pairs(*(np.array([index_of[name] for name in end], np.int64) for end in (first, second)))
+    return network.Edges(a_E, b_E, genes.digest, source=", ".join(file.name for file in files.files))
+
+
+def _coexpressed(manifest: Path, genes: Vocabulary, *, n_partners: int) -> Edges:
+    """Correlate genes over the pretraining cells, which hold no test cell."""
+    import numpy as np
+
+    from celllm.corpus.reader import ShardReader
+    from celllm.genes import network
+    from celllm.harmonise.normalise import log_normalised
+
+    cells = ShardReader(manifest)
+    if cells.vocabulary != genes.digest:
+        raise VocabularyMismatch(
+            file=manifest,
+            found=cells.vocabulary,
+            expected=genes.digest,
+            remedy="rebuild the shards: snakemake --forcerun write_shards",
+        )
+    a_E, b_E = network.coexpression(log_normalised(cells.rows(np.arange(cells.n_cells))), n_partners=n_partners)
+    return network.Edges(a_E, b_E, genes.digest, source=f"co-expression in {cells.n_cells} cells")
+
+
+@app.command
+def embed_genes(
+    *,
+    recipe: RecipeOption,
+    network: Path,
+    vocabulary: Path,
+    seed: int,
+    embedding: Path,
+    gene2vec: Path | None = None,
+    hgnc: Path | None = None,
+    threads: int = 1,
+    stage: str = "embed_genes",
+) -> None:
+    r"""Embed the genes of the vocabulary from their network or from gene2vec, as a recipe says.
+
+    Parameters
+    ----------
+    recipe
+        recipe: files laid over one another, or JSON; `genes` says the method, `encoder.width` the width
+    network
+        the network's edges.parquet
+    vocabulary
+        the vocabulary's genes.tsv
+    seed
+        random seed of features, initial weights, masks and noise
+    embedding
+        file to write the embedding to
+    gene2vec
+        manifest of the published vectors, for genes.method gene2vec alone
+    hgnc
+        manifest of HGNC's gene annotation, by which the names of these vectors are mapped
+    threads
+        threads of torch on a CPU
+    stage
+        name and version of the workflow's stage, for the file's provenance
+
+    Example::
+
+        celllm embed_genes --recipe config/recipes/paper.yaml config/recipes/small.yaml \
+            --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv \
+            --seed 0 --embedding embedding.safetensors
+    """
+    import time
+
+    import torch
+
+    from celllm.base.provenance import stamp
+    from celllm.genes import embed, gene_embedding
+    from celllm.genes import gene2vec as published
+    from celllm.harmonise import vocabulary as vocabulary_file
+    from celllm.model.randomness import Purpose, torch_generator
+
+    torch.set_num_threads(threads)
+    genes = vocabulary_file.read(vocabulary)
+    inputs = {"network": network, "vocabulary": vocabulary}
+    generator = torch_generator(seed, 0, Purpose.GENE_EMBEDDING)
+    started = time.perf_counter()
+    method = recipe.genes.method
+    if method == "imported":
+        raise InputError(
+            file="--recipe",
+            field="genes.method",
+            expected="graphmae, svd, gene2vec, random or learned",
+            found="imported: such an embedding came with a published checkpoint and is made nowhere else",
+            remedy="choose one of the methods that make an embedding",
+        )
+    if method == "gene2vec":
+        if gene2vec is None or hgnc is None:
+            raise InputError(
+                file="--recipe",
+                field="genes.method",
+                expected="the options --gene2vec and --hgnc, which gene2vec needs",
+                found="only one of them" if gene2vec or hgnc else "neither",
+                remedy="name the data set of the vectors as gene2vec in the config, or choose genes.method svd",
+            )
+        vectors_ND, genes_N = published.on_axis(gene2vec, hgnc, genes, width=recipe.encoder.width)
+        genes_GD, report = embed.from_vectors(vectors_ND, genes_N, n_genes=genes.n_genes, generator=generator)
+        inputs |= {"gene2vec": gene2vec, "hgnc": hgnc}
+        missing = f"{report['genes_without_vector']} without a vector"
+    else:
+        genes_GD, report = _from_network(network, recipe, genes, generator)
+        missing = f"{report['genes_without_edges']} without an edge"
+    provenance = stamp(stage, inputs, recipe=recipe.digest, seed=seed)
+    made = gene_embedding.GeneEmbedding(genes_GD, genes.digest, method, report, provenance)
+    gene_embedding.write(made, embedding)
+    losses = report["losses"]
+    course = f"; loss {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} epochs" if losses else ""
+    print(f"{genes.n_genes} genes by {method}, {missing}{course}; {time.perf_counter() - started:.0f} s")  # noqa: T201 - a command may print
+
+
+def _from_network(path: Path, recipe: RecipeOption, genes: Vocabulary, generator: torch.Generator) -> Embedded:
+    """Embed genes by their edges, or by nothing but noise."""
+    from celllm.genes import embed, network
+
+    edges = network.read(path, vocabulary=genes)
+    width = recipe.encoder.width
+    try:
+        return embed.from_network(
+            edges.a_E, edges.b_E, n_genes=genes.n_genes, width=width, settings=recipe.genes, generator=generator
+        )
+    except ValueError as error:
+        raise InputError(
+            file=path,
+            field="a, b",
+            expected=f"a network of more than {width} genes",
+            found=str(error),
+            remedy="choose a smaller encoder.width or genes.method random in the recipe",
+        ) from error
+
+
+@app.command
+def evaluate_genes(
+    *,
+    recipe: RecipeOption,
+    network: Path,
+    vocabulary: Path,
+    out: Path,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    threads: int = 1,
+) -> None:
+    r"""Tell held-out edges of the network from pairs that are no edges, by gene embeddings made without them.
+
+    A study, described in docs/genes.md; nothing else reads what it writes.
+
+    Parameters
+    ----------
+    recipe
+        recipe: files laid over one another, or JSON; `encoder.width` and `genes` say width and training
+    network
+        the network's edges.parquet
+    vocabulary
+        the vocabulary's genes.tsv
+    out
+        file to write link_prediction.tsv to
+    seeds
+        random seeds; each holds out a tenth of the edges
+    threads
+        threads of torch on a CPU
+
+    Example::
+
+        celllm evaluate_genes --recipe config/recipes/paper.yaml config/recipes/small.yaml \
+            --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv --out link_prediction.tsv
+    """
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from celllm.base.atomic import writing
+    from celllm.genes import network as network_file
+    from celllm.genes.link_prediction import score_links
+    from celllm.harmonise import vocabulary as vocabulary_file
+
+    torch.set_num_threads(threads)
+    genes = vocabulary_file.read(vocabulary)
+    edges = network_file.read(network, vocabulary=genes)
+    edges_E2 = np.stack([edges.a_E, edges.b_E], axis=1).astype(np.int64)
+    options: dict[str, Any] = {"width": recipe.encoder.width, "settings": recipe.genes}
+    try:
+        rows = [row for seed in seeds for row in score_links(edges_E2, n_genes=genes.n_genes, seed=seed, **options)]
+    except ValueError as error:
+        raise InputError(
+            file=network,
+            field="a, b",
+            expected=f"a network of more than {recipe.encoder.width} genes, most of whose pairs are no edges",
+            found=str(error),
+            remedy="choose a smaller encoder.width in the recipe, or another network",
+        ) from error
+    table = pd.DataFrame(rows)
+    with writing(out) as part:
+        table.to_csv(part, sep="\t", index=False, float_format="%.6g")
+    means = table.pivot_table("auroc", index="method", columns="negatives", sort=False)
+    print(means.rename_axis(columns="mean AUROC").to_string(float_format="%.3f"))  # noqa: T201 - a command may print

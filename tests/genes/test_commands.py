@@ -1,0 +1,293 @@
+"""The commands of the gene network and embedding, as the workflow calls them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy import sparse
+
+from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.config import recipe as recipes
+from celllm.corpus import writer
+from celllm.corpus.writer import Excluded
+from celllm.genes import commands, gene2vec, gene_embedding, link_prediction, network
+from celllm.genes.link_prediction import METHODS
+from celllm.genes.network import Edges
+from celllm.harmonise import cells as cells_file
+from celllm.harmonise import vocabulary as vocabulary_file
+from celllm.harmonise.normalise import log_normalised
+from celllm.harmonise.vocabulary import Vocabulary, of_locus_group
+from celllm.sources import hgnc, raw
+
+# Two genes of HGNC's complete set of October 2024, in the columns of the demo's table.
+CODING = "protein-coding gene\tgene with protein product\tApproved"
+MORE = (
+    f"HGNC:12434\tTXK\t{CODING}\tTKL|PSCTK5|BTKL|RLK\tPTK4\t7294\tENSG00000074966\n"
+    f"HGNC:7419\tMT-CO1\t{CODING}\tCOX1|COI\tMTCO1\t4512\tENSG00000198804\n"
+)
+
+
+def write_annotation(table: Path, folder: Path) -> Vocabulary:
+    """Write the manifest of a gene annotation, and the vocabulary of its genes."""
+    raw.write("h", [raw.describe(table)], folder / "hgnc.json")
+    genes = of_locus_group(hgnc.read(table), "protein-coding gene")
+    vocabulary_file.write(genes, folder / "genes.tsv")
+    return vocabulary_file.read(folder / "genes.tsv")
+
+
+@pytest.fixture
+def genes(root: Path, tmp_path: Path) -> Vocabulary:
+    return write_annotation(root / "config/demo/hgnc_demo.tsv", tmp_path)
+
+
+def built(folder: Path, **options: Any) -> Edges:
+    path = folder / "edges.parquet"
+    commands.build_network(hgnc=folder / "hgnc.json", vocabulary=folder / "genes.tsv", network=path, **options)
+    return network.read(path, vocabulary=vocabulary_file.read(folder / "genes.tsv"))
+
+
+def manifest(folder: Path, *paths: Path) -> Path:
+    raw.write("n", [raw.describe(path) for path in paths], folder / "n.json")
+    return folder / "n.json"
+
+
+def test_published_edges_follow_old_symbols_and_drop_strangers(tmp_path: Path, genes: Vocabulary) -> None:
+    pairs = pd.DataFrame({"a": ["FYB", "CARS1", "FYB1", "NOGENE"], "b": ["CARS", "FYB1", "FYB", "CARS"]})
+    pairs.to_parquet(tmp_path / "pairs.parquet")
+    made = built(tmp_path, edges=manifest(tmp_path, tmp_path / "pairs.parquet"))
+    assert [genes.symbols[i] for i in (made.a_E[0], made.b_E[0])] == ["CARS1", "FYB1"]
+    assert len(made.a_E) == 1
+    assert made.source == "pairs.parquet"
+
+
+def test_a_network_in_another_format_is_refused(tmp_path: Path, genes: Vocabulary) -> None:
+    (tmp_path / "links.txt.gz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"(?s)parquet.*STRING's.*found: +links\.txt\.gz"):
+        built(tmp_path, edges=manifest(tmp_path, tmp_path / "links.txt.gz"))
+
+
+@pytest.mark.parametrize(("given", "found"), [((), "neither"), (("edges", "coexpression"), "both")])
+def test_a_network_has_one_source(tmp_path: Path, genes: Vocabulary, given: tuple[str, ...], found: str) -> None:
+    with pytest.raises(InputError, match=rf"--edges, --coexpression(?s:.*)found: +{found}"):
+        built(tmp_path, **dict.fromkeys(given, tmp_path / "n.json"))
+
+
+@pytest.mark.parametrize(("options", "expected"), [({}, 1), ({"min_score": 901}, 0)], ids=["700", "901"])
+def test_strings_own_files_make_a_network_from_the_minimum_score_on(
+    tmp_path: Path, genes: Vocabulary, options: dict[str, int], expected: int
+) -> None:
+    (tmp_path / "9606.protein.links.txt").write_text("protein1 protein2 combined_score\np q 900\nq p 900\np r 500\n")
+    names = "".join(f"{i}\t{name}\n" for i, name in zip("pqr", [*genes.symbols[:2], "NOGENE"], strict=True))
+    (tmp_path / "9606.protein.info.txt").write_text(f"protein_external_id\tpreferred_name\n{names}")
+    files = manifest(tmp_path, *(tmp_path / f"9606.protein.{part}.txt" for part in ("links", "info")))
+    made = built(tmp_path, edges=files, **options)
+    assert list(zip(made.a_E.tolist(), made.b_E.tolist(), strict=True)) == [(0, 1)] * expected
+    assert made.source == "9606.protein.links.txt, 9606.protein.info.txt"
+
+
+def test_the_string_network_keeps_most_of_its_edges(mirror: Path, tmp_path: Path) -> None:
+    write_annotation(mirror / "hgnc_complete_set_2024-10.txt.gz", tmp_path)
+    made = built(tmp_path, edges=manifest(tmp_path, mirror / "ppi_string_highconf_symbols.parquet"))
+    assert 0.97 * 156_186 < len(made.a_E) <= 156_186
+    assert len(np.union1d(made.a_E, made.b_E)) > 13_500
+
+
+def write_shards(folder: Path, matrix: np.ndarray, genes: Vocabulary) -> Path:
+    values = {"sample": "s", "donor": "s", "study": "d", "label": "", "is_malignant": 0}
+    values |= {"n_counts": 1.0, "n_genes": 1, "cell_hash": "a"}
+    cells: ad.AnnData = cells_file.build(
+        sparse.csr_matrix(matrix),
+        pd.DataFrame(values, index=[f"d:{i}" for i in range(len(matrix))]),
+        vocabulary=genes,
+        dataset="d",
+        units="counts",
+        simulated=False,
+        provenance={},
+    )
+    cells_file.write(cells, folder / "d.h5ad")
+    nothing = Excluded(ids=(), hashes={})
+    sizes = {"n_genes": genes.n_genes, "shard_cells": 50, "seed": 0, "excluded": nothing, "provenance": {}}
+    writer.write([folder / "d.h5ad"], folder / "shards.json", vocabulary=genes.digest, **sizes)
+    return folder / "shards.json"
+
+
+def test_coexpression_comes_from_the_shards(tmp_path: Path, genes: Vocabulary, generator: np.random.Generator) -> None:
+    shared = generator.poisson(3, 80)
+    matrix = np.zeros((80, genes.n_genes), dtype=np.int32)
+    matrix[:, 7] = shared
+    matrix[:, 3] = 2 * shared
+    matrix[:, 100:110] = generator.poisson(50, (80, 10))
+    shards = write_shards(tmp_path, matrix, genes)
+    made = built(tmp_path, coexpression=shards)
+    assert (3, 7) in set(zip(made.a_E.tolist(), made.b_E.tolist(), strict=True))
+    assert made.source == "co-expression in 80 cells"
+    a, b = network.coexpression(log_normalised(sparse.csr_matrix(matrix)))
+    np.testing.assert_array_equal([made.a_E, made.b_E], [a, b])
+
+    vocabulary_file.write(Vocabulary(genes.genes[::-1].reset_index(drop=True)), tmp_path / "genes.tsv")
+    with pytest.raises(VocabularyMismatch, match="snakemake --forcerun write_shards"):
+        built(tmp_path, coexpression=shards)
+
+
+def write_recipe(folder: Path, *, width: int = 4, **genes: Any) -> None:
+    values = {
+        "tokens": {"max_length": 24},
+        "genes": {"method": "gene2vec", **genes},
+        "encoder": {"width": width, "depth": 1, "heads": 2, "head_width": 4},
+        "training": {"batch_cells": 10, "chunk_tokens": 128, "steps": 4},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, root: Path) -> Path:
+    """The demo's genes and two more, no edge, a recipe of width 4, the simulated vectors of three genes."""
+    (tmp_path / "hgnc.tsv").write_text((root / "config/demo/hgnc_demo.tsv").read_text().rstrip("\n") + "\n" + MORE)
+    genes = write_annotation(tmp_path / "hgnc.tsv", tmp_path)
+    none = np.zeros(0, dtype=np.int32)
+    network.write(Edges(none, none, genes.digest, "none"), tmp_path / "edges.parquet")
+    fixture = root / "tests/fixtures/simulated_gene2vec_w2v.txt.gz"
+    raw.write("g", [raw.describe(fixture)], tmp_path / "vectors.json")
+    write_recipe(tmp_path)
+    return tmp_path
+
+
+def embed(folder: Path, *, seed: int = 0, without: tuple[str, ...] = ()) -> np.ndarray:
+    published = {"gene2vec": folder / "vectors.json", "hgnc": folder / "hgnc.json"}
+    commands.embed_genes(
+        recipe=recipes.read(folder / "recipe.yaml"),
+        network=folder / "edges.parquet",
+        vocabulary=folder / "genes.tsv",
+        seed=seed,
+        embedding=folder / "embedding.safetensors",
+        **{name: path for name, path in published.items() if name not in without},
+    )
+    digest = vocabulary_file.read(folder / "genes.tsv").digest
+    return gene_embedding.read(folder / "embedding.safetensors", vocabulary=digest).genes_GD
+
+
+def test_genes_get_their_published_vectors_up_to_centre_and_scale(folder: Path, root: Path) -> None:
+    found = embed(folder)
+    names, vectors = gene2vec.read(root / "tests/fixtures/simulated_gene2vec_w2v.txt.gz")
+    axis = vocabulary_file.read(folder / "genes.tsv").symbols
+    ours = found[[axis.index(name) for name in names]]
+    centred = vectors - vectors.mean(axis=0)
+    np.testing.assert_allclose(ours, centred * (ours[1, 1] / centred[1, 1]), atol=1e-5)
+    assert np.sqrt((found**2).mean()) == pytest.approx(1, abs=1e-5)
+
+
+def test_genes_without_a_vector_are_counted_distinct_and_follow_the_seed(folder: Path) -> None:
+    first = embed(folder)
+    written = gene_embedding.read(folder / "embedding.safetensors")
+    assert written.method == "gene2vec"
+    assert written.report["genes_without_vector"] == len(first) - 3
+    assert {"gene2vec", "hgnc"} <= set(written.provenance["inputs"])
+    assert len(np.unique(first, axis=0)) == len(first)
+    np.testing.assert_array_equal(embed(folder), first)
+    other = embed(folder, seed=1)
+    axis = vocabulary_file.read(folder / "genes.tsv").symbols
+    known = axis.index("TXK")
+    changed = np.flatnonzero(np.abs(first / first[known] - other / other[known]).max(axis=1) > 0.01)
+    assert set(changed) == set(range(len(first))) - {axis.index(name) for name in ("TXK", "CD3E", "MT-CO1")}
+
+
+def test_a_recipe_of_another_width_is_refused_by_its_key(folder: Path) -> None:
+    write_recipe(folder, width=8)
+    with pytest.raises(InputError, match=r"(?s)encoder\.width.*expected: 4.*found: +8"):
+        embed(folder)
+
+
+@pytest.mark.parametrize(
+    ("without", "found"),
+    [(("gene2vec", "hgnc"), "neither"), (("gene2vec",), "only one"), (("hgnc",), "only one")],
+    ids=["none", "hgnc alone", "vectors alone"],
+)
+def test_gene2vec_without_its_files_is_refused(folder: Path, without: tuple[str, ...], found: str) -> None:
+    with pytest.raises(InputError, match=rf"(?s)genes\.method.*--gene2vec and --hgnc.*{found}"):
+        embed(folder, without=without)
+
+
+def test_vectors_of_strangers_are_refused(folder: Path, root: Path) -> None:
+    write_annotation(root / "config/demo/hgnc_demo.tsv", folder)  # which knows one of the three names
+    with pytest.raises(InputError, match=r"(?s)two genes of the vocabulary.*1 of 3 names"):
+        embed(folder)
+
+
+def test_other_methods_need_no_vectors(folder: Path) -> None:
+    write_recipe(folder, method="random")
+    found = embed(folder, without=("gene2vec", "hgnc"))
+    assert len(np.unique(found, axis=0)) == len(found)
+
+
+def test_an_imported_embedding_and_a_network_too_small_are_refused(folder: Path) -> None:
+    write_recipe(folder, method="imported")
+    with pytest.raises(InputError, match=r"(?s)genes\.method.*came with a published checkpoint"):
+        embed(folder)
+    write_recipe(folder, method="svd")
+    with pytest.raises(InputError, match=r"(?s)edges\.parquet: a, b.*more than 4 genes.*a network of 0 genes"):
+        embed(folder)
+
+
+@pytest.fixture
+def study(tmp_path: Path, vocabulary: Vocabulary) -> Path:
+    """Forty genes, 32 of them in two dense groups; a recipe of width 8."""
+    vocabulary_file.write(vocabulary, tmp_path / "genes.tsv")
+    a, b = np.triu_indices(32, k=1)
+    write_recipe(tmp_path, width=8, method="svd", epochs=5, hidden=8, feature_width=16)
+    is_edge = np.random.default_rng(0).random(len(a)) < np.where(a // 16 == b // 16, 0.5, 0.05)
+    network.write(Edges(a[is_edge], b[is_edge], vocabulary.digest, "test"), tmp_path / "edges.parquet")
+    return tmp_path
+
+
+def evaluate(folder: Path) -> bytes:
+    files = {"network": "edges.parquet", "vocabulary": "genes.tsv", "out": "links.tsv"}
+    commands.evaluate_genes(
+        recipe=recipes.read(folder / "recipe.yaml"), **{name: folder / file for name, file in files.items()}
+    )
+    return (folder / "links.tsv").read_bytes()
+
+
+def test_a_study_has_a_row_for_each_method_kind_of_negatives_and_seed_and_repeats(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = evaluate(study)
+    rows = pd.read_csv(study / "links.tsv", sep="\t")
+    expected = {(m, kind, seed) for m in METHODS for kind in ("uniform", "degree_matched") for seed in (0, 1, 2)}
+    assert set(rows[["method", "negatives", "seed"]].itertuples(index=False, name=None)) == expected
+    assert re.search(r"uniform +degree_matched\n(?s:.*)graphmae +0\.\d{3} +0\.\d{3}\n", capsys.readouterr().out)
+    assert evaluate(study) == written
+
+
+def test_a_network_too_dense_for_non_edges_is_refused(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_prediction, "ROUNDS", 5)
+    a, b = (end.astype(np.int32) for end in np.triu_indices(32, k=1))
+    digest = vocabulary_file.read(study / "genes.tsv").digest
+    network.write(Edges(a, b, digest, "complete"), study / "edges.parquet")
+    with pytest.raises(InputError, match=r"(?s)edges\.parquet.*too dense"):
+        evaluate(study)
+
+
+def test_a_study_of_another_vocabulary_is_refused(study: Path) -> None:
+    network.write(Edges(np.array([0]), np.array([1]), "another", "test"), study / "edges.parquet")
+    with pytest.raises(VocabularyMismatch):
+        evaluate(study)
+
+
+def test_the_command_line_makes_a_network(root: Path, tmp_path: Path, genes: Vocabulary) -> None:
+    pd.DataFrame({"a": ["FYB1"], "b": ["CARS1"]}).to_parquet(tmp_path / "pairs.parquet")
+    manifest(tmp_path, tmp_path / "pairs.parquet")
+    options = "--edges n.json --hgnc hgnc.json --vocabulary genes.tsv --network edges.parquet"
+    command = [sys.executable, "-m", "celllm", "build_network", *options.split()]
+    environment = os.environ | {"PYTHONPATH": str(root / "src")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"1 edges between 2 of {genes.n_genes} genes\n"
