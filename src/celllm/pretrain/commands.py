@@ -32,7 +32,7 @@ def pretrain(
     devices: int = 1,
     nodes: int = 1,
 ) -> None:
-    """Pretrain an encoder: masked genes, tumour or normal, and divide-and-conquer contrastive learning.
+    r"""Pretrain an encoder: masked genes, tumour or normal, and divide-and-conquer contrastive learning.
 
     An interrupted run resumes from its last checkpoint when the same command is called again. SIGTERM, SIGINT and
     SIGUSR1 end it after the step in which they come, with a checkpoint and exit status 75.
@@ -66,13 +66,12 @@ def pretrain(
     nodes
         Nodes, under srun with as many tasks on each as devices.
 
-    Example
-    -------
-    ::
+    Example::
 
-        celllm pretrain --recipe config/recipes/small.yaml --shards results/shards/manifest.json
-        --genes results/genes/small/table.safetensors --vocabulary results/vocabulary/genes.tsv --seed 0
-        --checkpoints run --encoder run/encoder.safetensors --history run/history.jsonl
+        celllm pretrain --recipe config/recipes/paper.yaml config/recipes/small.yaml \
+            --shards results/shards/manifest.json --genes results/genes/small/embedding.safetensors \
+            --vocabulary results/vocabulary/genes.tsv --seed 0 --checkpoints run \
+            --encoder run/encoder.safetensors --history run/history.jsonl
     """
     import torch
     from torch import distributed as dist
@@ -178,9 +177,7 @@ def plan(
     json
         Print JSON in place of tables.
 
-    Example
-    -------
-    ::
+    Example::
 
         celllm plan --recipe config/recipes/paper.yaml --gpu h100 a100
     """
@@ -212,7 +209,7 @@ def plan(
         if timing is not None:
             on_device = dataclasses.asdict(timing) | {"step_s": timing.step_s(found.flops.total)}
         memory_cpu = None if cpu is None else dataclasses.asdict(cpu)
-        print(
+        print(  # noqa: T201 - what was asked for
             dumps(
                 {"digest": recipe.digest, **dataclasses.asdict(found), "timing": on_device, "memory_cpu": memory_cpu},
                 indent=2,
@@ -220,7 +217,7 @@ def plan(
         )
     else:
         lengths = "synthetic lengths, of the paper's corpus" if shards is None else f"lengths from {shards}"
-        print(estimate_table.described(found, recipe, lengths=lengths, timing=timing, cpu=cpu))
+        print(estimate_table.described(found, recipe, lengths=lengths, timing=timing, cpu=cpu))  # noqa: T201
 
 
 @app.command
@@ -234,7 +231,7 @@ def measure_step(
     seed: int = 0,
     threads: int = 1,
 ) -> None:
-    """Measure seconds and peak memory of a contrastive step, chunked and full-batch, against its number of cells.
+    r"""Measure seconds and peak memory of a contrastive step, chunked and full-batch, against its number of cells.
 
     Each step runs in a fresh process on the CPU, whatever the training ran on.
 
@@ -255,12 +252,10 @@ def measure_step(
     threads
         Threads of torch.
 
-    Example
-    -------
-    ::
+    Example::
 
-        celllm measure_step --recipe config/recipes/small.yaml --shards results/shards/manifest.json
-        --batches 16 64 256 --limit-gb 4 --out step_cost.tsv
+        celllm measure_step --recipe config/recipes/paper.yaml config/recipes/small.yaml \
+            --shards results/shards/manifest.json --batches 16 64 256 --limit-gb 4 --out step_cost.tsv
     """
     import numpy as np
     import pandas as pd
@@ -281,7 +276,7 @@ def measure_step(
         threads=threads,
         limit_bytes=int(limit_gb * 1e9),
     )
-    rows = sweep(step, batches, report=lambda message: print(message, file=sys.stderr, flush=True))
+    rows = sweep(step, batches, report=lambda message: sys.stderr.write(f"{message}\n"))
     step_cost.write(pd.DataFrame(rows), out)
 
 
