@@ -18,7 +18,7 @@ REPORT := results/report/report.html
 .venv/complete: requirements.lock
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check \
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.lock
 	touch $@
 

@@ -51,3 +51,10 @@ rule harmonise:
     input:
         rules.tabulate_data.output,
         rules.plot_harmonisation.output,
+
+
+rule bench:
+    """Only the benchmark: scores, trials and failed runs; of encoders only those are pretrained that its methods start from."""
+    input:
+        rules.score.output,
+        rules.list_runs.output,

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from scipy import sparse
 
-from celllm.annotate.commands import embed_cells
+from celllm.annotate import commands as annotate_commands
 from celllm.bench.predictions import PredictionsMeta
 from celllm.config import recipe as recipes
 from celllm.corpus import writer
@@ -136,13 +136,12 @@ def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
 @pytest.fixture
 def components_file(tmp_path: Path, cells: Cells, vocabulary: Vocabulary) -> Path:
     """Four principal components of the tiny cells."""
-    from celllm.bench import pca as components
-    from celllm.bench.methods.components import fit_components
+    from celllm.bench import features
 
-    found = fit_components(
+    found = features.fit_pca(
         lambda rows: cells.counts[rows], n_cells=90, vocabulary=vocabulary.digest, n_components=4, cells_at_once=40
     )
-    components.write(found, tmp_path / "pca.safetensors")
+    features.write(found, tmp_path / "pca.safetensors")
     return tmp_path / "pca.safetensors"
 
 
@@ -227,7 +226,9 @@ class Folder:
         pretraining.pretrain(recipe=recipe, seed=0, **paths)
 
     def embed_cells(self) -> None:
-        embed_cells.main(self.options("encoder", "cells", "vocabulary", "embeddings"))
+        files = {"encoder": "encoder.safetensors", "cells": "cells.h5ad", "vocabulary": "genes.tsv"}
+        files |= {"embeddings": "embeddings.parquet"}
+        annotate_commands.embed_cells(**{name: self.path / file for name, file in files.items()})
 
     def write_recipe(self, **changes: dict[str, Any]) -> None:
         values: dict[str, dict[str, Any]] = {

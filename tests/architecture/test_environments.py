@@ -25,6 +25,8 @@ IMPORTED_AS = {
     "scib-metrics": "scib_metrics",
     "umap-learn": "umap",
 }
+# Environment that Snakemake itself runs in; the others are those of rules.
+WORKFLOW = ROOT / "envs/snakemake.yaml"
 # Needed without an import of ours: the demo's cells, PyG's SMILES, torch.utils.tensorboard.
 INDIRECT = {"scanpy", "rdkit", "tensorboard", "tabulate", "pooch"}
 # h5py comes with anndata.
@@ -156,7 +158,16 @@ def test_every_import_of_a_command_is_in_its_environment(command, environment):
     assert not missing, f"{command} imports {missing}, which envs/{environment}.yaml lacks"
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.stem)
+def test_every_import_of_the_workflow_is_in_the_environment_of_snakemake():
+    text = "\n".join(path.read_text() for path in [ROOT / "Snakefile", *RULE_FILES])
+    statements = re.findall(r"^(?:from|import) [^(\n]+(?:\([^)]*\))?", text, flags=re.MULTILINE)
+    packages = third_party(imports_of(ast.parse("\n".join(statements)).body), ROOT / "src", seen=set())
+    assert "snakemake" in packages
+    offered = {IMPORTED_AS.get(name, name) for name in pins(WORKFLOW)}
+    assert packages <= offered
+
+
+@pytest.mark.parametrize("environment", sorted({*ENVIRONMENTS} - {WORKFLOW}), ids=lambda path: path.stem)
 def test_every_package_of_an_environment_is_imported_by_a_command_that_runs_in_it(environment):
     commands = [command for command, name in commands_in_environments() if name == environment.stem]
     used = {package for command in commands for package in packages_of(command)}

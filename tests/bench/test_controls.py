@@ -3,8 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from celllm.bench.methods.controls import LeakedLabels, MajorityClass, ShuffledLabels
-from celllm.bench.methods.logistic import LogisticRegressionOnGenes
+from celllm.bench.methods.controls import LeakedLabels, LogisticRegressionOnGenes, MajorityClass, ShuffledLabels
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from celllm.bench.methods.deepcdr_network import DeepCDR
+from celllm.bench.methods.deepcdr import DeepCDR
 from celllm.bench.methods.drugs import N_ATOM_FEATURES, drug_graphs
 from celllm.model.encoder import evaluating
 

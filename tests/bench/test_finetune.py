@@ -4,8 +4,13 @@ import torch
 from torch import nn
 
 from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.bench.method import BenchMethod
 from celllm.bench.methods.finetune import BestEpoch, check_finite, n_epochs, ready_encoder, thaw
 from celllm.harmonise.vocabulary import Vocabulary
+
+
+def _ready(encoder, vocabulary, *, scratch=False):
+    return ready_encoder(BenchMethod({}, seed=0, encoder=encoder, vocabulary=vocabulary), scratch=scratch)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +24,7 @@ from celllm.harmonise.vocabulary import Vocabulary
     ],
 )
 def test_a_mode_trains_what_it_says(encoder_file, vocabulary, mode, layer, trained):
-    encoder = ready_encoder(encoder_file, vocabulary=vocabulary, seed=0, scratch=False).encoder
+    encoder = _ready(encoder_file, vocabulary).encoder
 
     weights = thaw(encoder, mode=mode, layer=layer)
 
@@ -29,7 +34,7 @@ def test_a_mode_trains_what_it_says(encoder_file, vocabulary, mode, layer, train
 
 
 def test_no_graph_is_kept_below_the_trained_layer(encoder_file, vocabulary):
-    encoder = ready_encoder(encoder_file, vocabulary=vocabulary, seed=0, scratch=False).encoder
+    encoder = _ready(encoder_file, vocabulary).encoder
     thaw(encoder, mode="last_layer")
     seen = []
     encoder.layers[0].register_forward_hook(lambda *args: seen.append(args[2].requires_grad))
@@ -41,9 +46,7 @@ def test_no_graph_is_kept_below_the_trained_layer(encoder_file, vocabulary):
 
 
 def test_scratch_keeps_the_gene_table_and_no_other_weight(encoder_file, vocabulary):
-    trained, fresh = (
-        ready_encoder(encoder_file, vocabulary=vocabulary, seed=0, scratch=scratch).encoder for scratch in (False, True)
-    )
+    trained, fresh = (_ready(encoder_file, vocabulary, scratch=scratch).encoder for scratch in (False, True))
 
     assert torch.equal(trained.embedding.genes.weight, fresh.embedding.genes.weight)
     for one, two in zip(trained.layers.parameters(), fresh.layers.parameters(), strict=True):
@@ -54,12 +57,12 @@ def test_an_encoder_of_another_vocabulary_is_refused(encoder_file, vocabulary):
     other = Vocabulary(vocabulary.genes.iloc[::-1].reset_index(drop=True))
 
     with pytest.raises(VocabularyMismatch, match=vocabulary.digest[:12]):
-        ready_encoder(encoder_file, vocabulary=other, seed=0, scratch=False)
+        _ready(encoder_file, other)
 
 
 def test_a_missing_encoder_is_asked_for(vocabulary):
     with pytest.raises(InputError, match="--encoder"):
-        ready_encoder(None, vocabulary=vocabulary, seed=0, scratch=False)
+        _ready(None, vocabulary)
 
 
 def test_the_best_epochs_weights_come_back_and_patience_ends_training():

@@ -24,7 +24,7 @@ def _row(**changes):
 
 
 def _built(row, vocabulary):
-    return build(row, seed=0, encoder=None, vocabulary=vocabulary, file="methods.tsv")
+    return build(row, row.options, seed=0, encoder=None, vocabulary=vocabulary)
 
 
 def test_a_row_becomes_an_object_of_the_class_it_names(vocabulary):
@@ -36,16 +36,27 @@ def test_a_row_becomes_an_object_of_the_class_it_names(vocabulary):
     [
         "os:system",
         "celllmfake.thing:Class",
+        "sklearnfake.thing:Class",
+        "torch:load",
         "celllm.bench.methods.controls",
         "celllm.bench.methods.controls:Majority.x",
     ],
 )
-def test_code_from_outside_the_package_is_never_imported(module, vocabulary):
+def test_code_from_outside_the_package_and_scikit_learn_is_never_imported(module, vocabulary, monkeypatch):
+    monkeypatch.setattr("importlib.import_module", lambda name: pytest.fail(f"imported {name}"))
     with pytest.raises(InputError, match=r"celllm\.<room>\.<module>:<Class>"):
         _built(_row(module=module), vocabulary)
 
 
-@pytest.mark.parametrize("module", ["celllm.bench.methods.nothing:Class", "celllm.bench.methods.controls:MajorityClas"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "celllm.bench.methods.nothing:Class",
+        "celllm.bench.methods.controls:MajorityClas",
+        "sklearn.nothing:Class",
+        "sklearn.linear_model:Logistics",
+    ],
+)
 def test_a_module_or_class_that_does_not_exist_is_named(module, vocabulary):
     with pytest.raises(InputError, match=module):
         _built(_row(module=module), vocabulary)
@@ -55,7 +66,7 @@ def test_a_wrong_option_is_reported_with_its_row(vocabulary):
     with pytest.raises(InputError, match="depth") as caught:
         _built(_row(options={"depth": 3}), vocabulary)
 
-    assert caught.value.__notes__ == ["in the row m of methods.tsv"]
+    assert caught.value.__notes__ == ["in the row m of config/methods.tsv"]
 
 
 def test_a_method_that_starts_from_an_encoder_asks_for_it(vocabulary):
@@ -64,7 +75,7 @@ def test_a_method_that_starts_from_an_encoder_asks_for_it(vocabulary):
 
 
 def test_a_method_on_components_asks_for_their_file(vocabulary):
-    with pytest.raises(InputError, match=r"--encoder results/components/pca\.safetensors"):
+    with pytest.raises(InputError, match=r"--encoder results/bench/pca\.safetensors"):
         _built(_row(encoder=tables.COMPONENTS), vocabulary)
 
 
@@ -73,15 +84,17 @@ METHODS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/meth
 
 @pytest.mark.parametrize("row", METHODS.rows, ids=METHODS.names)
 def test_every_shipped_method_can_be_made_and_has_the_two_calls(row, vocabulary, encoder_file, components_file):
-    found = build(
-        row,
-        seed=0,
-        encoder=components_file if row.encoder == tables.COMPONENTS else encoder_file if row.encoder else None,
-        vocabulary=vocabulary,
-        file=METHODS.file,
-    )
+    first = {option: values[0] for option, values in row.search.items()}
+    encoder = components_file if row.encoder == tables.COMPONENTS else encoder_file if row.encoder else None
+    found = build(row, {**row.options, **first}, seed=0, encoder=encoder, vocabulary=vocabulary)
 
     assert callable(found.fit)
     assert callable(found.predict)
     assert found.sees_test_labels == row.method.startswith("control_leaked")
     assert hasattr(found, "classes_") == (row.kind == "classification")
+
+
+def test_an_option_with_few_values_names_the_nearest(vocabulary, encoder_file):
+    row = METHODS.row("celllm")
+    with pytest.raises(InputError, match="did you mean probe"):
+        build(row, {"mode": "prob"}, seed=0, encoder=encoder_file, vocabulary=vocabulary)

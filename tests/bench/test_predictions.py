@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -6,7 +8,7 @@ import pytest
 
 from celllm.base.errors import InputError
 from celllm.bench import predictions
-from celllm.bench.predictions import Failure, PredictionsMeta, Trial, score_columns
+from celllm.bench.predictions import PredictionsMeta, Trial, score_columns
 
 
 @pytest.fixture
@@ -83,16 +85,9 @@ def test_a_parquet_file_of_another_kind_is_refused(tmp_path, table):
         predictions.read(tmp_path / "p.parquet")
 
 
-def test_a_failure_stands_in_place_of_predictions_and_is_refused_as_such(tmp_path):
-    failure = Failure("t", "m", 2, 3, status=1, message="no room", log="logs/fit.log")
-    predictions.write_failure(failure, tmp_path / "p.parquet")
-
-    assert predictions.failure_of(tmp_path / "p.parquet") == failure
-    with pytest.raises(InputError, match=r"status 1: no room[\s\S]*logs/fit.log"):
-        predictions.read(tmp_path / "p.parquet")
-
-
-def test_predictions_are_no_failure(tmp_path, table, meta):
-    predictions.write(table, meta, tmp_path / "p.parquet")
-
-    assert predictions.failure_of(tmp_path / "p.parquet") is None
+def test_what_a_run_was_asked_for_is_read_without_its_predictions(tmp_path, table, meta):
+    assert predictions.request_of(tmp_path / "p.parquet") is None
+    predictions.write(table, replace(meta, provenance={"request": "abc"}), tmp_path / "p.parquet")
+    assert predictions.request_of(tmp_path / "p.parquet") == "abc"
+    (tmp_path / "p.parquet").write_bytes(b"PAR1 and then nothing")
+    assert predictions.request_of(tmp_path / "p.parquet") is None

@@ -1,6 +1,6 @@
 import torch
 
-from celllm.bench.methods.response import ResponseHead
+from celllm.bench.methods.drug_cell_line import ResponseHead
 
 
 def test_the_split_first_layer_equals_one_layer_on_both_embeddings_side_by_side():

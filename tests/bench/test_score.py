@@ -1,18 +1,31 @@
-import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from celllm.base.errors import InputError
-from celllm.bench import predictions, scores
-from celllm.bench.commands import score
-from celllm.bench.predictions import Failure, Trial
+from celllm.bench import commands, predictions, runs, scores
+from celllm.bench.predictions import Trial
+from celllm.bench.runs import Failure, Runs
+from celllm.config.tables import Task
 
-TASKS = """task kind title dataset response split split_seeds train validation test min_class_size protocol headline
-types classification Types tiny - random 0-4 0.7 0.1 0.2 5 clean macro_f1
-lines regression Lines tiny tiny pairs 0-4 0.8 0.1 0.1 0 clean pearson
-"""
+TYPES = Task(
+    task="types",
+    kind="classification",
+    title="Types",
+    dataset="tiny",
+    response=None,
+    split="random",
+    split_seeds=(0, 1),
+    train=0.7,
+    validation=0.1,
+    test=0.2,
+    min_class_size=5,
+    protocol="clean",
+    headline="macro_f1",
+)
+LINES = replace(TYPES, task="lines", kind="regression", split="pairs", response="tiny", headline="pearson")
 CELLS = pd.DataFrame(
     {
         "unit": ["1", "2", "3", "4"],
@@ -34,44 +47,36 @@ PAIRS = pd.DataFrame(
 
 
 @pytest.fixture
-def tasks(tmp_path):
-    lines = [line.replace(" ", "\t") for line in TASKS.splitlines()]
-    (tmp_path / "tasks.tsv").write_text("\n".join(lines) + "\n")
-    return tmp_path / "tasks.tsv"
-
-
-@pytest.fixture
 def written(tmp_path, made_of):
-    """Write predictions and return which cell of the benchmark they are."""
+    """Write predictions, and beside them that there are such and what failed; return the path of the latter."""
 
-    def write(table, **changes):
+    def write(table, *, failures=(), **changes):
         is_cells = "score:a" in table
         task, kind = ("types", "classification") if is_cells else ("lines", "regression")
         meta = made_of(**{"task": task, "kind": kind, "seed": 1, **changes})
-        where = {"task": meta.task, "method": meta.method, "split": meta.split, "seed": meta.seed}
-        predictions.write(table, meta, predictions.path_of(tmp_path, **where))
-        return where
+        path = tmp_path / meta.task / meta.method / "runs.json"
+        predictions.write(table, meta, runs.predictions_path(path, split=meta.split, seed=meta.seed))
+        runs.write(Runs(meta.task, meta.method, ((meta.split, meta.seed),), failures, {}), path)
+        return path
 
     return write
 
 
-def _run(tasks, *written):
-    cells: dict = {}
-    for one in written:
-        cells.setdefault(one["task"], {})[one["method"]] = {"splits": [one["split"]], "seeds": [one["seed"]]}
-    argv = ["--folder", str(tasks.parent), "--cells", json.dumps(cells), "--tasks", str(tasks)]
-    for name in ("scores", "failed", "trials"):
-        argv += [f"--{name}", str(tasks.with_name(f"{name}.tsv"))]
-    score.main(argv)
+@pytest.fixture
+def scored(tmp_path):
+    """Score runs; return the folder of the tables."""
+
+    def score(*paths, tasks=(TYPES, LINES)):
+        names = {"scores": "scores.tsv", "trials": "trials.tsv", "failures": "failures.json"}
+        commands.score(runs=list(paths), tasks=list(tasks), **{key: tmp_path / name for key, name in names.items()})
+        return tmp_path
+
+    return score
 
 
-def _scored(tasks, *written):
-    _run(tasks, *written)
-    return scores.read(tasks.with_name("scores.tsv")).set_index(["task", "method", "seed", "metric"])["value"]
-
-
-def test_each_kind_gets_its_metrics_and_the_costs(tmp_path, tasks, written):
-    found = _scored(tasks, written(CELLS), written(PAIRS, method="n"))
+def test_each_kind_gets_its_metrics_and_the_costs(written, scored):
+    folder = scored(written(CELLS), written(PAIRS, method="n"))
+    found = scores.read(folder / "scores.tsv").set_index(["task", "method", "seed", "metric"])["value"]
 
     assert found["types", "m", 1, "accuracy"] == 0.75
     assert found["types", "m", 1, "macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
@@ -83,36 +88,35 @@ def test_each_kind_gets_its_metrics_and_the_costs(tmp_path, tasks, written):
     assert [found["types", "m", 1, size] for size in scores.SIZES] == [10, 0, 4]
 
 
-def test_a_failed_cell_is_told_apart_and_does_not_stop_the_others(tmp_path, tasks, written):
-    fine, failed = written(CELLS), written(CELLS, method="n")
-    failure = Failure(**failed, status=137, message="out of memory", log="logs/n.log")
-    predictions.write_failure(failure, predictions.path_of(tmp_path, **failed))
+def test_a_failed_run_is_listed_and_does_not_stop_the_others(written, scored):
+    failure = Failure("types", "n", 0, 1, status=137, message="out of memory", log="logs/n.log")
+    folder = scored(written(CELLS), written(CELLS, method="n", seed=2, failures=(failure,)))
 
-    found = _scored(tasks, fine, failed)
-
-    assert set(found.index.get_level_values("method")) == {"m"}
-    (row,) = scores.read_failed(tmp_path / "failed.tsv").to_dict("records")
-    assert (row["method"], row["status"], row["message"], row["log"]) == ("n", "137", "out of memory", "logs/n.log")
+    found = scores.read(folder / "scores.tsv")
+    assert set(zip(found["method"], found["seed"], strict=True)) == {("m", 1), ("n", 2)}
+    (row,) = scores.read_failures(folder / "failures.json").to_dict("records")
+    assert Failure(**row) == failure
 
 
-def test_trials_are_listed_with_the_chosen_one(tmp_path, tasks, written):
+def test_where_every_run_failed_the_tables_are_empty(tmp_path, scored):
+    failure = Failure("types", "m", 0, 0, status=1, message="no room", log="logs/m.log")
+    runs.write(Runs("types", "m", (), (failure,), {}), tmp_path / "runs.json")
+    folder = scored(tmp_path / "runs.json")
+
+    assert scores.read(folder / "scores.tsv").empty
+    assert scores.read_trials(folder / "trials.tsv").empty
+    assert len(scores.read_failures(folder / "failures.json")) == 1
+
+
+def test_trials_are_listed_with_the_chosen_one(written, scored):
     trials = (Trial({"C": 1.0}, 0.5), Trial({"C": 0.1}, 0.75), Trial({"C": 10.0}, np.nan))
-    _run(tasks, written(CELLS, trials=trials))
-
-    table = scores.read_trials(tmp_path / "trials.tsv")
+    table = scores.read_trials(scored(written(CELLS, trials=trials)) / "trials.tsv")
 
     assert list(table["options"]) == ['{"C": 1.0}', '{"C": 0.1}', '{"C": 10.0}']
     np.testing.assert_array_equal(table["value"], [0.5, 0.75, np.nan])
     assert list(table["chosen"]) == ["no", "yes", "no"]
 
 
-def test_a_headline_that_is_no_metric_of_the_task_is_refused(tmp_path, tasks, written):
-    tasks.write_text(tasks.read_text().replace("macro_f1", "pearson"))
-
+def test_a_headline_that_is_no_metric_of_the_task_is_refused(written, scored):
     with pytest.raises(InputError, match="headline of types"):
-        _scored(tasks, written(CELLS))
-
-
-def test_predictions_of_an_unknown_task_are_refused_with_a_hint(tmp_path, tasks, written):
-    with pytest.raises(InputError, match="did you mean types"):
-        _scored(tasks, written(CELLS, task="typos"))
+        scored(written(CELLS), tasks=[replace(TYPES, headline="f1_sensitive")])

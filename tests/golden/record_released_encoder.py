@@ -19,7 +19,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from celllm.model.published import Sizes, shapes
+from celllm.model.imported import Sizes, shapes
 
 RECORDED = Path(__file__).with_name("released_encoder.json")
 SIZES = {

@@ -15,8 +15,8 @@ from celllm.harmonise import harmonisation, vocabulary
 from celllm.harmonise.align import Aligner
 from celllm.harmonise.commands import align_cells, build_vocabulary
 from celllm.harmonise.symbols import SymbolIndex
+from celllm.sources import commands as sources
 from celllm.sources import hgnc, raw
-from celllm.sources.commands import fetch
 from celllm.sources.readers.cells import in_pieces
 from celllm.sources.readers.registry import read_raw
 
@@ -53,8 +53,9 @@ def demo(root, tmp_path_factory):
         patch.chdir(root)
         for dataset in ("hgnc_demo", "pbmc68k_reduced"):
             manifest = folder / dataset / "manifest.json"
-            argv = ["--dataset", dataset, "--files", "config/files.tsv", "--datasets", "config/datasets.tsv"]
-            fetch.main([*argv, "--hosts", "config/hosts.tsv", "--manifest", str(manifest)])
+            rows = list(tables.read_files("config/files.tsv").of(dataset))
+            row = tables.read_datasets("config/datasets.tsv").row(dataset)
+            sources.fetch(dataset=row, files=rows, manifest=manifest)
     build_vocabulary.main(["--hgnc", str(folder / "hgnc_demo/manifest.json"), "--out", str(folder / "genes.tsv")])
     return folder
 

@@ -64,10 +64,10 @@ def test_an_embedding_depends_neither_on_padding_nor_on_companions_nor_on_positi
 def test_the_tokens_asked_for_are_those_of_the_whole_forward_pass() -> None:
     made = encoder().double().eval()
     genes, bins = cells([12, 30, 5])
-    places = torch.tensor([[0, 3, 11], [0, 29, 1], [4, 0, 0]])
+    positions = torch.tensor([[0, 3, 11], [0, 29, 1], [4, 0, 0]])
     whole = made(genes, bins)
-    expected = whole.gather(1, places[:, :, None].expand(-1, -1, 16))
-    torch.testing.assert_close(made.at(genes, bins, places), expected, atol=1e-12, rtol=0)
+    expected = whole.gather(1, positions[:, :, None].expand(-1, -1, 16))
+    torch.testing.assert_close(made.at(genes, bins, positions), expected, atol=1e-12, rtol=0)
     torch.testing.assert_close(made.embed(genes, bins), whole[:, 0], atol=1e-12, rtol=0)
 
 
@@ -118,7 +118,7 @@ def test_what_is_below_and_above_a_layer_together_is_the_whole(n_layers: int, le
     below = made.below(genes, bins, n_layers=n_layers)
 
     assert torch.equal(made.above(below, bins, n_layers=n_layers), made(genes, bins))
-    at_first = made.above(below, bins, n_layers=n_layers, places_BQ=first)
+    at_first = made.above(below, bins, n_layers=n_layers, positions_BQ=first)
     torch.testing.assert_close(at_first, made.at(genes, bins, first), atol=1e-6, rtol=1e-5)
 
 

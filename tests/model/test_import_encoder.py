@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,11 +12,11 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
+from celllm.base.app import run
 from celllm.base.errors import InputError
 from celllm.bench.methods.annotation import EncoderClassifier
 from celllm.harmonise import vocabulary
-from celllm.model import imported
-from celllm.model.commands import import_encoder
+from celllm.model import commands, imported
 from celllm.model.inference import embed_cells
 from celllm.model.store import PretrainedEncoder, fresh, load_encoder
 from celllm.sources import raw
@@ -46,10 +43,10 @@ def checkpoints(recorder: ModuleType, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def call(folder: Path, layout: str, *more: str) -> PretrainedEncoder:
-    files = ["--checkpoint", str(folder / f"{layout}.pth"), "--genes", str(folder / f"{layout}.txt")]
-    out = ["--out", str(folder / "encoder.safetensors"), "--vocabulary", str(folder / "genes.tsv")]
-    import_encoder.main(["--layout", layout, "--max-length", "16", *files, *out, *more])
+def call(folder: Path, layout: str, **changes: Path) -> PretrainedEncoder:
+    files = {"checkpoint": f"{layout}.pth", "genes": f"{layout}.txt", "out": "encoder.safetensors"}
+    options = {name: folder / file for name, file in files.items()} | {"vocabulary": folder / "genes.tsv"} | changes
+    commands.import_encoder(layout=layout, max_length=16, **options)
     genes = vocabulary.read(folder / "genes.tsv")
     return load_encoder(folder / "encoder.safetensors", vocabulary=genes.digest)
 
@@ -101,7 +98,7 @@ def test_a_table_of_genes_keeps_its_digest(checkpoints: Path) -> None:
     listed.genes["hgnc_id"] = [f"HGNC:{i}" for i in range(24)]
     vocabulary.write(listed, checkpoints / "table.tsv")
     table = vocabulary.read(checkpoints / "table.tsv")
-    loaded = call(checkpoints, "celllm", "--genes", str(checkpoints / "table.tsv"))
+    loaded = call(checkpoints, "celllm", genes=checkpoints / "table.tsv")
     assert loaded.vocabulary == table.digest != vocabulary.read_list(checkpoints / "celllm.txt").digest
 
 
@@ -109,26 +106,23 @@ def test_hgncs_table_gives_a_list_its_ids(root: Path, checkpoints: Path, capsys:
     table = root / "config/demo/hgnc_demo.tsv"
     raw.write("hgnc", [raw.describe(table)], checkpoints / "manifest.json")
     (checkpoints / "celllm.txt").write_text("ABHD17A\nABI1\n" + "".join(f"none{i}\n" for i in range(22)))
-    loaded = call(checkpoints, "celllm", "--hgnc", str(checkpoints / "manifest.json"))
+    loaded = call(checkpoints, "celllm", hgnc=checkpoints / "manifest.json")
     genes = vocabulary.read(checkpoints / "genes.tsv")
     assert list(genes.genes["hgnc_id"][:3]) == ["HGNC:28756", "HGNC:11320", ""]
     assert loaded.vocabulary == genes.digest
-    assert capsys.readouterr().out.endswith("table of 24 genes, 2 with an HGNC id\n")
+    assert capsys.readouterr().out.endswith("embedding of 24 genes, 2 with an HGNC id\n")
 
 
 def test_a_list_of_other_genes_is_refused(checkpoints: Path) -> None:
     with pytest.raises(InputError, match="--genes"):
-        call(checkpoints, "celllm", "--genes", str(checkpoints / "scbert.txt"))
+        call(checkpoints, "celllm", genes=checkpoints / "scbert.txt")
     assert not (checkpoints / "encoder.safetensors").exists()
 
 
-def test_import_is_a_command_though_no_module_can_be_called_so(root: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "celllm", "import", "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(root / "src"), "PATH": os.environ["PATH"]},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("usage: celllm import ")
+def test_the_command_is_called_import(checkpoints: Path) -> None:
+    files = {"checkpoint": "celllm.pth", "genes": "celllm.txt", "out": "encoder.safetensors"}
+    options = [f"--{name}={checkpoints / file}" for name, file in files.items()]
+    run(commands.app, ["import", "--layout=celllm", *options])
+    assert load_encoder(checkpoints / "encoder.safetensors").encoder.padded_length == 6000
+    with pytest.raises(SystemExit, match="2"):
+        run(commands.app, ["import", "--layout=celllm", *options, f"--genes={checkpoints / 'scbert.txt'}"])

@@ -12,8 +12,7 @@ import torch
 
 from celllm.base.errors import InputError
 from celllm.corpus.tokens import CLS, MASK, PAD
-from celllm.model.imported import import_encoder
-from celllm.model.published import Sizes, shapes
+from celllm.model.imported import Sizes, import_encoder, shapes
 
 State = dict[str, torch.Tensor]
 SCRIPT = Path(__file__).resolve().parents[2] / "tests/golden/record_released_encoder.py"

@@ -77,9 +77,9 @@ def test_hidden_states_of_padding_are_zeros_and_places_asked_for_are_those_of_th
     genes, bins = cells(30, 12)
     whole = made(genes, bins)
     assert whole[1, 12:].abs().max() == 0
-    places = torch.tensor([[0, 3, 29], [0, 11, 20]])
-    expected = whole.gather(1, places[:, :, None].expand(-1, -1, 32))
-    torch.testing.assert_close(made.at(genes, bins, places), expected, atol=1e-12, rtol=0)
+    positions = torch.tensor([[0, 3, 29], [0, 11, 20]])
+    expected = whole.gather(1, positions[:, :, None].expand(-1, -1, 32))
+    torch.testing.assert_close(made.at(genes, bins, positions), expected, atol=1e-12, rtol=0)
 
 
 def test_features_are_orthogonal_within_a_block_and_redrawn_only_when_told() -> None:

@@ -1,11 +1,14 @@
-"""Encoders survive the disk, and `fresh` forgets what pretraining taught."""
+"""Encoders survive the disk, files that are none are refused, and `fresh` forgets what pretraining taught."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config import recipe as recipes
@@ -17,69 +20,87 @@ GENES = torch.tensor([[20, 3, 5, 7]])
 BINS = torch.tensor([[6, 1, 2, 0]])
 
 
-def recipe(method: str = "random") -> Recipe:
-    return recipes.parse(
-        {
-            "tokens": {"max_length": 16},
-            "genes": {"method": method},
-            "encoder": {"width": 8, "depth": 1, "heads": 2, "head_width": 4},
-            "training": {"batch_cells": 4, "chunk_tokens": 64, "steps": 1},
-        },
-        file="recipe",
-    )
+def recipe(method: str = "random", *, width: int = 8) -> Recipe:
+    values = {
+        "tokens": {"max_length": 16},
+        "genes": {"method": method},
+        "encoder": {"width": width, "depth": 1, "heads": 2, "head_width": 4},
+        "training": {"batch_cells": 4, "chunk_tokens": 64, "steps": 1},
+    }
+    return recipes.parse(values, file="recipe")
 
 
-def saved(path: Path, method: str = "random") -> Encoder:
-    table = None if method == "learned" else torch.randn(20, 8)
-    encoder = Encoder(recipe(method).encoder, n_genes=20, gene_embedding=table).eval()
-    save_encoder(path, encoder, recipe=recipe(method), vocabulary="abc", panel=[3, 5], stamp={"stage": "x"})
+def saved(path: Path, method: str = "random", *, panel: list[int] | None = None) -> Encoder:
+    genes = None if method == "learned" else torch.randn(20, 8)
+    encoder = Encoder(recipe(method).encoder, n_genes=20, gene_embedding=genes).eval()
+    save_encoder(path, encoder, recipe=recipe(method), vocabulary="abc", panel=panel, stamp={"stage": "x"})
     return encoder
 
 
-@pytest.mark.parametrize("method", ["random", "learned"])
-def test_a_loaded_encoder_gives_the_same_numbers(tmp_path: Path, method: str) -> None:
-    encoder = saved(tmp_path / "e.safetensors", method)
-    loaded = load_encoder(tmp_path / "e.safetensors", vocabulary="abc")
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "e.safetensors"
+
+
+@pytest.mark.parametrize(("method", "panel"), [("random", [3, 5]), ("learned", None)])
+def test_a_loaded_encoder_gives_the_same_numbers(path: Path, method: str, panel: list[int] | None) -> None:
+    encoder = saved(path, method, panel=panel)
+    loaded = load_encoder(path, vocabulary="abc")
     assert torch.equal(loaded.encoder(GENES, BINS), encoder(GENES, BINS))
-    assert loaded.recipe == recipe(method)
-    assert loaded.panel is not None
-    assert loaded.panel.tolist() == [3, 5]
-    assert len(loaded.digest) == 64
+    assert (loaded.recipe, loaded.vocabulary, len(loaded.digest)) == (recipe(method), "abc", 64)
+    assert (None if loaded.panel is None else loaded.panel.tolist()) == panel
     trained = {name for name, parameter in loaded.encoder.named_parameters() if parameter.requires_grad}
     assert ("embedding.genes.weight" in trained) == (method == "learned")
     assert "to_expression.weight" in trained
 
 
-def test_a_fresh_encoder_keeps_the_frozen_table_and_nothing_else(tmp_path: Path) -> None:
-    saved(tmp_path / "e.safetensors")
-    old = load_encoder(tmp_path / "e.safetensors", vocabulary=None)
-    new = fresh(old, 1)
-    assert torch.equal(new.encoder.embedding.genes.weight, old.encoder.embedding.genes.weight)
-    assert not new.encoder.embedding.genes.weight.requires_grad
-    for name, tensor in new.encoder.named_parameters():
-        if tensor.ndim == 2 and name != "embedding.genes.weight":
-            assert not torch.equal(tensor, old.encoder.get_parameter(name)), name
-    again, other = fresh(old, 1), fresh(old, 2)
-    assert torch.equal(again.encoder(GENES, BINS), new.encoder(GENES, BINS))
-    assert not torch.equal(other.encoder(GENES, BINS), new.encoder(GENES, BINS))
+def test_equal_encoders_are_equal_files(path: Path) -> None:
+    encoder = saved(path)
+    for name in "abcdef":
+        save_encoder(path.with_name(name), encoder, recipe=recipe(), vocabulary="abc", stamp={"stage": "x"})
+    assert {path.with_name(name).read_bytes() for name in "abcdef"} == {path.read_bytes()}
 
 
-def test_a_fresh_encoder_forgets_a_learned_table(tmp_path: Path) -> None:
-    saved(tmp_path / "e.safetensors", "learned")
-    old = load_encoder(tmp_path / "e.safetensors", vocabulary=None)
-    assert not torch.equal(fresh(old, 1).encoder.embedding.genes.weight[:20], old.encoder.embedding.genes.weight[:20])
+def test_another_vocabulary_is_refused(path: Path) -> None:
+    saved(path)
+    with pytest.raises(VocabularyMismatch, match=r"pretrain again(?s:.*)snakemake --forcerun pretrain"):
+        load_encoder(path, vocabulary="xyz")
 
 
-def test_an_encoder_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
-    saved(tmp_path / "e.safetensors")
-    with pytest.raises(VocabularyMismatch, match="pretrain again"):
-        load_encoder(tmp_path / "e.safetensors", vocabulary="xyz")
+def test_a_file_of_another_kind_is_refused(path: Path) -> None:
+    path.write_text(json.dumps({}))
+    with pytest.raises(InputError, match="no safetensors file"):
+        load_encoder(path)
+    save_file({"genes": np.zeros(2, np.float32)}, str(path), metadata={"celllm": '{"format": "celllm-genes-1"}'})
+    with pytest.raises(InputError, match="celllm-genes-1"):
+        load_encoder(path)
 
 
-def test_weights_that_do_not_fit_the_recipe_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "e.safetensors"
-    wide = recipe().model_copy(update={"encoder": recipe().encoder.model_copy(update={"width": 12})})
+def test_weights_that_do_not_fit_the_recipe_are_refused(path: Path) -> None:
     encoder = Encoder(recipe().encoder, n_genes=20, gene_embedding=None)
-    save_encoder(path, encoder, recipe=wide, vocabulary="abc")
+    save_encoder(path, encoder, recipe=recipe(width=12), vocabulary="abc")
     with pytest.raises(InputError, match="weights"):
-        load_encoder(path, vocabulary=None)
+        load_encoder(path)
+
+
+def test_a_write_that_fails_leaves_the_old_file(path: Path) -> None:
+    encoder = saved(path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        save_encoder(path, encoder, recipe=recipe(), vocabulary="abc", stamp={"bad": {1, 2}})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("method", ["random", "learned"])
+def test_a_fresh_encoder_keeps_a_frozen_gene_embedding_and_nothing_else(path: Path, method: str) -> None:
+    saved(path, method)
+    old = load_encoder(path)
+    new, again, other = (fresh(old, seed).encoder for seed in (1, 1, 2))
+    assert new.embedding.genes.weight.requires_grad == (method == "learned")
+    for name, tensor in new.named_parameters():
+        if tensor.ndim == 2:
+            is_kept = name == "embedding.genes.weight" and method == "random"
+            assert torch.equal(tensor, old.encoder.get_parameter(name)) == is_kept, name
+    assert torch.equal(again(GENES, BINS), new(GENES, BINS))
+    assert not torch.equal(other(GENES, BINS), new(GENES, BINS))

@@ -15,8 +15,8 @@ import pytest
 from scipy import sparse
 from sklearn.model_selection import train_test_split
 
-from celllm.bench.classification import classification_metrics
-from celllm.bench.methods.logistic import LogisticRegressionOnGenes
+from celllm.bench.methods.controls import LogisticRegressionOnGenes
+from celllm.bench.metrics import classification_metrics
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Cells
 

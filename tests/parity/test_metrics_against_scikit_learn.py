@@ -3,8 +3,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from celllm.bench.classification import classification_metrics
-from celllm.bench.regression import regression_metrics
+from celllm.bench.metrics import classification_metrics, regression_metrics
 
 
 def test_classification_metrics_equal_those_of_scikit_learn(generator):

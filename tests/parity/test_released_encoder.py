@@ -18,8 +18,7 @@ from scipy.sparse import csr_matrix
 
 from celllm.corpus.tokens import MASK, N_BINS, tokenise
 from celllm.model.encoder import Encoder
-from celllm.model.imported import import_encoder
-from celllm.model.published import Sizes
+from celllm.model.imported import Sizes, import_encoder
 from celllm.model.released import released_features
 
 pytestmark = pytest.mark.xdist_group("released")  # one worker: its fixture is dear

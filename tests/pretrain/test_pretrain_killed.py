@@ -48,7 +48,8 @@ def test_killed_it_goes_on_to_the_same_encoder(folder: Any, root: Path) -> None:
     killed = start(folder, "killed", root)
     read_until(killed, 7)
     killed.kill()
-    assert killed.wait() == -signal.SIGKILL
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
     checkpoints = sorted(path.name for path in (folder.path / "killed").glob("step*"))
     assert checkpoints[0] == "step00000003.safetensors"
     assert not (folder.path / "killed.safetensors").exists()

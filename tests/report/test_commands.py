@@ -13,9 +13,9 @@ from scipy.sparse import csr_matrix
 
 from celllm.annotate import embeddings
 from celllm.base.errors import InputError
-from celllm.bench import predictions
+from celllm.bench import predictions, runs
 from celllm.bench import scores as scores_file
-from celllm.bench.predictions import Failure
+from celllm.bench.runs import Failure, Runs
 from celllm.config import claims
 from celllm.config import recipe as recipes
 from celllm.corpus import format as shards
@@ -111,7 +111,7 @@ def inputs(tmp_path: Path, scores: pd.DataFrame) -> dict[str, Path]:
     paths = {name: tmp_path / name for name in ("scores.tsv", "claims.tsv", "blood.harmonisation.json")}
     scores_file.write(scores, paths["scores.tsv"])
     paths |= {name: tmp_path / name for name in ("failed.tsv", "trials.tsv")}
-    scores_file.write_failed(pd.DataFrame(columns=list(scores_file.FAILED_COLUMNS)), paths["failed.tsv"])
+    scores_file.write_failures([], paths["failed.tsv"])
     scores_file.write_trials(pd.DataFrame(columns=list(scores_file.TRIAL_COLUMNS)), paths["trials.tsv"])
     paths["claims.tsv"].write_text(CLAIMS, encoding="utf-8")
     routes = {"approved": 8, "unknown": 2}
@@ -219,27 +219,29 @@ def predicted(made_of):
             },
         )
         meta = made_of(task="blood", method=method, split=seed, kind="classification", n_test=len(table))
-        predictions.write(table, meta, path)
+        predictions.write(table, meta, runs.predictions_path(path, split=seed, seed=0))
+        runs.write(Runs("blood", method, ((seed, 0),), (), {}), path)
         return path
 
     return write
 
 
 def test_the_confusion_of_all_runs_is_drawn(tmp_path, config, predicted):
-    paths = [str(predicted(tmp_path / f"p{seed}", seed=seed)) for seed in (0, 1)]
-    plot_confusion.main(["--predictions", *paths, *tables_of(config), *figure_options(tmp_path)])
+    paths = [str(predicted(tmp_path / f"p{seed}/runs.json", seed=seed)) for seed in (0, 1)]
+    plot_confusion.main(["--runs", *paths, *tables_of(config), *figure_options(tmp_path)])
     assert_drawn(tmp_path)
 
 
 def test_a_failed_run_is_passed_over_and_where_all_failed_the_figure_says_so(tmp_path, config, predicted):
-    fine, failed = predicted(tmp_path / "p0", seed=0), tmp_path / "p1.parquet"
-    predictions.write_failure(Failure("blood", "celllm", 1, 0, 137, "killed", "logs/fit.log"), failed)
+    fine, failed = predicted(tmp_path / "p0/runs.json", seed=0), tmp_path / "p1/runs.json"
+    failure = Failure("blood", "celllm", 1, 0, 137, "killed", "logs/fit.log")
+    runs.write(Runs("blood", "celllm", (), (failure,), {}), failed)
     options = [*tables_of(config), *figure_options(tmp_path)]
 
-    plot_confusion.main(["--predictions", str(failed), str(fine), *options])
+    plot_confusion.main(["--runs", str(failed), str(fine), *options])
     assert_drawn(tmp_path)
     drawn = (tmp_path / "f.png").stat().st_size
-    plot_confusion.main(["--predictions", str(failed), *options])
+    plot_confusion.main(["--runs", str(failed), *options])
     assert (tmp_path / "f.png").stat().st_size < drawn
 
 
@@ -249,9 +251,9 @@ def test_few_shot_curves_are_drawn(tmp_path, config, inputs):
 
 
 def test_predictions_of_two_methods_are_not_pooled(tmp_path, config, predicted):
-    paths = [str(predicted(tmp_path / name, seed=0, method=name)) for name in ("celllm", "logistic")]
+    paths = [str(predicted(tmp_path / name / "runs.json", seed=0, method=name)) for name in ("celllm", "logistic")]
     with pytest.raises(InputError, match="blood, celllm, classification"):
-        plot_confusion.main(["--predictions", *paths, *tables_of(config), *figure_options(tmp_path)])
+        plot_confusion.main(["--runs", *paths, *tables_of(config), *figure_options(tmp_path)])
 
 
 @pytest.mark.slow

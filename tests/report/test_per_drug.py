@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from celllm.base.errors import InputError
-from celllm.bench import predictions
-from celllm.bench.predictions import Failure
+from celllm.bench import predictions, runs
+from celllm.bench.runs import Failure, Runs
 from celllm.report.commands import plot_per_drug
 from celllm.report.per_drug import correlations, draw_per_drug, per_drug_table
 
@@ -73,8 +73,9 @@ def written(tmp_path, made_of):
 
     def write(method, table=UP, *, task="lines", seed=0):
         meta = made_of(task=task, method=method, split=seed, kind="regression", n_test=len(table))
-        path = tmp_path / task / method / f"{seed}.parquet"
-        predictions.write(table, meta, path)
+        path = tmp_path / task / method / f"{seed}/runs.json"
+        predictions.write(table, meta, runs.predictions_path(path, split=seed, seed=0))
+        runs.write(Runs(task, method, ((seed, 0),), (), {}), path)
         return str(path)
 
     return write
@@ -97,7 +98,7 @@ def _options(folder, config):
 
 def test_the_command_writes_the_figure_and_the_table(tmp_path, config, written):
     paths = [written(method, seed=seed) for method in METHODS[::-1] for seed in (0, 1)]
-    plot_per_drug.main(["--predictions", *paths, *_options(tmp_path, config)])
+    plot_per_drug.main(["--runs", *paths, *_options(tmp_path, config)])
 
     written = pd.read_csv(tmp_path / "t/lines.tsv", sep="\t")
     assert list(written.columns) == ["drug", *METHODS]  # in the order of the table of methods
@@ -111,15 +112,16 @@ def test_the_command_writes_the_figure_and_the_table(tmp_path, config, written):
 def test_an_encoder_without_its_neighbours_is_not_drawn(tmp_path, config, missing, written):
     paths = [written(method) for method in METHODS if method != missing]
 
-    plot_per_drug.main(["--predictions", *paths, *_options(tmp_path, config)])
+    plot_per_drug.main(["--runs", *paths, *_options(tmp_path, config)])
     written = pd.read_csv(tmp_path / "t/lines.tsv", sep="\t")
     assert METHODS[0] not in written.columns
 
 
 def test_where_all_runs_failed_the_figure_says_so_and_the_table_is_empty(tmp_path, config):
-    failed = tmp_path / "p.parquet"
-    predictions.write_failure(Failure("lines", "ridge", 0, 0, 1, "no", "logs/fit.log"), failed)
-    plot_per_drug.main(["--predictions", str(failed), *_options(tmp_path, config)])
+    failed = tmp_path / "runs.json"
+    failure = Failure("lines", "ridge", 0, 0, 1, "no", "logs/fit.log")
+    runs.write(Runs("lines", "ridge", (), (failure,), {}), failed)
+    plot_per_drug.main(["--runs", str(failed), *_options(tmp_path, config)])
 
     assert len(pd.read_csv(tmp_path / "t/lines.tsv", sep="\t")) == 0
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
@@ -129,11 +131,11 @@ def test_predictions_of_two_tasks_are_not_mixed(tmp_path, config, written):
     paths = [written("ridge"), written("ridge", task="other")]
 
     with pytest.raises(InputError, match="lines, regression"):
-        plot_per_drug.main(["--predictions", *paths, *_options(tmp_path, config)])
+        plot_per_drug.main(["--runs", *paths, *_options(tmp_path, config)])
 
 
 def test_predictions_without_a_drug_of_three_lines_are_refused(tmp_path, config, written):
     path = written("ridge", _table([1.0, 2, 3, 1, 2, 3, 0, 1], drugs="abcdefgh"))
 
     with pytest.raises(InputError, match="three test lines or more"):
-        plot_per_drug.main(["--predictions", path, *_options(tmp_path, config)])
+        plot_per_drug.main(["--runs", path, *_options(tmp_path, config)])

@@ -7,18 +7,15 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from celllm.sources import hosts
-from celllm.sources.answers import Patience
-from celllm.sources.download import Manners
+from celllm.sources.resume import Patience
 
 CONTENT = np.random.default_rng(5).bytes(300_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Patience(attempts=4, base_s=0.001, longest_s=0.01, connect_s=5.0, read_s=0.3)
+QUICK = Patience(attempts=4, base_s=0.001, max_s=0.01, connect_s=5.0, read_s=0.3)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -31,15 +28,10 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         with self.served.guard:
             self.served.requests.append((path, dict(self.headers)))
-            self.served.at_once += 1
-            self.served.most_at_once = max(self.served.most_at_once, self.served.at_once)
         try:
             self.served.paths[path](self)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
-        finally:
-            with self.served.guard:
-                self.served.at_once -= 1
 
     def answer(self, status, body=b"", *, length=None, **headers):
         self.send_response(status)
@@ -83,8 +75,6 @@ class Served:
     sha256: str = SHA
     paths: dict[str, Callable[[Handler], None]] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    at_once: int = 0
-    most_at_once: int = 0
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def at(self, path: str, *behaviours: Callable[[Handler], None]) -> str:
@@ -118,14 +108,6 @@ def server(monkeypatch) -> Iterator[Served]:
 
 
 @pytest.fixture
-def hosts_table(tmp_path) -> Path:
-    """Two connections at once to anybody, no pause."""
-    path = tmp_path / "hosts.tsv"
-    path.write_text("host\tuser_agent\tconnections\tpause_s\tnote\n*\t-\t2\t0\t-\n")
-    return path
-
-
-@pytest.fixture
-def manners(tmp_path, hosts_table) -> Manners:
+def quick() -> Patience:
     """Little patience."""
-    return Manners(hosts=hosts.read(hosts_table), locks=tmp_path / "locks", patience=QUICK)
+    return QUICK

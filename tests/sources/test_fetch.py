@@ -3,261 +3,216 @@
 import gzip
 import hashlib
 import shutil
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
+from functools import partial
 
 import pytest
+from filelock import FileLock
 
 from celllm.base.errors import InputError
-from celllm.sources import bring, checksums, raw
-from celllm.sources.answers import Patience
-from celllm.sources.commands import fetch
+from celllm.config import tables
+from celllm.config.tables import SourceFile
+from celllm.sources import checksums, commands, fetch, raw
+from celllm.sources.mirror import find
 
 CONTENT = b"gene\tcount\n"
 SHA = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Patience(attempts=2, base_s=0.001, longest_s=0.01, connect_s=5.0, read_s=1.0)
-DOWNLOAD = bring.download
-SAMPLES = "sample\tstudy\tmalignancy\n" + "".join(f"s{n}\tstudy{n % 2}\tnormal\n" for n in range(8))
+DOWNLOAD = fetch.download
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """An empty checkout with a mirror folder beside it; no test of this file may use the internet."""
+def place(tmp_path, monkeypatch, quick):
+    """An empty checkout with a mirror folder beside it; only tests with a server may use the network."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mirror").mkdir()
-    (tmp_path / "hosts.tsv").write_text("host\tuser_agent\tconnections\tpause_s\tnote\n*\tMozilla/5.0\t2\t0\t-\n")
 
     def refuse(*_, **__):
         pytest.fail("went to the internet")
 
-    monkeypatch.setattr(bring, "download", refuse)
+    monkeypatch.setattr(fetch, "download", refuse)
+    monkeypatch.setattr(fetch, "FetchContext", partial(fetch.FetchContext, patience=quick))
     return tmp_path
 
 
-@pytest.fixture(autouse=True)
-def datasets(root, tmp_path):
-    """The checkout's header, with a dataset and a list of samples for it."""
-    header = (root / "config/datasets.tsv").read_text().splitlines()[0].split("\t")
-    rows = []
-    for name, role, reader, listed in (("d", "corpus", "h5ad", "list"), ("list", "samples", "sample_table", "-")):
-        cells = {"dataset": name, "title": f"The {name}", "role": role, "reader": reader, "samples": listed}
-        cells |= {"simulated": "no", "malignancy": "unknown", "source_malignancy": "unknown", "min_genes": "0"}
-        rows.append("\t".join(cells.get(column, "-") for column in header))
-    (tmp_path / "datasets.tsv").write_text("\n".join(["\t".join(header), *rows]) + "\n")
-
-
-def run(place, *rows, mirror=True, dataset="d", options=()):
-    lines = ["dataset\tfile\turl\tbytes\tsha256\tsample", *("\t".join(row) for row in rows)]
-    (place / "files.tsv").write_text("\n".join(lines) + "\n")
-    argv = ["--dataset", dataset, "--datasets", "datasets.tsv", "--files", "files.tsv", "--hosts", "hosts.tsv"]
-    argv += ["--manifest", f"raw/{dataset}/manifest.json", *options]
-    fetch.main([*argv, *(["--mirror", "mirror"] if mirror else [])], patience=QUICK)
-    return raw.read(place / f"raw/{dataset}/manifest.json")
-
-
-def test_a_file_of_the_mirror_is_linked_and_written_down(place):
-    (place / "mirror" / "a.tsv").write_bytes(CONTENT)
-    (file,) = run(place, ["d", "a.tsv", "https://example.org/a.tsv", str(len(CONTENT)), SHA, "s1"]).files
-    assert file.path.is_symlink()
-    assert file.path.read_bytes() == CONTENT
-    assert (file.name, file.bytes, file.sha256, file.sample) == ("a.tsv", len(CONTENT), SHA, "s1")
-
-
-def test_a_file_of_unknown_size_is_measured(place):
-    (place / "mirror" / "a.tsv").write_bytes(CONTENT)
-    (file,) = run(place, ["d", "a.tsv", "-", "-", "-", "-"]).files
-    assert (file.bytes, file.sha256) == (len(CONTENT), SHA)
-
-
-def test_fetching_twice_gives_the_same_manifest(place):
-    (place / "mirror" / "a.tsv").write_bytes(CONTENT)
-    row = ["d", "a.tsv", "-", "-", "-", "-"]
-    assert run(place, row) == run(place, row)
-
-
-def test_a_file_the_mirror_lacks_is_named_with_the_folder_and_the_remedy(place):
-    with pytest.raises(InputError, match=rf"(?s){place}/mirror: a\.tsv.*has no file a\.tsv.*put a\.tsv into {place}"):
-        run(place, ["d", "a.tsv", "-", "-", "-", "-"])
-    assert not (place / "raw/d/manifest.json").exists()
-
-
-def test_without_a_mirror_the_remedy_is_to_name_one(place):
-    with pytest.raises(InputError, match=r"(?s)no mirror folder was given.*--config mirror=FOLDER"):
-        run(place, ["d", "a.tsv", "-", "-", "-", "-"], mirror=False)
-
-
-@pytest.mark.parametrize(
-    ("size", "sha", "message"),
-    [
-        pytest.param("3", "-", r"(?s)a\.tsv: size.*expected: +3 bytes.*found: +11 bytes", id="size"),
-        pytest.param("-", "0" * 64, rf"(?s)a\.tsv: sha256.*expected: +0{{64}}.*found: +{SHA}", id="sha256"),
-    ],
-)
-def test_a_file_that_differs_from_its_row_is_refused(place, size, sha, message):
-    (place / "mirror" / "a.tsv").write_bytes(CONTENT)
-    with pytest.raises(InputError, match=message):
-        run(place, ["d", "a.tsv", "-", size, sha, "-"])
-    assert not (place / "raw/d/manifest.json").exists()
-
-
-def test_a_second_file_that_fails_leaves_no_manifest(place):
-    (place / "mirror" / "a.tsv").write_bytes(CONTENT)
-    with pytest.raises(InputError, match=r"b\.tsv"):
-        run(place, ["d", "a.tsv", "-", "-", "-", "-"], ["d", "b.tsv", "-", "-", "-", "-"])
-    assert not (place / "raw/d/manifest.json").exists()
-
-
-def test_a_file_of_the_checkout_is_copied(place):
-    (place / "tables").mkdir()
-    (place / "tables" / "a.tsv").write_bytes(CONTENT)
-    (file,) = run(place, ["d", "a.tsv", "repo:tables/a.tsv", "-", SHA, "-"], mirror=False).files
-    assert not file.path.is_symlink()
-    assert file.path.read_bytes() == CONTENT
-
-
-def test_a_file_of_an_installed_package_is_copied(place):
-    row = ["d", "py.typed", "package:celllm:base/errors.py", "-", "-", "-"]
-    (file,) = run(place, row, mirror=False).files
-    assert b"class InputError" in file.path.read_bytes()
-
-
-@pytest.mark.parametrize("url", ["repo:tables/none.tsv", "package:celllm:none.py", "package:no_such_package:a"])
-def test_a_file_that_package_or_checkout_lacks_is_named(place, url):
-    with pytest.raises(InputError, match=rf"(?s)url of d.*the file {url}"):
-        run(place, ["d", "a.tsv", url, "-", "-", "-"])
-
-
-def test_an_address_for_many_files_asks_for_a_list(place):
-    with pytest.raises(InputError, match=r"(?s)url of d.*a template, https://x/\{sra\}.*the column samples of d"):
-        run(place, ["d", "{sra}.RData", "https://x/{sra}", "-", "-", "-"])
-
-
-def test_an_address_of_another_kind_is_refused(place):
-    with pytest.raises(InputError, match=r"(?s)https://….*found: +ftp://x"):
-        run(place, ["d", "a.tsv", "ftp://x/a.tsv", "-", "-", "-"])
-
-
-def test_a_dataset_without_files_is_answered_with_the_nearest(place):
-    with pytest.raises(InputError, match=r"did you mean blood\?"):
-        run(place, ["blood", "a.tsv", "-", "-", "-", "-"], dataset="blod")
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Holds every path that starts with /a, and answers as some sources do: 403 to what looks like no browser."""
-
-    asked: list[str]
-    content = CONTENT
-
-    def do_GET(self):
-        self.asked.append(self.path)
-        is_browser = self.headers["User-Agent"].startswith("Mozilla/5.0")
-        status = 404 if not self.path.startswith("/a") else 200 if is_browser else 403
-        body = self.server.content if status == 200 else b""
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+@pytest.fixture
+def row(root):
+    return tables.read_datasets(root / "config/datasets.tsv").row("panglaodb")
 
 
 @pytest.fixture
-def server(place, monkeypatch):
-    """A real server on loopback."""
-    monkeypatch.setattr(bring, "download", DOWNLOAD)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    handler = type("Bound", (Handler,), {"asked": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.asked, server.content = handler.asked, CONTENT
-        server.address = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield server
-        server.shutdown()
+def run(place, row):
+    """Fetch files of a dataset through the command, as its rows say, and read the manifest."""
+
+    def run(*files, dataset="d", reader="h5ad", mirror=("mirror",), **options):
+        dataset_row = replace(row, dataset=dataset, title=f"The {dataset}", reader=reader)
+        manifest = place / f"raw/{dataset}/manifest.json"
+        folders = [place / name for name in mirror]
+        commands.fetch(dataset=dataset_row, files=list(files), manifest=manifest, mirror=folders, **options)
+        return raw.read(manifest)
+
+    return run
 
 
-def test_what_no_mirror_has_is_downloaded_and_checked(place, server):
-    (file,) = run(place, ["d", "a.tsv", f"{server.address}/a.tsv", str(len(CONTENT)), SHA, "-"]).files
-    assert file.sha256 == SHA
+def source(file="a.tsv", url=None, size=None, sha256=None, sample=None, mirrors=(), dataset="d"):
+    return SourceFile(dataset, file, url, size, sha256, sample, mirrors)
+
+
+@pytest.fixture
+def served(place, server, monkeypatch):
+    """The server of conftest.py with a file at /a; the network may be used."""
+    monkeypatch.setattr(fetch, "download", DOWNLOAD)
+    server.body = CONTENT
+    server.address = server.at("/a", lambda handler: handler.file(server.body))
+    server.at("/gone", lambda handler: handler.answer(404))
+    return server
+
+
+def asked(server):
+    return [path for path, _ in server.requests]
+
+
+def test_a_file_of_the_mirror_is_linked_and_written_down(place, run):
+    (place / "mirror/a.tsv").write_bytes(CONTENT)
+    row = source(url="https://example.org/a.tsv", size=len(CONTENT), sha256=SHA, sample="s1")
+    (file,) = run(row).files
+    assert file.path.is_symlink()
+    assert file.path.read_bytes() == CONTENT
+    assert (file.name, file.bytes, file.sha256, file.sample) == ("a.tsv", len(CONTENT), SHA, "s1")
+    assert file.source == "mirror"
+    assert run(row).files == (file,)
+
+
+def test_a_file_of_unknown_size_is_measured(place, run):
+    (place / "mirror/a.tsv").write_bytes(CONTENT)
+    (file,) = run(source()).files
+    assert (file.bytes, file.sha256) == (len(CONTENT), SHA)
+
+
+def test_a_file_the_mirror_lacks_is_named_with_the_folder_and_the_remedy(place, run):
+    with pytest.raises(InputError, match=rf"(?s){place}/mirror: a\.tsv.*has no file a\.tsv.*put a\.tsv into {place}"):
+        run(source())
+    with pytest.raises(InputError, match=r"(?s)no mirror folder was given.*--config mirror=FOLDER"):
+        run(source(), mirror=())
+    assert not (place / "raw/d/manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        pytest.param({"size": 3}, r"a\.tsv: size.*expected: +3 bytes.*found: +11 bytes", id="size"),
+        pytest.param({"sha256": "0" * 64}, rf"a\.tsv: sha256.*expected: +0{{64}}.*found: +{SHA}", id="sha256"),
+    ],
+)
+@pytest.mark.parametrize("where", ["mirror", "server", "checkout"])
+def test_a_file_that_differs_from_its_row_is_refused(place, run, served, known, message, where):
+    url = {"server": served.address, "checkout": "repo:mirror/b.tsv"}.get(where)
+    (place / "mirror" / ("a.tsv" if where == "mirror" else "b.tsv")).write_bytes(CONTENT)
+    with pytest.raises(InputError, match=f"(?s){message}" if where != "server" else f"(?s){message[9:]}"):
+        run(source(url=url, **known))
+    assert not (place / "raw/d/manifest.json").exists()
+    if where == "server":
+        assert not list((place / "raw/d").iterdir())
+
+
+def test_a_second_file_that_fails_leaves_no_manifest(place, run):
+    (place / "mirror/a.tsv").write_bytes(CONTENT)
+    with pytest.raises(InputError, match=r"b\.tsv"):
+        run(source(), source("b.tsv"))
+    assert not (place / "raw/d/manifest.json").exists()
+
+
+def test_files_of_the_checkout_and_of_packages_are_copied(place, run):
+    (place / "tables").mkdir()
+    (place / "tables/a.tsv").write_bytes(CONTENT)
+    ours, package = run(
+        source(url="repo:tables/a.tsv", sha256=SHA), source("errors.py", url="package:celllm:base/errors.py"), mirror=()
+    ).files
+    assert not ours.path.is_symlink()
+    assert ours.path.read_bytes() == CONTENT
+    assert b"class InputError" in package.path.read_bytes()
+
+
+@pytest.mark.parametrize("url", ["repo:tables/none.tsv", "package:celllm:none.py", "package:no_such_package:a"])
+def test_a_file_that_package_or_checkout_lacks_is_named(run, url):
+    with pytest.raises(InputError, match=rf"(?s)url of d.*the file {url}"):
+        run(source(url=url))
+
+
+def test_an_address_of_another_kind_is_refused(run):
+    with pytest.raises(InputError, match=r"(?s)https://….*found: +ftp://x"):
+        run(source(url="ftp://x/a.tsv"))
+
+
+def test_what_no_mirror_has_is_downloaded_and_checked(place, run, served):
+    (file,) = run(source(url=served.address, size=len(CONTENT), sha256=SHA)).files
+    assert (file.sha256, file.source) == (SHA, served.address)
     assert (place / "raw/d/a.tsv").read_bytes() == CONTENT
     assert sorted(path.name for path in (place / "raw/d").iterdir()) == [".fetched.tsv", "a.tsv", "manifest.json"]
 
 
-def test_a_download_with_another_checksum_is_refused_and_not_kept(place, server):
-    with pytest.raises(InputError, match=rf"(?s)a\.tsv: sha256.*expected: +0{{64}}, as files\.tsv says.*{SHA}"):
-        run(place, ["d", "a.tsv", f"{server.address}/a.tsv", "-", "0" * 64, "-"])
-    assert not list((place / "raw/d").rglob("*.tsv"))
-    assert not (place / "raw/d/manifest.json").exists()
+def test_a_failed_download_says_what_was_asked_and_where_else_the_file_may_lie(run, served):
+    with pytest.raises(InputError, match=r"(?s)a\.tsv from http://127.*404.*mirror has no file a\.tsv"):
+        run(source(url=served.address.replace("/a", "/gone")))
 
 
-def test_a_failed_download_says_what_was_asked_and_where_else_the_file_may_lie(place, server):
-    with pytest.raises(InputError, match=r"(?s)gone\.tsv from http://127.*404.*mirror has no file gone\.tsv"):
-        run(place, ["d", "gone.tsv", f"{server.address}/gone.tsv", "-", "-", "-"])
+def test_a_further_address_gives_what_the_first_has_not(run, served):
+    gone = served.address.replace("/a", "/gone")
+    run(source(url=gone, mirrors=(gone, served.address), sha256=SHA))
+    assert asked(served) == ["/gone", "/gone", "/a"]
 
 
-def test_a_further_address_gives_what_the_first_has_not(place, server):
-    lines = ["dataset\tfile\turl\tmirrors\tbytes\tsha256\tsample"]
-    lines.append(f"d\ta.tsv\t{server.address}/gone\t{server.address}/no {server.address}/a\t-\t{SHA}\t-")
-    (place / "files.tsv").write_text("\n".join(lines) + "\n")
-    argv = ["--dataset", "d", "--datasets", "datasets.tsv", "--files", "files.tsv", "--hosts", "hosts.tsv"]
-    fetch.main([*argv, "--manifest", "raw/d/manifest.json"], patience=QUICK)
-    assert server.asked == ["/gone", "/no", "/a"]
-
-
-def test_what_has_arrived_is_not_asked_for_again(place, server):
-    row = ["d", "a.tsv", f"{server.address}/a.tsv", "-", "-", "-"]
-    first = run(place, row)
+def test_what_has_arrived_is_not_asked_for_again(place, run, served):
+    first = run(source(url=served.address))
     (place / "raw/d/manifest.json").unlink()  # as a killed run leaves it
-    assert run(place, row) == first
-    assert server.asked == ["/a.tsv"]
+    assert run(source(url=served.address)) == first
+    assert asked(served) == ["/a"]
 
 
 @pytest.mark.parametrize("change", ["content", "address"])
-def test_what_has_changed_here_or_has_another_address_is_asked_for_again(place, server, change):
-    run(place, ["d", "a.tsv", f"{server.address}/a.tsv", "-", "-", "-"])
+def test_what_has_changed_here_or_has_another_address_is_asked_for_again(place, run, served, change):
+    run(source(url=served.address))
     if change == "content":
         (place / "raw/d/a.tsv").write_bytes(CONTENT[::-1])
-    other = "/a.tsv" if change == "content" else "/a2.tsv"
-    run(place, ["d", "a.tsv", f"{server.address}{other}", "-", "-", "-"])
-    assert server.asked == ["/a.tsv", other]
+    other = "/a" if change == "content" else "/b"
+    run(source(url=served.at(other, lambda handler: handler.file(CONTENT))))
+    assert asked(served) == ["/a", other]
     assert (place / "raw/d/a.tsv").read_bytes() == CONTENT
 
 
-def test_the_first_download_is_locked_and_a_later_change_refused_until_its_line_is_deleted(place, server):
-    row, lock = ["d", "a.tsv", f"{server.address}/a.tsv", "-", "-", "-"], place / "checksums.tsv"
-    run(place, row, options=["--checksums", "checksums.tsv"])
+def test_the_first_download_is_locked_and_a_later_change_refused_until_its_line_is_deleted(
+    place, run, served, monkeypatch
+):
+    row, lock = source(url=served.address), place / "checksums.tsv"
+    run(row, checksums=lock)
     (line,) = checksums.read(lock)
     assert (line.dataset, line.file, line.bytes, line.sha256) == ("d", "a.tsv", len(CONTENT), SHA)
-    assert line.source == row[2]
+    assert line.source == served.address
     shutil.rmtree(place / "raw")
-    server.content = CONTENT[::-1]
-    with pytest.raises(
-        InputError,
-        match=rf"(?s)expected: +{SHA}, as checksums\.tsv says.*delete the line of d a\.tsv from checksums\.tsv",
-    ):
-        run(place, row, options=["--checksums", "checksums.tsv"])
+    served.body = CONTENT[::-1]
+    message = rf"(?s)expected: +{SHA}, as .*checksums\.tsv says.*delete the line of d a\.tsv from .*checksums\.tsv"
+    with pytest.raises(InputError, match=message):
+        run(row, checksums=lock)
     assert list(checksums.read(lock)) == [line]
     lock.unlink()
-    (file,) = run(place, row, options=["--checksums", "checksums.tsv"]).files
-    assert checksums.of(checksums.read(lock), dataset="d", file="a.tsv").sha256 == file.sha256 != SHA
+    (file,) = run(row, checksums=lock).files
+    assert checksums.of(lock, dataset="d", file="a.tsv").sha256 == file.sha256 != SHA
 
 
-def test_what_the_table_gives_a_checksum_for_is_not_locked(place, server):
-    run(place, ["d", "a.tsv", f"{server.address}/a.tsv", "-", SHA, "-"], options=["--checksums", "checksums.tsv"])
+def test_what_the_table_gives_a_checksum_for_is_not_locked(place, run, served):
+    run(source(url=served.address, sha256=SHA), checksums=place / "checksums.tsv")
     assert not (place / "checksums.tsv").exists()
 
 
-def test_a_file_of_the_mirror_is_locked_and_held_to_the_lock_too(place):
+def test_a_file_of_the_mirror_is_locked_and_held_to_the_lock_too(place, run):
     (place / "mirror/a.tsv").write_bytes(CONTENT)
-    row = ["d", "a.tsv", "-", "-", "-", "-"]
-    run(place, row, options=["--checksums", "checksums.tsv"])
+    run(source(), checksums=place / "checksums.tsv")
     assert [(line.source, line.sha256) for line in checksums.read(place / "checksums.tsv")] == [("mirror", SHA)]
     (place / "mirror/a.tsv").write_bytes(CONTENT[::-1])
     with pytest.raises(InputError, match=r"mirror/a\.tsv: sha256"):
-        run(place, row, options=["--checksums", "checksums.tsv"])
+        run(source(), checksums=place / "checksums.tsv")
 
 
-def test_a_lock_that_cannot_be_written_is_said_with_the_line_to_add(place, server, capsys, monkeypatch):
+def test_a_lock_that_cannot_be_written_is_said_with_the_line_to_add(place, run, served, capsys, monkeypatch):
     record = checksums.record
 
     def read_only(row, path, *, lock):
@@ -266,102 +221,119 @@ def test_a_lock_that_cannot_be_written_is_said_with_the_line_to_add(place, serve
         record(row, path, lock=lock)
 
     monkeypatch.setattr(checksums, "record", read_only)
-    run(place, ["d", "a.tsv", f"{server.address}/a.tsv", "-", "-", "-"], options=["--checksums", "checksums.tsv"])
-    assert f"add this line to it:\nd\ta.tsv\t{len(CONTENT)}\t{SHA}\t{server.address}" in capsys.readouterr().err
+    run(source(url=served.address), checksums=place / "checksums.tsv")
+    assert f"add this line to it:\nd\ta.tsv\t{len(CONTENT)}\t{SHA}\t{served.address}" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_named(place, run, monkeypatch):
+    (place / "mirror/a.tsv").write_bytes(CONTENT)
+    monkeypatch.setattr(checksums, "record", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(InputError, match=r"(?s)a folder that can be written.*No space left.*make room"):
+        run(source())
 
 
 @pytest.mark.parametrize("name", ["a.tsv.gz", "d/a.tsv.gz"])
-def test_a_file_that_the_mirror_holds_gzipped_is_unpacked_and_checked_inside(place, name):
+def test_a_file_that_the_mirror_holds_gzipped_is_unpacked_and_checked_inside(place, run, name):
     (place / "mirror/d").mkdir()
     (place / "mirror" / name).write_bytes(gzip.compress(CONTENT))
-    (file,) = run(place, ["d", "a.tsv", "-", str(len(CONTENT)), SHA, "-"]).files
+    (file,) = run(source(size=len(CONTENT), sha256=SHA)).files
     assert not file.path.is_symlink()
     assert file.path.read_bytes() == CONTENT
     with pytest.raises(InputError, match=r"a\.tsv\.gz: sha256"):
-        run(place, ["d", "a.tsv", "-", "-", "0" * 64, "-"])
+        run(source(sha256="0" * 64))
 
 
-def test_a_broken_gzip_file_of_the_mirror_is_named(place):
+def test_a_broken_gzip_file_of_the_mirror_is_named(place, run):
     (place / "mirror/a.tsv.gz").write_bytes(gzip.compress(CONTENT)[:-4])
     with pytest.raises(InputError, match=r"(?s)a\.tsv\.gz.*a whole gzip file"):
-        run(place, ["d", "a.tsv", "-", "-", "-", "-"])
+        run(source())
     assert not (place / "raw/d/a.tsv").exists()
 
 
-def test_a_second_mirror_is_looked_in_too(place):
-    (place / "other").mkdir()
-    (place / "other/a.tsv").write_bytes(CONTENT)
-    (file,) = run(place, ["d", "a.tsv", "-", "-", "-", "-"], options=["--mirror", "other"]).files
-    assert file.sha256 == SHA
+def test_mirror_folders_are_asked_in_order_each_for_four_names(tmp_path):
+    names = ["d/a.txt", "a.txt", "d/a.txt.gz", "a.txt.gz"]
+    folders = [tmp_path / "one", tmp_path / "two"]
+    every = [folder / name for folder in folders for name in names]
+    assert find(folders, dataset="d", file="a.txt") is None
+    for place in reversed(every):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+        assert find(folders, dataset="d", file="a.txt") == place
 
 
-TEMPLATE = ["d", "{sample}.gz", "ADDRESS/a/{sample}", "-", "-", "-"]
+def test_two_processes_do_not_fetch_the_same_dataset_at_once(place, run):
+    (place / "raw/.locks").mkdir(parents=True)
+    with (
+        FileLock(place / "raw/.locks/d.lock"),
+        pytest.raises(InputError, match=r"(?s)one process that fetches it.*another one at it"),
+    ):
+        run(source())
 
 
 @pytest.fixture
-def listed(place):
+def listed(place, run):
     """Options that name a fetched list of eight samples of two studies."""
-    (place / "mirror/list.tsv").write_text(SAMPLES)
-    run(place, ["list", "list.tsv", "-", "-", "-", "-"], dataset="list")
-    return ["--samples", "raw/list/manifest.json"]
+    lines = [f"s{n}\tstudy{n % 2}\tnormal\t{'gone' if n == 3 else 'a'}\n" for n in range(8)]
+    (place / "mirror/list.tsv").write_text("sample\tstudy\tmalignancy\tpath\n" + "".join(lines))
+    run(source("list.tsv", dataset="list"), dataset="list", reader="sample_table")
+    return {"samples": place / "raw/list/manifest.json", "samples_reader": "sample_table"}
 
 
-def template(server):
-    return [cell.replace("ADDRESS", server.address) for cell in TEMPLATE]
+def template(served, path="a?{sample}"):
+    return source("{sample}.gz", url=served.address.removesuffix("a") + path)
 
 
-def test_a_template_gives_a_file_a_sample_with_its_facts(place, server, listed, capsys):
-    files = run(place, template(server), options=listed).files
+def test_a_template_gives_a_file_a_sample_with_its_facts(run, served, listed, capsys):
+    files = run(template(served), **listed).files
     assert [file.name for file in files] == [f"s{n}.gz" for n in range(8)]
     assert [file.sample for file in files] == [f"s{n}" for n in range(8)]
-    assert files[3].facts == {"study": "study1", "malignancy": "normal"}
-    assert sorted(server.asked) == [f"/a/s{n}" for n in range(8)]
+    assert files[4].facts == {"study": "study0", "malignancy": "normal", "path": "a"}
+    assert len(served.requests) == 8
     said = capsys.readouterr().err
     assert "8 samples; 8 normal, 0 tumour, 0 unknown" in said
     assert "(8 of 8 files)" in said
 
 
-def test_samples_of_the_mirror_are_not_downloaded(place, listed):
+def test_samples_of_the_mirror_are_not_downloaded(place, run, listed):
     for n in range(8):
         (place / f"mirror/s{n}.gz").write_bytes(CONTENT)
-    assert len(run(place, TEMPLATE, options=listed).files) == 8
+    assert len(run(source("{sample}.gz", url="https://x/{sample}"), **listed).files) == 8
 
 
-def test_excluded_studies_are_left_out(place, server, listed, capsys):
-    files = run(place, template(server), options=[*listed, "--exclude-studies", "study1", "other"]).files
+def test_a_template_without_a_list_asks_for_one(run):
+    with pytest.raises(InputError, match=r"(?s)url of d.*a template, https://x/\{sra\}.*the column samples of d"):
+        run(source("{sra}.RData", url="https://x/{sra}"))
+
+
+def test_excluded_studies_are_left_out(run, served, listed, capsys):
+    files = run(template(served), **listed, exclude_studies=["study1", "other"]).files
     assert [file.sample for file in files] == ["s0", "s2", "s4", "s6"]
     assert "study study1 is left out: 4 samples" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"(?s)at least one sample.*shorten exclude_studies"):
-        run(place, template(server), options=[*listed, "--exclude-studies", "study1", "study0"])
+        run(template(served), **listed, exclude_studies=["study1", "study0"])
 
 
-def test_one_sample_that_fails_does_not_keep_the_others_from_arriving(place, server, listed):
-    lines = [f"s{n}\tx\tnormal\t{'gone' if n == 3 else 'a'}\n" for n in range(8)]
-    (place / "mirror/list.tsv").write_text("sample\tstudy\tmalignancy\tpath\n" + "".join(lines))
-    run(place, ["list", "list.tsv", "-", "-", "-", "-"], dataset="list")
-    row = ["d", "{sample}.gz", f"{server.address}/{{path}}", "-", "-", "-"]
+def test_one_sample_that_fails_does_not_keep_the_others_from_arriving(place, run, served, listed):
     with pytest.raises(InputError, match=r"(?s)s3\.gz from .*404"):
-        run(place, row, options=listed)
+        run(template(served, "{path}"), **listed)
     assert len(list((place / "raw/d").glob("*.gz"))) == 7
     assert not (place / "raw/d/manifest.json").exists()
 
 
-def test_after_a_few_failures_the_rest_is_not_tried(place, server, listed):
-    row = ["d", "{sample}.gz", f"{server.address}/gone/{{sample}}", "-", "-", "-"]
+def test_after_a_few_failures_the_rest_is_not_tried(run, served, listed):
     with pytest.raises(InputError, match=r"(?s)5 files.*expected: +8 files.*404"):
-        run(place, row, options=listed)
-    assert len(server.asked) < 8
+        run(template(served, "gone?{sample}"), **listed)
+    assert len(served.requests) == 5
 
 
-def test_a_list_without_an_address_is_said_how_to_make(place):
+def test_a_list_without_an_address_is_said_how_to_make(run):
     with pytest.raises(InputError, match=r"(?s)put list\.tsv into .*mirror: The list: tab-separated under that name"):
-        run(place, ["list", "list.tsv", "-", "-", "-", "-"], dataset="list")
+        run(source("list.tsv", dataset="list"), dataset="list", reader="sample_table")
 
 
 def test_the_demo_needs_neither_mirror_nor_internet(place, root):
-    shutil.copytree(root / "config" / "demo", place / "config" / "demo")
-    for dataset in ("hgnc_demo", "pbmc68k_reduced"):
-        manifest = place / "raw" / dataset / "manifest.json"
-        tables = [f"--{name}={root / 'config' / name}.tsv" for name in ("datasets", "files", "hosts")]
-        fetch.main(["--dataset", dataset, *tables, "--manifest", str(manifest)])
+    files, rows = (getattr(tables, f"read_{name}")(root / f"config/{name}.tsv") for name in ("files", "datasets"))
+    for name in ("hgnc_demo", "pbmc68k_reduced"):
+        manifest = place / "raw" / name / "manifest.json"
+        commands.fetch(dataset=rows.row(name), files=list(files.of(name)), manifest=manifest, checkout=root)
         assert raw.read(manifest).only().path.is_file()

@@ -89,7 +89,7 @@ def test_an_h5ad_without_raw_is_no_bundled_pbmc(rows, tmp_path):
 )
 def test_values_that_are_no_counts_are_refused_by_file_and_field(rows, tmp_path, matrix, message):
     path = small(tmp_path / "a.h5ad", matrix, response=["r"])
-    with pytest.raises(InputError, match=rf"(?s)a\.h5ad: values.*whole counts, 0 or more.*{message}"):
+    with pytest.raises(InputError, match=rf"(?s)a\.h5ad: units.*whole counts, 0 or more.*{message}"):
         read_one(tmp_path, path, rows.row("simulated_drug_cells"))
 
 

@@ -117,7 +117,7 @@ def test_a_value_that_is_no_number_is_refused(row, tmp_path, form, value):
     cells = cells_of()
     cells.X[0, 0] = value
     cells.X = FORMS[form](cells.X.toarray())
-    with pytest.raises(InputError, match=r"a\.h5ad: values\n(?s:.*)not a finite number"):
+    with pytest.raises(InputError, match=r"a\.h5ad: units\n(?s:.*)not a finite number"):
         read(tmp_path, row, written(tmp_path / "a.h5ad", cells))
 
 
@@ -134,17 +134,17 @@ def test_a_count_beyond_32_bits_is_refused(row, tmp_path, form):
 
 
 def cut_obs(file):
-    names = file["obs/_index"].asstr()[:3]
-    del file["obs/_index"]
-    file["obs"].create_dataset("_index", data=names, dtype=h5py.string_dtype())
-    file["obs/_index"].attrs.update({"encoding-type": "string-array", "encoding-version": "0.2.0"})
+    del file["obs"]
+    ad.io.write_elem(file, "obs", pd.DataFrame(index=CELLS[:3]))
+
+
+def torn_obs(file):
+    del file["obs/depth"]
 
 
 def cut_var(file):
-    names = file["var/_index"].asstr()[:3]
-    del file["var/_index"]
-    file["var"].create_dataset("_index", data=names, dtype=h5py.string_dtype())
-    file["var/_index"].attrs.update({"encoding-type": "string-array", "encoding-version": "0.2.0"})
+    del file["var"]
+    ad.io.write_elem(file, "var", pd.DataFrame(index=GENES[:3]))
 
 
 def no_var(file):
@@ -169,6 +169,7 @@ def test_an_index_beyond_the_genes_is_refused(row, tmp_path, form):
     [
         pytest.param(cut_obs, "X of 7 x 5, 3 rows of obs, 5 of var", id="obs"),
         pytest.param(cut_var, "X of 7 x 5, 7 rows of obs, 3 of var", id="var"),
+        pytest.param(torn_obs, "KeyError", id="torn obs"),
         pytest.param(no_var, "KeyError", id="no-var"),
         pytest.param(no_matrix_format, "encoding coo_matrix", id="format"),
     ],

@@ -13,7 +13,7 @@ import pytest
 from celllm.base.errors import InputError
 from celllm.config import tables
 from celllm.sources import raw
-from celllm.sources.readers import tenx, tenx_h5
+from celllm.sources.readers import tenx
 from celllm.sources.readers.cells import annotate
 from celllm.sources.readers.registry import read_raw
 
@@ -69,7 +69,7 @@ def test_hdf5_gives_cells_by_genes_and_no_antibodies(row, tmp_path, name):
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 4, 5])
 def test_hdf5_in_pieces_equals_the_whole(piece):
-    found = list(tenx_h5.read_one(raw.describe(FIXTURES / "simulated_tenx_v3.h5"), piece=piece))
+    found = list(tenx.read_h5(raw.describe(FIXTURES / "simulated_tenx_v3.h5"), piece=piece))
     assert np.vstack([cells.matrix.toarray() for cells in found]).tolist() == COUNTS
     assert [name for cells in found for name in cells.obs.index] == BARCODES
     assert max(cells.matrix.shape[0] for cells in found) <= piece
@@ -111,25 +111,28 @@ def test_files_of_several_samples_are_told_apart_by_what_stands_before(row, tmp_
     assert [cells.file.name for cells in found] == ["GSM1_a_matrix.mtx", "GSM2_b_matrix.mtx"]
 
 
+def mtx(text=None, *, general="general", integer="integer", sizes="2 3 2", last="2 3 4"):
+    text = text or f"%%MatrixMarket matrix coordinate {integer} {general}\n%\n{sizes}\n1 1 5\n{last}\n"
+    return {"matrix_mtx": text}
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        pytest.param(
-            {"matrix_mtx": PARTS["matrix.mtx"][:-6]}, r"2 values, as its third line says(?s:.*)truncated", id="cut"
-        ),
-        pytest.param({"matrix_mtx": "3 3 2\n"}, r"line 1\n.*MatrixMarket", id="no-banner"),
-        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("general", "symmetric")}, r"line 1\n", id="symmetric"),
-        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 2\n", "2 3\n")}, r"sizes\n", id="sizes"),
-        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "3 3 4")}, "an index beyond", id="index"),
-        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "0 3 4")}, "an index beyond", id="from-0"),
-        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "2 x 4")}, "lines of gene, cell", id="text"),
-        pytest.param(
-            {"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "2 3 3000000000")}, "a count of 3000000000", id="int64"
-        ),
-        pytest.param({"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "2 3 nan")}, "NaN or infinite", id="nan"),
-        pytest.param(
-            {"matrix_mtx": PARTS["matrix.mtx"].replace("2 3 4", "2 3 -4")}, "negative value -4", id="negative"
-        ),
+        pytest.param(mtx(PARTS["matrix.mtx"][:-6]), "as its sizes say(?s:.*)Truncated file", id="cut"),
+        pytest.param(mtx("3 3 2\n"), r"line 1\n.*MatrixMarket", id="no-banner"),
+        pytest.param(mtx(general="symmetric"), r"line 1\n", id="symmetric"),
+        pytest.param(mtx(integer="pattern"), r"line 1\n", id="pattern"),
+        pytest.param(mtx(last="2 3"), "Line 5: Invalid", id="short-line"),
+        pytest.param(mtx(sizes="2 3"), "Invalid integer value", id="sizes"),
+        pytest.param(mtx(last="3 3 4"), "Line 5: Row index out of bounds", id="index"),
+        pytest.param(mtx(last="0 3 4"), "Line 5: Row index out of bounds", id="from-0"),
+        pytest.param(mtx(last="2 x 4"), "lines of gene, cell and value", id="text"),
+        pytest.param(mtx(last="2 3 3000000000"), "a count of 3000000000", id="int64"),
+        pytest.param(mtx(last="2 3 nan"), "NaN or infinite", id="nan"),
+        pytest.param(mtx(last="2 3 -4"), "negative value -4", id="negative"),
+        pytest.param(mtx(last="2 3 4.5"), "fractional values", id="decimal"),
+        pytest.param(mtx(last="2 3 4\n1 2 7"), "Too many lines", id="longer"),
         pytest.param({"matrix_mtx": ""}, r"line 1\n", id="empty"),
         pytest.param({"genes_tsv": "ENSG1\tA\n"}, r"1 genes x 3 barcodes(?s:.*)found: +2 x 3", id="genes"),
         pytest.param({"barcodes_tsv": "AA-1\n"}, r"2 genes x 1 barcodes(?s:.*)found: +2 x 3", id="barcodes"),

@@ -7,8 +7,7 @@ from celllm.base.errors import InputError
 from celllm.config import tables
 from celllm.harmonise.symbols import SymbolIndex, map_names
 from celllm.harmonise.vocabulary import of_locus_group
-from celllm.sources import hgnc, raw, responses
-from celllm.sources.commands import simulate
+from celllm.sources import commands, hgnc, raw, responses
 from celllm.sources.readers.h5ad import read_one
 from celllm.sources.readers.registry import read_raw
 
@@ -24,9 +23,7 @@ def gene_table(root, tmp_path):
 def make(gene_table, kind, *, folder=None, seed=0):
     dataset = f"simulated_{kind}"
     manifest = (folder or gene_table.parents[1]) / dataset / "manifest.json"
-    simulate.main(
-        [f"--dataset={dataset}", f"--kind={kind}", f"--hgnc={gene_table}", f"--seed={seed}", f"--manifest={manifest}"],
-    )
+    commands.simulate(dataset=dataset, kind=kind, hgnc=gene_table, seed=seed, manifest=manifest)
     return raw.read(manifest)
 
 
@@ -84,13 +81,5 @@ def test_datasets_of_one_seed_share_their_genes_and_repeat(gene_table, tmp_path)
 
 def test_a_name_that_hides_the_simulation_is_refused(gene_table, tmp_path):
     with pytest.raises(InputError, match="call it simulated_cells"):
-        simulate.main(
-            [
-                "--dataset=cells",
-                "--kind=drug_cells",
-                f"--hgnc={gene_table}",
-                "--seed=0",
-                f"--manifest={tmp_path}/m.json",
-            ],
-        )
+        commands.simulate(dataset="cells", kind="drug_cells", hgnc=gene_table, seed=0, manifest=tmp_path / "m.json")
     assert not (tmp_path / "m.json").exists()

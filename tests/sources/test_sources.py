@@ -3,20 +3,22 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from celllm.base.errors import InputError
-from celllm.sources import raw
-from celllm.sources.commands import sources
+from celllm.sources import commands, inventory, raw
 
 DATASETS = (
     "dataset title role reader units simulated label_column sample_column malignancy min_genes citation licence samples"
 )
 FILES = "dataset file url bytes sha256 sample"
 TASKS = "task kind title dataset response split split_seeds train validation test min_class_size protocol headline"
+MINE = "gene_annotation: genes\nnetwork: coexpression\ncorpus: [many, simulated_x]\nembed: []\nruns: config/runs.tsv\n"
 
 
 def write(path, header, *rows):
@@ -24,7 +26,7 @@ def write(path, header, *rows):
 
 
 @pytest.fixture
-def checkout(tmp_path, monkeypatch):
+def checkout(tmp_path, monkeypatch, root):
     """A small checkout: genes in it, a corpus of many files, a task with responses, something nobody needs."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config").mkdir()
@@ -51,33 +53,29 @@ def checkout(tmp_path, monkeypatch):
         "other other.h5ad https://x.org/other.h5ad 1 - -",
     )
     write(tmp_path / "config/tasks.tsv", TASKS, "t regression T cells drugs lines 0-2 0.8 0.1 0.1 0 clean pearson")
+    write(tmp_path / "config/runs.tsv", "task methods", "t ridge")
     (tmp_path / "config/genes.tsv").touch()
     (tmp_path / "config/checksums.tsv").write_text(
         "dataset\tfile\tbytes\tsha256\tsource\tdate\n" + f"drugs\tdrugs.csv\t700\t{'0' * 64}\tmirror\t2026-01-31\n"
     )
-    (tmp_path / "none.tsv").write_text("task\tmethods\n")
-    (tmp_path / "one.tsv").write_text("task\tmethods\nt\tridge\n")
-    (tmp_path / "config.yaml").write_text(
-        "mirror: null\ngene_annotation: other\nnetwork: coexpression\ngene2vec: null\ncorpus: [other]\nembed: []\n"
-        "runs: none.tsv\nthreads: {pretrain: 1, fit: 1}\n"
-    )
-    (tmp_path / "mine.yaml").write_text("gene_annotation: genes\ncorpus: [many, simulated_x]\nruns: one.tsv\n")
+    shutil.copyfile(root / "config.yaml", tmp_path / "config.yaml")
+    (tmp_path / "mine.yaml").write_text(MINE)
     return tmp_path
 
 
-def told(capsys, *argv):
-    sources.main(["--json", *argv])
+def told(capsys, *config, mirror=None):
+    commands.sources(json=True, config=[Path(name) for name in config], mirror=mirror)
     return {entry["dataset"]: entry for entry in json.loads(capsys.readouterr().out)}
 
 
 def test_a_configuration_needs_its_genes_corpus_lists_tasks_and_responses_and_nothing_simulated(checkout, capsys):
-    found = told(capsys, "--config", "mine.yaml")
+    found = told(capsys, "mine.yaml")
     assert list(found) == ["genes", "list", "many", "cells", "drugs"]
 
 
 def test_a_configuration_with_gene_vectors_needs_them(checkout, capsys):
-    (checkout / "vectors.yaml").write_text("gene2vec: list\n")
-    assert list(told(capsys, "--config", "vectors.yaml")) == ["other", "list"]
+    (checkout / "vectors.yaml").write_text(MINE + "gene2vec: other\n")
+    assert "other" in told(capsys, "mine.yaml", "vectors.yaml")
 
 
 def test_without_a_configuration_all_datasets_are_listed(checkout, capsys):
@@ -88,7 +86,7 @@ def test_each_file_is_where_it_is(checkout, capsys):
     (checkout / "mirror/drugs.csv").touch()
     (checkout / "resources/raw/cells").mkdir(parents=True)
     (checkout / "resources/raw/cells/cells.h5ad").touch()
-    found = told(capsys, "--mirror", "mirror")
+    found = told(capsys, mirror=Path("mirror"))
     states = {name: [file["state"] for file in entry["files"]] for name, entry in found.items()}
     assert states["genes"] == ["in checkout"]
     assert states["cells"] == ["fetched"]
@@ -110,8 +108,8 @@ def test_a_list_that_is_at_hand_gives_the_files_of_its_samples(checkout, capsys,
         (checkout / "mirror/list.tsv").write_text(text)
     else:
         (checkout / "mirror/list.tsv.gz").write_bytes(gzip.compress(text.encode()))
-    (checkout / "mine.yaml").write_text("gene_annotation: genes\ncorpus: [many]\nexclude_studies: [b]\n")
-    entry = told(capsys, "--config", "mine.yaml", "--mirror", "mirror")["many"]
+    (checkout / "mine.yaml").write_text(MINE + "exclude_studies: [b]\n")
+    entry = told(capsys, "mine.yaml", mirror=Path("mirror"))["many"]
     assert [(file["file"], file["state"]) for file in entry["files"]] == [
         ("s1.RData", "in mirror"),
         ("s3.RData", "missing"),
@@ -120,7 +118,7 @@ def test_a_list_that_is_at_hand_gives_the_files_of_its_samples(checkout, capsys,
 
 
 def test_the_table_has_sizes_licences_totals_and_where_to_put_what_is_missing(checkout, capsys):
-    sources.main(["--config", "mine.yaml", "--mirror", "mirror", "--verbose"])
+    commands.sources(config=[Path("mine.yaml")], mirror=Path("mirror"), verbose=True)
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert lines[0].split() == ["dataset", "files", "size", "licence", "present"]
@@ -134,64 +132,50 @@ def test_the_table_has_sizes_licences_totals_and_where_to_put_what_is_missing(ch
 
 
 def test_without_a_mirror_folder_the_text_says_how_to_name_one(checkout, capsys):
-    sources.main(["--config", "mine.yaml"])
+    commands.sources(config=[Path("mine.yaml")])
     assert "--config mirror=MIRROR" in capsys.readouterr().out
 
 
 def test_of_many_missing_files_a_few_stand_for_all(checkout, capsys):
     rows = "".join(f"s{number}\ta\tnormal\n" for number in range(20))
     (checkout / "mirror/list.tsv").write_text(f"sample\tstudy\tmalignancy\n{rows}")
-    sources.main(["--config", "mine.yaml", "--mirror", "mirror"])
+    commands.sources(config=[Path("mine.yaml")], mirror=Path("mirror"))
     text = capsys.readouterr().out
-    assert text.count("  many: https://") == sources.MOST_NAMED
+    assert text.count("  many: https://") == inventory.MAX_NAMED
     assert "  many: and 14 more of this kind" in text
 
 
-def test_mappings_are_overlaid_key_by_key_and_lists_replaced(checkout):
-    (checkout / "mine.yaml").write_text("threads: {fit: 8}\ncorpus: [many]\n")
-    config = sources.merged([checkout / "config.yaml", checkout / "mine.yaml"])
-    assert config["threads"] == {"pretrain": 1, "fit": 8}
-    assert config["corpus"] == ["many"]
+@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (999, "999 B"), (21_400_000, "21.4 MB"), (3e12, "3.0 TB")])
+def test_sizes_are_written_for_people(size, text):
+    assert inventory.amount(size) == text
+
+
+def test_an_unknown_key_of_a_configuration_is_named(checkout):
+    (checkout / "mine.yaml").write_text("corpuss: [many]\n")
+    with pytest.raises(InputError, match=r"mine\.yaml: corpuss"):
+        commands.sources(config=[Path("mine.yaml")])
 
 
 def test_a_missing_configuration_is_named(checkout):
     with pytest.raises(InputError, match=r"(?s)none\.yaml.*a configuration.*start this in the checkout"):
-        sources.main(["--config", "none.yaml"])
+        commands.sources(config=[Path("none.yaml")])
 
 
 @pytest.mark.parametrize("name", ["paper", "real"])
 def test_the_checkouts_own_configurations_are_listed(root, monkeypatch, capsys, name):
     monkeypatch.chdir(root)
-    found = told(capsys, "--config", f"config/{name}.yaml")
+    found = told(capsys, f"config/{name}.yaml")
     assert all(entry["licence"] and entry["citation"] for entry in found.values())
 
 
-def celllm_command(root, *argv):
-    return subprocess.run(
-        [sys.executable, "-m", "celllm", *argv],
+def test_the_command_ends_with_an_error_that_helps(root):
+    done = subprocess.run(
+        [sys.executable, "-m", "celllm", "sources", "--config", "none.yaml"],
         capture_output=True,
         text=True,
         check=False,
         cwd=root,
         env={"PYTHONPATH": str(root / "src"), "PATH": os.environ["PATH"]},
     )
-
-
-def test_one_command_leads_to_all_others(root):
-    done = celllm_command(root, "sources", "--config", "config/paper.yaml")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("dataset ")
-
-
-def test_help_imports_nothing_heavy(root):
-    code = "import sys; import celllm.__main__ as m; m.main(); print({'torch', 'numpy'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(root / "src")}
-    )
-    assert done.stdout.endswith("set()\n")
-
-
-def test_a_mistake_behind_the_command_has_the_commands_own_status(root):
-    done = celllm_command(root, "sources", "--config", "none.yaml")
     assert done.returncode == 2
     assert done.stderr.startswith("error: none.yaml")

@@ -31,6 +31,5 @@ rule embed_cells:
         " --cells {input.cells:q}"
         " --vocabulary {input.vocabulary:q}"
         " --threads {threads}"
-        " --stage {params.stage}"
         " --embeddings {output.embeddings:q}"
         " &> {log:q}"

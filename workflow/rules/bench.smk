@@ -1,10 +1,9 @@
-"""The benchmark: every method on every task of its kind, once a split and model seed, and the scores of all.
+"""The benchmark: every method on every task of its kind, and the scores of all.
 
-Reads:   results/cells/, results/responses/, results/splits/, results/pretrain/, config/{tasks,methods}.tsv
-Writes:  results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parquet,
-         results/bench/{scores,failed,trials}.tsv
+Reads:   results/cells/, results/responses/, results/splits/, results/pretrain/, results/shards/manifest.json
+Writes:  results/bench/{task}/{method}/runs.json and the predictions beside it,
+         results/bench/{scores.tsv,trials.tsv,failures.json}
 """
-
 
 rule list_runs:
     """What the benchmark runs, with the titles and rows behind every name: what scores, tables and figures read."""
@@ -30,16 +29,16 @@ rule list_runs:
         " &> {log:q}"
 
 
-rule fit_components:
-    """Fifty directions of the cells that encoders are pretrained on, by incremental PCA; no labels."""
+rule fit_pca:
+    """Fifty principal components of the cells that encoders are pretrained on, incrementally; no labels."""
     input:
         shards=rules.write_shards.output.manifest,
     output:
-        components="results/components/pca.safetensors",
+        pca="results/bench/pca.safetensors",
     log:
-        "logs/fit_components/all.log",
+        "logs/fit_pca/all.log",
     benchmark:
-        "benchmarks/fit_components/all.tsv"
+        "benchmarks/fit_pca/all.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -47,82 +46,73 @@ rule fit_components:
         mem_mb=4000,
         runtime=120,
     params:
-        stage=STAGES["fit_components"],
+        stage=STAGES["fit_pca"],
     shell:
-        "python -m celllm fit_components"
+        "python -m celllm fit_pca"
         " --shards {input.shards:q}"
+        " --pca {output.pca:q}"
         " --stage {params.stage}"
-        " --out {output.components:q}"
         " &> {log:q}"
 
 
 rule fit:
-    """Train one method on one task's training part and predict its test part, whose labels it is not given.
+    """Train one method on one task, once for each split and seed, and predict test cells, whose labels it is not given.
 
-    One cell of the benchmark. With on_failure: show, one that fails writes in place of predictions that it did, so that
-    the others go on and the report tells of it; a job that the scheduler stops fails as any other.
+    Predictions of finished runs are no output, so that Snakemake leaves them: a job that was killed, or is forced, makes
+    the missing and the failed runs only.
     """
     input:
         unpack(fit_inputs),
-        split="results/splits/{task}/split{split}.parquet",
+        splits=fit_splits,
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
-        predictions="results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parquet",
+        runs="results/bench/{task}/{method}/runs.json",
     log:
-        "logs/fit/{task}/{method}/split{split}/seed{seed}.log",
+        "logs/fit/{task}/{method}.log",
     benchmark:
-        "benchmarks/fit/{task}/{method}/split{split}/seed{seed}.tsv"
+        "benchmarks/fit/{task}/{method}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
     resources:
         mem_mb=8000,
-        runtime=240,
+        runtime=fit_minutes,
     params:
         stage=STAGES["fit"],
-        tasks=TASKS_TABLE,
-        methods=METHODS_TABLE,
-        row=fit_row,
+        task=task_json,
+        method=method_json,
         responses=responses_option,
         encoder=encoder_option,
-        trials=trials_of,
+        seeds=fit_seeds,
+        trials=config["trials"],
         on_failure=config["on_failure"],
     shell:
         "python -m celllm fit"
-        " --task {wildcards.task}"
-        " --tasks {params.tasks:q}"
-        " --method {wildcards.method}"
-        " --methods {params.methods:q}"
+        " --task {params.task:q}"
+        " --method {params.method:q}"
         " --cells {input.cells:q}"
         " {params.responses}"
-        " --split {input.split:q}"
+        " --splits {input.splits:q}"
         " --vocabulary {input.vocabulary:q}"
         " {params.encoder}"
-        " --seed {wildcards.seed}"
+        " --seeds {params.seeds}"
         " --trials {params.trials}"
         " --threads {threads}"
-        " --stage {params.stage}"
-        " --predictions {output.predictions:q}"
-        " &> {log:q}"
-        " || python -m celllm record_failure"
-        " --task {wildcards.task}"
-        " --method {wildcards.method}"
-        " --split {wildcards.split}"
-        " --seed {wildcards.seed}"
-        " --status $?"
         " --on-failure {params.on_failure}"
         " --log {log:q}"
-        " --predictions {output.predictions:q}"
+        " --stage {params.stage}"
+        " --runs {output.runs:q}"
+        " &> {log:q}"
 
 
 rule score:
-    """Every metric of every prediction file as one long table, what was tried before, and which cells failed."""
+    """Every metric of every run as one long table, what was tried before, and which runs failed."""
     input:
-        predictions=all_predictions,
+        runs=all_runs,
     output:
         scores="results/bench/scores.tsv",
-        failed="results/bench/failed.tsv",
         trials="results/bench/trials.tsv",
+        failures="results/bench/failures.json",
     log:
         "logs/score/all.log",
     benchmark:
@@ -135,16 +125,12 @@ rule score:
         runtime=30,
     params:
         stage=STAGES["score"],
-        tasks=TASKS_TABLE,
-        cells=cells_of_the_benchmark,
-        folder=subpath(output.scores, parent=True),
+        tasks=row_json([TASKS[task] for task in RUN_TASKS]),
     shell:
         "python -m celllm score"
-        " --folder {params.folder:q}"
-        " --cells {params.cells:q}"
+        " --runs {input.runs:q}"
         " --tasks {params.tasks:q}"
-        " --stage {params.stage}"
         " --scores {output.scores:q}"
-        " --failed {output.failed:q}"
         " --trials {output.trials:q}"
+        " --failures {output.failures:q}"
         " &> {log:q}"

@@ -211,7 +211,7 @@ rule tabulate:
     """All tables of the report but those about data, as TSV and Markdown."""
     input:
         scores=rules.score.output.scores,
-        failed=rules.score.output.failed,
+        failed=rules.score.output.failures,
         trials=rules.score.output.trials,
         claims=rules.compare_claims.output.claims,
         shards=rules.write_shards.output.manifest,
@@ -570,7 +570,7 @@ rule plot_step_cost:
 rule plot_confusion:
     """Truth against prediction, all runs of one task and method."""
     input:
-        predictions=confusion_predictions,
+        runs=confusion_runs,
     output:
         png=report(
             "results/report/figures/confusion/{task}/{method}.png",
@@ -595,7 +595,7 @@ rule plot_confusion:
         rows=ROWS,
     shell:
         "python -m celllm plot_confusion"
-        " --predictions {input.predictions:q}"
+        " --runs {input.runs:q}"
         " {params.tables}"
         " --stage {params.stage}"
         " --png {output.png:q}"
@@ -606,7 +606,7 @@ rule plot_confusion:
 rule plot_per_drug:
     """How well each method tells the lines of one drug apart, drug by drug, of one task."""
     input:
-        predictions=per_drug_predictions,
+        runs=per_drug_runs,
     output:
         png=report(
             "results/report/figures/per_drug/{task}.png",
@@ -635,7 +635,7 @@ rule plot_per_drug:
     shell:
         "python -m celllm plot_per_drug"
         " --task {wildcards.task}"
-        " --predictions {input.predictions:q}"
+        " --runs {input.runs:q}"
         " {params.tables}"
         " --tables {params.folder:q}"
         " --stage {params.stage}"

@@ -1,6 +1,6 @@
 """Raw files as published, or simulated where nothing real ships with the demo.
 
-Reads:   config/{datasets,files,hosts,checksums}.tsv, the mirror folder, the network
+Reads:   config/{datasets,files,checksums}.tsv, the mirror folder, the network
 Writes:  resources/raw/{dataset}/ with manifest.json, written last; new lines of config/checksums.tsv
 """
 
@@ -11,9 +11,10 @@ wildcard_constraints:
 
 
 rule fetch:
-    """One data set's files: package or checkout, mirror folder, then the addresses of its row; checksums verified.
+    """One data set's files from package or checkout, mirror folder, or the addresses of its rows; checksums verified.
 
-    Killed, it goes on where it was: what has arrived stays in the folder, which is no output.
+    An interrupted download resumes: partial files are kept outside the rule's outputs. A job opens one connection; the
+    profile says how many jobs may be connected at once.
     """
     input:
         samples=sample_list,
@@ -31,26 +32,23 @@ rule fetch:
     resources:
         mem_mb=1000,
         runtime=240,
+        connections=1,
     params:
         stage=STAGES["fetch"],
-        datasets=DATASETS_TABLE,
-        files=FILES_TABLE,
-        hosts=HOSTS_TABLE,
+        dataset=dataset_json,
+        files=files_json,
         checksums=CHECKSUMS_TABLE,
         samples=samples_option,
         mirror=MIRROR,
         checkout=workflow.basedir,
     shell:
         "python -m celllm fetch"
-        " --dataset {wildcards.dataset}"
-        " --datasets {params.datasets:q}"
+        " --dataset {params.dataset:q}"
         " --files {params.files:q}"
-        " --hosts {params.hosts:q}"
         " --checksums {params.checksums:q}"
         " {params.samples}"
         " {params.mirror}"
         " --checkout {params.checkout:q}"
-        " --stage {params.stage}"
         " --manifest {output.manifest:q}"
         " &> {log:q}"
 
@@ -81,7 +79,6 @@ rule simulate:
         " --kind {params.kind}"
         " --hgnc {input.hgnc:q}"
         " --seed {params.seed}"
-        " --stage {params.stage}"
         " --manifest {output.manifest:q}"
         " &> {log:q}"
 

@@ -119,7 +119,6 @@ ROWS = "".join(
     for path in (TASKS_TABLE, METHODS_TABLE, DATASETS_TABLE, CLAIMS_TABLE)
 )
 CONFIG_IN_FORCE = json.dumps(config, sort_keys=True)
-HOSTS_TABLE = str(CONFIG / "hosts.tsv")
 CHECKSUMS_TABLE = str(CONFIG / "checksums.tsv")
 EXCLUDED_STUDIES = " ".join(quote(study) for study in config.get("exclude_studies", []))
 
@@ -130,12 +129,18 @@ def sample_list(wildcards) -> list[str]:
     return [] if samples is None else [f"resources/raw/{samples}/manifest.json"]
 
 
-def samples_option(_wildcards, input) -> str:
-    """`--samples FILE`, and the studies to leave out, where there is such a list."""
+def samples_option(wildcards, input) -> str:
+    """The list of samples, its format and the studies to leave out, where there is such a list."""
     if not input.samples:
         return ""
+    reader = DATASETS[DATASETS[wildcards.dataset].samples].reader
     excluded = f" --exclude-studies {EXCLUDED_STUDIES}" if EXCLUDED_STUDIES else ""
-    return f"--samples {quote(str(input.samples))}{excluded}"
+    return f"--samples {quote(str(input.samples))} --samples-reader {reader}{excluded}"
+
+
+def files_json(wildcards) -> str:
+    """The data set's rows of files.tsv."""
+    return as_json(list(FILES.of(wildcards.dataset)))
 
 
 def files_of(dataset: str) -> list:
@@ -195,13 +200,6 @@ def split_row(wildcards) -> str:
     row = TASKS[wildcards.task]
     shares = (row.train, row.validation, row.test)
     return repr((row.dataset, row.response, row.split, shares, row.min_class_size))
-
-
-def fit_row(wildcards) -> str:
-    """What of a task's and a method's row a cell of the benchmark depends on besides its split, as a parameter."""
-    task, method = TASKS[wildcards.task], METHODS[wildcards.method]
-    options = (method.module, method.encoder, method.options, method.search)
-    return repr((task.protocol, task.headline, *options))
 
 
 def datasets_of(task: str) -> list[str]:
@@ -269,6 +267,11 @@ wildcard_constraints:
 
 def ranks_options(_wildcards, resources) -> str:
     """How many processes pretrain: one a GPU of the job, or one a task where the profile has srun start them."""
+    if "gpu" in str(resources.get("gres", "")) and int(resources.get("gpu", 0)):
+        raise WorkflowError(
+            "pretrain: gres and gpu both ask for GPUs\n"
+            "  do this:  --set-resources pretrain:gpu=0 beside pretrain:gres=…"
+        )
     if resources.get("mpi"):
         return f"--devices {resources.tasks_per_node} --nodes {resources.nodes}"
     return f"--devices {max(1, int(resources.get('gpu', 0)))}"
@@ -307,16 +310,35 @@ def split_inputs(wildcards) -> dict[str, str]:
 
 
 def fit_inputs(wildcards) -> dict[str, str]:
-    """What one cell of the benchmark reads."""
+    """What a job of the benchmark reads besides splits."""
     found = split_inputs(wildcards)
-    recipe = encoder_of(wildcards.method)
+    encoder = encoder_of(wildcards.method)
     if METHODS[wildcards.method].encoder == tables.COMPONENTS:
-        found["encoder"] = "results/components/pca.safetensors"
-    elif recipe is not None:
+        found["encoder"] = "results/bench/pca.safetensors"
+    elif encoder is not None:
         found["encoder"] = (
-            f"results/pretrain/{recipe}/seed{config['pretrain_seed']}/encoder.safetensors"
+            f"results/pretrain/{encoder}/seed{config['pretrain_seed']}/encoder.safetensors"
         )
     return found
+
+
+def fit_splits(wildcards) -> list[str]:
+    """The splits that a job runs on."""
+    return [
+        f"results/splits/{wildcards.task}/split{split}.parquet"
+        for split in RUNS[wildcards.task][wildcards.method].splits
+    ]
+
+
+def fit_seeds(wildcards) -> str:
+    """The model seeds that a job runs with."""
+    return " ".join(map(str, RUNS[wildcards.task][wildcards.method].seeds))
+
+
+def fit_minutes(wildcards) -> int:
+    """Wall clock of a job: four hours a run, a day at most; one that is cut short goes on where it was."""
+    runs = RUNS[wildcards.task][wildcards.method]
+    return min(1440, 240 * len(runs.splits) * len(runs.seeds))
 
 
 def responses_option(_wildcards, input) -> str:
@@ -381,17 +403,6 @@ def splits_of(task: str) -> list[int]:
     return sorted({split for runs in RUNS[task].values() for split in runs.splits})
 
 
-def seeds_of(task: str, method: str) -> list[int]:
-    """Model seeds of a method on a task."""
-    return list(RUNS[task][method].seeds)
-
-
-def trials_of(wildcards) -> int:
-    """Combinations of options that a cell tries: one where there are none, or no validation part to choose on."""
-    task, method = TASKS[wildcards.task], METHODS[wildcards.method]
-    return config["trials"] if method.search and task.validation else 1
-
-
 def splits_with_corpus_cells(_wildcards) -> list[str]:
     """All splits of tasks on cells that are in the corpus too: their test cells stay out of it."""
     return [
@@ -402,40 +413,19 @@ def splits_with_corpus_cells(_wildcards) -> list[str]:
     ]
 
 
-def predictions_of(task: str, method: str) -> list[str]:
-    """Predictions of one task and method, all splits and model seeds."""
-    return [
-        f"results/bench/{task}/{method}/split{split}/seed{seed}/predictions.parquet"
-        for split in RUNS[task][method].splits
-        for seed in seeds_of(task, method)
-    ]
+def runs_of(task: str, method: str) -> str:
+    """What became of the runs of a method on a task; their predictions lie beside it."""
+    return f"results/bench/{task}/{method}/runs.json"
 
 
-def all_predictions(_wildcards) -> list[str]:
-    """Predictions of every cell of the benchmark."""
-    return [
-        path
-        for task in RUN_TASKS
-        for method in methods_of(task)
-        for path in predictions_of(task, method)
-    ]
+def all_runs(_wildcards) -> list[str]:
+    """Every job of the benchmark."""
+    return [runs_of(task, method) for task in RUN_TASKS for method in methods_of(task)]
 
 
-def cells_of_the_benchmark(_wildcards) -> str:
-    """Splits and seeds of every task and method, as JSON: thousands of paths would be too long for a command."""
-    cells = {
-        task: {
-            method: RUNS[task][method].model_dump()
-            for method in methods_of(task)
-        }
-        for task in RUN_TASKS
-    }
-    return json.dumps(cells)
-
-
-def confusion_predictions(wildcards) -> list[str]:
-    """Predictions of one task and method, all splits and model seeds."""
-    return predictions_of(wildcards.task, wildcards.method)
+def confusion_runs(wildcards) -> str:
+    """The runs whose predictions a confusion matrix pools."""
+    return runs_of(wildcards.task, wildcards.method)
 
 
 def confusion_figures() -> list[str]:
@@ -449,13 +439,12 @@ def confusion_figures() -> list[str]:
     ]
 
 
-def per_drug_predictions(wildcards) -> list[str]:
-    """Predictions of one task by every method that tells lines apart, all splits and model seeds."""
+def per_drug_runs(wildcards) -> list[str]:
+    """The runs on one task of every method that tells lines apart."""
     return [
-        path
+        runs_of(wildcards.task, method)
         for method in methods_of(wildcards.task)
         if METHODS[method].role not in ("trivial", "control")
-        for path in predictions_of(wildcards.task, method)
     ]
 
 

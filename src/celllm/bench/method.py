@@ -1,12 +1,14 @@
-"""The two calls every method answers, and how a row of config/methods.tsv becomes an object."""
+"""What every method answers, and how a row of config/methods.tsv becomes an object."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -15,33 +17,65 @@ from celllm.config.tables import COMPONENTS, Method
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Cells, Pairs
 
-_PACKAGE = "celllm."
-Value = TypeVar("Value")
+METHODS = "config/methods.tsv"
+PACKAGES = ("celllm", "sklearn")
+"""Packages whose classes a row may name; nothing else is imported."""
 
 
-class Classifier(Protocol):
+class BenchMethod:
+    """What all methods share: options from their row, checked; a random seed; the file they start from.
+
+    Parameters
+    ----------
+    options
+        Values by option; of others the class's `defaults` hold.
+    seed
+        Random seed of the method.
+    encoder
+        A pretrained encoder or principal components, where the row names one.
+    vocabulary
+        The gene axis of the cells.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """All options, with the value each has where the row gives none."""
+    choices: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    """Options with few values, and which."""
+    search: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    """Values to choose from on the validation subset, where the row's column `search` gives none."""
+    sees_test_labels = False
+    """Whether labels of the test subset are shown to it, as they are to a control alone."""
+    trained_parameters = 0
+    """Numbers that fitting changed."""
+
+    def __init__(self, options: Mapping[str, Any], *, seed: int, encoder: Path | None, vocabulary: Vocabulary) -> None:
+        self.options = take_options(options, self.defaults, choices=self.choices)
+        self.seed, self.encoder_file, self.vocabulary = seed, encoder, vocabulary
+
+
+class Classifier(BenchMethod, ABC):
     """A method for tasks of kind classification."""
 
-    sees_test_labels: bool
-    classes_: np.ndarray
-    trained_parameters: int
+    classes_: np.ndarray = np.array([], dtype=str)
+    """Classes it knows once it is fitted."""
 
+    @abstractmethod
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from the rows `train` alone; `validation`, which may be empty, serves to choose and never to learn."""
 
+    @abstractmethod
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
         """Return scores, rows x `classes_`; the largest is the predicted class."""
 
 
-class Regressor(Protocol):
+class Regressor(BenchMethod, ABC):
     """A method for tasks of kind regression."""
 
-    sees_test_labels: bool
-    trained_parameters: int
-
+    @abstractmethod
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from the rows `train` alone; `validation`, which may be empty, serves to choose and never to learn."""
 
+    @abstractmethod
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the responses of the rows, ln IC50."""
 
@@ -51,11 +85,11 @@ Builder = Callable[..., Classifier | Regressor]
 
 def build(
     row: Method,
+    options: Mapping[str, Any],
     *,
     seed: int,
     encoder: Path | None,
     vocabulary: Vocabulary,
-    file: Path | str,
 ) -> Classifier | Regressor:
     """Make a method from its row of config/methods.tsv.
 
@@ -63,100 +97,140 @@ def build(
     ----------
     row
         Of config/methods.tsv.
+    options
+        Settings of this run: the row's own, and those that are tried.
     seed
-        Of the method's own random numbers.
+        Random seed of the method.
     encoder
-        The file of a pretrained encoder, or of the corpus's components, for methods that need one.
+        The file of a pretrained encoder, or of the corpus's principal components, for methods that need one.
     vocabulary
         The gene axis of the cells.
-    file
-        The table, named in errors.
 
     Raises
     ------
     InputError
-        If the module is none of ours or has no such class, an option is unknown, or an encoder is due
-        and none is given.
+        If the module is neither ours nor scikit-learn's or has no such class, an option is unknown, or an encoder is
+        due and none is given.
     """
     if row.encoder is not None and encoder is None:
         is_pca = row.encoder == COMPONENTS
         what = "the corpus's principal components" if is_pca else "a pretrained encoder"
-        made = "components/pca" if is_pca else "pretrain/<recipe>/seed0/encoder"
+        made = "bench/pca" if is_pca else "pretrain/<encoder>/seed0/encoder"
         raise InputError(
-            file=file,
-            field=f"recipe of {row.method}",
+            file=METHODS,
+            field=f"encoder of {row.method}",
             expected=f"--encoder FILE, since the method starts from {what}",
             found="no --encoder",
             remedy=f"give the file: --encoder results/{made}.safetensors",
         )
-    found = class_of(row.module, name=row.method, file=file)
+    found = class_of(row.module, name=row.method)
     try:
-        return found(row.options, seed=seed, encoder=encoder, vocabulary=vocabulary)
+        return found(options, seed=seed, encoder=encoder if row.encoder else None, vocabulary=vocabulary)
     except InputError as error:
-        error.add_note(f"in the row {row.method} of {file}")
+        error.add_note(f"in the row {row.method} of {METHODS}")
         raise
 
 
-def class_of(module: str, *, name: str, file: Path | str) -> Builder:
-    """Import the class that a row names; only from this package, since a table is data, not code."""
+def class_of(module: str, *, name: str) -> Builder:
+    """Import the class that a row names; only from this package or scikit-learn, since a table is data, not code."""
     where, _, class_name = module.partition(":")
-    if not where.startswith(_PACKAGE) or not class_name.isidentifier():
+    package = where.partition(".")[0]
+    if package not in PACKAGES or not class_name.isidentifier():
         raise InputError(
-            file=file,
+            file=METHODS,
             field=f"module of {name}",
-            expected="celllm.<room>.<module>:<Class>, such as celllm.bench.methods.logistic:LogisticRegressionOnGenes",
+            expected="sklearn.<module>:<Estimator> or celllm.<room>.<module>:<Class>, "
+            "such as sklearn.linear_model:LogisticRegression",
             found=repr(module),
-            remedy="put the method into the package, under src/celllm/baselines, and name it there",
+            remedy="name a classifier of scikit-learn, or put the class under src/celllm/bench/methods",
         )
-    try:
-        found = getattr(importlib.import_module(where), class_name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        if isinstance(error, ModuleNotFoundError) and not where.startswith(str(error.name)):
-            raise  # a library the method needs is missing: another mistake, with its own message
-        raise InputError(
-            file=file,
-            field=f"module of {name}",
-            expected="a module and class that exist",
-            found=f"{module} ({error})",
-            remedy="look at src/celllm/baselines and src/celllm/tasks for the methods there are",
-        ) from None
-    return cast("Builder", found)
+    if package == "sklearn":
+        from celllm.bench.methods.estimators import SklearnClassifier, estimator_class
+
+        return partial(SklearnClassifier, estimator_class(module, name=name))
+    return cast("Builder", imported(where, class_name, name=name))
 
 
-def take_options(options: Mapping[str, Any], defaults: Mapping[str, Value]) -> dict[str, Any]:
-    """Fill in defaults; an unknown option is refused.
+def imported(where: str, class_name: str, *, name: str) -> Any:  # noqa: ANN401 - a class
+    """Import a class that a row names.
 
     Raises
     ------
     InputError
-        For an option that the method does not know.
+        If there is no such module, or no such class in it.
+    """
+    try:
+        return getattr(importlib.import_module(where), class_name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and not where.startswith(str(error.name)):
+            raise  # a library the method needs is missing: another mistake, with its own message
+        raise InputError(
+            file=METHODS,
+            field=f"module of {name}",
+            expected="a module and class that exist",
+            found=f"{where}:{class_name} ({error})",
+            remedy="look at src/celllm/bench/methods, or at scikit-learn's list of classes, for what there is",
+        ) from None
+
+
+def take_options(
+    options: Mapping[str, Any], defaults: Mapping[str, Any], *, choices: Mapping[str, Sequence[Any]]
+) -> dict[str, Any]:
+    """Fill in defaults.
+
+    Raises
+    ------
+    InputError
+        For an option that the method does not know, or a value that is none of its `choices`.
     """
     unknown = [option for option in options if option not in defaults]
     if unknown:
         raise InputError(
-            file="config/methods.tsv",
+            file=METHODS,
             field="options",
             expected=f"any of {', '.join(defaults) or 'none'}",
             found=unknown[0],
             remedy="correct or remove it",
         )
-    return {**defaults, **options}
+    taken = {**defaults, **options}
+    for name, allowed in choices.items():
+        if taken[name] not in allowed:
+            names = [str(value) for value in allowed]
+            near = difflib.get_close_matches(str(taken[name]), names, n=1)
+            raise InputError(
+                file=METHODS,
+                field=f"options.{name}",
+                expected=f"one of {', '.join(names)}",
+                found=repr(taken[name]),
+                remedy=f"did you mean {near[0]}?" if near else "correct it",
+            )
+    return taken
 
 
-def choose(options: Mapping[str, Any], name: str, allowed: Sequence[str]) -> None:
-    """Check an option that has few values.
+def labelled(cells: Cells, rows: np.ndarray) -> np.ndarray:
+    """Return the labels of the rows to learn from.
 
     Raises
     ------
     InputError
-        If it has another.
+        If one of them has no label, or if all have the same: there is nothing to tell apart.
     """
-    if options[name] not in allowed:
-        near = difflib.get_close_matches(str(options[name]), allowed, n=1)
+    labels: np.ndarray = cells.labels[rows]
+    classes = np.unique(labels)
+    if "" in classes:
         raise InputError(
-            file="config/methods.tsv",
-            field=f"options.{name}",
-            expected=f"one of {', '.join(allowed)}",
-            found=repr(options[name]),
-            remedy=f"did you mean {near[0]}?" if near else "correct it",
+            file="split",
+            field="train",
+            expected="training cells that have a label",
+            found=f"{int((labels == '').sum())} without",
+            remedy="draw the split again: snakemake --forcerun draw_splits",
         )
+    if len(classes) < 2:
+        raise InputError(
+            file="split",
+            field="train",
+            expected="at least 2 classes among the training cells",
+            found=", ".join(classes) or "no cell",
+            remedy="raise the task's train fraction in config/tasks.tsv",
+        )
+    return labels

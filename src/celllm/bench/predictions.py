@@ -1,8 +1,7 @@
-"""`predictions.parquet`: what a method said about the test part of a task, one row a unit.
+"""`predictions.parquet`: what a method said about the test subset of a task, one row a unit.
 
 Columns: unit, truth, predicted; for classification one float column `score:{class}` a class the method
-knows; for regression line and drug. How it was made stands in the schema metadata, key `celllm`, as JSON. A cell
-of the benchmark that failed has such a file too, without rows, with what happened under the key `celllm_failure`.
+knows; for regression line and drug. How it was made stands in the schema metadata, key `celllm`, as JSON.
 """
 
 from __future__ import annotations
@@ -25,45 +24,19 @@ Kind = Literal["classification", "regression"]
 
 SCORE = "score:"
 _KEY = b"celllm"
-_FAILURE_KEY = b"celllm_failure"
 _COLUMNS: dict[str, tuple[str, ...]] = {
     "classification": ("unit", "truth", "predicted"),
     "regression": ("unit", "truth", "predicted", "line", "drug"),
 }
-_REMEDY = "fit again: remove the file, then snakemake --forcerun score"
+_REMEDY = "fit again: remove the file, then snakemake --forcerun fit"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Values of options that were tried, and the headline metric on the validation part; nan where the fit failed."""
+    """Values of options that were tried, and the headline metric on the validation subset; nan where the fit failed."""
 
     options: Mapping[str, Any]
     value: float
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A cell of the benchmark that came to nothing.
-
-    Parameters
-    ----------
-    split, seed
-        Of the draw of the parts, and of the method's own random numbers.
-    status
-        Exit status of its command; 137 where the kernel killed it, mostly for memory.
-    message
-        The error message or the last line of its log.
-    log
-        The log.
-    """
-
-    task: str
-    method: str
-    split: int
-    seed: int
-    status: int
-    message: str
-    log: str
 
 
 @dataclass(frozen=True)
@@ -73,25 +46,27 @@ class PredictionsMeta:
     Parameters
     ----------
     split, seed
-        Of the draw of the parts, and of the method's own random numbers.
+        Seed of the split, and of the method's own random numbers.
     n_train, n_validation, n_test
-        Units of each part.
+        Units of each subset.
     options
         Settings in force, chosen ones among them; defaults of the method's class are not listed.
     trials
-        What was tried on the validation part before; empty where nothing was chosen.
+        What was tried on the validation subset; empty where nothing was chosen.
     simulated
         Whether the cells come from the simulator; such numbers say nothing about biology.
     fit_s, predict_s
-        Wall time of fitting (all trials included) and of predicting the test part, in seconds.
+        Wall time of fitting (all trials included) and of predicting the test subset, in seconds.
     peak_mb
-        Largest resident memory of the whole command, in MiB, the loaded data included.
+        Largest resident memory during the run, in MiB, the loaded data included.
     trained_parameters
         Numbers that fitting changed; those of a frozen encoder do not count.
     vocabulary
         Digest of the gene axis.
     encoder
         Digest of the encoder file; None where the method uses none.
+    provenance
+        What made it; `request` is the digest of all it depends on.
     """
 
     task: str
@@ -114,11 +89,6 @@ class PredictionsMeta:
     provenance: Mapping[str, Any]
 
 
-def path_of(folder: Path | str, *, task: str, method: str, split: int, seed: int) -> Path:
-    """Return where the predictions of a cell of the benchmark lie."""
-    return Path(folder) / task / method / f"split{split}" / f"seed{seed}" / "predictions.parquet"
-
-
 def score_columns(table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """Return the classes a method knows and its scores, units x classes."""
     columns = [column for column in table.columns if column.startswith(SCORE)]
@@ -131,17 +101,8 @@ def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
     Raises
     ------
     InputError
-        If the cell failed, or the metadata or a column is missing.
+        If the metadata or a column is missing.
     """
-    failure = failure_of(path)
-    if failure is not None:
-        raise InputError(
-            file=path,
-            field="(whole file)",
-            expected="predictions",
-            found=f"a failure with status {failure.status}: {failure.message}",
-            remedy=f"read {failure.log}, then remove the file and type snakemake --forcerun score",
-        )
     table = pq.read_table(path)
     stored = (table.schema.metadata or {}).get(_KEY)
     if stored is None:
@@ -168,17 +129,14 @@ def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
     return frame, meta
 
 
-def failure_of(path: Path | str) -> Failure | None:
-    """Return what happened to a cell of the benchmark that failed; None where there are predictions."""
-    stored = (pq.read_schema(path).metadata or {}).get(_FAILURE_KEY)
-    return None if stored is None else Failure(**json.loads(stored))
-
-
-def write_failure(failure: Failure, path: Path | str) -> None:
-    """Write, in place of predictions, that there are none."""
-    empty = pa.table({}).replace_schema_metadata({_FAILURE_KEY: json.dumps(asdict(failure), sort_keys=True).encode()})
-    with writing(path) as part:
-        pq.write_table(empty, part)
+def request_of(path: Path | str) -> str | None:
+    """Return what a run was asked for, as `bench.job` writes it down; None where there are no such predictions."""
+    try:
+        stored = (pq.read_schema(path).metadata or {}).get(_KEY)
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None
+    found: str | None = json.loads(stored or b"{}").get("provenance", {}).get("request")
+    return found
 
 
 def write(table: pd.DataFrame, meta: PredictionsMeta, path: Path | str) -> None:

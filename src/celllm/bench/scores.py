@@ -1,25 +1,31 @@
-"""`scores.tsv`: one row a cell of the benchmark and metric; columns task, method, split, seed, metric, value.
+"""`scores.tsv`: one row a run and metric; columns task, method, split, seed, metric, value.
 
-`split` is the seed of the draw of the parts, `seed` that of the method's own random numbers. Costs (fit_s, predict_s,
+`split` is the seed of the split, `seed` that of the method's own random numbers. Costs (fit_s, predict_s,
 peak_mb, trained_parameters) and sizes (n_train, n_validation, n_test) stand in it as metrics too, the F1 of each class
 as `f1:{class}`. An empty value is a metric that is not defined for that run, e.g. the correlation of a constant
-prediction. Beside it `failed.tsv`, a row a cell that failed, and `trials.tsv`, a row a trial: which options, and what
-they gave on the validation part.
+prediction. Beside it `failures.json`, an object a failed run, and `trials.tsv`, a row a trial: which options, and what
+they gave on the validation subset.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pandas as pd
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
+from celllm.bench.metrics import headline_of, metrics_of
+from celllm.bench.predictions import PredictionsMeta
+from celllm.bench.runs import Failure
 
 COLUMNS = ("task", "method", "split", "seed", "metric", "value")
 COSTS = ("fit_s", "predict_s", "peak_mb", "trained_parameters")
 SIZES = ("n_train", "n_validation", "n_test")
-FAILED_COLUMNS = ("task", "method", "split", "seed", "status", "message", "log")
+FAILED_COLUMNS = tuple(field.name for field in fields(Failure))
 TRIAL_COLUMNS = ("task", "method", "split", "seed", "trial", "options", "value", "chosen")
 _KEYS = COLUMNS[:5]
 _REMEDY = "score again: snakemake --forcerun score"
@@ -36,7 +42,7 @@ def read(path: Path | str) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If a column is missing, a value is no number, or a cell of the benchmark and metric stand twice.
+        If a column is missing, a value is no number, or a run and metric stand twice.
     """
     table = _read(path, COLUMNS)
     try:
@@ -64,15 +70,15 @@ def write(table: pd.DataFrame, path: Path | str) -> None:
     _write(table, COLUMNS, path)
 
 
-def read_failed(path: Path | str) -> pd.DataFrame:
-    """Read `failed.tsv`; all columns text."""
-    return _read(path, FAILED_COLUMNS)
+def read_failures(path: Path | str) -> pd.DataFrame:
+    """Read `failures.json` as a table, a row a failed run."""
+    return pd.DataFrame(json.loads(Path(path).read_text()), columns=list(FAILED_COLUMNS))
 
 
-def write_failed(table: pd.DataFrame, path: Path | str) -> None:
-    """Write `failed.tsv`, sorted."""
-    _check_columns(table, FAILED_COLUMNS, path)
-    _write(table, FAILED_COLUMNS, path)
+def write_failures(failures: Iterable[Failure], path: Path | str) -> None:
+    """Write `failures.json`."""
+    with writing(path) as part:
+        part.write_text(json.dumps([asdict(failure) for failure in failures], indent=1) + "\n")
 
 
 def read_trials(path: Path | str) -> pd.DataFrame:
@@ -119,5 +125,39 @@ def _check_unique(table: pd.DataFrame, path: Path | str) -> None:
             field=", ".join(_KEYS),
             expected="each combination once",
             found=f"{' '.join(str(part) for part in twice.iloc[0])} more than once",
-            remedy="name each predictions file once",
+            remedy="name each runs.json once",
         )
+
+
+def together(tables: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Join tables of these columns, of which some or all may be empty."""
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
+
+
+def scored(table: pd.DataFrame, meta: PredictionsMeta, *, headline: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score the predictions of a run; return its rows of `scores.tsv` and of `trials.tsv`.
+
+    Raises
+    ------
+    InputError
+        If the task's headline is no metric of such predictions.
+    """
+    metrics = metrics_of(table, kind=meta.kind)
+    headline_of(metrics, headline, task=meta.task)
+    metrics |= {name: float(getattr(meta, name)) for name in (*COSTS, *SIZES)}
+    run = {"task": meta.task, "method": meta.method, "split": meta.split, "seed": meta.seed}
+    trials = [
+        {
+            **run,
+            "trial": number,
+            "options": json.dumps(dict(trial.options)),
+            "value": trial.value,
+            "chosen": "yes" if dict(trial.options).items() <= dict(meta.options).items() else "no",
+        }
+        for number, trial in enumerate(meta.trials)
+    ]
+    return (
+        pd.DataFrame({**run, "metric": list(metrics), "value": list(metrics.values())}),
+        pd.DataFrame(trials, columns=list(TRIAL_COLUMNS)),
+    )

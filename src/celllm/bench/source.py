@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from celllm.bench.classification import classification_metrics
 from celllm.bench.methods import probe
 from celllm.bench.methods.probe import Rows
+from celllm.bench.metrics import classification_metrics
 from celllm.pretrain.losses import UNKNOWN
 
 NAMES = np.array(["normal", "tumour"])

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from celllm.base.errors import CellLMError
-from celllm.bench.direction import is_better
+from celllm.bench.metrics import is_better
 from celllm.bench.predictions import Trial
 
 Fitted = TypeVar("Fitted")

@@ -51,9 +51,9 @@ def build_network(
 
     Example::
 
-        celllm build_network --edges resources/raw/string_v11/manifest.json \
-            --hgnc resources/raw/hgnc_2024/manifest.json --vocabulary results/vocabulary/genes.tsv \
-            --network results/network/edges.parquet
+        celllm build_network --coexpression results/shards/manifest.json \
+            --hgnc resources/raw/hgnc_demo/manifest.json --vocabulary results/vocabulary/genes.tsv \
+            --network edges.parquet
     """
     import numpy as np
 
@@ -75,7 +75,7 @@ def build_network(
         )
     network_file.write(made, network)
     n_connected = len(np.union1d(made.a_E, made.b_E))
-    print(f"{len(made.a_E)} edges between {n_connected} of {genes.n_genes} genes")  # noqa: T201 - a command may print
+    print(f"{len(made.a_E)} edges between {n_connected} of {genes.n_genes} genes")
 
 
 def _published(manifest: Path, hgnc: Path, genes: Vocabulary, *, min_score: int) -> Edges:
@@ -154,7 +154,7 @@ def embed_genes(
 
     Example::
 
-        celllm embed_genes --recipe config/recipes/paper.yaml config/recipes/small.yaml \
+        celllm embed_genes --recipe config/recipes/paper.yaml config/recipes/tiny.yaml config/recipes/demo.yaml \
             --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv \
             --seed 0 --embedding embedding.safetensors
     """
@@ -203,7 +203,7 @@ def embed_genes(
     gene_embedding.write(made, embedding)
     losses = report["losses"]
     course = f"; loss {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} epochs" if losses else ""
-    print(f"{genes.n_genes} genes by {method}, {missing}{course}; {time.perf_counter() - started:.0f} s")  # noqa: T201 - a command may print
+    print(f"{genes.n_genes} genes by {method}, {missing}{course}; {time.perf_counter() - started:.0f} s")
 
 
 def _from_network(path: Path, recipe: RecipeOption, genes: Vocabulary, generator: torch.Generator) -> Embedded:
@@ -257,7 +257,7 @@ def evaluate_genes(
 
     Example::
 
-        celllm evaluate_genes --recipe config/recipes/paper.yaml config/recipes/small.yaml \
+        celllm evaluate_genes --recipe config/recipes/paper.yaml config/recipes/tiny.yaml config/recipes/demo.yaml \
             --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv --out link_prediction.tsv
     """
     import numpy as np
@@ -288,4 +288,4 @@ def evaluate_genes(
     with writing(out) as part:
         table.to_csv(part, sep="\t", index=False, float_format="%.6g")
     means = table.pivot_table("auroc", index="method", columns="negatives", sort=False)
-    print(means.rename_axis(columns="mean AUROC").to_string(float_format="%.3f"))  # noqa: T201 - a command may print
+    print(means.rename_axis(columns="mean AUROC").to_string(float_format="%.3f"))

@@ -15,11 +15,51 @@ from celllm.config.recipe import EncoderSettings
 from celllm.corpus.tokens import N_TOKENS, PAD
 from celllm.model.attention import Attention
 from celllm.model.dropout import Dropout
-from celllm.model.embedding import TokenEmbedding
 from celllm.model.released import filled_up
 
 KERNELS = 32
 """Ways to call a layer that torch.compile may write kernels for, before it gives up on them."""
+
+
+class TokenEmbedding(nn.Module):
+    """Gene embedding (frozen or learned) plus expression embedding (always learned).
+
+    Parameters
+    ----------
+    n_genes
+        G, the vocabulary's size.
+    width
+        D.
+    gene_embedding_GD
+        Frozen gene embeddings, expected at unit root mean square: the CLS row of ones and the freshly drawn
+        expression embeddings have that scale too. None: a table drawn at that scale and learned.
+    n_tokens
+        Rows of the expression embedding: bins and special tokens.
+    """
+
+    def __init__(
+        self,
+        n_genes: int,
+        width: int,
+        *,
+        gene_embedding_GD: Tensor | None = None,
+        n_tokens: int = N_TOKENS,
+    ) -> None:
+        super().__init__()
+        if gene_embedding_GD is not None and tuple(gene_embedding_GD.shape) != (n_genes, width):
+            msg = f"the gene embedding must be {n_genes} x {width}, got {tuple(gene_embedding_GD.shape)}"
+            raise ValueError(msg)
+        self.genes = nn.Embedding(n_genes + 2, width, padding_idx=n_genes + 1)
+        self.expression = nn.Embedding(n_tokens, width)
+        with torch.no_grad():
+            self.genes.weight[n_genes].fill_(1.0)  # CLS: a row of ones, as released
+            if gene_embedding_GD is not None:
+                self.genes.weight[:n_genes].copy_(gene_embedding_GD)
+        self.genes.weight.requires_grad_(gene_embedding_GD is None)
+
+    def forward(self, genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
+        """Return B x L x D."""
+        return self.genes(genes_BL) + self.expression(bins_BL)  # type: ignore[no-any-return]
 
 
 class Layer(nn.Module):
@@ -44,18 +84,18 @@ class Layer(nn.Module):
         )
         self.dropout = Dropout(settings.dropout)
 
-    def forward(self, x_BLD: Tensor, is_pad_BL: Tensor | None, *, places_BQ: Tensor | None = None) -> Tensor:
-        """Return the tokens at `places_BQ` (None: all, in order) after this layer."""
+    def forward(self, x_BLD: Tensor, is_pad_BL: Tensor | None, *, positions_BQ: Tensor | None = None) -> Tensor:
+        """Return the tokens at `positions_BQ` (None: all, in order) after this layer."""
         normed_BLD = self.attention_norm(x_BLD)
         x_BQD, queries_BQD = x_BLD, None
-        if places_BQ is not None:
-            x_BQD, queries_BQD = _at(places_BQ, x_BLD), _at(places_BQ, normed_BLD)
+        if positions_BQ is not None:
+            x_BQD, queries_BQD = _at(positions_BQ, x_BLD), _at(positions_BQ, normed_BLD)
         x_BQD = x_BQD + self.dropout(self.attention(normed_BLD, is_pad_BL, queries_BQD=queries_BQD))
         return x_BQD + self.dropout(self.feedforward(self.feedforward_norm(x_BQD)))  # type: ignore[no-any-return]
 
 
-def _at(places_BQ: Tensor, x_BLD: Tensor) -> Tensor:
-    return x_BLD.gather(1, places_BQ[:, :, None].expand(-1, -1, x_BLD.shape[-1]))
+def _at(positions_BQ: Tensor, x_BLD: Tensor) -> Tensor:
+    return x_BLD.gather(1, positions_BQ[:, :, None].expand(-1, -1, x_BLD.shape[-1]))
 
 
 def _padding(bins_BL: Tensor) -> Tensor | None:
@@ -108,32 +148,32 @@ class Encoder(nn.Module):
 
     def forward(self, genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
         """Return the hidden states B x L x D after the final LayerNorm; those of PAD mean nothing."""
-        return self._run(genes_BL, bins_BL, places_BQ=None)
+        return self._run(genes_BL, bins_BL, positions_BQ=None)
 
-    def at(self, genes_BL: Tensor, bins_BL: Tensor, places_BQ: Tensor) -> Tensor:
-        """Return the hidden states B x Q x D of the tokens at `places_BQ` (int64, below L).
+    def at(self, genes_BL: Tensor, bins_BL: Tensor, positions_BQ: Tensor) -> Tensor:
+        """Return the hidden states B x Q x D of the tokens at `positions_BQ` (int64, below L).
 
         The last layer is run for these alone: same numbers as `forward` with dropout off, for less work.
         """
-        return self._run(genes_BL, bins_BL, places_BQ=places_BQ)
+        return self._run(genes_BL, bins_BL, positions_BQ=positions_BQ)
 
     def embed(self, genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
         """Return a cell's embedding B x D, the hidden state of CLS, computed as in `at`."""
         return self.at(genes_BL, bins_BL, genes_BL.new_zeros(len(genes_BL), 1))[:, 0]
 
-    def _run(self, genes_BL: Tensor, bins_BL: Tensor, *, places_BQ: Tensor | None) -> Tensor:
+    def _run(self, genes_BL: Tensor, bins_BL: Tensor, *, positions_BQ: Tensor | None) -> Tensor:
         if not self.is_released:
-            return self._layered(genes_BL, bins_BL, places_BQ=places_BQ)
+            return self._layered(genes_BL, bins_BL, positions_BQ=positions_BQ)
         longer = genes_BL, bins_BL
         if self.padded_length is not None:
             longer = filled_up(genes_BL, bins_BL, length=self.padded_length, n_genes=self.n_genes)
-        hidden = self._layered(*longer, places_BQ=places_BQ)
-        if places_BQ is None:
+        hidden = self._layered(*longer, positions_BQ=positions_BQ)
+        if positions_BQ is None:
             return hidden[:, : genes_BL.shape[1]] * (bins_BL != PAD)[:, :, None]
-        return hidden * (bins_BL != PAD).gather(1, places_BQ)[:, :, None]
+        return hidden * (bins_BL != PAD).gather(1, positions_BQ)[:, :, None]
 
-    def _layered(self, genes_BL: Tensor, bins_BL: Tensor, *, places_BQ: Tensor | None) -> Tensor:
-        return self.above(self.below(genes_BL, bins_BL, n_layers=0), bins_BL, n_layers=0, places_BQ=places_BQ)
+    def _layered(self, genes_BL: Tensor, bins_BL: Tensor, *, positions_BQ: Tensor | None) -> Tensor:
+        return self.above(self.below(genes_BL, bins_BL, n_layers=0), bins_BL, n_layers=0, positions_BQ=positions_BQ)
 
     def below(self, genes_BL: Tensor, bins_BL: Tensor, *, n_layers: int) -> Tensor:
         """Return the hidden states B x L x D after the embedding and the first `n_layers`; for `above`."""
@@ -142,16 +182,16 @@ class Encoder(nn.Module):
             x = layer(x, is_pad_BL)
         return x  # type: ignore[no-any-return]
 
-    def above(self, x_BLD: Tensor, bins_BL: Tensor, *, n_layers: int, places_BQ: Tensor | None = None) -> Tensor:
-        """Finish what `below` began: `above(below(…))` is `forward`, or `at` with places.
+    def above(self, x_BLD: Tensor, bins_BL: Tensor, *, n_layers: int, positions_BQ: Tensor | None = None) -> Tensor:
+        """Finish what `below` began: `above(below(…))` is `forward`, or `at` with positions.
 
         So hidden states of frozen layers can be kept; with attention `released` a cell's depend on its batch.
         """
         is_pad_BL, last = _padding(bins_BL), len(self.layers) - 1
         for i, layer in enumerate(self.layers[n_layers:], start=n_layers):
-            x_BLD = layer(x_BLD, is_pad_BL, places_BQ=places_BQ if i == last else None)
-        if places_BQ is not None and n_layers > last:
-            x_BLD = _at(places_BQ, x_BLD)
+            x_BLD = layer(x_BLD, is_pad_BL, positions_BQ=positions_BQ if i == last else None)
+        if positions_BQ is not None and n_layers > last:
+            x_BLD = _at(positions_BQ, x_BLD)
         return self.norm(x_BLD)  # type: ignore[no-any-return]
 
     def expression_logits(self, hidden: Tensor) -> Tensor:

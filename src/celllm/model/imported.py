@@ -1,30 +1,63 @@
 """Published checkpoints as our encoder: CellLM's as OpenBioMed lays it out, and scBERT's.
 
-The two differ in what a token is, so embedding and output are translated by layout; the layers are the same in both,
-and attend as `released` (see `model.released`).
+Both are state dicts of a `PerformerLM` under the same names. They differ in what a token is, so embedding and output
+are translated by layout; the layers are the same in both, and attend as `released` (see `model.released`).
 
-Shapes: D width, T token kinds of the checkpoint, R rows of its gene embedding.
+Shapes: D width, T token kinds of the checkpoint, R rows of its gene embedding, M random features, E width of one head.
 """
 
 from __future__ import annotations
 
+import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from celllm.base.errors import InputError
 from celllm.config import recipe as recipes
 from celllm.config.recipe import Recipe
 from celllm.corpus.tokens import MASK, N_BINS, N_TOKENS
 from celllm.model.encoder import Encoder
-from celllm.model.published import Layout, Sizes, read_state, sizes_of
 
+Layout = Literal["celllm", "scbert"]
+STATE = "model_state_dict"  # where both projects put the weights
+LAYERS = "performer.net.layers."
+COUNTER = "performer.calls_since_last_redraw"  # of training forwards; we count optimiser steps, so it has no use
+N_KINDS = {"celllm": 8, "scbert": 7}
+"""T: bins 0 to 5, then CLS and PAD (CellLM), or one id that is PAD and MASK (scBERT)."""
+N_SPECIAL_GENES = {"celllm": 2, "scbert": 1}
+"""Rows of the gene embedding behind the genes: CLS and PAD (CellLM), the token without a gene (scBERT)."""
+SIZED_BY = {
+    "token_emb.weight": "token kinds x width",
+    "pos_emb.emb.weight": "genes and special rows x width",
+    "performer.net.layers.0.0.fn.fast_attention.projection_matrix": "random features x head width",
+    "performer.net.layers.0.0.fn.to_q.weight": "heads x head width, width",
+    "performer.net.layers.0.1.fn.fn.w1.weight": "feed-forward x width",
+}
+"""The tensors whose shapes give the sizes of all others."""
+QUERIES, WIDE = list(SIZED_BY)[3:]
 MAX_LENGTH = 6000
 """CellLM's longest cell, CLS included; OpenBioMed, configs/ctc/cellLM.json. No checkpoint says it."""
 NEVER = -1e9  # logit of a token kind that the checkpoint does not have
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a checkpoint: D, T and R; layers; heads a layer, E and M; hidden width of the feed-forward block."""
+
+    width: int
+    kinds: int
+    rows: int
+    depth: int
+    heads: int
+    head_width: int
+    n_features: int
+    feedforward: int
 
 
 @dataclass(frozen=True)
@@ -36,8 +69,7 @@ class Imported:
     encoder
         On the CPU, in evaluation mode.
     recipe
-        Sizes and token rule. The file does not say how it was trained, so `training` holds the smallest values that a
-        recipe may have, and `our_choices` lists them.
+        Sizes and token rule. No checkpoint says how it was trained: `training` holds the smallest values there are.
     panel
         scBERT: every gene, in the checkpoint's order; CellLM: None.
     """
@@ -53,7 +85,7 @@ def import_encoder(path: Path | str, *, layout: Layout, n_genes: int, max_length
     `celllm`: 8 token kinds, genes then CLS then PAD; every row has its place here.
 
     `scbert`: 7 token kinds, the last both PAD and MASK; every gene is a token, silent or not, and behind them stands
-    one of bin 0 without a gene. That token becomes our CLS, which stands first; nothing else tells places apart. Our
+    one of bin 0 without a gene. That token becomes our CLS, which stands first; nothing else tells positions apart. Our
     PAD and MASK both get the last kind's row; CLS and PAD, which it cannot predict, get a logit of -1e9.
 
     Parameters
@@ -76,20 +108,12 @@ def import_encoder(path: Path | str, *, layout: Layout, n_genes: int, max_length
     Notes
     -----
     PharMolix/OpenBioMed, performer_celllm.py and configs/; TencentAILabHealthcare/scBERT, described in its paper and
-    README. Gene tables in float64 are rounded to float32.
+    README. Gene embeddings in float64 are rounded to float32.
     """
-    state = read_state(path)
-    sizes = sizes_of(state, layout=layout, n_genes=n_genes, file=path)
-    values: dict[str, Any] = {
-        "tokens": {"max_length": max_length, "truncation": "head"},
-        "genes": {"method": "imported"},
-        "encoder": {"attention": "released", "dropout": 0.0, **_encoder_settings(sizes)},
-        "training": {"batch_cells": 2, "chunk_tokens": 1, "steps": 1},
-        "our_choices": ["training.batch_cells", "training.chunk_tokens", "training.steps"],
-    }
-    if layout == "scbert":
-        values["tokens"] |= {"layout": "full", "max_length": n_genes + 1, "panel_size": n_genes}
-    recipe = recipes.parse(values, file=path)
+    state = _state(path)
+    sizes = _sizes(state, layout=layout, n_genes=n_genes, file=path)
+    _check(state, sizes, file=path)
+    recipe = _recipe(sizes, layout=layout, n_genes=n_genes, max_length=max_length, file=path)
     weights = _layers(state, sizes) | (_celllm_tokens(state) if layout == "celllm" else _scbert_tokens(state))
     weights = {name: tensor.to(torch.float32) for name, tensor in weights.items()}
     with torch.device("meta"):
@@ -105,39 +129,151 @@ def import_encoder(path: Path | str, *, layout: Layout, n_genes: int, max_length
     return Imported(encoder.eval(), recipe, list(range(n_genes)) if layout == "scbert" else None)
 
 
-def _encoder_settings(sizes: Sizes) -> dict[str, int]:
-    return {
-        "width": sizes.width,
-        "depth": sizes.depth,
-        "heads": sizes.heads,
-        "head_width": sizes.head_width,
-        "feedforward_factor": sizes.feedforward // sizes.width,
-        "n_features": sizes.n_features,
+def shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor that the authors' class has at these sizes."""
+    width = sizes.width
+    found: dict[str, tuple[int, ...]] = {
+        "token_emb.weight": (sizes.kinds, width),
+        "pos_emb.emb.weight": (sizes.rows, width),
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+        "to_out.weight": (sizes.kinds, width),
+        "to_out.bias": (sizes.kinds,),
     }
+    for i in range(sizes.depth):
+        found |= {f"{LAYERS}{i}.{name}": shape for name, (_, shape) in _layer(sizes).items()}
+    return found
+
+
+def _layer(sizes: Sizes) -> dict[str, tuple[str | None, tuple[int, ...]]]:
+    """Return our name and the shape of each tensor of a layer; queries, keys and values (None) are one tensor here."""
+    width, inner, wide = sizes.width, sizes.heads * sizes.head_width, sizes.feedforward
+    return {
+        "0.norm.weight": ("attention_norm.weight", (width,)),
+        "0.norm.bias": ("attention_norm.bias", (width,)),
+        "0.fn.fast_attention.projection_matrix": ("attention.features_ME", (sizes.n_features, sizes.head_width)),
+        "0.fn.to_q.weight": (None, (inner, width)),
+        "0.fn.to_k.weight": (None, (inner, width)),
+        "0.fn.to_v.weight": (None, (inner, width)),
+        "0.fn.to_out.weight": ("attention.to_out.weight", (width, inner)),
+        "0.fn.to_out.bias": ("attention.to_out.bias", (width,)),
+        "1.norm.weight": ("feedforward_norm.weight", (width,)),
+        "1.norm.bias": ("feedforward_norm.bias", (width,)),
+        "1.fn.fn.w1.weight": ("feedforward.0.weight", (wide, width)),
+        "1.fn.fn.w1.bias": ("feedforward.0.bias", (wide,)),
+        "1.fn.fn.w2.weight": ("feedforward.2.weight", (width, wide)),
+        "1.fn.fn.w2.bias": ("feedforward.2.bias", (width,)),
+    }
+
+
+def _state(path: Path | str) -> dict[str, Tensor]:
+    """Read a state dict without running anything that the file might hold."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(
+            file=path,
+            field="(whole file)",
+            expected="what torch.save writes, tensors and plain values only",
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            remedy="keep its state dict alone, on a machine that you can spare: torch.save(model.state_dict(), file)",
+        ) from error
+    if isinstance(content, Mapping) and STATE in content:
+        content = content[STATE]
+    is_state = isinstance(content, Mapping) and content and all(isinstance(x, Tensor) for x in content.values())
+    if not is_state:
+        raise InputError(
+            file=path,
+            field="(whole file)",
+            expected=f"a state dict, alone or as {STATE}",
+            found=f"keys {', '.join(map(str, content))}" if isinstance(content, Mapping) else type(content).__name__,
+            remedy="give the checkpoint that the authors publish, or torch.save(model.state_dict(), file)",
+        )
+    return dict(content)
+
+
+def _sizes(state: Mapping[str, Tensor], *, layout: Layout, n_genes: int, file: Path | str) -> Sizes:
+    """Read the sizes off the shapes, and hold them against layout and vocabulary."""
+    for key, meaning in SIZED_BY.items():
+        if key not in state or state[key].ndim != 2 or not state[key].numel():
+            raise _wrong(key, f"a matrix, {meaning}", _shape(state.get(key)), layout=layout, file=file)
+    (kinds, width), (rows, _), (n_features, head_width), (inner, _), (feedforward, _) = (
+        state[key].shape for key in SIZED_BY
+    )
+    if kinds != N_KINDS[layout]:
+        key, expected = "token_emb.weight", f"{N_KINDS[layout]} rows, the token kinds of layout {layout}"
+        raise _wrong(key, expected, _shape(state[key]), layout=layout, file=file)
+    if rows != n_genes + N_SPECIAL_GENES[layout]:
+        key = "pos_emb.emb.weight"
+        raise InputError(
+            file=file,
+            field=key,
+            expected=f"{n_genes + N_SPECIAL_GENES[layout]} rows: {n_genes} genes and {N_SPECIAL_GENES[layout]} more",
+            found=_shape(state[key]),
+            remedy="give as --genes the list of genes that the checkpoint was trained with, in its order",
+        )
+    if inner % head_width or feedforward % width:
+        key, unit = (QUERIES, head_width) if inner % head_width else (WIDE, width)
+        raise _wrong(key, f"rows that are a multiple of {unit}", _shape(state[key]), layout=layout, file=file)
+    depth = len({key.split(".")[3] for key in state if key.startswith(LAYERS)})
+    heads = inner // head_width
+    return Sizes(width, kinds, rows, depth, heads, head_width, n_features, feedforward)
+
+
+def _check(state: Mapping[str, Tensor], sizes: Sizes, *, file: Path | str) -> None:
+    """Refuse a missing key, another shape, and what our encoder has no place for; the first such key is named."""
+    expected = shapes(sizes)
+    for key, shape in expected.items():
+        if key not in state or tuple(state[key].shape) != shape:
+            raise _wrong(key, " x ".join(map(str, shape)), _shape(state.get(key)), layout=None, file=file)
+    for key in state:
+        if key not in expected and key != COUNTER:
+            what = "biases on queries, keys and values" if re.search(r"to_[qkv]\.bias$", key) else "this tensor"
+            raise InputError(
+                file=file,
+                field=key,
+                expected="only tensors that the encoder can represent",
+                found=f"{_shape(state[key])}; the encoder has no place for {what}",
+                remedy="give a pretraining checkpoint; one fine-tuned or of another architecture cannot be imported",
+            )
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else " x ".join(map(str, tensor.shape)) or "a single number"
+
+
+def _wrong(key: str, expected: str, found: str, *, layout: Layout | None, file: Path | str) -> InputError:
+    tried = f"; if it is no {layout} checkpoint, choose another --layout" if layout else ""
+    remedy = f"give the published checkpoint, whole{tried}"
+    return InputError(file=file, field=key, expected=expected, found=found, remedy=remedy)
+
+
+def _recipe(sizes: Sizes, *, layout: Layout, n_genes: int, max_length: int, file: Path | str) -> Recipe:
+    values: dict[str, Any] = {
+        "tokens": {"max_length": max_length, "truncation": "head"},
+        "genes": {"method": "imported"},
+        "encoder": {
+            "attention": "released",
+            "dropout": 0.0,
+            "feedforward_factor": sizes.feedforward // sizes.width,
+            **{name: getattr(sizes, name) for name in ("width", "depth", "heads", "head_width", "n_features")},
+        },
+        "training": {"batch_cells": 2, "chunk_tokens": 1, "steps": 1},
+        "our_choices": ["training.batch_cells", "training.chunk_tokens", "training.steps"],
+    }
+    if layout == "scbert":
+        values["tokens"] |= {"layout": "full", "max_length": n_genes + 1, "panel_size": n_genes}
+    return recipes.parse(values, file=file)
 
 
 def _layers(state: Mapping[str, Tensor], sizes: Sizes) -> dict[str, Tensor]:
     """Return the weights of all layers and the final norm under our names."""
-    renamed = {
-        "attention_norm.weight": "0.norm.weight",
-        "attention_norm.bias": "0.norm.bias",
-        "attention.features_ME": "0.fn.fast_attention.projection_matrix",
-        "attention.to_out.weight": "0.fn.to_out.weight",
-        "attention.to_out.bias": "0.fn.to_out.bias",
-        "feedforward_norm.weight": "1.norm.weight",
-        "feedforward_norm.bias": "1.norm.bias",
-        "feedforward.0.weight": "1.fn.fn.w1.weight",
-        "feedforward.0.bias": "1.fn.fn.w1.bias",
-        "feedforward.2.weight": "1.fn.fn.w2.weight",
-        "feedforward.2.bias": "1.fn.fn.w2.bias",
-    }
-    weights = {"norm.weight": state["norm.weight"], "norm.bias": state["norm.bias"]}
+    weights = {name: state[name] for name in ("norm.weight", "norm.bias")}
     for i in range(sizes.depth):
-        theirs = f"performer.net.layers.{i}."
-        weights |= {f"layers.{i}.{ours}": state[theirs + name] for ours, name in renamed.items()}
-        weights[f"layers.{i}.attention.to_qkv.weight"] = torch.cat(
-            [state[f"{theirs}0.fn.to_{x}.weight"] for x in "qkv"]
-        )
+        theirs = f"{LAYERS}{i}."
+        weights |= {f"layers.{i}.{ours}": state[theirs + name] for name, (ours, _) in _layer(sizes).items() if ours}
+        qkv = [state[f"{theirs}0.fn.to_{x}.weight"] for x in "qkv"]
+        weights[f"layers.{i}.attention.to_qkv.weight"] = torch.cat(qkv)
     return weights
 
 

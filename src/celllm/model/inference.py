@@ -27,7 +27,7 @@ def embed_cells(
     """Embed cells; row i of the result, N x D, is cell i.
 
     Cells of similar length go through together, which saves padding and changes nothing: an embedding depends on its
-    cell alone (with attention `released` on its companions as well). Genes that do not fit into the recipe's
+    cell alone (with attention `released` on the rest of the batch as well). Genes that do not fit into the recipe's
     `max_length` are left out by a choice that the cell fixes.
 
     Parameters

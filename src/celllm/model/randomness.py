@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -27,35 +27,29 @@ def random_state(device: torch.device) -> RandomState:
     return RandomState(torch.get_rng_state(), gpu, device)
 
 
-def _restore(state: RandomState) -> None:
-    torch.set_rng_state(state.cpu)
-    if state.gpu is not None:
-        torch.cuda.set_rng_state(state.gpu, state.device)
-
-
 @contextmanager
 def replay(state: RandomState) -> Iterator[None]:
     """Draw the same numbers as after `state` was taken; afterwards go on as if nothing had been drawn."""
-    before = random_state(state.device)
-    _restore(state)
-    try:
+    with _restoring(state.device):
+        torch.set_rng_state(state.cpu)
+        if state.gpu is not None:
+            torch.cuda.set_rng_state(state.gpu, state.device)
         yield
-    finally:
-        _restore(before)
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Let torch's own generators start from `seed` inside, and leave them untouched outside."""
-    before = random_state(device)
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-    try:
+    with _restoring(device):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
-    finally:
-        _restore(before)
+
+
+def _restoring(device: torch.device) -> AbstractContextManager[None]:
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])  # type: ignore[no-any-return]
 
 
 class Purpose(IntEnum):

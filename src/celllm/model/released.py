@@ -24,7 +24,7 @@ def released_attention(
     features_ME: Tensor,
     is_pad_BL: Tensor | None = None,
 ) -> Tensor:
-    """Attend with positive random features, and let a cell depend on its padding and its companions.
+    """Attend with positive random features, and let a cell depend on its padding and the rest of its batch.
 
     Three things differ from `favor_attention`. Padding hides a key's value but not the key, which stays in the
     denominator: the more padding, the smaller the result. The keys are stabilised by one maximum over the whole batch,

@@ -1,4 +1,4 @@
-"""Pretrained encoders as files: load, save, and the same architecture without the pretraining."""
+"""`encoder.safetensors`: an encoder's weights, with recipe, vocabulary's digest, panel and provenance in the header."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from celllm.base import provenance
+from celllm.base import provenance, tensors
 from celllm.base.errors import InputError
 from celllm.config import recipe as recipes
 from celllm.config.recipe import Recipe
-from celllm.model import format as encoder_file
 from celllm.model.encoder import Encoder
-from celllm.model.format import EncoderFile
+from celllm.model.randomness import seeded
+
+FORMAT = "celllm-encoder-1"
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class PretrainedEncoder:
     digest: str
 
 
-def load_encoder(path: Path | str, *, vocabulary: str | None) -> PretrainedEncoder:
-    """Load a pretrained encoder.
+def load_encoder(path: Path | str, *, vocabulary: str | None = None) -> PretrainedEncoder:
+    """Load a pretrained encoder, and with it all that is needed to feed it.
 
     Parameters
     ----------
@@ -61,11 +62,24 @@ def load_encoder(path: Path | str, *, vocabulary: str | None) -> PretrainedEncod
     VocabularyMismatch
         If its genes are others than those of `vocabulary`.
     """
-    content = encoder_file.read(path, vocabulary=vocabulary)
-    recipe = recipes.parse(dict(content.recipe), file=path)
-    weights = {name: torch.from_numpy(np.array(tensor)) for name, tensor in content.tensors.items()}
+    header, arrays = tensors.read(
+        path,
+        form=FORMAT,
+        remedy="give the encoder.safetensors of a pretraining run: celllm pretrain --help",
+        vocabulary=vocabulary,
+        vocabulary_remedy="pretrain again on this vocabulary: remove the file, then snakemake --forcerun pretrain",
+    )
+    recipe = recipes.parse(header["recipe"], file=path)
+    weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     try:
-        encoder = _unfilled(recipe, weights)
+        with torch.device("meta"):
+            encoder = Encoder(
+                recipe.encoder,
+                n_genes=len(weights["embedding.genes.weight"]) - 2,  # without CLS and PAD
+                gene_embedding=None,
+                n_tokens=len(weights["embedding.expression.weight"]),
+                padded_length=recipe.padded_length,
+            )
         encoder.load_state_dict(weights, assign=True)
     except (KeyError, RuntimeError) as error:
         raise InputError(
@@ -79,8 +93,8 @@ def load_encoder(path: Path | str, *, vocabulary: str | None) -> PretrainedEncod
     return PretrainedEncoder(
         encoder=encoder.eval(),
         recipe=recipe,
-        vocabulary=content.vocabulary,
-        panel=None if content.panel is None else np.asarray(content.panel, dtype=np.int64),
+        vocabulary=header["vocabulary"],
+        panel=None if header["panel"] is None else np.asarray(header["panel"], dtype=np.int64),
         digest=provenance.digest(path),
     )
 
@@ -94,16 +108,15 @@ def save_encoder(
     panel: Sequence[int] | np.ndarray | None = None,
     stamp: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write an encoder with its recipe, the vocabulary's digest, the panel and its provenance."""
+    """Write an encoder with its recipe, the vocabulary's digest, the panel and its provenance, whole or not at all."""
+    header = {
+        "recipe": recipe.model_dump(mode="json"),
+        "vocabulary": vocabulary,
+        "panel": None if panel is None else [int(gene) for gene in panel],
+        "provenance": dict(stamp or {}),
+    }
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in encoder.state_dict().items()}
-    content = EncoderFile(
-        tensors=weights,
-        recipe=recipe.model_dump(mode="json"),
-        vocabulary=vocabulary,
-        panel=None if panel is None else [int(gene) for gene in panel],
-        provenance=stamp or {},
-    )
-    encoder_file.write(content, path)
+    tensors.write(path, form=FORMAT, header=header, tensors=weights)
 
 
 def fresh(pretrained: PretrainedEncoder, seed: int) -> PretrainedEncoder:
@@ -113,27 +126,13 @@ def fresh(pretrained: PretrainedEncoder, seed: int) -> PretrainedEncoder:
     """
     old = pretrained.encoder
     is_learned = pretrained.recipe.genes.method == "learned"
-    table = None if is_learned else old.embedding.genes.weight[: old.n_genes].detach().clone()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    genes_GD = None if is_learned else old.embedding.genes.weight[: old.n_genes].detach().clone()
+    with seeded(seed, torch.device("cpu")):
         encoder = Encoder(
             old.settings,
             n_genes=old.n_genes,
-            gene_embedding=table,
+            gene_embedding=genes_GD,
             n_tokens=old.to_expression.out_features,
             padded_length=old.padded_length,
         )
     return replace(pretrained, encoder=encoder.eval())
-
-
-def _unfilled(recipe: Recipe, weights: Mapping[str, torch.Tensor]) -> Encoder:
-    n_genes = len(weights["embedding.genes.weight"]) - 2  # without CLS and PAD
-    n_tokens = len(weights["embedding.expression.weight"])
-    with torch.device("meta"):
-        return Encoder(
-            recipe.encoder,
-            n_genes=n_genes,
-            gene_embedding=None,
-            n_tokens=n_tokens,
-            padded_length=recipe.padded_length,
-        )

@@ -11,7 +11,7 @@ from scipy import stats
 
 from celllm.base.interval import paired_test
 from celllm.base.report_table import ReportTable, as_markdown
-from celllm.bench.direction import is_better
+from celllm.bench.metrics import is_better
 from celllm.config.tables import Claim, Method, Task
 from celllm.report.catalogue import Catalogue, metric_title
 from celllm.report.main_table import interval_text

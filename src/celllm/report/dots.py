@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from celllm.bench.direction import ERRORS
+from celllm.bench.metrics import ERRORS
 from celllm.config.neighbours import LEAKED, LINEAR, SHUFFLED
 from celllm.config.tables import Method
 from celllm.report.catalogue import Catalogue, metric_title

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from celllm.base.report_table import ReportTable, as_markdown
-from celllm.bench.regression import pearson_by
+from celllm.bench.metrics import pearson_by
 from celllm.config.neighbours import linear_of
 from celllm.report.catalogue import Catalogue
 from celllm.report.figures import COLOURS, GREY, MARKS, style

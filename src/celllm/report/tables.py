@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from celllm.base.report_table import ReportTable, as_markdown
-from celllm.bench.direction import is_better
+from celllm.bench.metrics import is_better
 from celllm.bench.scores import COSTS
 from celllm.config import recipe_choices
 from celllm.config.claims import Answer

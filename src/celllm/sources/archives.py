@@ -38,19 +38,24 @@ BROKEN: Final = (
 """What Python's libraries raise for a truncated or damaged file."""
 
 
+def unreadable(path: Path | str, expected: str, found: Exception | str, *, field: str = "(whole file)") -> InputError:
+    """Say that a file is not of the format its dataset's reader expects."""
+    return InputError(
+        file=path,
+        field=field,
+        expected=expected,
+        found=found if isinstance(found, str) else f"{type(found).__name__}: {found}",
+        remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
+    )
+
+
 @contextmanager
 def reading(path: Path | str, expected: str) -> Iterator[None]:
     """Turn what a broken file raises into an InputError that names the file."""
     try:
         yield
     except BROKEN as error:
-        raise InputError(
-            file=path,
-            field="(whole file)",
-            expected=expected,
-            found=f"{type(error).__name__}: {error}",
-            remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
-        ) from None
+        raise unreadable(path, expected, error) from None
 
 
 @contextmanager
@@ -79,6 +84,11 @@ def unpacked(stream: IO[bytes], name: Path | str, *, limit: int = LIMIT) -> IO[b
     if buffered.peek(2)[:2] != GZIP:
         return cast("IO[bytes]", io.BufferedReader(_Bounded(buffered, name, limit)))
     return cast("IO[bytes]", io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=buffered), name, limit)))
+
+
+def chained(first: bytes, rest: IO[bytes]) -> IO[bytes]:
+    """Return bytes that were read already, then the rest of their stream."""
+    return cast("IO[bytes]", io.BufferedReader(_Chained(first, rest)))
 
 
 def members(path: Path, *, limit: int = LIMIT) -> Iterator[tuple[str, IO[bytes]]]:
@@ -220,3 +230,19 @@ class _Bounded(_Raw):
         if self._left < 0:
             raise _too_large(self._limit, name=self._name)
         return n_read
+
+
+class _Chained(_Raw):
+    """Bytes that were read already, then the rest of their stream."""
+
+    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
+        super().__init__(rest)
+        self._first = first
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        if not self._first:
+            return super().readinto(buffer)
+        view = memoryview(buffer).cast("B")
+        data, self._first = self._first[: len(view)], self._first[len(view) :]
+        view[: len(data)] = data
+        return len(data)

@@ -5,8 +5,10 @@ The table is committed. A line, once there, is expected of every later copy of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Sequence
 from dataclasses import astuple, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,10 +17,21 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
+from celllm.base.errors import InputError
+from celllm.base.provenance import digest
 from celllm.config.table import ROW, Table, read_rows
+from celllm.config.tables import SourceFile
+from celllm.sources.raw import RawFile
 
+FILES: Final = "config/files.tsv"
+"""Where the rows of files stand; errors name it."""
 MIRROR: Final = "mirror"
 """The source of a file that a mirror folder gave."""
+LOCKS: Final = ".locks"
+"""Beside the datasets' folders: files that processes lock."""
+JOURNAL: Final = ".fetched.tsv"
+"""In a dataset's folder, a table of the same form: what arrived, so that a killed fetch resumes without asking for it
+again, also where the checkout cannot be written."""
 
 
 @dataclass(frozen=True, config=ROW)
@@ -54,9 +67,10 @@ def read(path: Path | str) -> Table[Checksum]:
     return read_rows(path, Checksum, key="dataset", unique=("dataset", "file"))
 
 
-def of(table: Table[Checksum], *, dataset: str, file: str) -> Checksum | None:
-    """Return a file's row, if it has one."""
-    return next((row for row in table if (row.dataset, row.file) == (dataset, file)), None)
+def of(path: Path | str | None, *, dataset: str, file: str) -> Checksum | None:
+    """Return a file's row of the table, if there is one."""
+    rows = () if path is None else read(path)
+    return next((row for row in rows if (row.dataset, row.file) == (dataset, file)), None)
 
 
 def record(row: Checksum, path: Path | str, *, lock: Path) -> None:
@@ -79,11 +93,89 @@ def record(row: Checksum, path: Path | str, *, lock: Path) -> None:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         others = [old for old in read(path) if (old.dataset, old.file) != (row.dataset, row.file)]
-        write([*others, row], path)
+        ordered = sorted([*others, row], key=lambda row: (row.dataset, row.file))
+        with writing(path) as part:
+            part.write_text(HEADER + "".join(row.line() for row in ordered), encoding="utf-8")
 
 
-def write(rows: Iterable[Checksum], path: Path | str) -> None:
-    """Write the table, sorted by dataset and file."""
-    ordered = sorted(rows, key=lambda row: (row.dataset, row.file))
-    with writing(path) as part:
-        part.write_text(HEADER + "".join(row.line() for row in ordered), encoding="utf-8")
+@dataclass(frozen=True)
+class Expected:
+    """Size and checksum that somebody has written down."""
+
+    said_by: str
+    """Who says so, as the end of a sentence: `as config/files.tsv says of zheng68k`."""
+    remedy: str
+    """What to type where the file is something else."""
+    bytes: int | None = None
+    """Size; none where unknown."""
+    sha256: str | None = None
+    """Checksum in hex; none where unknown."""
+
+
+def check(
+    expected: Sequence[Expected], *, file: Path | str, size: int | None = None, sha256: str | None = None
+) -> None:
+    """Raise InputError if a size in bytes or a checksum is not what is expected; `file` is a path or an address."""
+    for said in expected:
+        pairs = {"size": (said.bytes, size), "sha256": (said.sha256, sha256)}
+        for field, (wanted, found) in pairs.items():
+            if wanted is not None and found is not None and wanted != found:
+                unit = " bytes" if field == "size" else ""
+                raise InputError(
+                    file=file,
+                    field=field,
+                    expected=f"{wanted}{unit}, {said.said_by}",
+                    found=f"{found}{unit}",
+                    remedy=said.remedy,
+                )
+
+
+def expected_of(row: SourceFile, lock: Path | None) -> list[Expected]:
+    """Return what a file has to be: as its row says, and, where that has no checksum, as the lock does."""
+    expected = [
+        Expected(
+            said_by=f"as {FILES} says of {row.dataset}",
+            remedy="replace the file by the published one, or correct the row if the publisher changed it",
+            bytes=row.bytes,
+            sha256=row.sha256,
+        ),
+    ]
+    locked = None if row.sha256 is not None else of(lock, dataset=row.dataset, file=row.file)
+    if locked is not None:
+        expected.append(
+            Expected(
+                said_by=f"as {lock} says since {locked.date}, when it came from {locked.source}",
+                remedy=f"to accept a file that the publisher changed, delete the line of {row.dataset} {row.file} "
+                f"from {lock} and try again",
+                bytes=locked.bytes,
+                sha256=locked.sha256,
+            ),
+        )
+    return expected
+
+
+def unchanged(place: Path, row: SourceFile, lock: Path | None, *, sources: Sequence[str]) -> Checksum | None:
+    """Return what is written down of the file at `place`, if it still is that, as expected, from one of `sources`."""
+    known = of(place.parent / JOURNAL, dataset=row.dataset, file=row.file)
+    known = known or of(lock, dataset=row.dataset, file=row.file)
+    if known is None or known.source not in sources or place.is_symlink() or not place.is_file():
+        return None
+    try:
+        check(expected_of(row, lock), file=place, size=known.bytes, sha256=known.sha256)
+    except InputError:
+        return None
+    return known if place.stat().st_size == known.bytes and digest(place) == known.sha256 else None
+
+
+def write_down(row: SourceFile, file: RawFile, lock: Path | None) -> None:
+    """Write a file that has arrived into the journal, and into the lock if nothing else says what it has to be."""
+    today = datetime.now(UTC).date().isoformat()
+    line = Checksum(row.dataset, row.file, file.bytes, file.sha256, file.source, today)
+    folder = file.path.parent
+    record(line, folder / JOURNAL, lock=folder.parent / LOCKS / f"{row.dataset}.fetched.lock")
+    if row.sha256 is not None or lock is None or of(lock, dataset=row.dataset, file=row.file) is not None:
+        return
+    try:
+        record(line, lock, lock=folder.parent / LOCKS / "checksums.lock")
+    except OSError as error:
+        sys.stderr.write(f"{lock} cannot be written ({error}); add this line to it:\n{line.line()}")

@@ -1,4 +1,4 @@
-"""Where a file lies in a mirror folder. Imports the standard library only, so that the workflow may ask too."""
+"""Where a file lies in a mirror folder."""
 
 from __future__ import annotations
 
@@ -6,43 +6,33 @@ import gzip
 import shutil
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from celllm.base.errors import InputError
 
 
-@dataclass(frozen=True)
-class Held:
-    """A file that a mirror folder has."""
-
-    path: Path
-    """Where it lies."""
-    gzipped: bool
-    """Whether it lies there compressed, `.gz` behind its name, and its bytes are those inside."""
-
-
-def find(folders: Iterable[Path], *, dataset: str, file: str) -> Held | None:
+def find(folders: Iterable[Path], *, dataset: str, file: str) -> Path | None:
     """Look for a file: in the folder of its dataset, then at the top, then both with `.gz` behind the name.
 
-    Folders are asked in order, and each is asked for all four names before the next one is.
+    Folders are asked in order, and each is asked for all four names before the next one is. A file whose name has
+    grown by `.gz` holds the wanted bytes compressed: `unpack` gives them.
     """
     for folder in folders:
         for suffix in ("", ".gz"):
             for place in (folder / dataset / f"{file}{suffix}", folder / f"{file}{suffix}"):
                 if place.is_file():
-                    return Held(path=place, gzipped=suffix == ".gz")
+                    return place
     return None
 
 
-def unpack(held: Held, place: Path) -> None:
+def unpack(gzipped: Path, place: Path) -> None:
     """Write the bytes inside a gzipped file to `place`; InputError if it is broken."""
     try:
-        with gzip.open(held.path, "rb") as packed, place.open("wb") as file:
+        with gzip.open(gzipped, "rb") as packed, place.open("wb") as file:
             shutil.copyfileobj(packed, file)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(
-            file=held.path,
+            file=gzipped,
             field="(whole file)",
             expected="a whole gzip file",
             found=f"{type(error).__name__}: {error}",

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
+
+from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
@@ -29,8 +31,10 @@ class RawFile:
     """Its checksum in hex."""
     sample: str | None = None
     """The sample it holds, where a dataset has one file a sample."""
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
     """What the list of samples says of that sample: study, tissue, malignancy …"""
+    source: str = ""
+    """The address that gave it, or `mirror`; empty where nobody fetched it."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,7 @@ class RawManifest:
 def describe(path: Path | str, *, sample: str | None = None, facts: Mapping[str, str] | None = None) -> RawFile:
     """Measure a file: its name, size and checksum."""
     path = Path(path)
-    return RawFile(
-        name=path.name,
-        path=path,
-        bytes=path.stat().st_size,
-        sha256=digest(path),
-        sample=sample,
-        facts=facts or {},
-    )
+    return RawFile(path.name, path, path.stat().st_size, digest(path), sample, dict(facts or {}))
 
 
 def write(dataset: str, files: Iterable[RawFile], path: Path | str) -> None:
@@ -91,16 +88,7 @@ def write(dataset: str, files: Iterable[RawFile], path: Path | str) -> None:
     for file in files:
         place = file.path.absolute()
         relative = place.relative_to(folder) if place.is_relative_to(folder) else place
-        entries.append(
-            {
-                "name": file.name,
-                "path": relative.as_posix(),
-                "bytes": file.bytes,
-                "sha256": file.sha256,
-                "sample": file.sample,
-                "facts": dict(file.facts),
-            },
-        )
+        entries.append(asdict(file) | {"path": relative.as_posix()})
     with writing(path) as part:
         part.write_text(json.dumps({"dataset": dataset, "files": entries}, indent=2) + "\n", encoding="utf-8")
 
@@ -114,21 +102,12 @@ def read(path: Path | str) -> RawManifest:
         If the manifest is malformed, or a file is gone or of another size.
     """
     path = Path(path)
+    folder = path.parent.absolute()
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        files = tuple(
-            RawFile(
-                name=entry["name"],
-                path=path.parent.absolute() / entry["path"],
-                bytes=int(entry["bytes"]),
-                sha256=entry["sha256"],
-                sample=entry.get("sample"),
-                facts=entry.get("facts", {}),
-            )
-            for entry in values["files"]
-        )
+        files = tuple(RawFile(**entry | {"path": folder / entry["path"]}) for entry in values["files"])
         manifest = RawManifest(dataset=values["dataset"], files=files, file=path)
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             file=path,
             field="(whole file)",

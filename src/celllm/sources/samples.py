@@ -1,7 +1,6 @@
 """Lists of samples: which files a dataset of many consists of, and what is known of each.
 
-A dataset with such a list has one row in `files.tsv`, whose name and address hold {fields} of the list. Imports the
-standard library only.
+A dataset with such a list has one row in `files.tsv`, whose name and address hold {fields} of the list.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from celllm.base.errors import InputError
-from celllm.config.tables import Dataset, SourceFile
+from celllm.config.tables import SourceFile
 from celllm.sources.raw import RawManifest
 
 UNKNOWN: Final = r"\N"
@@ -39,6 +38,9 @@ CANCERSCEM_KNOWN: Final = {
 """Further columns that are taken where the table has them, and the fact each becomes."""
 CANCERSCEM_TYPES: Final = {"Tumour": "tumour", "Normal": "normal", "PBMC": "normal"}
 MALIGNANCY: Final = ("normal", "tumour", "unknown")
+FIELD: Final = re.compile(r"\{(\w+)\}")
+FILES: Final = "config/files.tsv"
+"""Where templates stand; errors name it."""
 SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 """What becomes part of a file's name: no separators, no leading dot."""
 
@@ -67,23 +69,23 @@ class SampleList:
     """What was left out, and what the list is silent about; to be printed."""
 
 
-def read(manifest: RawManifest, dataset: Dataset) -> SampleList:
+def read(manifest: RawManifest, reader: str) -> SampleList:
     """Read the list of samples that a manifest's only file holds.
 
     Raises
     ------
     InputError
-        If the dataset's reader reads no list, or the file is not what that reader expects.
+        If no reader of that name reads lists, or the file is not what the reader expects.
     """
-    if dataset.reader not in READERS:
+    if reader not in READERS:
         raise InputError(
             file=manifest.file,
-            field=f"reader of {dataset.dataset}",
+            field=f"reader of {manifest.dataset}",
             expected=f"one of {', '.join(READERS)}, which read lists of samples",
-            found=dataset.reader,
+            found=reader,
             remedy="name the list of samples in the column samples of config/datasets.tsv",
         )
-    return READERS[dataset.reader](manifest.only().path)
+    return READERS[reader](manifest.only().path)
 
 
 def without_studies(listed: SampleList, studies: Collection[str]) -> SampleList:
@@ -94,41 +96,69 @@ def without_studies(listed: SampleList, studies: Collection[str]) -> SampleList:
     return replace(listed, samples=kept, remarks=(*listed.remarks, *remarks))
 
 
-def fill(row: SourceFile, sample: Sample, *, table: Path | str) -> SourceFile:
-    """Put a sample's fields into the name and addresses of a template.
+def expand(
+    rows: Sequence[SourceFile], listed: SampleList | None, *, excluded: Collection[str] = ()
+) -> list[tuple[SourceFile, Mapping[str, str]]]:
+    """Fill templates in, one file a sample of the list.
 
-    Parameters
-    ----------
-    row
-        The template.
-    sample
-        Whose file it becomes.
-    table
-        Where the template stands; errors name it.
+    Returns
+    -------
+    Each file's row, and the facts of its sample.
+
+    Raises
+    ------
+    InputError
+        If there is a template and no list, or no sample is left without the studies `excluded`.
     """
+    wanted: list[tuple[SourceFile, Mapping[str, str]]] = []
+    for row in rows:
+        template = next((text for text in (row.url or "", row.file) if "{" in text), None)
+        if template is None:
+            wanted.append((row, {}))
+        elif listed is not None:
+            wanted += [(fill(row, sample), sample.facts) for sample in listed.samples]
+        else:
+            raise InputError(
+                file=FILES,
+                field=f"url of {row.dataset}",
+                expected="the address of one file, or a list of samples to fill it in",
+                found=f"a template, {template}, and no list of samples",
+                remedy=f"name the list in the column samples of {row.dataset} in config/datasets.tsv (by hand: give "
+                "its manifest as --samples), or give each sample a row of its own",
+            )
+    if not wanted:
+        raise InputError(
+            file=FILES if listed is None else listed.file,
+            field="sample",
+            expected="at least one sample that is not left out",
+            found=f"none without the studies {', '.join(excluded)}",
+            remedy="shorten exclude_studies in the configuration, or take the dataset out of it",
+        )
+    return wanted
 
-    def put(text: str, change: Callable[[str], str]) -> str:
-        def value(match: re.Match[str]) -> str:
-            if match.group(1) not in sample.fields:
-                raise InputError(
-                    file=table,
-                    field=f"template of {row.dataset}",
-                    expected=f"the fields {', '.join(f'{{{name}}}' for name in sample.fields)} of the list of samples",
-                    found=f"{match.group(0)} in {text}",
-                    remedy="correct the template, or name another list in the column samples of config/datasets.tsv",
-                )
-            return change(sample.fields[match.group(1)])
 
-        return re.sub(r"\{(\w+)\}", value, text)
+def fill(row: SourceFile, sample: Sample) -> SourceFile:
+    """Put a sample's fields into the name and addresses of a template; addresses are quoted."""
 
-    def quoted(text: str) -> str:
-        return quote(text, safe="")
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in sample.fields:
+            raise InputError(
+                file=FILES,
+                field=f"template of {row.dataset}",
+                expected=f"the fields {', '.join(f'{{{name}}}' for name in sample.fields)} of the list of samples",
+                found=f"{match[0]} in {match.string}",
+                remedy="correct the template, or name another list in the column samples of config/datasets.tsv",
+            )
+        return sample.fields[match[1]]
+
+    def quoted(address: str) -> str:
+        return FIELD.sub(lambda match: quote(value(match), safe=""), address)
 
     return replace(
         row,
-        file=put(row.file, str),
-        url=None if row.url is None else put(row.url, quoted),
-        mirrors=tuple(put(address, quoted) for address in row.mirrors),
+        file=FIELD.sub(value, row.file),
+        url=None if row.url is None else quoted(row.url),
+        mirrors=tuple(map(quoted, row.mirrors)),
         sample=sample.name,
     )
 
@@ -143,23 +173,18 @@ def _panglaodb(path: Path) -> SampleList:
     with path.open(encoding="utf-8", newline="") as file:
         for number, cells in enumerate(csv.reader(file), start=1):
             if len(cells) != len(PANGLAODB_COLUMNS):
-                raise InputError(
-                    file=path,
-                    field=f"line {number}",
-                    expected=f"{len(PANGLAODB_COLUMNS)} columns: {', '.join(PANGLAODB_COLUMNS)}",
-                    found=f"{len(cells)} columns",
-                    remedy="fetch the version that config/files.tsv names; a table with other columns needs a reader",
-                )
+                expected = f"{len(PANGLAODB_COLUMNS)} columns: {', '.join(PANGLAODB_COLUMNS)}"
+                remedy = "fetch the version that config/files.tsv names; a table with other columns needs a reader"
+                raise _error(path, f"line {number}", expected, f"{len(cells)} columns", remedy)
             rows.append(dict(zip(PANGLAODB_COLUMNS, cells, strict=True)))
     human = [row for row in rows if row["species"] == HUMAN]
-    usable = [row for row in human if row["srs"] != NO_ACCESSION]
-    samples = tuple(_panglaodb_sample(row) for row in usable)
+    samples = tuple(_panglaodb_sample(row) for row in human if row["srs"] != NO_ACCESSION)
+    silent = sum("note" in sample.facts for sample in samples)
     remarks = [
         f"{row['sra']} ({row['tissue']}) is skipped: no accession, so no file"
         for row in human
         if row["srs"] == NO_ACCESSION
     ]
-    silent = sum("note" in sample.facts for sample in samples)
     remarks += [
         f"{len(human)} human of {len(rows)} samples, {len(samples)} of them with an accession",
         _counted(samples) + (f"; {silent} counted as normal without a flag" if silent else ""),
@@ -186,8 +211,7 @@ def _cancerscem(path: Path) -> SampleList:
     samples = []
     for number, row in enumerate(rows, start=2):
         kind = row["Sample Type"]
-        if kind not in CANCERSCEM_TYPES:
-            raise _wrong_cell(path, number, "Sample Type", CANCERSCEM_TYPES, kind)
+        _check_cell(path, number, "Sample Type", CANCERSCEM_TYPES, kind)
         facts = {"study": row["Project ID"], "malignancy": CANCERSCEM_TYPES[kind], "sample_type": kind}
         facts |= {fact: row[column] for column, fact in CANCERSCEM_KNOWN.items() if row.get(column)}
         samples.append(Sample(name=row["Sample ID"], fields={"sample": row["Sample ID"]}, facts=facts))
@@ -202,8 +226,7 @@ def _sample_table(path: Path) -> SampleList:
     _, rows = _with_header(path, "\t", needed=("sample", "study", "malignancy"))
     samples = []
     for number, row in enumerate(rows, start=2):
-        if row["malignancy"] not in MALIGNANCY:
-            raise _wrong_cell(path, number, "malignancy", MALIGNANCY, row["malignancy"])
+        _check_cell(path, number, "malignancy", MALIGNANCY, row["malignancy"])
         facts = {name: value for name, value in row.items() if name != "sample"}
         samples.append(Sample(name=row["sample"], fields=dict(row), facts=facts))
     remarks = (f"{len(samples)} samples; {_counted(samples)}",)
@@ -216,57 +239,34 @@ def _with_header(path: Path, delimiter: str, *, needed: Sequence[str]) -> tuple[
     header = lines[0] if lines else []
     missing = [column for column in needed if column not in header]
     if missing:
-        raise InputError(
-            file=path,
-            field=f"column {missing[0]}",
-            expected=f"a header line with {', '.join(needed)}",
-            found=", ".join(header) or "an empty file",
-            remedy=f"add the column {missing[0]}; other columns may stay",
-        )
+        expected, remedy = f"a header line with {', '.join(needed)}", f"add the column {missing[0]}; others may stay"
+        raise _error(path, f"column {missing[0]}", expected, ", ".join(header) or "an empty file", remedy)
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(header):
-            raise InputError(
-                file=path,
-                field=f"line {number}",
-                expected=f"{len(header)} cells, as in the header",
-                found=f"{len(line)}",
-                remedy="correct the line",
-            )
+            raise _error(path, f"line {number}", f"{len(header)} fields, as in the header", f"{len(line)}")
     return header, [dict(zip(header, line, strict=True)) for line in lines[1:]]
 
 
 def _checked(listed: SampleList) -> SampleList:
     """Refuse a list without samples, a sample listed twice, and what cannot be part of a file's name."""
     if not listed.samples:
-        raise InputError(
-            file=listed.file,
-            field="(whole file)",
-            expected="at least one sample",
-            found="none that can be used",
-            remedy="replace the list by the published one",
-        )
-    names = Counter(sample.name for sample in listed.samples)
-    name, times = names.most_common(1)[0]
+        remedy = "replace the list by the published one"
+        raise _error(listed.file, "(whole file)", "at least one sample", "none that can be used", remedy)
+    ((name, times),) = Counter(sample.name for sample in listed.samples).most_common(1)
     unsafe = [sample.name for sample in listed.samples if not SAFE.fullmatch(sample.name)]
     if times > 1 or unsafe:
-        raise InputError(
-            file=listed.file,
-            field="sample",
-            expected="each sample once, its name of letters, digits and . _ + -",
-            found=f"{name}, {times} times" if times > 1 else repr(unsafe[0]),
-            remedy="correct the list",
-        )
+        found = f"{name}, {times} times" if times > 1 else repr(unsafe[0])
+        raise _error(listed.file, "sample", "each sample once, its name of letters, digits and . _ + -", found)
     return listed
 
 
-def _wrong_cell(path: Path, number: int, column: str, allowed: Collection[str], found: str) -> InputError:
-    return InputError(
-        file=path,
-        field=f"{column} (line {number})",
-        expected=f"one of {', '.join(allowed)}",
-        found=repr(found),
-        remedy="correct the line",
-    )
+def _check_cell(path: Path, number: int, column: str, allowed: Collection[str], found: str) -> None:
+    if found not in allowed:
+        raise _error(path, f"{column} (line {number})", f"one of {', '.join(allowed)}", repr(found))
+
+
+def _error(path: Path, field: str, expected: str, found: str, remedy: str = "correct the list") -> InputError:
+    return InputError(file=path, field=field, expected=expected, found=found, remedy=remedy)
 
 
 def _counted(samples: Sequence[Sample]) -> str:

@@ -5,9 +5,8 @@ Shapes: B cells, L tokens, D width, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,38 +18,29 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from celllm.base.errors import InputError
-from celllm.bench.labels import labelled
-from celllm.bench.method import choose, take_options
-from celllm.bench.methods.finetune import BestEpoch, adam, check_finite, n_epochs, ready_encoder, seeded, thaw
+from celllm.bench.method import Classifier, labelled
+from celllm.bench.methods.finetune import (
+    LEARNING_RATES,
+    BestEpoch,
+    adam,
+    check_finite,
+    n_epochs,
+    ready_encoder,
+    seeded,
+    thaw,
+)
 from celllm.bench.tokens import TokenSource, token_source
-from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.encoder import Encoder, evaluating
 from celllm.model.heads import ClsHead, GeneScatterHead
 from celllm.model.lora import add_low_rank
 from celllm.splits.units import Cells
 
-DEFAULTS: Mapping[str, Any] = {
-    "mode": "last_layer",
-    "head": "gene_scatter",
-    "scratch": False,
-    "layer": "last",
-    "rank": 8,
-    "alpha": 8.0,
-    "epochs": 20,
-    "fixed_epochs": 30,
-    "steps": 200,
-    "batch": 16,
-    "learning_rate": 1e-3,
-    "patience": 3,
-    "C": 1.0,
-}
 
-
-class EncoderClassifier:
+class EncoderClassifier(Classifier):
     """An encoder with a head, trained on a task's labels.
 
     The encoder's dropout stays off, as in the released fine-tuning; a cell's prediction depends on nothing
-    but the cell. The epoch is chosen on the validation part by macro-F1; without one (few-shot) a fixed
+    but the cell. The epoch is chosen on the validation subset by macro-F1; without one (few-shot) a fixed
     number of epochs is trained and nothing chosen.
 
     Parameters
@@ -66,25 +56,31 @@ class EncoderClassifier:
         `C`: inverse penalty of the probe.
     """
 
-    sees_test_labels = False
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "mode": "last_layer",
+        "head": "gene_scatter",
+        "scratch": False,
+        "layer": "last",
+        "rank": 8,
+        "alpha": 8.0,
+        "epochs": 20,
+        "fixed_epochs": 30,
+        "steps": 200,
+        "batch": 16,
+        "learning_rate": 1e-3,
+        "patience": 3,
+        "C": 1.0,
+    }
+    choices: ClassVar[Mapping[str, Sequence[str]]] = {
+        "mode": ("last_layer", "full", "lora", "probe"),
+        "head": ("gene_scatter", "cls"),
+        "layer": ("last", "second_last"),
+    }
+    search: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate": LEARNING_RATES}
 
-    def __init__(
-        self,
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        encoder: Path | None,
-        vocabulary: Vocabulary,
-    ) -> None:
-        self.options = take_options(options, DEFAULTS)
-        choose(self.options, "mode", ("last_layer", "full", "lora", "probe"))
-        choose(self.options, "head", ("gene_scatter", "cls"))
-        choose(self.options, "layer", ("last", "second_last"))
-        self.seed = seed
-        self._pretrained = ready_encoder(encoder, vocabulary=vocabulary, seed=seed, scratch=self.options["scratch"])
-        self._file = encoder
-        self.classes_ = np.array([], dtype=str)
-        self.trained_parameters = 0
+    def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
+        super().__init__(options, **made_with)
+        self._pretrained = ready_encoder(self, scratch=self.options["scratch"])
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from `train`; choose the epoch on `validation`, which the probe does not look at."""
@@ -108,7 +104,7 @@ class EncoderClassifier:
         n_genes = pretrained.encoder.n_genes
         if cells.counts.shape[1] != n_genes:
             raise InputError(
-                file=self._file or "--encoder",
+                file=self.encoder_file or "--encoder",
                 field="vocabulary",
                 expected=f"{n_genes} genes, as the encoder has",
                 found=f"cells with {cells.counts.shape[1]}",

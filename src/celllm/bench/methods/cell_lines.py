@@ -7,38 +7,17 @@ training part alone, as every method does, and choose nothing on the validation 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
-from celllm.bench.method import take_options
-from celllm.bench.methods.features import gene_features
-from celllm.harmonise.vocabulary import Vocabulary
+from celllm.bench.features import gene_features
+from celllm.bench.method import Regressor
 from celllm.splits.units import Pairs
 
 # With fewer lines than this a drug's regression would be noise; it gets the drug's mean.
 MIN_PAIRS = 3
-
-
-class OnPairs:
-    """What all of them share."""
-
-    sees_test_labels = False
-    trained_parameters = 0
-    defaults: Mapping[str, Any] = {}
-
-    def __init__(
-        self,
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        encoder: Path | None,
-        vocabulary: Vocabulary,
-    ) -> None:
-        self.options = take_options(options, self.defaults)
-        self.seed, self.vocabulary = seed, vocabulary
 
 
 class LineScale:
@@ -63,7 +42,7 @@ class LineScale:
         return np.asarray((_expression(pairs)[:, self._varying] - self._centre) / self._spread)
 
 
-class DrugMean(OnPairs):
+class DrugMean(Regressor):
     """The drug's mean response over its training lines; the grand mean for a drug without any."""
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
@@ -92,7 +71,7 @@ class DrugAndLineMean(DrugMean):
         return np.asarray(super().predict(pairs, rows) + line - self._grand)
 
 
-class RidgePerDrug(OnPairs):
+class RidgePerDrug(Regressor):
     """One ridge regression a drug, response on the line's expression.
 
     Counts are log-normalised. Genes are centred and scaled by the training lines; genes that do not vary
@@ -105,7 +84,7 @@ class RidgePerDrug(OnPairs):
         error among its training pairs.
     """
 
-    defaults: Mapping[str, Any] = {"alphas": (100.0, 300.0, 1000.0, 3000.0, 10000.0)}
+    defaults: ClassVar[Mapping[str, Any]] = {"alphas": (100.0, 300.0, 1000.0, 3000.0, 10000.0)}
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         """Fit each drug."""

@@ -12,34 +12,19 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.linear_model import LogisticRegression
 
-from celllm.bench.labels import labelled
-from celllm.bench.method import take_options
-from celllm.bench.methods.logistic import LogisticRegressionOnGenes
+from celllm.bench.method import Classifier, labelled
+from celllm.bench.methods.estimators import SklearnClassifier
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Cells
 
 
-class MajorityClass:
-    """Says the commonest class of the training part of every cell; the scores are the classes' shares."""
-
-    sees_test_labels = False
-    trained_parameters = 0
-
-    def __init__(
-        self,
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        encoder: Path | None,
-        vocabulary: Vocabulary,
-    ) -> None:
-        take_options(options, {})
-        self.classes_ = np.array([], dtype=str)
-        self._shares = np.array([])
+class MajorityClass(Classifier):
+    """Says the commonest class of the training subset of every cell; the scores are the classes' shares."""
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Count the classes of the training part."""
+        """Count the classes of the training subset."""
         labels = labelled(cells, train)
         self.classes_, counts = np.unique(labels, return_counts=True)
         self._shares = counts / counts.sum()
@@ -49,8 +34,23 @@ class MajorityClass:
         return np.tile(self._shares, (len(rows), 1))
 
 
+class LogisticRegressionOnGenes(SklearnClassifier):
+    """What both controls are: the linear reference, taught or shown something else."""
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        *,
+        seed: int,
+        encoder: Path | None,
+        vocabulary: Vocabulary,
+    ) -> None:
+        given = {"max_iter": 1000, **options}
+        super().__init__(LogisticRegression, given, seed=seed, encoder=encoder, vocabulary=vocabulary)
+
+
 class LeakedLabels(LogisticRegressionOnGenes):
-    """Must win: logistic regression that is also shown the label, in the test part too."""
+    """Must win: logistic regression that is also shown the label, in the test subset too."""
 
     sees_test_labels = True
 

@@ -1,25 +1,25 @@
 """A pretrained encoder taught the response of cell lines to drugs.
 
-Shapes: P pairs of a batch of lines, M drugs, H width of a drug.
+Shapes: P pairs of a batch of lines, C lines, D width of the cell encoder, M drugs, H width of a drug.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from scipy import sparse
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Batch
 
 from celllm.base.errors import InputError
-from celllm.bench.method import choose, take_options
+from celllm.bench.method import Regressor
 from celllm.bench.methods.drugs import DrugEncoder, drug_graphs
 from celllm.bench.methods.finetune import (
+    LEARNING_RATES,
     BestEpoch,
     adam,
     check_finite,
@@ -30,37 +30,20 @@ from celllm.bench.methods.finetune import (
     thaw,
 )
 from celllm.bench.methods.lines import LineEmbedder
-from celllm.bench.methods.response import ResponseHead
-from celllm.bench.regression import rmse
+from celllm.bench.metrics import rmse
 from celllm.bench.tokens import TokenSource, token_source
 from celllm.config.recipe import TokenSettings
-from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.encoder import evaluating
 from celllm.splits.units import Pairs
 
 DRUG_WIDTH = 256
 
-DEFAULTS: Mapping[str, Any] = {
-    "mode": "last_layer",
-    "pool": "mean",
-    "scratch": False,
-    "layer": "last",
-    "epochs": 8,
-    "fixed_epochs": 8,
-    "steps": 200,
-    "lines": 16,
-    "learning_rate": 1e-3,
-    "patience": 3,
-    "truncation": None,
-    "subsets": 1,
-}
 
-
-class EncoderResponse:
+class EncoderResponse(Regressor):
     """Cell encoder and drug encoder, joined by a small network; least squares on standardised ln IC50.
 
     A batch is some cell lines with all their training pairs, so that each line and each drug is encoded once
-    a batch. The epoch is chosen on the validation part by RMSE.
+    a batch. The epoch is chosen on the validation subset by RMSE.
 
     Parameters
     ----------
@@ -73,26 +56,34 @@ class EncoderResponse:
         answered, and the answers averaged; a line that fits whole is answered once.
     """
 
-    sees_test_labels = False
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "mode": "last_layer",
+        "pool": "mean",
+        "scratch": False,
+        "layer": "last",
+        "epochs": 8,
+        "fixed_epochs": 8,
+        "steps": 200,
+        "lines": 16,
+        "learning_rate": 1e-3,
+        "patience": 3,
+        "truncation": None,
+        "subsets": 1,
+    }
+    choices: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "mode": ("last_layer", "full", "frozen"),
+        "pool": ("cls", "mean"),
+        "layer": ("last", "second_last"),
+        "truncation": (None, "random_subset", "head", "top_expressed"),
+    }
+    search: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate": LEARNING_RATES}
 
-    def __init__(
-        self,
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        encoder: Path | None,
-        vocabulary: Vocabulary,
-    ) -> None:
-        self.options = take_options(options, DEFAULTS)
-        choose(self.options, "mode", ("last_layer", "full", "frozen"))
-        choose(self.options, "pool", ("cls", "mean"))
-        choose(self.options, "layer", ("last", "second_last"))
-        self.seed = seed
-        self._pretrained = ready_encoder(encoder, vocabulary=vocabulary, seed=seed, scratch=self.options["scratch"])
+    def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
+        super().__init__(options, **made_with)
+        self._pretrained = ready_encoder(self, scratch=self.options["scratch"])
         self._check_subsets()
         self._read: tuple[list[str], Batch] | None = None
         self._embeds: tuple[sparse.csr_matrix, TokenSource, LineEmbedder] | None = None
-        self.trained_parameters = 0
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from `train`; choose the epoch on `validation`."""
@@ -159,7 +150,6 @@ class EncoderResponse:
         rule, truncation = self._pretrained.recipe.tokens, self.options["truncation"]
         if truncation is None:
             return rule
-        choose(self.options, "truncation", ("random_subset", "head", "top_expressed"))
         return rule.model_copy(update={"truncation": truncation})
 
     def _lines(self, pairs: Pairs) -> tuple[TokenSource, LineEmbedder]:
@@ -220,6 +210,42 @@ class EncoderResponse:
                 if best.is_over(-error):
                     break
         best.restore()
+
+
+class ResponseHead(nn.Module):
+    """Both embeddings side by side, then 512, 512, 1 with ELU and dropout (the released head).
+
+    The first layer is a sum of a line's and a drug's part, so each part is computed once a line and once a
+    drug instead of once a pair: the same numbers for far less work.
+
+    Parameters
+    ----------
+    cell_width, drug_width
+        D and H; the cell's embedding is first brought to H.
+    hidden
+        Width of both hidden layers.
+    dropout
+        After each.
+    """
+
+    def __init__(self, cell_width: int, drug_width: int, *, hidden: int = 512, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.cell = nn.Sequential(nn.Linear(cell_width, drug_width), nn.ELU())
+        self.from_cell = nn.Linear(drug_width, hidden)
+        self.from_drug = nn.Linear(drug_width, hidden, bias=False)
+        self.rest = nn.Sequential(
+            nn.ELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.ELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, cells_CD: Tensor, drugs_MH: Tensor, line_P: Tensor, drug_P: Tensor) -> Tensor:
+        """Return a number for each pair of a row of `cells_CD` and a row of `drugs_MH`."""
+        first_CX, first_MX = self.from_cell(self.cell(cells_CD)), self.from_drug(drugs_MH)
+        return self.rest(first_CX[line_P] + first_MX[drug_P]).squeeze(-1)  # type: ignore[no-any-return]
 
 
 class _PairsByLine:

@@ -7,26 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 
 from celllm.base.errors import InputError
-from celllm.bench.methods.cell_lines import LineScale, OnPairs, group_means
+from celllm.bench.method import Regressor
+from celllm.bench.methods.cell_lines import LineScale, group_means
 from celllm.bench.methods.molecules import fingerprints, tanimoto
-from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Pairs
 
 # Relative residual at which the linear system counts as solved: predictions then agree with the exact ones to far
 # below the error of a measurement.
 TOLERANCE = 1e-6
 # Conjugate gradients of P unknowns end after P steps in exact arithmetic; some hundreds do in practice.
-MOST_STEPS = 5000
+MAX_STEPS = 5000
 
 
-class RidgePairs(OnPairs):
+class RidgePairs(Regressor):
     """One ridge regression for all pairs, on every product of what is known of the line and of the drug.
 
     A line is known by a constant and its standardised genes, a drug by a constant, its Morgan fingerprint and, if it
@@ -44,17 +43,10 @@ class RidgePairs(OnPairs):
         `alpha`: penalty, the variance of a measurement's noise over that of what one unit of the kernel explains.
     """
 
-    defaults: Mapping[str, Any] = {"alpha": 3.0}
+    defaults: ClassVar[Mapping[str, Any]] = {"alpha": 3.0}
 
-    def __init__(
-        self,
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        encoder: Path | None,
-        vocabulary: Vocabulary,
-    ) -> None:
-        super().__init__(options, seed=seed, encoder=encoder, vocabulary=vocabulary)
+    def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
+        super().__init__(options, **made_with)
         if not self.options["alpha"] > 0:
             raise InputError(
                 file="config/methods.tsv",
@@ -75,12 +67,12 @@ class RidgePairs(OnPairs):
         system = LinearOperator(
             (len(train), len(train)), matvec=lambda weights_P: times(weights_P) + alpha * weights_P, dtype=np.float64
         )
-        weights_P, failed = cg(system, pairs.response[train] - self._mean, rtol=TOLERANCE, maxiter=MOST_STEPS)
+        weights_P, failed = cg(system, pairs.response[train] - self._mean, rtol=TOLERANCE, maxiter=MAX_STEPS)
         if failed:
             raise InputError(
                 file="config/methods.tsv",
                 field="options.alpha",
-                expected=f"a penalty with which {MOST_STEPS} steps of conjugate gradients solve the system",
+                expected=f"a penalty with which {MAX_STEPS} steps of conjugate gradients solve the system",
                 found=f"{alpha:g}",
                 remedy="raise alpha",
             )
@@ -115,7 +107,7 @@ class ShuffledResponses(RidgePairs):
         super().fit(replace(pairs, response=response), train, validation)
 
 
-class DrugNeighbour(OnPairs):
+class DrugNeighbour(Regressor):
     """What the drugs of most similar structure did, in this line if it is known.
 
     A pair's response is its drug's mean plus what is peculiar to the line. A drug without training pairs gets the
@@ -129,7 +121,7 @@ class DrugNeighbour(OnPairs):
         `neighbours`: nearest drugs that are averaged. Drugs equally near are taken in the order of their names.
     """
 
-    defaults: Mapping[str, Any] = {"neighbours": 5}
+    defaults: ClassVar[Mapping[str, Any]] = {"neighbours": 5}
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         """Take the means, and each line's deviations from them."""

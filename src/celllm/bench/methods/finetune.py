@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,40 +12,36 @@ import torch
 from torch import Tensor, nn
 
 from celllm.base.errors import InputError
-from celllm.harmonise.vocabulary import Vocabulary
+from celllm.bench.method import BenchMethod
 from celllm.model.encoder import Encoder
 from celllm.model.store import PretrainedEncoder, fresh, load_encoder
 
 Mode = Literal["last_layer", "full", "probe", "frozen"]
+LEARNING_RATES = (1e-3, 3e-4, 3e-3)
+"""Searched by every method that is trained by gradient descent; the first is the released one."""
 LAYERS = {"last": -1, "second_last": -2}
 
 
-def ready_encoder(
-    path: Path | None,
-    *,
-    vocabulary: Vocabulary,
-    seed: int,
-    scratch: bool,
-) -> PretrainedEncoder:
-    """Load an encoder; with `scratch` keep its architecture and gene table, but none of its pretraining.
+def ready_encoder(method: BenchMethod, *, scratch: bool) -> PretrainedEncoder:
+    """Load a method's encoder; with `scratch` keep its architecture and gene embedding, but none of its pretraining.
 
     Raises
     ------
     VocabularyMismatch
-        If the encoder was pretrained on other genes than those of `vocabulary`.
+        If the encoder was pretrained on other genes than those of the method's cells.
     InputError
         If there is no encoder.
     """
-    if path is None:
+    if method.encoder_file is None:
         raise InputError(
             file="--encoder",
             field="encoder",
             expected="the file of a pretrained encoder",
             found="none",
-            remedy="give it: --encoder results/pretrain/<recipe>/seed0/encoder.safetensors",
+            remedy="give it: --encoder results/pretrain/<encoder>/seed0/encoder.safetensors",
         )
-    pretrained = load_encoder(path, vocabulary=vocabulary.digest)
-    return fresh(pretrained, seed) if scratch else pretrained
+    pretrained = load_encoder(method.encoder_file, vocabulary=method.vocabulary.digest)
+    return fresh(pretrained, method.seed) if scratch else pretrained
 
 
 def thaw(encoder: Encoder, *, mode: Mode, layer: str = "last") -> list[nn.Parameter]:

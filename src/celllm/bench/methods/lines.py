@@ -73,7 +73,7 @@ class LineEmbedder:
         """Finish from the hidden states below the trained layers."""
         if self._pool == "cls":
             first_C1 = bins_CL.new_zeros(len(bins_CL), 1)
-            return self._encoder.above(hidden_CLD, bins_CL, n_layers=self._n_frozen, places_BQ=first_C1)[:, 0]
+            return self._encoder.above(hidden_CLD, bins_CL, n_layers=self._n_frozen, positions_BQ=first_C1)[:, 0]
         return _mean(self._encoder.above(hidden_CLD, bins_CL, n_layers=self._n_frozen), bins_CL)
 
 

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from celllm.bench.classification import classification_metrics
+from celllm.bench.metrics import classification_metrics
 
 MOST_ITERATIONS = 2000
 """Of lbfgs; the probe of the annotation task stops there too."""

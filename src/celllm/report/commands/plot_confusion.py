@@ -12,7 +12,7 @@ import pandas as pd
 from celllm.base import provenance
 from celllm.base.entry import add_figure, add_tables, run
 from celllm.base.errors import InputError
-from celllm.bench import predictions
+from celllm.bench import predictions, runs
 from celllm.report import figures
 from celllm.report.catalogue import Catalogue
 from celllm.report.confusion import confusion_shares, draw_confusion
@@ -22,11 +22,11 @@ def parser() -> argparse.ArgumentParser:
     """Build the command line."""
     made = argparse.ArgumentParser(prog="celllm plot_confusion", description=__doc__)
     made.add_argument(
-        "--predictions",
+        "--runs",
         type=Path,
         required=True,
         nargs="+",
-        help="predictions of one task and method, a file a split and seed",
+        help="runs.json of one task and method, which has their predictions beside it",
     )
     add_tables(made)
     add_figure(made)
@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read predictions, count, draw, write."""
     args = parser().parse_args(argv)
     catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
-    paths = [path for path in args.predictions if predictions.failure_of(path) is None]
+    paths = runs.predictions_of(args.runs)
     if not paths:
-        made = provenance.stamp(args.stage, {str(path): path for path in args.predictions})
+        made = provenance.stamp(args.stage, {str(path): path for path in args.runs})
         figures.save(figures.notice(figures.ALL_FAILED), png=args.png, pdf=args.pdf, provenance=made)
         return
     read = [predictions.read(path) for path in paths]

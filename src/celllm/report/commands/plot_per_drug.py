@@ -12,7 +12,7 @@ from celllm.base import provenance, report_table
 from celllm.base.entry import add_figure, add_tables, run
 from celllm.base.errors import InputError
 from celllm.base.report_table import ReportTable, as_markdown
-from celllm.bench import predictions
+from celllm.bench import predictions, runs
 from celllm.bench.predictions import PredictionsMeta
 from celllm.config.neighbours import neighbours_of
 from celllm.report import figures
@@ -23,9 +23,7 @@ from celllm.report.per_drug import correlations, draw_per_drug, per_drug_table
 def parser() -> argparse.ArgumentParser:
     """Build the command line."""
     made = argparse.ArgumentParser(prog="celllm plot_per_drug", description=__doc__)
-    made.add_argument(
-        "--predictions", type=Path, required=True, nargs="+", help="predictions of one task, any methods and seeds"
-    )
+    made.add_argument("--runs", type=Path, required=True, nargs="+", help="runs.json of one task, of any methods")
     made.add_argument("--task", required=True, help="their task")
     add_tables(made)
     made.add_argument("--tables", type=Path, required=True, help="folder for the table {task}.tsv and {task}.md")
@@ -37,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read predictions, correlate drug by drug, draw, write."""
     args = parser().parse_args(argv)
     catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
-    paths = [path for path in args.predictions if predictions.failure_of(path) is None]
+    paths = runs.predictions_of(args.runs)
     read = [predictions.read(path) for path in paths]
     task = args.task
     for path, (_, meta) in zip(paths, read, strict=True):
@@ -50,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if splits[row.method]
         and all(splits[row.method] <= splits[name] for name in neighbours_of(row, catalogue.tasks.row(task)))
     ]
-    made = provenance.stamp(args.stage, {str(path): path for path in args.predictions})
+    made = provenance.stamp(args.stage, {str(path): path for path in args.runs})
     if not methods:
         nothing = pd.DataFrame(columns=["drug"])
         report_table.write(ReportTable(task, nothing, as_markdown(nothing, title=task)), args.tables)
@@ -59,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     values = correlations((method, table) for method in methods for table, meta in read if meta.method == method)
     if values.empty:
         raise InputError(
-            file=args.predictions[0],
+            file=args.runs[0],
             field="drug",
             expected="a drug with three test lines or more, whose responses differ, in the predictions of each method",
             found="none",

@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """Build the command line."""
     made = argparse.ArgumentParser(prog="celllm tabulate", description=__doc__)
     made.add_argument("--scores", type=Path, required=True, help="results/bench/scores.tsv")
-    made.add_argument("--failed", type=Path, required=True, help="results/bench/failed.tsv")
+    made.add_argument("--failed", type=Path, required=True, help="results/bench/failures.json")
     made.add_argument("--trials", type=Path, required=True, help="results/bench/trials.tsv")
     made.add_argument("--claims", type=Path, required=True, help="results/report/claims.tsv")
     add_tables(made)
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     catalogue = Catalogue.read(tasks=args.tasks, methods=args.methods, datasets=args.datasets)
     answers = claims.read_answers(args.claims)
-    results, failed = Results(scores.read(args.scores)), scores.read_failed(args.failed)
+    results, failed = Results(scores.read(args.scores)), scores.read_failures(args.failed)
     n_failed = Counter(zip(failed["task"], failed["method"], strict=True))
     titles = {dataset.dataset: dataset.title for dataset in catalogue.datasets}
     corpus = ShardReader(args.shards)

@@ -11,8 +11,9 @@ from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
+from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawManifest
-from celllm.sources.readers.cells import RawCells, in_pieces, unreadable
+from celllm.sources.readers.cells import RawCells, in_pieces
 from celllm.sources.readers.h5ad import reading
 
 

@@ -175,14 +175,3 @@ def _column(cells: RawCells, column: str, setting: str, dataset: Dataset) -> pd.
         )
     # "T cell " and "T cell" are one label
     return cells.obs[column].astype(str).str.strip().astype(object)
-
-
-def unreadable(path: Path | str, expected: str, error: Exception | str) -> InputError:
-    """Say that a file is not of the format its dataset's reader expects."""
-    return InputError(
-        file=path,
-        field="(whole file)",
-        expected=expected,
-        found=error if isinstance(error, str) else f"{type(error).__name__}: {error}",
-        remedy="check the dataset's reader in config/datasets.tsv, then fetch the file again",
-    )

@@ -1,4 +1,4 @@
-"""AnnData files, read a few thousand cells at a time: the matrix in X, raw or a layer, and `obs` beside it."""
+"""AnnData files: the matrix (X, raw or a layer), read a few thousand cells at a time, and `obs`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
+from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawFile, RawManifest
-from celllm.sources.readers.cells import PIECE, RawCells, unreadable
+from celllm.sources.readers.cells import PIECE, RawCells
 
 GENE_ID_COLUMNS = ("ensembl_id", "gene_ids")
 """Columns of `var` that hold Ensembl ids beside the symbols; `gene_ids` is Cell Ranger's by way of scanpy."""
@@ -38,18 +39,18 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
     """Read one AnnData file in pieces of at most `piece` cells."""
     with opening(file.path) as source:
         group, var = _places(source, matrix, file.path)
-        names = _names(_table(source[var], file.path))
-        obs = Obs(source["obs"], file.path)
-        rows = _Rows(source[group], file.path)
-        if rows.shape != (obs.n_cells, len(names)):
-            found = f"{group} of {rows.shape[0]} x {rows.shape[1]}, {obs.n_cells} rows of obs, {len(names)} of {var}"
+        names, obs = _names(_table(source[var], file.path)), _table(source["obs"], file.path)
+        stored = _matrix(source[group], file.path)
+        if stored.shape != (len(obs), len(names)):
+            found = f"{group} of {stored.shape[0]} x {stored.shape[1]}, {len(obs)} rows of obs, {len(names)} of {var}"
             raise unreadable(file.path, "a matrix with one row a cell of obs and one column a gene of var", found)
-        for start in range(0, max(1, obs.n_cells), piece):
-            stop = min(start + piece, obs.n_cells)
+        for start in range(0, max(1, len(obs)), piece):
+            rows = sparse.csr_matrix(stored[start : start + piece])
+            rows.check_format()
             yield RawCells(
-                matrix=rows.between(start, stop),
+                matrix=rows,
                 names=names,
-                obs=obs.between(start, stop),
+                obs=obs.iloc[start : start + piece],
                 file=file.path,
                 sample=file.sample,
                 facts=file.facts,
@@ -123,74 +124,17 @@ def _names(var: pd.DataFrame) -> list[str]:
     return names
 
 
-class _Rows:
-    """Rows of a stored matrix, cells x genes, as CSR."""
-
-    def __init__(self, stored: h5py.Group | h5py.Dataset, path: Path) -> None:
-        self._stored = stored
-        self._whole: sparse.csr_matrix | None = None
-        if isinstance(stored, h5py.Dataset):
-            self.shape = tuple(stored.shape)
-            self._format = "dense"
-            return
-        encoding = str(stored.attrs.get("encoding-type", stored.attrs.get("h5sparse_format", "")))
-        shape = stored.attrs.get("shape", stored.attrs.get("h5sparse_shape"))
-        self._format = encoding.removesuffix("_matrix")
-        if self._format not in {"csr", "csc"} or shape is None:
-            raise unreadable(path, "an h5ad file whose matrix is CSR, CSC or dense", f"encoding {encoding or '(none)'}")
-        self.shape = (int(shape[0]), int(shape[1]))
-        if self._format == "csc":
-            parts = (stored["data"][:], stored["indices"][:], stored["indptr"][:])
-            columns = sparse.csc_matrix(parts, shape=self.shape)
-            columns.check_format()
-            self._whole = sparse.csr_matrix(columns)
-
-    def between(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Read the rows from `start` to before `stop`."""
-        if self._whole is not None:
-            return self._whole[start:stop]
-        if self._format == "dense":
-            return sparse.csr_matrix(self._stored[start:stop])
-        indptr = self._stored["indptr"][start : stop + 1].astype(np.int64)
-        begin, end = int(indptr[0]), int(indptr[-1])
-        parts = (self._stored["data"][begin:end], self._stored["indices"][begin:end], indptr - begin)
-        rows = sparse.csr_matrix(parts, shape=(stop - start, self.shape[1]))
-        rows.check_format()
-        return rows
-
-
-class Obs:
-    """Rows of `obs`. Tables of today's AnnData are read in pieces, older ones whole."""
-
-    def __init__(self, stored: h5py.Group | h5py.Dataset, path: Path) -> None:
-        self._path = path
-        self._whole: pd.DataFrame | None = None
-        self._columns: dict[str, h5py.Group | h5py.Dataset] = {}
-        if isinstance(stored, h5py.Group) and stored.attrs.get("encoding-type") == "dataframe":
-            self._index = stored[stored.attrs["_index"]]
-            self._columns = {str(name): stored[str(name)] for name in stored.attrs["column-order"]}
-        if not self._columns.values() or not all(map(_is_known, self._columns.values())):
-            self._whole = _table(stored, path)
-        self.n_cells = len(self._whole) if self._whole is not None else int(self._index.shape[0])
-
-    def between(self, start: int, stop: int) -> pd.DataFrame:
-        """Read the rows from `start` to before `stop`."""
-        if self._whole is not None:
-            return self._whole.iloc[start:stop]
-        columns = {name: _slice(column, start, stop) for name, column in self._columns.items()}
-        return pd.DataFrame(columns, index=pd.Index(_slice(self._index, start, stop), dtype=object))
-
-
-def _is_known(column: h5py.Group | h5py.Dataset) -> bool:
-    if isinstance(column, h5py.Dataset):
-        return column.attrs.get("encoding-type") in {"array", "string-array"}
-    return column.attrs.get("encoding-type") == "categorical" and isinstance(column["categories"], h5py.Dataset)
-
-
-def _slice(column: h5py.Group | h5py.Dataset, start: int, stop: int) -> Any:  # noqa: ANN401 - what a column holds
-    if isinstance(column, h5py.Group):
-        categories = _slice(column["categories"], 0, column["categories"].shape[0])
-        return pd.Categorical.from_codes(column["codes"][start:stop], categories=categories)
-    if h5py.check_string_dtype(column.dtype) is not None:
-        return column.asstr()[start:stop]
-    return column[start:stop]
+def _matrix(stored: h5py.Group | h5py.Dataset, path: Path) -> Any:  # noqa: ANN401 - three kinds of matrix
+    """Return what rows are sliced from: a dense array or CSR matrix on disk, a CSC matrix in memory."""
+    if isinstance(stored, h5py.Dataset):
+        return stored
+    try:
+        matrix = ad.io.sparse_dataset(stored)
+    except (KeyError, ValueError):
+        encoding = stored.attrs.get("encoding-type", "(none)")
+        raise unreadable(path, "an h5ad file whose matrix is CSR, CSC or dense", f"encoding {encoding}") from None
+    if matrix.format == "csr":
+        return matrix
+    columns = matrix.to_memory()
+    columns.check_format()
+    return sparse.csr_matrix(columns)

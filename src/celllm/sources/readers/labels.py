@@ -9,10 +9,11 @@ from typing import Final
 import pandas as pd
 
 from celllm.base.errors import InputError
-from celllm.sources.archives import opened, reading
+from celllm.sources.archives import opened, reading, unreadable
 
 SUFFIX: Final = re.compile(r"-\d+$")
 """Cell Ranger's number of the GEM well behind a barcode, as in `AAACATACACCACT-1`."""
+NOTHING: Final = re.compile(r"(?!)")
 
 
 def read_labels(path: Path, *, key: tuple[str, ...]) -> pd.DataFrame:
@@ -37,13 +38,13 @@ def read_labels(path: Path, *, key: tuple[str, ...]) -> pd.DataFrame:
         try:
             table = pd.read_csv(stream, sep=separator, dtype=str, keep_default_na=False)
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise _error(path, "(whole file)", "a table of labels", str(error).strip()) from None
+            raise unreadable(path, "a table of labels", str(error).strip()) from None
     column = next((name for name in key if name in table.columns), None)
     if column is None:
-        raise _error(path, "columns", f"a column {' or '.join(key)}", ", ".join(map(str, table.columns)))
+        raise unreadable(path, f"a column {' or '.join(key)}", ", ".join(map(str, table.columns)), field="columns")
     repeated = table[column][table[column].duplicated()]
     if len(repeated):
-        raise _error(path, column, "each cell once", f"{repeated.iloc[0]} more than once")
+        raise unreadable(path, "each cell once", f"{repeated.iloc[0]} more than once", field=column)
     return table.set_index(column)
 
 
@@ -68,8 +69,8 @@ def joined(obs: pd.DataFrame, labels: pd.DataFrame, *, cells: Path, file: Path) 
         If a cell has no labels or labels no cell; it says how many of each, and names one.
     """
     whole = obs.index.astype(str)
-    for name in (_as_is, _without_suffix):
-        here, there = whole.map(name), labels.index.astype(str).map(name)
+    for suffix in (NOTHING, SUFFIX):
+        here, there = (names.str.replace(suffix, "", regex=True) for names in (whole, labels.index.astype(str)))
         if here.is_unique and there.is_unique and len(here) == len(there) and here.isin(there).all():
             found = labels.set_axis(there).loc[here].set_axis(obs.index)
             kept = [column for column in found.columns if column not in obs.columns]
@@ -89,23 +90,5 @@ def joined(obs: pd.DataFrame, labels: pd.DataFrame, *, cells: Path, file: Path) 
     )
 
 
-def _as_is(name: str) -> str:
-    return name
-
-
-def _without_suffix(name: str) -> str:
-    return SUFFIX.sub("", name)
-
-
 def _example(names: pd.Index[str]) -> str:
     return f", such as {names[0]}" if len(names) else ""
-
-
-def _error(path: Path, field: str, expected: str, found: str) -> InputError:
-    return InputError(
-        file=path,
-        field=field,
-        expected=expected,
-        found=found,
-        remedy="check the dataset's files in config/files.tsv, then fetch the file again",
-    )

@@ -13,9 +13,9 @@ from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
-from celllm.sources.archives import BROKEN
+from celllm.sources.archives import BROKEN, unreadable
 from celllm.sources.raw import RawManifest
-from celllm.sources.readers.cells import RawCells, in_pieces, unreadable
+from celllm.sources.readers.cells import RawCells, in_pieces
 from celllm.sources.readers.text import narrow
 
 UNREADABLE: Final = (ValueError, LookupError, NotImplementedError, AssertionError, UserWarning)

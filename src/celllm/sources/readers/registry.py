@@ -24,7 +24,7 @@ READERS: Final = {
     "h5ad": "h5ad",
     "panglaodb": "panglaodb",
     "pbmc68k_reduced": "bundled",
-    "tenx_h5": "tenx_h5",
+    "tenx_h5": "tenx",
     "tenx_mtx": "tenx",
     "tpm_with_cells": "tables",
     "zscore_table": "bundled",

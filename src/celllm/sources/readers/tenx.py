@@ -1,8 +1,12 @@
-"""Cell Ranger's matrices as text: matrix.mtx, features.tsv or genes.tsv, barcodes.tsv; in an archive or side by side.
+"""Cell Ranger's matrices, as text and as HDF5, in the layouts that 10x Genomics documents.
 
-Layouts, as 10x Genomics documents them: `genes.tsv` (Cell Ranger 1 and 2: Ensembl id, symbol) or `features.tsv.gz`
-(3 and later: id, name, type), `barcodes.tsv` (one a line), `matrix.mtx` (Matrix Market coordinates, genes x cells,
-counted from 1). Each may be gzipped and lie at any depth of a tar or zip.
+Text, in an archive or side by side: `genes.tsv` (Cell Ranger 1 and 2: Ensembl id, symbol) or `features.tsv.gz` (3 and
+later: id, name, type), `barcodes.tsv` (one a line), `matrix.mtx` (Matrix Market coordinates, genes x cells, counted
+from 1). Each may be gzipped and lie at any depth of a tar or zip.
+
+HDF5, `*_bc_matrix.h5`, read a few thousand cells at a time: a group `matrix` with data, indices, indptr, shape (genes,
+cells), barcodes and features/{id, name, feature_type, genome} (Cell Ranger 3 and later), or one group a genome, such as
+`hg19`, with data, indices, indptr, shape, barcodes, genes and gene_names. Columns of the compressed matrix are cells.
 """
 
 from __future__ import annotations
@@ -15,16 +19,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
+from scipy.io import mmread
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
-from celllm.sources.archives import is_archive, members, opened, reading, wrong_members
+from celllm.sources.archives import chained, is_archive, members, opened, reading, unreadable, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
-from celllm.sources.readers.cells import RawCells, in_pieces
+from celllm.sources.readers.cells import PIECE, RawCells, in_pieces
+from celllm.sources.readers.h5ad import opening
 from celllm.sources.readers.labels import joined, read_labels
 from celllm.sources.readers.text import narrow
 
@@ -33,8 +40,8 @@ PART: Final = re.compile(r"(.*?)(matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.
 EXPECTED: Final = "matrix.mtx, features.tsv or genes.tsv, and barcodes.tsv of one matrix"
 EXPRESSION: Final = "Gene Expression"
 """The type of a feature that is a gene; others are antibodies, guides, peaks."""
-LINES: Final = 2_000_000
-"""Lines of a matrix read at once."""
+BANNER: Final = re.compile(rb"(?i)%%matrixmarket\s+matrix\s+coordinate\s+(integer|real|double)\s+general\s*$")
+HDF5: Final = "Cell Ranger's HDF5 file with one group, matrix or that of a genome"
 BARCODES: Final = ("barcodes", "barcode", "cell")
 """Names of the column of barcodes in a table of labels, as in `68k_pbmc_barcodes_annotation.tsv`."""
 
@@ -44,7 +51,7 @@ def read_tenx_mtx(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
 
     A further text file of the dataset holds labels, one row a cell, in a column `barcodes`: the dataset must then
     have one matrix. Where Ensembl ids stand beside symbols, a name is `SYMBOL_ENSG…`; features that are no genes are
-    left out. Barcodes without a value are cells without a value. A matrix takes 12 bytes a value while it is read.
+    left out. Barcodes without a value are cells without a value. A matrix takes 16 bytes a value while it is read.
     """
     labels = [file for file in manifest.files if not is_archive(file.name) and not PART.match(file.name)]
     matrices = list(_separate(manifest))
@@ -152,76 +159,26 @@ def read_mtx(stream: IO[bytes], name: Path | str) -> sparse.csr_matrix:
     InputError
         If it begins otherwise, a line does not fit, or there are fewer or more values than it says.
     """
-    banner = stream.readline().decode("utf-8").split()
-    if [word.lower() for word in banner[:3]] != ["%%matrixmarket", "matrix", "coordinate"] or banner[4:] != ["general"]:
-        raise _malformed(name, "line 1", "%%MatrixMarket matrix coordinate integer general", " ".join(banner[:5]))
-    line = stream.readline()
-    while line.startswith(b"%"):
-        line = stream.readline()
-    sizes = line.split()
-    if len(sizes) != 3 or not all(size.isdigit() for size in sizes):
-        raise _malformed(
-            name, "sizes", "numbers of genes, cells and values", repr(line[:80].decode("utf-8", "replace"))
-        )
-    n_genes, n_cells, n_values = map(int, sizes)
-    genes, cells, values = [], [], []
-    n_read = 0
-    for chunk in _coordinates(stream, name):
-        gene, cell, value = (chunk[column].to_numpy() for column in chunk.columns)
-        n_read += len(chunk)
-        if not len(chunk):
-            continue
-        if gene.min() < 1 or gene.max() > n_genes or cell.min() < 1 or cell.max() > n_cells:
-            raise _malformed(name, "values", f"genes 1 to {n_genes}, cells 1 to {n_cells}", "an index beyond these")
-        genes.append((gene - 1).astype(np.int32))
-        cells.append((cell - 1).astype(np.int32))
-        values.append(_small(value))
-    if n_read != n_values:
-        raise _malformed(
-            name, "values", f"{n_values} values, as its third line says", f"{n_read}; the file is truncated"
-        )
-    parts = (_joined(values), (_joined(cells), _joined(genes)))
-    return narrow(sparse.csr_matrix(sparse.coo_matrix(parts, shape=(n_cells, n_genes))))
-
-
-def _coordinates(stream: IO[bytes], name: Path | str) -> Iterator[pd.DataFrame]:
+    banner = stream.readline()
+    if BANNER.match(banner) is None:
+        found = banner[:60].decode("utf-8", "replace").strip()
+        raise unreadable(name, "%%MatrixMarket matrix coordinate integer general", found, field="line 1")
     try:
-        yield from pd.read_csv(
-            stream,
-            sep=r"\s+",
-            header=None,
-            names=["gene", "cell", "value"],
-            index_col=False,
-            dtype={"gene": np.int64, "cell": np.int64},
-            chunksize=LINES,
-            na_filter=False,
-            low_memory=False,
-        )
-    except pd.errors.EmptyDataError:
-        return
-    except (pd.errors.ParserError, ValueError) as error:
-        raise _malformed(name, "values", "lines of gene, cell and value", str(error).strip()) from None
-
-
-def _small(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Hold values of a chunk in 32 bits where they are whole and fit."""
-    if value.dtype.kind in "iu" and value.max() <= np.iinfo(np.int32).max and value.min() >= np.iinfo(np.int32).min:
-        return value.astype(np.int32)
-    return value.astype(np.float64) if value.dtype == object else value
-
-
-def _joined(chunks: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Concatenate chunks and let go of them."""
-    whole = np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.int32)
-    chunks.clear()
-    return whole
+        # as real numbers: of integers scipy would drop what stands behind a decimal point
+        matrix = mmread(chained(b"%%MatrixMarket matrix coordinate real general\n", stream))
+    except InputError:
+        raise
+    except (ValueError, OverflowError) as error:
+        expected = "as many lines of gene, cell and value as its sizes say"
+        raise unreadable(name, expected, str(error), field="values") from None
+    return narrow(sparse.csr_matrix(matrix.T))
 
 
 def _features(stream: IO[bytes], name: Path | str) -> pd.DataFrame:
     lines = [line.split("\t") for line in stream.read().decode("utf-8").splitlines()]
     if not lines or any(len(line) not in {1, 2, 3, 6} for line in lines):
         found = f"a line of {max((len(line) for line in lines), default=0)} columns" if lines else "an empty file"
-        raise _malformed(name, "columns", "id, name and type, tab-separated", found)
+        raise unreadable(name, "id, name and type, tab-separated", found, field="columns")
     rows = [(line[0], line[min(1, len(line) - 1)], line[2] if len(line) > 2 else EXPRESSION) for line in lines]
     return pd.DataFrame(rows, columns=["id", "name", "type"], dtype=object)
 
@@ -237,11 +194,53 @@ def is_expression(types: Iterable[Any]) -> npt.NDArray[np.bool_]:
     return np.array([kind == EXPRESSION for kind in types], dtype=bool)
 
 
-def _malformed(name: Path | str, what: str, expected: str, found: str) -> InputError:
-    return InputError(
-        file=name,
-        field=what,
-        expected=expected,
-        found=found,
-        remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
-    )
+def read_tenx_h5(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+    """Read Cell Ranger's HDF5 matrices; names and features as in `read_tenx_mtx`."""
+    for file in manifest.ending(".h5"):
+        yield from read_h5(file)
+
+
+def read_h5(file: RawFile, *, piece: int = PIECE) -> Iterator[RawCells]:
+    """Read one file in pieces of at most `piece` cells."""
+    with opening(file.path, HDF5) as source:
+        group = _h5_group(source, file)
+        ids, symbols, types = _h5_features(group)
+        n_genes, n_cells = (int(n) for n in group["shape"][:])
+        barcodes = group["barcodes"].asstr()[:]
+        indptr = group["indptr"][:].astype(np.int64)
+        if not len(ids) == len(symbols) == len(types) == n_genes or not len(barcodes) == len(indptr) - 1 == n_cells:
+            found = f"shape {n_genes} x {n_cells}, {len(ids)} features, {len(barcodes)} barcodes, {len(indptr)} indptr"
+            raise unreadable(file.path, "as many features and barcodes as the shape says", found)
+        kept = np.flatnonzero(is_expression(types))
+        names = gene_names(ids[kept], symbols[kept])
+        for start in range(0, max(1, n_cells), piece):
+            stop = min(start + piece, n_cells)
+            begin, end = int(indptr[start]), int(indptr[stop])
+            parts = (group["data"][begin:end], group["indices"][begin:end], indptr[start : stop + 1] - begin)
+            matrix = sparse.csr_matrix(parts, shape=(stop - start, n_genes))
+            matrix.check_format()
+            yield RawCells(
+                matrix=matrix if len(kept) == n_genes else matrix[:, kept],
+                names=names,
+                obs=pd.DataFrame(index=pd.Index(barcodes[start:stop], dtype=object)),
+                file=file.path,
+                sample=file.sample,
+                facts=file.facts,
+            )
+
+
+def _h5_group(source: h5py.File, file: RawFile) -> h5py.Group:
+    groups = [name for name in source if isinstance(source[name], h5py.Group) and "indptr" in source[name]]
+    if len(groups) != 1:
+        found = f"the groups {', '.join(groups)}" if groups else f"{', '.join(source) or 'nothing'} without indptr"
+        raise unreadable(file.path, HDF5, found)
+    return source[groups[0]]
+
+
+def _h5_features(group: h5py.Group) -> tuple[Any, Any, Any]:
+    """Return ids, names and types of the features."""
+    if "features" in group:
+        features = group["features"]
+        return features["id"].asstr()[:], features["name"].asstr()[:], features["feature_type"].asstr()[:]
+    ids = group["genes"].asstr()[:]
+    return ids, group["gene_names"].asstr()[:], np.full(len(ids), "Gene Expression", dtype=object)

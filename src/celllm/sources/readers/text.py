@@ -8,7 +8,6 @@ header is one field short; `write.csv`, Drop-seq tools and pandas put ``""``, `G
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import pandas as pd
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.sources.archives import reading
+from celllm.sources.archives import chained, reading, unreadable
 from celllm.sources.readers.cells import PIECE
 
 AT_ONCE: Final = 16_000_000
@@ -74,9 +73,10 @@ class TextTable:
         self._n_fields = len(values)
         if not header.strip() or not first.strip():
             found = "a header and no row" if header.strip() else "an empty file"
-            raise self._error(field="(whole file)", expected="a header and at least one row", found=found)
+            raise unreadable(self._path, field="(whole file)", expected="a header and at least one row", found=found)
         if self._n_fields <= n_texts or len(fields) not in {self._n_fields, self._n_fields - 1}:
-            raise self._error(
+            raise unreadable(
+                self._path,
                 field="line 1",
                 expected=f"names of the {self._n_fields} {self._what} fields of line 2; the first name may be left out",
                 found=f"{len(fields)} names",
@@ -86,7 +86,7 @@ class TextTable:
         """Names of the leading columns; the first may be empty."""
         self.columns = fields[n_texts - missing :]
         """Names of the columns of numbers."""
-        self._stream = io.BufferedReader(_Chained(first, stream))
+        self._stream = chained(first, stream)
 
     def rows(self, *, at_most: int) -> Iterator[Rows]:
         """Read the rows, at most so many at a time.
@@ -148,7 +148,8 @@ class TextTable:
         if len(bad):
             found = str(column.iloc[bad[0]])
             name = self.columns[int(column.name) - self._n_texts]  # type: ignore[call-overload]
-            raise self._error(
+            raise unreadable(
+                self._path,
                 field=f"line {line + bad[0]}, column {name}",
                 expected="a number",
                 found=repr(found) if found else "nothing, or too few fields in the line",
@@ -160,20 +161,14 @@ class TextTable:
         words = message.split()
         if "line" in words and "saw" in words:
             line = int(words[words.index("line") + 1].rstrip(",")) + 1
-            return self._error(
+            return unreadable(
+                self._path,
                 field=f"line {line}",
                 expected=f"{self._n_fields} fields",
                 found=f"{words[words.index('saw') + 1]} fields",
             )
-        return self._error(field="(whole file)", expected=f"a table of {self._what} fields", found=message.strip())
-
-    def _error(self, *, field: str, expected: str, found: str) -> InputError:
-        return InputError(
-            file=self._path,
-            field=field,
-            expected=expected,
-            found=found,
-            remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
+        return unreadable(
+            self._path, field="(whole file)", expected=f"a table of {self._what} fields", found=message.strip()
         )
 
 
@@ -219,21 +214,3 @@ def _fits(data: npt.NDArray[Any]) -> bool:
     if data.min() < limits.min or data.max() > limits.max:
         return False
     return data.dtype.kind in "iu" or bool(np.array_equal(data, np.rint(data)))
-
-
-class _Chained(io.RawIOBase):
-    """Bytes that were read already, then the rest of their stream."""
-
-    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
-        self._first = first
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - typeshed's buffer type exists for checkers only
-        size = len(buffer)
-        data, self._first = self._first[:size], self._first[size:]
-        data = data or self._rest.read(size)
-        buffer[: len(data)] = data
-        return len(data)

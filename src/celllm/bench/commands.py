@@ -1,0 +1,202 @@
+"""Commands of the benchmark: `list_runs`, `fit_pca`, `fit` and `score`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from celllm.base.app import commands
+from celllm.base.errors import InputError
+from celllm.config.rows import MethodRow, TaskRow, TaskRows
+
+if TYPE_CHECKING:
+    from celllm.corpus.reader import ShardReader
+
+app = commands()
+
+
+@app.command
+def list_runs(*, catalogue: str, out: Path) -> None:
+    """Write down what the benchmark runs, with the titles and rows behind every name.
+
+    Parameters
+    ----------
+    catalogue
+        Tasks, methods, data sets, runs and configuration, as JSON.
+    out
+        Where to write it.
+
+    Example::
+
+        snakemake --cores 1 results/bench/catalogue.json
+    """
+    from celllm.config import catalogue as catalogue_file
+
+    catalogue_file.write(catalogue_file.Catalogue.model_validate_json(catalogue), out)
+
+
+@app.command
+def fit_pca(*, shards: Path, pca: Path, components: int = 50, stage: str = "fit_pca") -> None:
+    """Fit principal components to the pretraining corpus, log-normalised, batch by batch; no labels.
+
+    Parameters
+    ----------
+    shards
+        manifest.json of the corpus.
+    pca
+        Where to write the components.
+    components
+        Number of components.
+    stage
+        Name and version of the workflow's stage.
+
+    Example::
+
+        python -m celllm fit_pca --shards results/shards/manifest.json --pca results/pca.safetensors
+    """
+    from dataclasses import replace
+
+    from celllm.base.provenance import stamp
+    from celllm.bench import features
+    from celllm.corpus.reader import ShardReader
+
+    reader = ShardReader(shards)
+    _check_size(reader, components)
+    found = features.fit_pca(reader.rows, n_cells=reader.n_cells, vocabulary=reader.vocabulary, n_components=components)
+    features.write(replace(found, provenance=stamp(stage, {}, shards=reader.digest)), pca)
+    print(f"{components} components of {found.n_cells} cells hold {found.explained_K.sum():.1%} of the variance")
+
+
+@app.command
+def fit(
+    *,
+    task: TaskRow,
+    method: MethodRow,
+    cells: Path,
+    splits: list[Path],
+    vocabulary: Path,
+    runs: Path,
+    responses: Path | None = None,
+    encoder: Path | None = None,
+    seeds: list[int] | None = None,
+    trials: int = 1,
+    threads: int = 1,
+    on_failure: Literal["show", "stop"] = "show",
+    log: str = "",
+    stage: str = "fit",
+) -> None:
+    """Train a method on a task and predict the test subset of each split, whose labels it is not given.
+
+    Each split and seed is a run. Finished runs made by the same rows, files and stage are kept, so that a job that was
+    interrupted, or some of whose runs failed, makes the missing ones only.
+
+    Parameters
+    ----------
+    task
+        Row of config/tasks.tsv as JSON.
+    method
+        Row of config/methods.tsv as JSON.
+    cells
+        Aligned cells of the task.
+    splits
+        Splits of the task, each a file `split{number}.parquet`.
+    vocabulary
+        genes.tsv, the gene axis.
+    runs
+        Where to write what became of each run; predictions go beside it.
+    responses
+        Drug responses, for a regression task.
+    encoder
+        Pretrained encoder, or principal components of the corpus, for a method that starts from one.
+    seeds
+        Random seeds of the method; each runs on every split [0].
+    trials
+        Combinations of options to try on the validation subset, at most.
+    threads
+        CPU threads.
+    on_failure
+        Record a failed run and go on, or stop there.
+    log
+        Log of the job, named in the record of a failed run.
+    stage
+        Name and version of the workflow's stage.
+
+    Example::
+
+        python -m celllm fit --task '{"task": "annotation_pbmc68k", ...}' --method '{"method": "logistic", ...}' \
+            --cells results/cells/pbmc68k_reduced.h5ad --splits results/splits/annotation_pbmc68k/split0.parquet \
+            --vocabulary results/vocabulary/genes.tsv --runs results/bench/annotation_pbmc68k/logistic/runs.json
+    """
+    # the job by hand: paste this line
+    print("python -m celllm", shlex.join(sys.argv[1:]), flush=True)
+    from celllm.bench.job import Job, end_on_sigterm, numbered, run_all
+
+    optional = {"responses": responses, "encoder": encoder}
+    job = Job(
+        task=task,
+        method=method,
+        files={"cells": cells, "vocabulary": vocabulary}
+        | {role: path for role, path in optional.items() if path is not None},
+        splits=numbered(splits),
+        seeds=seeds or [0],
+        trials=trials,
+        threads=threads,
+        stage=stage,
+    )
+    job.check()
+    end_on_sigterm()
+    made = run_all(job, runs, on_failure=on_failure, log=log)
+    print(f"{len(made.finished)} runs finished, {len(made.failures)} failed")
+
+
+@app.command
+def score(*, runs: list[Path], tasks: TaskRows, scores: Path, trials: Path, failures: Path) -> None:
+    """Compute every metric of every run, as one long table; list trials and failed runs.
+
+    Parameters
+    ----------
+    runs
+        runs.json files, one for each method on each task.
+    tasks
+        Rows of config/tasks.tsv, a JSON list.
+    scores
+        Where to write the scores.
+    trials
+        Where to write what was tried on validation subsets.
+    failures
+        Where to write the failed runs.
+
+    Example::
+
+        python -m celllm score --runs results/bench/*/*/runs.json --tasks '[{"task": "annotation_pbmc68k", ...}]' \
+            --scores scores.tsv --trials trials.tsv --failures failures.json
+    """
+    from celllm.bench import predictions
+    from celllm.bench import runs as run_files
+    from celllm.bench import scores as tables
+
+    headlines = {row.task: row.headline for row in tasks}
+    failed = [failure for path in runs for failure in run_files.read(path).failures]
+    read = [predictions.read(path) for path in run_files.predictions_of(runs)]
+    made = [tables.scored(table, meta, headline=headlines[meta.task]) for table, meta in read]
+    tables.write(tables.together([found for found, _ in made], tables.COLUMNS), scores)
+    tables.write_trials(tables.together([found for _, found in made], tables.TRIAL_COLUMNS), trials)
+    tables.write_failures(failed, failures)
+    print(f"{len(made)} runs scored, {len(failed)} failed")
+    for failure in failed:
+        print(f"failed: {failure.method} on {failure.task}, split {failure.split}, seed {failure.seed}: {failure.log}")
+
+
+def _check_size(reader: ShardReader, n_components: int) -> None:
+    """Refuse more components than the corpus has cells or genes."""
+    largest = min(reader.n_cells, reader.n_genes)
+    if not 1 <= n_components <= largest:
+        raise InputError(
+            file=reader.path,
+            field="--components",
+            expected=f"1 to {largest}, since the corpus has {reader.n_cells} cells and {reader.n_genes} genes",
+            found=str(n_components),
+            remedy=f"give --components {min(largest, 50)}, or a larger corpus",
+        )

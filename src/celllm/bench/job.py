@@ -1,0 +1,320 @@
+"""One job of the benchmark: one method on one task, all its splits and seeds; the data are read once.
+
+Each finished run leaves its predictions at once, so a job that was killed goes on with the runs that are missing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from celllm.base.errors import CellLMError, InputError
+from celllm.base.provenance import digest, digest_of, stamp
+from celllm.bench import predictions, runs
+from celllm.bench.method import Classifier, Regressor, build, class_of
+from celllm.bench.predictions import PredictionsMeta
+from celllm.bench.protocol import fitted, predicted, subsets_of
+from celllm.bench.runs import Failure, Runs, predictions_path
+from celllm.config.tables import Method, Task
+from celllm.harmonise import vocabulary
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.splits.format import Split
+from celllm.splits.units import Cells, Pairs
+
+MAX_KILLS = 2
+"""A run during which the process was killed so often is a failure; the other runs go on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job reads and how its runs are made.
+
+    Parameters
+    ----------
+    task, method
+        Rows of config/tasks.tsv and config/methods.tsv.
+    files
+        By role: `cells`, `vocabulary`, and `responses` or `encoder` where there are such.
+    splits
+        The task's splits by number, each a file.
+    seeds
+        Random seeds of the method; each runs on every split.
+    trials
+        Combinations of options that a run tries on the validation subset, at most.
+    threads
+        CPU threads.
+    stage
+        Name and version of the workflow's stage.
+    """
+
+    task: Task
+    method: Method
+    files: Mapping[str, Path]
+    splits: Mapping[int, Path]
+    seeds: Sequence[int]
+    trials: int
+    threads: int
+    stage: str
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The sha256 of each file, the same for all runs."""
+        return {role: digest(path) for role, path in self.files.items()}
+
+    @cached_property
+    def genes(self) -> Vocabulary:
+        """The gene axis."""
+        return vocabulary.read(self.files["vocabulary"])
+
+    @cached_property
+    def data(self) -> Cells | Pairs:
+        """The cells of the task, or its pairs of line and drug."""
+        from celllm.harmonise import cells as aligned
+        from celllm.sources import responses
+        from celllm.splits.units import cells_from, pairs_from
+
+        cells = aligned.read(self.files["cells"], vocabulary=self.genes)
+        if "responses" not in self.files:
+            return cells_from(cells)
+        table = responses.read(self.files["responses"])
+        pairs = pairs_from(cells, table.table, file=self.files["responses"])
+        return pairs.marked_simulated() if table.simulated else pairs
+
+    def check(self) -> None:
+        """Refuse a method for tasks of another kind, and a regression without responses."""
+        task, method = self.task, self.method
+        if task.kind != method.kind:
+            raise InputError(
+                file="config/methods.tsv",
+                field=f"kind of {method.method}",
+                expected=f"{task.kind}, as the task {task.task}",
+                found=method.kind,
+                remedy=f"choose a method of kind {task.kind}",
+            )
+        if (task.kind == "regression") != ("responses" in self.files):
+            raise InputError(
+                file="config/tasks.tsv",
+                field=f"kind of {task.task}",
+                expected="--responses for a regression, and only there",
+                found=f"{task.kind}, {self.files.get('responses', 'no --responses')}",
+                remedy="give or leave out --responses, or correct the task's columns kind and response",
+            )
+
+    def split(self, number: int) -> Split:
+        """Read a split; that of another task or number is refused."""
+        from celllm.splits import format as split_files
+
+        read = split_files.read(self.splits[number])
+        if (read.task, read.seed) != (self.task.task, number):
+            raise InputError(
+                file=read.file,
+                field="task and seed",
+                expected=f"{self.task.task}, {number}",
+                found=f"{read.task}, {read.seed}",
+                remedy=f"give results/splits/{self.task.task}/split{number}.parquet",
+            )
+        return read
+
+    def request(self, split: int, seed: int) -> str:
+        """Return the digest of all that the predictions of a run depend on: rows, files, split, seed and stage."""
+        task, method = self.task, self.method
+        return digest_of(
+            {
+                "stage": self.stage,
+                "files": self.digests | {"split": digest(self.splits[split])},
+                "task": [task.protocol, task.headline],
+                "method": [method.module, method.options, method.search],
+                "trials": self.trials,
+                "seed": seed,
+            }
+        )
+
+    def run(self, number: int, seed: int, path: Path) -> None:
+        """Fit and predict once; write the predictions and what they cost."""
+        _reset_peak()
+        data, row, split = self.data, self.method, self.split(number)
+        subsets = subsets_of(split, self.task, data.units)
+        encoder = self.files.get("encoder")
+        found = class_of(row.module, name=row.method)
+
+        def make(options: Mapping[str, Any]) -> Classifier | Regressor:
+            method = build(row, options, seed=seed, encoder=encoder, vocabulary=self.genes)
+            _use_threads(self.threads)
+            return method
+
+        start = time.perf_counter()
+        search = row.search or getattr(found, "search", {})
+        choice, shown = fitted(row, self.task, data, subsets, make=make, search=search, trials=self.trials, seed=seed)
+        fitted_at = time.perf_counter()
+        table = predicted(choice.method, shown, data, subsets["test"])
+        meta = PredictionsMeta(
+            task=self.task.task,
+            method=row.method,
+            split=number,
+            seed=seed,
+            kind=self.task.kind,
+            simulated=data.simulated,
+            n_train=len(subsets["train"]),
+            n_validation=len(subsets["validation"]),
+            n_test=len(subsets["test"]),
+            options=choice.options,
+            trials=choice.trials,
+            fit_s=fitted_at - start,
+            predict_s=time.perf_counter() - fitted_at,
+            peak_mb=_peak_mb(),
+            trained_parameters=choice.method.trained_parameters,
+            vocabulary=self.genes.digest,
+            encoder=self.digests.get("encoder"),
+            provenance=self.stamp(number, seed=seed, options=choice.options, request=self.request(number, seed)),
+        )
+        predictions.write(table, meta, path)
+        for trial in choice.trials:
+            _say(f"trial {json.dumps(dict(trial.options))}: {self.task.headline} on validation {trial.value:.4f}")
+        sizes = ", ".join(f"{subset} {len(rows)}" for subset, rows in subsets.items())
+        _say(f"{sizes}; fitted in {meta.fit_s:.1f} s, predicted in {meta.predict_s:.1f} s")
+
+    def stamp(self, *numbers: int, **extra: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON values
+        """Describe what made a file; files that all runs read are hashed once."""
+        read = self.digests | {f"split{number}": digest(self.splits[number]) for number in numbers}
+        return stamp(self.stage, {}, **extra) | {"inputs": read}
+
+
+def run_all(job: Job, path: Path, *, on_failure: Literal["show", "stop"], log: str) -> Runs:
+    """Make every run that is not there yet, and write `runs.json`.
+
+    Parameters
+    ----------
+    job
+        What to run.
+    path
+        Where `runs.json` is to stand; predictions of finished runs lie beside it. Those made by the same rows, files
+        and stage are kept.
+    on_failure
+        `show`: a failed run is recorded and the others go on; `stop`: its error is raised.
+    log
+        The log of the job, named in the record of a failure.
+    """
+    finished: list[tuple[int, int]] = []
+    failures: list[Failure] = []
+    for split, seed in itertools.product(job.splits, job.seeds):
+        place = predictions_path(path, split=split, seed=seed)
+        _say(f"{job.method.method} on {job.task.task}, split {split}, seed {seed}")
+        if predictions.request_of(place) == job.request(split, seed):
+            _say("kept: it is there already")
+            finished.append((split, seed))
+            continue
+        place.unlink(missing_ok=True)
+        try:
+            with _counted(place.with_name("attempts")):
+                job.run(split, seed, place)
+            finished.append((split, seed))
+        except Exception as error:  # whatever it is, the other runs go on
+            if on_failure == "stop":
+                raise
+            status, message = _told(error)
+            failures.append(
+                Failure(job.task.task, job.method.method, split, seed, status=status, message=message, log=log)
+            )
+    made = Runs(job.task.task, job.method.method, tuple(finished), tuple(failures), provenance=job.stamp(*job.splits))
+    runs.write(made, path)
+    return made
+
+
+class Killed(CellLMError):
+    """The process was killed each time it came to a run."""
+
+    status = 137
+
+
+@contextmanager
+def _counted(file: Path) -> Iterator[None]:
+    """Count in `file` how often a run was begun; the count outlives a process that is killed, and no other one.
+
+    Raises
+    ------
+    Killed
+        If the process was killed as often as is allowed.
+    """
+    n_kills = int(file.read_text()) if file.is_file() else 0
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(str(n_kills + 1))
+    try:
+        if n_kills >= MAX_KILLS:
+            msg = f"the process was killed {n_kills} times during this run, mostly for memory: raise mem_mb of rule fit"
+            raise Killed(msg)
+        yield
+    finally:
+        file.unlink()
+
+
+def numbered(splits: Sequence[Path]) -> dict[int, Path]:
+    """Return split files by the number at the end of their names."""
+    found = {}
+    for path in splits:
+        number = re.search(r"\d+$", path.stem)
+        if number is None:
+            raise InputError(
+                file=path,
+                field="--splits",
+                expected="files that are named split{number}.parquet",
+                found=path.name,
+                remedy="give results/splits/{task}/split{number}.parquet",
+            )
+        found[int(number.group())] = path
+    return found
+
+
+def end_on_sigterm() -> None:
+    """Leave as an exit does when the scheduler ends the job, so that its wall clock does not count as a kill."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Write an error to stderr, which is the log, and return the status it stands for and its message in one line."""
+    notes = getattr(error, "__notes__", [])
+    if isinstance(error, CellLMError):
+        sys.stderr.write("\n".join([f"error: {error}", *notes, ""]))
+        text = " ".join([str(error), *notes])
+    else:
+        traceback.print_exception(error)
+        text = f"{type(error).__name__}: {error}"
+    return getattr(error, "status", 1), " ".join(line.strip() for line in text.splitlines())
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _use_threads(n_threads: int) -> None:
+    """Limit torch where the method has imported it; the cheap methods do without that import."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(n_threads)
+
+
+def _reset_peak() -> None:
+    """Let the peak of resident memory start anew, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_mb() -> float:
+    """Return the largest resident memory since `_reset_peak`, in MiB; elsewhere than on Linux since the start."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024  # in kB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,169 @@
+"""Any classifier of scikit-learn as a method: a row of config/methods.tsv names it, and no class is written for it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.utils import get_tags
+
+from celllm.base.errors import InputError
+from celllm.bench import features
+from celllm.bench.features import gene_features, projected
+from celllm.bench.method import METHODS, Classifier, imported, labelled
+from celllm.config.tables import COMPONENTS
+from celllm.config.units import Units
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.splits.units import Cells
+
+
+class SklearnClassifier(Classifier):
+    """A classifier of scikit-learn on log-normalised genes, or on the principal components of the corpus.
+
+    It learns from the training subset alone. Scores are class probabilities, or margins where the estimator gives none.
+
+    Parameters
+    ----------
+    estimator
+        Class of the estimator.
+    options
+        Its parameters, by scikit-learn's own names. A value `sklearn.<module>:<Estimator>` becomes such an estimator,
+        whose parameters follow as `estimator__C`. `n_neighbors` never exceeds the number of training cells.
+    seed
+        `random_state`, where the estimator has one.
+    encoder
+        The principal components that cells are projected on; None: the estimator sees the genes.
+    """
+
+    def __init__(
+        self,
+        estimator: type[BaseEstimator],
+        options: Mapping[str, Any],
+        *,
+        seed: int,
+        encoder: Path | None,
+        vocabulary: Vocabulary,
+    ) -> None:
+        super().__init__({}, seed=seed, encoder=encoder, vocabulary=vocabulary)
+        self.model = _made(estimator, options, seed=seed)
+        self._components = None if encoder is None else features.read(encoder, vocabulary=vocabulary.digest)
+        if self._components is None and not get_tags(self.model).input_tags.sparse:
+            raise InputError(
+                file=METHODS,
+                field="module",
+                expected="an estimator that takes sparse matrices, as those of genes are",
+                found=estimator.__name__,
+                remedy=f"write {COMPONENTS} into the column encoder, to fit it to principal components",
+            )
+
+    def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
+        """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""
+        labels = labelled(cells, train)
+        n_neighbors = self.model.get_params().get("n_neighbors")
+        if n_neighbors is not None:
+            self.model.set_params(n_neighbors=min(n_neighbors, len(labels)))
+        self.model.fit(self.features(cells, train), self.targets(labels))
+        self.classes_ = self.model.classes_
+        self.trained_parameters = n_trained(self.model)
+
+    def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
+        """Return probabilities or margins, rows x `classes_`."""
+        seen = self.features(cells, rows)
+        if hasattr(self.model, "predict_proba"):
+            return np.asarray(self.model.predict_proba(seen))
+        margins = np.asarray(self.model.decision_function(seen))
+        # of two classes scikit-learn gives the second's alone
+        return np.column_stack([-margins, margins]) if margins.ndim == 1 else margins
+
+    def features(self, cells: Cells, rows: np.ndarray) -> Any:  # noqa: ANN401 - sparse genes or dense components
+        """Return what the estimator sees of the rows."""
+        genes = gene_features(cells.counts[rows], cells.values)
+        if self._components is None:
+            return genes
+        if not Units(cells.values).is_proportional:
+            raise InputError(
+                file=str(self.encoder_file),
+                field="values",
+                expected="counts or TPM, to be log-normalised as the corpus was",
+                found=cells.values,
+                remedy="leave the method out of this task",
+            )
+        return projected(genes, self._components)
+
+    def targets(self, labels: np.ndarray) -> np.ndarray:
+        """Return what the estimator is taught."""
+        return labels
+
+
+def estimator_class(module: str, *, name: str) -> type[BaseEstimator]:
+    """Import a classifier of scikit-learn, given as `sklearn.<module>:<Estimator>` in the row `name`.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    where, _, class_name = module.partition(":")
+    found = imported(where, class_name, name=name)
+    if not (inspect.isclass(found) and issubclass(found, BaseEstimator)):
+        raise InputError(
+            file=METHODS,
+            field=f"module of {name}",
+            expected="a classifier of scikit-learn",
+            found=module,
+            remedy="name an estimator class, such as sklearn.linear_model:LogisticRegression",
+        )
+    return found
+
+
+def n_trained(model: Any) -> int:  # noqa: ANN401 - scikit-learn has no types
+    """Count what a fitted estimator learned: weights and intercepts, zeros too, or the leaves of its trees.
+
+    Of other estimators it is 0, as of those that keep the training cells.
+    """
+    if hasattr(model, "coef_"):
+        return int(np.size(model.coef_) + np.size(model.intercept_))
+    if hasattr(model, "tree_"):
+        return int(model.tree_.n_leaves)
+    if hasattr(model, "estimators_"):
+        return sum(n_trained(each) for each in np.ravel(model.estimators_))
+    return sum(tree.get_n_leaf_nodes() for of_round in getattr(model, "_predictors", []) for tree in of_round)
+
+
+def _made(estimator: type[BaseEstimator], options: Mapping[str, Any], *, seed: int) -> Any:  # noqa: ANN401
+    inner = {
+        option: estimator_class(value, name=option)()
+        for option, value in options.items()
+        if isinstance(value, str) and value.startswith("sklearn.")
+    }
+    known = inspect.signature(estimator).parameters
+    plain = {option: value for option, value in options.items() if option not in inner}
+    try:
+        model = estimator(**inner).set_params(**plain)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            file=METHODS,
+            field="options",
+            expected=f"parameters of {estimator.__name__}: {', '.join(known)}",
+            found=str(error),
+            remedy="correct or remove it",
+        ) from None
+    seeded = {
+        parameter: seed
+        for parameter in model.get_params()
+        if parameter.split("__")[-1] == "random_state" and parameter not in options
+    }
+    model.set_params(**seeded)
+    if not is_classifier(model):
+        raise InputError(
+            file=METHODS,
+            field="module",
+            expected="a classifier of scikit-learn",
+            found=estimator.__name__,
+            remedy="name one, such as sklearn.linear_model:LogisticRegression",
+        )
+    return model

@@ -1,0 +1,271 @@
+"""Every metric of a table of predictions, and which way a metric points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from celllm.base.errors import InputError
+from celllm.bench.predictions import score_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Bins of the top probability, as in Guo et al. 2017.
+N_BINS = 15
+# The two labels of the drug tasks; sensitive is the positive class, as in scDEAL and SCAD.
+SENSITIVE, RESISTANT = "sensitive", "resistant"
+# A correlation over fewer pairs is always plus or minus one.
+MIN_PAIRS = 3
+# Metrics of which less is better; of all others more is.
+ERRORS = frozenset({"rmse", "mae", "ece", "brier"})
+
+
+def metrics_of(table: pd.DataFrame, *, kind: str) -> dict[str, float]:
+    """Return every metric of a table of predictions of that kind of task."""
+    if kind == "classification":
+        classes, values = score_columns(table)
+        return classification_metrics(
+            table["truth"].to_numpy(str),
+            table["predicted"].to_numpy(str),
+            classes=classes,
+            scores=values,
+        )
+    return regression_metrics(
+        table["truth"].to_numpy(float),
+        table["predicted"].to_numpy(float),
+        drugs=table["drug"].to_numpy(str),
+        lines=table["line"].to_numpy(str),
+    )
+
+
+def headline_of(metrics: Mapping[str, float], metric: str, *, task: str) -> float:
+    """Return the metric a task leads with.
+
+    Raises
+    ------
+    InputError
+        If no such metric was computed of the task's predictions.
+    """
+    if metric not in metrics:
+        raise InputError(
+            file="config/tasks.tsv",
+            field=f"headline of {task}",
+            expected=f"one of {', '.join(name for name in metrics if ':' not in name)}",
+            found=metric,
+            remedy="correct the task's headline",
+        )
+    return metrics[metric]
+
+
+def is_better(value: float, other: float, *, metric: str) -> bool:
+    """Whether `value` is strictly better than `other`; nan is worse than any number, and no better than nan."""
+    if math.isnan(value) or math.isnan(other):
+        return math.isnan(other) and not math.isnan(value)
+    return value < other if metric in ERRORS else value > other
+
+
+def classification_metrics(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    classes: Sequence[str],
+    scores: np.ndarray,
+) -> dict[str, float]:
+    """Score predicted classes.
+
+    Parameters
+    ----------
+    truth, predicted
+        True and predicted class of each unit.
+    classes
+        Classes the method knows, in the order of the columns of `scores`. A true class that is not among
+        them was absent in training: it can only be missed, and counts as such.
+    scores
+        Units x classes; larger means likelier.
+
+    Returns
+    -------
+    accuracy, macro_f1 (mean F1 over the classes that occur in truth or prediction), balanced_accuracy
+    (mean recall over the true classes), auroc (see `auroc`), ece and brier (see there), `f1:{class}` of every
+    class that occurs in truth or prediction and, for drug tasks, f1_sensitive and f1_resistant.
+    """
+    from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+    truth, predicted = np.asarray(truth, dtype=str), np.asarray(predicted, dtype=str)
+    present = np.unique(np.concatenate([truth, predicted]))
+    f1_of_class = f1_score(truth, predicted, labels=present, average=None, zero_division=0)
+    values = {
+        "accuracy": float(accuracy_score(truth, predicted)),
+        "macro_f1": float(np.mean(f1_of_class)),
+        "balanced_accuracy": float(
+            recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
+        ),
+        "auroc": auroc(truth, classes=classes, scores=scores),
+        "ece": expected_calibration_error(truth, classes=classes, scores=scores),
+        "brier": brier(truth, classes=classes, scores=scores),
+        **{f"f1:{name}": float(f1) for name, f1 in zip(present, f1_of_class, strict=True)},
+    }
+    if set(truth) <= {SENSITIVE, RESISTANT}:
+        for name in (SENSITIVE, RESISTANT):
+            f1 = f1_score(truth, predicted, labels=[name], average="macro", zero_division=0)
+            values[f"f1_{name}"] = float(f1)
+    return values
+
+
+def auroc(truth: np.ndarray, *, classes: Sequence[str], scores: np.ndarray) -> float:
+    """Return the area under the ROC curve: of two classes, or the mean of one class against the rest.
+
+    A true class without a score column was never seen in training; nothing ranks it, so it counts 0.5.
+    With a single true class nothing can be ranked: nan.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    truth = np.asarray(truth, dtype=str)
+    names = list(classes)
+    true_classes = np.unique(truth)
+    if len(true_classes) < 2:
+        return float("nan")
+    if set(true_classes) == set(names) and len(names) == 2:
+        # one class is enough: with scores that sum to 1 the other's curve has the same area
+        true_classes = np.array([SENSITIVE]) if SENSITIVE in true_classes else true_classes[1:]
+    areas = [
+        float(roc_auc_score(truth == name, scores[:, names.index(name)])) if name in names else 0.5
+        for name in true_classes
+    ]
+    return float(np.mean(areas))
+
+
+def expected_calibration_error(truth: np.ndarray, *, classes: Sequence[str], scores: np.ndarray) -> float:
+    """Return by how much confidence and accuracy differ, averaged over the units; nan if scores are no probabilities.
+
+    Units fall into 15 bins of equal width by the largest of their probabilities; a bin's gap between mean
+    probability and share of hits counts by its number of units. A bin includes its upper edge.
+
+    Notes
+    -----
+    Guo et al. 2017, arXiv:1706.04599, equation 3.
+    """
+    if not are_probabilities(scores):
+        return float("nan")
+    confidence = scores.max(axis=1)
+    is_hit = np.asarray(classes, dtype=str)[scores.argmax(axis=1)] == np.asarray(truth, dtype=str)
+    edges = np.linspace(0, 1, N_BINS + 1)
+    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, N_BINS - 1)
+    gaps = np.bincount(bin_of, weights=confidence - is_hit, minlength=N_BINS)
+    return float(np.abs(gaps).sum() / len(truth))
+
+
+def brier(truth: np.ndarray, *, classes: Sequence[str], scores: np.ndarray) -> float:
+    """Return the squared distance of probabilities from the truth, summed over classes; nan if they are none.
+
+    0 is perfect, 2 is certain of a wrong class. A true class without a column had probability 0.
+
+    Notes
+    -----
+    Brier 1950, Monthly Weather Review 78:1, equation 2.
+    """
+    if not are_probabilities(scores):
+        return float("nan")
+    truth = np.asarray(truth, dtype=str)
+    is_class = truth[:, None] == np.asarray(classes, dtype=str)[None, :]
+    is_unknown = ~is_class.any(axis=1)
+    return float(np.mean(((scores - is_class) ** 2).sum(axis=1) + is_unknown))
+
+
+def are_probabilities(scores: np.ndarray) -> bool:
+    """Whether no score is negative and each unit's sum to 1."""
+    return bool((scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, rtol=0, atol=1e-6))
+
+
+def regression_metrics(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    drugs: np.ndarray,
+    lines: np.ndarray,
+) -> dict[str, float]:
+    """Score predicted responses.
+
+    Parameters
+    ----------
+    truth, predicted
+        Responses of each pair, ln IC50 (natural logarithm of µM).
+    drugs, lines
+        The drug and the cell line of each pair.
+
+    Returns
+    -------
+    pearson and spearman over all pairs, rmse and mae in units of ln IC50, r2, and the medians of Pearson's
+    correlation over drugs (pearson_per_drug) and over lines (pearson_per_line). The global correlations mostly say
+    how well the drugs' means are known. Only the per-drug one says whether sensitive lines are told from resistant
+    ones; the per-line one says whether a line's drugs are put in order, which on known drugs their means do, and on
+    drugs held out is the question. A correlation is nan where it is not defined, as for a constant prediction.
+    """
+    from scipy import stats
+    from sklearn.metrics import mean_absolute_error, r2_score
+
+    truth, predicted = np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    return {
+        "pearson": pearson(truth, predicted),
+        "spearman": pearson(stats.rankdata(truth), stats.rankdata(predicted)),
+        "rmse": rmse(truth, predicted),
+        "mae": float(mean_absolute_error(truth, predicted)),
+        "r2": float(r2_score(truth, predicted)) if len(truth) > 1 else float("nan"),
+        "pearson_per_drug": median(pearson_by(drugs, truth, predicted)),
+        "pearson_per_line": median(pearson_by(lines, truth, predicted)),
+    }
+
+
+def rmse(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the root of the mean squared error, in the unit of the responses."""
+    from sklearn.metrics import root_mean_squared_error
+
+    return float(root_mean_squared_error(truth, predicted))
+
+
+def pearson(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return Pearson's correlation; nan for fewer than three pairs or where a side is constant."""
+    if len(truth) < MIN_PAIRS or _is_constant(truth) or _is_constant(predicted):
+        return float("nan")
+    from scipy import stats
+
+    return float(stats.pearsonr(truth, predicted).statistic)
+
+
+def pearson_by(groups: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Return Pearson's correlation inside each group, such as over a drug's lines or over a line's drugs.
+
+    Groups with fewer than three pairs or constant truth are left out; a constant prediction tells no members of the
+    group apart and counts 0.
+
+    Parameters
+    ----------
+    groups
+        The group of each pair.
+    truth, predicted
+        Responses of each pair.
+    """
+    groups = np.asarray(groups, dtype=str)
+    order = np.argsort(groups, kind="stable")
+    names, starts = np.unique(groups[order], return_index=True)
+    values = {}
+    for name, rows in zip(names.tolist(), np.split(order, starts[1:]), strict=True):
+        if len(rows) < MIN_PAIRS or _is_constant(truth[rows]):
+            continue
+        value = pearson(truth[rows], predicted[rows])
+        values[name] = 0.0 if np.isnan(value) else value
+    return values
+
+
+def median(values: Mapping[str, float]) -> float:
+    """Return the median over groups; nan if there is none."""
+    return float(np.median(list(values.values()))) if values else float("nan")
+
+
+def _is_constant(values: np.ndarray) -> bool:
+    # a spread of rounding size is none: the correlation would be one of rounding errors
+    return bool(np.ptp(values) <= 1e-9 * max(1.0, float(np.abs(values).max())))

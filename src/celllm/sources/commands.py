@@ -1,0 +1,205 @@
+"""Commands: fetch and simulate datasets, and list the files that a configuration needs."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from pathlib import Path
+from typing import Literal
+
+from celllm.base.app import commands
+from celllm.base.errors import InputError
+from celllm.config import overlays, settings, tables
+from celllm.config.rows import DatasetRow, SourceFileRows
+
+app = commands()
+
+
+@app.command
+def fetch(
+    *,
+    dataset: DatasetRow,
+    files: SourceFileRows,
+    manifest: Path,
+    checksums: Path | None = None,
+    samples: Path | None = None,
+    samples_reader: str = "sample_table",
+    exclude_studies: list[str] | None = None,
+    mirror: list[Path] | None = None,
+    checkout: Path = Path(),
+) -> None:
+    """Download a dataset, verify it and record its checksums.
+
+    Files are looked for in an installed package or the checkout, among those already fetched, in the mirror folders,
+    and then downloaded. An interrupted download resumes.
+
+    Parameters
+    ----------
+    dataset
+        Row of config/datasets.tsv, as JSON.
+    files
+        The dataset's rows of config/files.tsv, as a JSON list.
+    manifest
+        Where to write the manifest; the files go beside it.
+    checksums
+        config/checksums.tsv: what files without a published checksum were at first; new ones are added.
+    samples
+        Manifest of the dataset's list of samples, if it has one.
+    samples_reader
+        Format of that list.
+    exclude_studies
+        Studies whose samples are left out.
+    mirror
+        Folders in which files are looked for before any download.
+    checkout
+        Folder that repo: addresses start from.
+
+    Example::
+
+        celllm fetch --dataset '{"dataset": "pbmc68k_reduced", "title": "PBMC", "role": "task", "reader":
+            "pbmc68k_reduced", "units": "counts", "simulated": false, "label_column": null, "sample_column": null,
+            "malignancy": "normal", "min_genes": 0, "citation": null, "licence": null}' --files '[{"dataset":
+            "pbmc68k_reduced", "file": "pbmc.h5ad", "url": "package:scanpy:datasets/10x_pbmc68k_reduced.h5ad",
+            "bytes": null, "sha256": null, "sample": null}]' --manifest resources/raw/pbmc68k_reduced/manifest.json
+    """
+    from celllm.sources import raw
+    from celllm.sources import samples as sample_lists
+    from celllm.sources.fetch import FetchContext, fetch_all
+
+    listed, excluded = None, exclude_studies or []
+    if samples is not None:
+        listed = sample_lists.without_studies(sample_lists.read(raw.read(samples), samples_reader), excluded)
+        sys.stderr.writelines(f"{remark}\n" for remark in listed.remarks)
+    how_to = sample_lists.HOW_TO.get(dataset.reader)
+    context = FetchContext(
+        folder=manifest.parent,
+        mirrors=tuple(mirror or ()),
+        checkout=checkout,
+        lock=checksums,
+        how_to=None if how_to is None else f"{dataset.title}: {how_to}",
+    )
+    fetched = fetch_all(sample_lists.expand(files, listed, excluded=excluded), context)
+    raw.write(dataset.dataset, fetched, manifest)
+
+
+@app.command
+def simulate(
+    *,
+    dataset: str,
+    kind: Literal["tumour_cells", "drug_cells", "cell_lines"],
+    hgnc: Path,
+    seed: int,
+    manifest: Path,
+) -> None:
+    """Simulate a dataset that the demo has no real cells for, in the form in which a source would publish it.
+
+    Parameters
+    ----------
+    dataset
+        Its name, which must begin with simulated_.
+    kind
+        What to simulate.
+    hgnc
+        Manifest of the gene annotation, for the genes' names.
+    seed
+        Random seed of genes and cells; datasets of one seed share their genes.
+    manifest
+        Where to write the manifest; the files go beside it.
+
+    Example::
+
+        celllm simulate --dataset simulated_drug_cells --kind drug_cells --hgnc resources/raw/hgnc_demo/manifest.json
+            --seed 0 --manifest resources/raw/simulated_drug_cells/manifest.json
+    """
+    from celllm.sources import hgnc as annotation
+    from celllm.sources import raw, simulated
+
+    if not dataset.startswith("simulated_"):
+        raise InputError(
+            file="(command line)",
+            field="--dataset",
+            expected="a name that begins with simulated_",
+            found=dataset,
+            remedy=f"call it simulated_{dataset}",
+        )
+    cells, responses = simulated.draw(kind, annotation.read(raw.read(hgnc).only().path), seed=seed)
+    manifest.unlink(missing_ok=True)
+    files = [manifest.parent / f"{dataset}.h5ad"]
+    simulated.write_cells(cells, files[0])
+    if responses is not None:
+        files.append(manifest.parent / f"{dataset}_response.parquet")
+        simulated.write_responses(responses, files[1])
+    raw.write(dataset, map(raw.describe, files), manifest)
+    expressed = cells.counts.getnnz(axis=1).mean()
+    n_cells, n_genes = cells.counts.shape
+    sys.stdout.write(f"{n_cells} simulated cells, {expressed:.0f} of {n_genes} genes expressed in each\n")
+
+
+@app.command
+def sources(
+    *,
+    config: list[Path] | None = None,
+    checkout: Path = Path(),
+    raw: Path = Path("resources/raw"),
+    mirror: Path | None = None,
+    verbose: bool = False,
+    json: bool = False,
+) -> None:
+    """List the files that a configuration needs: size, licence, what is here, and where to put the rest.
+
+    Parameters
+    ----------
+    config
+        Configuration files to lay over config.yaml; without any, all datasets are listed.
+    checkout
+        Folder that holds config.yaml and config/.
+    raw
+        Folder of fetched files.
+    mirror
+        Mirror folder; without it the configuration's.
+    verbose
+        Print whom to cite, too.
+    json
+        Print JSON.
+
+    Example::
+
+        celllm sources --config config/paper.yaml
+    """
+    from snakemake.utils import update_config
+
+    from celllm.sources import checksums, inventory
+
+    folder = checkout / "config"
+    datasets = tables.read_datasets(folder / "datasets.tsv")
+    paths = [checkout / "config.yaml", *(config or [])]
+    values: dict[str, object] = {}
+    for path in paths:
+        if not path.is_file():
+            raise InputError(
+                file=path,
+                field="(whole file)",
+                expected="a configuration: YAML, key: value",
+                found="no such file",
+                remedy="start this in the checkout, or name its folder as --checkout",
+            )
+        update_config(values, overlays.read_mapping(path))
+    in_force = settings.check(values, files=paths)
+    mirror = mirror or (None if in_force.mirror is None else Path(in_force.mirror))
+    names = [row.dataset for row in datasets if not row.simulated]
+    if config:
+        run_tasks = tables.read_runs(checkout / in_force.runs).names
+        tasks = tables.read_tasks(folder / "tasks.tsv")
+        names = inventory.needed(values, datasets=datasets, tasks=tasks, run_tasks=run_tasks)
+    look = inventory.Inventory(
+        datasets=datasets,
+        files=tables.read_files(folder / "files.tsv"),
+        lock=checksums.read(folder / "checksums.tsv"),
+        raw=raw,
+        mirrors=[] if mirror is None else [mirror],
+        checkout=checkout,
+        excluded=in_force.exclude_studies,
+    )
+    entries = [look.entry(name) for name in names]
+    text = inventory.as_text(entries, mirror=mirror, cite=verbose)
+    sys.stdout.write(json_format.dumps(entries, indent=2) + "\n" if json else text)

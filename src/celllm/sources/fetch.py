@@ -1,0 +1,264 @@
+"""The files of a dataset, from wherever they are at hand: package, checkout, the folder itself, mirror, network."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from celllm.base.atomic import writing
+from celllm.base.errors import InputError
+from celllm.base.provenance import digest
+from celllm.config.tables import SourceFile
+from celllm.sources.checksums import FILES, LOCKS, MIRROR, check, expected_of, unchanged, write_down
+from celllm.sources.download import DownloadError, download, progress
+from celllm.sources.mirror import find, unpack
+from celllm.sources.raw import RawFile
+from celllm.sources.resume import PATIENCE, Patience, Report, public
+
+MAX_FAILURES: Final = 5
+"""Files of one dataset that may fail before the rest is not tried any more."""
+
+
+@dataclass(frozen=True)
+class FetchContext:
+    """Where files go and may come from."""
+
+    folder: Path
+    """The dataset's: `resources/raw/{dataset}`."""
+    mirrors: Sequence[Path] = ()
+    """Folders that are looked in before the network."""
+    checkout: Path = Path()
+    """Folder that `repo:` addresses start from."""
+    lock: Path | None = None
+    """`config/checksums.tsv`, committed; none: not kept."""
+    how_to: str | None = None
+    """What the file is and how to make it by hand, where it has no address."""
+    patience: Patience = PATIENCE
+    """How long servers are asked."""
+
+
+def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: FetchContext) -> list[RawFile]:
+    """Fetch files, one after the other; each is a row without template and the facts of its sample.
+
+    One that fails does not keep the others from arriving, so that the next call has less to do; after MAX_FAILURES
+    the rest is not tried.
+
+    Returns
+    -------
+    The files in the order of `wanted`.
+
+    Raises
+    ------
+    InputError
+        If any failed: that file's error, or one that names them all; or if another process fetches the dataset.
+    """
+    fetched: list[RawFile] = []
+    failures: list[InputError] = []
+    with _alone(context):
+        for number, (row, facts) in enumerate(wanted, start=1):
+            try:
+                with progress(row.file) as report:
+                    file = fetch_file(row, context, facts=facts, report=report)
+            except InputError as error:
+                failures.append(error)
+                if len(wanted) > 1:
+                    sys.stderr.write(f"failed: {error}\n")
+                if len(failures) == MAX_FAILURES:
+                    break
+            else:
+                fetched.append(file)
+                if file.source.startswith("http"):
+                    sys.stderr.write(f"{row.file}: {file.bytes / 1e6:.1f} MB ({number} of {len(wanted)} files)\n")
+    if len(failures) > 1:
+        raise InputError(
+            file=FILES,
+            field=f"{len(failures)} files",
+            expected=f"{len(wanted)} files",
+            found="; ".join(f"{error.file}: {error.found}" for error in failures),
+            remedy=failures[0].remedy,
+        )
+    if failures:
+        raise failures[0]
+    return fetched
+
+
+@contextmanager
+def _alone(context: FetchContext) -> Iterator[None]:
+    """Lock the dataset's folder against other processes."""
+    lock = context.folder.parent / LOCKS / f"{context.folder.name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    context.folder.mkdir(exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            file=context.folder,
+            field="(whole folder)",
+            expected="one process that fetches it",
+            found=f"another one at it, which holds {lock}",
+            remedy="wait for it to end, then try again",
+        ) from None
+
+
+def fetch_file(
+    row: SourceFile,
+    context: FetchContext,
+    *,
+    facts: Mapping[str, str] | None = None,
+    report: Report = lambda _size, _total: None,
+) -> RawFile:
+    """Put one file into the dataset's folder, checked.
+
+    It is a copy out of package or checkout, a link into a mirror folder, or a download. A file that is there already
+    is kept if it came from an address of its row and has not changed since.
+
+    Parameters
+    ----------
+    row
+        The file; no template.
+    context
+        Where it goes and may come from.
+    facts
+        What the list of samples says of it.
+    report
+        Told the bytes of a download.
+
+    Raises
+    ------
+    InputError
+        If the file is nowhere, or another than expected.
+    """
+    place = context.folder / Path(row.file).name
+    is_shipped = (row.url or "").startswith(("package:", "repo:"))
+    try:
+        if is_shipped:
+            source, sha256 = str(row.url), _shipped(row, place, context.checkout)
+        else:
+            source, sha256 = _published(row, place, context, report)
+        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, dict(facts or {}), source)
+        if not is_shipped:
+            write_down(row, file, context.lock)
+    except OSError as error:
+        raise InputError(
+            file=place,
+            field="(whole file)",
+            expected="a folder that can be written, with room enough",
+            found=f"{type(error).__name__}: {error}",
+            remedy="make room, or correct the folder's permissions, then try again",
+        ) from None
+    return file
+
+
+def _shipped(row: SourceFile, place: Path, checkout: Path) -> str:
+    """Copy a file of an installed package or of this checkout, whose versions are pinned anyway."""
+    scheme, _, rest = str(row.url).partition(":")
+    module, _, inside = rest.partition(":")
+    if scheme == "repo":
+        found = _copy(checkout / rest, place)
+    elif find_spec(module) is None:
+        found = f"no installed package {module}"
+    else:
+        with as_file(files(module).joinpath(inside)) as source:
+            found = _copy(source, place)
+    if found is not None:
+        raise InputError(
+            file=FILES,
+            field=f"url of {row.dataset}",
+            expected=f"the file {row.url}",
+            found=found,
+            remedy="give the checkout's root folder as --checkout, with the packages of the lock file installed",
+        )
+    sha256 = digest(place)
+    check(expected_of(row, None), file=place, size=place.stat().st_size, sha256=sha256)
+    return sha256
+
+
+def _copy(source: Path, place: Path) -> str | None:
+    """Copy a file; say so where there is none."""
+    if not source.is_file():
+        return f"no file at {source.absolute()}"
+    with writing(place) as part:
+        shutil.copyfile(source, part)
+    return None
+
+
+def _published(row: SourceFile, place: Path, context: FetchContext, report: Report) -> tuple[str, str]:
+    """Keep, link, unpack or download a file; return its source and checksum."""
+    expected = expected_of(row, context.lock)
+    sources = [MIRROR, *(public(address) for address in (row.url, *row.mirrors) if address)]
+    known = unchanged(place, row, context.lock, sources=sources)
+    if known is not None:
+        return known.source, known.sha256
+    held = find(context.mirrors, dataset=row.dataset, file=row.file)
+    if held is not None:
+        with writing(place) as part:
+            if held.name == f"{place.name}.gz":
+                unpack(held, part)
+            else:
+                part.symlink_to(held.resolve())
+            sha256 = digest(part)
+            check(expected, file=held, size=part.stat().st_size, sha256=sha256)
+        return MIRROR, sha256
+    addresses = _addresses(row, context)
+    if place.is_symlink():
+        place.unlink()
+    try:
+        source, sha256 = download(addresses, place, expected=expected, patience=context.patience, report=report)
+    except DownloadError as error:
+        raise InputError(
+            file=FILES,
+            field=f"url of {row.dataset}",
+            expected=f"{row.file} from {' or '.join(map(public, addresses))}",
+            found=f"{error}; and {_looked(row, context)}",
+            remedy=f"try again later, or {_by_hand(row, context)}",
+        ) from None
+    return public(source), sha256
+
+
+def _addresses(row: SourceFile, context: FetchContext) -> list[str]:
+    """All addresses of a file; InputError if it has none, or one of a kind that is unknown here."""
+    addresses = [address for address in (row.url, *row.mirrors) if address is not None]
+    if not addresses:
+        raise InputError(
+            file=context.mirrors[0].absolute() if context.mirrors else FILES,
+            field=row.file,
+            expected=f"{row.file} of {row.dataset} in a mirror folder; it has no address to download from",
+            found=_looked(row, context),
+            remedy=_by_hand(row, context),
+        )
+    for address in addresses:
+        if not address.startswith(("https://", "http://")):
+            raise InputError(
+                file=FILES,
+                field=f"url of {row.dataset}",
+                expected="https://…, package:<module>:<path>, repo:<path> or -",
+                found=public(address),
+                remedy="correct the address",
+            )
+    return addresses
+
+
+def _looked(row: SourceFile, context: FetchContext) -> str:
+    if not context.mirrors:
+        return "no mirror folder was given"
+    folders = " and ".join(str(folder.absolute()) for folder in context.mirrors)
+    return f"{folders} has no file {row.file}"
+
+
+def _by_hand(row: SourceFile, context: FetchContext) -> str:
+    """Say where to put a file by hand, and what it is where it cannot be had from an address."""
+    if context.mirrors:
+        said = f"put {row.file} into {context.mirrors[0].absolute()}"
+    else:
+        said = f"put {row.file} into a folder and name the folder: --config mirror=FOLDER"
+    return f"{said}: {context.how_to}" if context.how_to else said

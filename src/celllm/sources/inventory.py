@@ -1,0 +1,185 @@
+"""What files a configuration needs: size, licence, what is here, and where to put the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from celllm.config.tables import Dataset, SourceFile, Table, Task
+from celllm.sources import raw, samples
+from celllm.sources.checksums import Checksum
+from celllm.sources.mirror import find, unpack
+from celllm.sources.raw import RawManifest
+from celllm.sources.samples import SampleList
+
+MISSING: Final = "missing"
+MAX_NAMED: Final = 6
+"""Missing files of a dataset that are printed one by one."""
+COEXPRESSION: Final = "coexpression"
+"""In place of a dataset with a network: it is made from the corpus."""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Where to look for files."""
+
+    datasets: Table[Dataset]
+    """`config/datasets.tsv`."""
+    files: Table[SourceFile]
+    """`config/files.tsv`."""
+    lock: Table[Checksum]
+    """`config/checksums.tsv`."""
+    raw: Path
+    """`resources/raw`."""
+    mirrors: Sequence[Path]
+    """Mirror folders, at most one."""
+    checkout: Path
+    """Where `repo:` addresses start."""
+    excluded: Sequence[str]
+    """Studies that are left out."""
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """Look for a dataset's files.
+
+        Returns
+        -------
+        dataset, title, licence, citation; files: file, address (none: only by hand), bytes (none: unknown), state
+        (`fetched`, `in mirror`, `in package`, `in checkout` or `missing`); is_template: whether the list of samples is
+        not here yet, so that the number of files is not known; how_to: how to make the file by hand.
+        """
+        dataset = self.datasets.row(name)
+        rows = list(self.files.of(name))
+        listed = self._samples(dataset) if any("{" in row.file for row in rows) else None
+        if listed is not None:
+            kept = samples.without_studies(listed, self.excluded)
+            rows = [row for row, _ in samples.expand(rows, kept, excluded=self.excluded)]
+        locked = {row.file: row.bytes for row in self.lock if row.dataset == name}
+        return {
+            "dataset": name,
+            "title": dataset.title,
+            "licence": dataset.licence,
+            "citation": dataset.citation,
+            "files": [
+                {
+                    "file": row.file,
+                    "address": row.url,
+                    "bytes": locked.get(row.file) if row.bytes is None else row.bytes,
+                    "state": self._state(row),
+                }
+                for row in rows
+            ],
+            "is_template": any("{" in row.file for row in rows),
+            "how_to": samples.HOW_TO.get(dataset.reader),
+        }
+
+    def _samples(self, dataset: Dataset) -> SampleList | None:
+        """Read a dataset's list of samples, fetched or in the mirror; none where it is in neither."""
+        if dataset.samples is None:
+            return None
+        reader = self.datasets.row(dataset.samples).reader
+        fetched = self.raw / dataset.samples / "manifest.json"
+        if fetched.is_file():
+            return samples.read(raw.read(fetched), reader)
+        row = self.files.row(dataset.samples)
+        held = find(self.mirrors, dataset=row.dataset, file=row.file)
+        if held is None:
+            return None
+        with TemporaryDirectory() as folder:
+            place = Path(folder, row.file)
+            if held.name == f"{place.name}.gz":
+                unpack(held, place)
+            else:
+                place.symlink_to(held.absolute())
+            return samples.read(RawManifest(row.dataset, (raw.describe(place),), held), reader)
+
+    def _state(self, row: SourceFile) -> str:
+        scheme, _, rest = (row.url or "").partition(":")
+        if scheme == "package":
+            module, _, inside = rest.partition(":")
+            here = find_spec(module) is not None and files(module).joinpath(inside).is_file()
+            return "in package" if here else MISSING
+        if scheme == "repo":
+            return "in checkout" if (self.checkout / rest).is_file() else MISSING
+        if (self.raw / row.dataset / Path(row.file).name).is_file():
+            return "fetched"
+        return "in mirror" if find(self.mirrors, dataset=row.dataset, file=row.file) else MISSING
+
+
+def needed(
+    config: Mapping[str, Any], *, datasets: Table[Dataset], tasks: Table[Task], run_tasks: Sequence[str]
+) -> list[str]:
+    """Return the datasets that a configuration needs, each once, its list of samples before it; none simulated."""
+    names = [config["gene_annotation"], config["network"], config["gene2vec"], *config["corpus"], *config["embed"]]
+    for task in map(tasks.row, run_tasks):
+        names += [task.dataset, task.response]
+    rows = [datasets.row(name) for name in names if name not in {None, COEXPRESSION}]
+    listed = [name for row in rows for name in (row.samples, row.dataset) if name is not None]
+    return [name for name in dict.fromkeys(listed) if not datasets.row(name).simulated]
+
+
+def as_text(entries: Sequence[Mapping[str, Any]], *, mirror: Path | None, cite: bool) -> str:
+    """Write a table of the datasets, totals, and how to come by what is missing."""
+    lines = [("dataset", "files", "size", "licence", "present")]
+    for entry in entries:
+        number = "list not fetched yet" if entry["is_template"] else str(len(entry["files"]))
+        lines.append(
+            (entry["dataset"], number, _size(entry["files"]), entry["licence"] or "-", _states(entry["files"]))
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = "".join("  ".join(map(str.ljust, line, widths)).rstrip() + "\n" for line in lines)
+    every = [file for entry in entries if not entry["is_template"] for file in entry["files"]]
+    missing = [file for file in every if file["state"] == MISSING]
+    text += f"\n{len(entries)} datasets, {len(every)} files, {_size(every)}; missing: {len(missing)} files"
+    text += f", {_size(missing)}\n" if missing else "\n"
+    open_lists = [entry["dataset"] for entry in entries if entry["is_template"]]
+    if open_lists:
+        text += f"Not counted, as their lists of samples are not fetched yet: {', '.join(open_lists)}\n"
+    if cite:
+        text += "\nCite:\n" + "".join(f"  {entry['dataset']}: {entry['citation'] or '-'}\n" for entry in entries)
+    folder = "MIRROR" if mirror is None else str(mirror)
+    gone = "".join(_how(entry, folder) for entry in entries)
+    if gone:
+        text += f"\nMissing (fetched by the workflow from the address, or put by hand into {folder}):\n{gone}"
+    if gone and mirror is None:
+        text += "MIRROR is any folder; name it to the workflow: --config mirror=MIRROR\n"
+    return text
+
+
+def amount(size: float) -> str:
+    """Write bytes for people, in powers of 1000: 21.4 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _size(every: Sequence[Mapping[str, Any]]) -> str:
+    known = [file["bytes"] for file in every if file["bytes"] is not None]
+    if len(known) == len(every):
+        return amount(sum(known))
+    return f"{amount(sum(known))} + {len(every) - len(known)} of unknown size" if known else "?"
+
+
+def _states(every: Sequence[Mapping[str, Any]]) -> str:
+    states = [file["state"] for file in every]
+    if len(set(states)) == 1:
+        return str(states[0])
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+
+
+def _how(entry: Mapping[str, Any], folder: str) -> str:
+    """Say how to come by a dataset's missing files; of many, the first few stand for all."""
+    gone = [file for file in entry["files"] if file["state"] == MISSING]
+    text = ""
+    for file in gone[:MAX_NAMED]:
+        made = f" ({entry['how_to']})" if file["address"] is None and entry["how_to"] is not None else ""
+        text += f"  {entry['dataset']}: {file['address'] or 'no address'}\n    by hand: {folder}/{file['file']}{made}\n"
+    if len(gone) > MAX_NAMED:
+        text += f"  {entry['dataset']}: and {len(gone) - MAX_NAMED} more of this kind; --json names all\n"
+    return text

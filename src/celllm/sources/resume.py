@@ -1,0 +1,268 @@
+"""The downloader that pooch calls: an interrupted download resumes where it was cut.
+
+What has arrived lies in `.partial/{name}` beside the file's place, with a note of the address and of the validator
+(strong ETag or Last-Modified) that the server gave. A part is continued, by Range and If-Range, only if the server
+vouches for it; a server that holds another file by now answers with all of it. Without a validator there is no note,
+and the next try starts at the first byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import SystemRandom
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pooch  # type: ignore[import-untyped] # it has no types
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from celllm import __version__
+from celllm.base.errors import InputError
+from celllm.sources.checksums import Expected, check
+
+PARTIAL: Final = ".partial"
+"""Folder beside the file's place, so in the same file system."""
+PIECE: Final = 1 << 16
+"""Bytes written at once."""
+OWN_NAME: Final = f"celllm/{__version__}"
+BROWSER: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36"
+USER_AGENTS: Final = {
+    "panglaodb.se": BROWSER,  # answers 403 to what does not call itself a browser
+    "cf.10xgenomics.com": BROWSER,  # refuses some clients by their name
+}
+"""User-Agent by host, where a site needs another than ours."""
+PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Answers that may be others in a minute."""
+WEB_PAGE: Final = (b"<!doctype html", b"<html")
+SECRET: Final = re.compile(r"(?i)((?:token|key|secret|password|signature|sig|credential)=)[^&#\s]+")
+
+Report = Callable[[int, int | None], None]
+"""Told the bytes that are there and the bytes of the whole, none where the server does not say."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a download is tried for."""
+
+    attempts: int = 6
+    """Tries in a row that bring nothing new; any new byte starts the count again."""
+    base_s: float = 1.0
+    """Seconds before the second try; twice as many before each further one."""
+    max_s: float = 60.0
+    """Seconds before a try at most."""
+    max_retry_after_s: int = 600
+    """Seconds that a server's Retry-After is granted at most."""
+    connect_s: float = 15.0
+    """Seconds for setting up a connection."""
+    read_s: float = 60.0
+    """Seconds without a byte after which a connection counts as cut."""
+
+
+PATIENCE: Final = Patience()
+
+
+class Cut(Exception):
+    """The connection broke off; another try may go on."""
+
+
+class Refused(Exception):
+    """The address does not give the file, now or in the next minutes."""
+
+
+def public(address: str) -> str:
+    """Return an address without user, password and tokens, as errors, logs and tables may hold it."""
+    user, at, _ = urlsplit(address).netloc.rpartition("@")
+    return SECRET.sub(r"\1***", address.replace(f"//{user}{at}", "//", 1) if at else address)
+
+
+class Resuming:
+    """A downloader for pooch: it resumes with Range and If-Range, and tries again where that may help.
+
+    Parameters
+    ----------
+    place
+        Where the file is to stand.
+    expected, patience, report
+        As in `download`.
+    """
+
+    def __init__(self, place: Path, expected: Sequence[Expected], patience: Patience, report: Report) -> None:
+        self.part = place.parent / PARTIAL / place.name
+        self.note = self.part.with_name(f"{place.name}.json")
+        self.sha256 = ""
+        """Checksum of the whole file in hex, once it is here."""
+        self._expected, self._patience, self._report = expected, patience, report
+
+    def __call__(self, url: str, output_file: str, _pooch: object = None, *, check_only: bool = False) -> None:
+        """Download `url` and move it to `output_file`."""
+        try:
+            self._until_whole(url)
+            self._check(url)
+        except InputError:
+            self._discard()
+            raise
+        self.part.replace(output_file)
+        self._discard()
+
+    def _until_whole(self, url: str) -> None:
+        """Ask until the file is whole; each try resumes where the last one was cut."""
+        patience = self._patience
+        furthest, fruitless = self._size() if self._resumable(url) else 0, 0
+        with session_for(url, patience) as session:
+            while True:
+                try:
+                    return self._receive(session, url)
+                except Cut as cut:
+                    fruitless = 1 if self._size() > furthest else fruitless + 1
+                    furthest = max(furthest, self._size())
+                    if not self.note.exists():
+                        self._discard()
+                    if fruitless >= patience.attempts:
+                        kept = f"; {self._size()} bytes are kept for the next call" if self._size() else ""
+                        msg = f"{cut}, {fruitless} times in a row{kept}"
+                        raise Refused(msg) from None
+                wait_s = min(patience.max_s, patience.base_s * 2 ** (fruitless - 1))
+                time.sleep(wait_s * SystemRandom().uniform(0.5, 1.0))
+
+    def _receive(self, session: requests.Session, url: str) -> None:
+        """Ask once, for what is not there yet, and write it down as it comes."""
+        note = self._resumable(url)
+        size = self._size() if note else 0
+        asked = {"Range": f"bytes={size}-", "If-Range": note["validator"]} if size else {}
+        try:
+            timeout = (self._patience.connect_s, self._patience.read_s)
+            response = session.get(url, headers=asked, stream=True, timeout=timeout)
+        except requests.RequestException as error:
+            reason = getattr(error.args[0], "reason", None) if error.args else None
+            raise Refused(public(f"{type(error).__name__}: {reason or error}")) from None
+        with response:
+            if asked and response.status_code == 416 and size == note["total"]:
+                return
+            if response.status_code == 200:
+                note, size = self._begin(url, response), 0
+            elif not asked or response.status_code not in {206, 416}:
+                raise Refused(_refusal(response))
+            elif not _continues(response, note, size):
+                self._discard()
+                named = response.headers.get("Content-Range", "not named")
+                msg = f"HTTP {response.status_code}, another part than asked for ({named})"
+                raise Cut(msg)
+            total = note["total"]
+            check(self._expected, file=public(url), size=total)
+            self._report(size, total)
+            with self.part.open("ab") as file:
+                try:
+                    for piece in response.raw.stream(PIECE, decode_content=False):
+                        file.write(piece)
+                        size += len(piece)
+                        self._report(size, total)
+                except urllib3.exceptions.HTTPError as error:
+                    raise _cut(size, total, type(error).__name__) from None
+        if total is not None and size != total:
+            raise _cut(size, total, "connection closed")
+
+    def _begin(self, url: str, response: requests.Response) -> dict[str, Any]:
+        """Start at the first byte, and note what the server calls this state of the file."""
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding != "identity" and self.part.suffix not in {".gz", ".tgz"}:
+            msg = f"the file encoded as {encoding}, which was not asked for"
+            raise Refused(msg)
+        self._discard()
+        self.part.parent.mkdir(parents=True, exist_ok=True)
+        self.part.touch()
+        etag = response.headers.get("ETag", "")
+        # a weak ETag says nothing of bytes
+        validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
+        length = response.headers.get("Content-Length", "")
+        note = {"url": public(url), "validator": validator, "total": int(length) if length.isdecimal() else None}
+        if validator and response.headers.get("Accept-Ranges", "").lower() != "none":
+            self.note.write_text(json.dumps(note), encoding="utf-8")
+        return note
+
+    def _resumable(self, url: str) -> dict[str, Any]:
+        """Return the note of a part that came from this address; empty where there is none."""
+        try:
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+            if self.part.is_file() and note["url"] == public(url) and isinstance(note["validator"], str):
+                return {"total": None} | dict(note)
+        except (OSError, ValueError, TypeError, KeyError):
+            pass
+        return {}
+
+    def _size(self) -> int:
+        return self.part.stat().st_size if self.part.is_file() else 0
+
+    def _check(self, url: str) -> None:
+        """Refuse another size, and what is no data: nothing, or the web page that some sites give with status 200."""
+        with self.part.open("rb") as file:
+            start = file.read(256).lstrip().lower()
+        is_page = start.startswith(WEB_PAGE) and self.part.suffix not in {".html", ".htm"}
+        if is_page or not self._size():
+            self._discard()
+            msg = f"{'a web page' if is_page else 'an empty file'} in place of the file"
+            raise Refused(msg)
+        check(self._expected, file=public(url), size=self._size())
+        self.sha256 = pooch.file_hash(str(self.part))
+
+    def _discard(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.part.parent.rmdir()
+
+
+def session_for(url: str, patience: Patience) -> requests.Session:
+    """Open a session that asks again where an answer is likely to pass, and sends what the host wants."""
+    again = urllib3.Retry(
+        total=None,
+        connect=patience.attempts - 1,
+        read=patience.attempts - 1,
+        status=patience.attempts - 1,
+        other=0,
+        allowed_methods=frozenset({"GET"}),
+        status_forcelist=PASSING,
+        backoff_factor=patience.base_s,
+        backoff_jitter=patience.base_s,
+        backoff_max=patience.max_s,
+        retry_after_max=patience.max_retry_after_s,
+        raise_on_status=False,
+    )
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(max_retries=again))
+    host = urlsplit(url).hostname or ""
+    name = next((name for end, name in USER_AGENTS.items() if f".{host}".endswith(f".{end}")), OWN_NAME)
+    # Ranges count the bytes of the file itself, so it must not come compressed on the way.
+    session.headers.update({"User-Agent": name, "Accept-Encoding": "identity"})
+    return session
+
+
+def _continues(response: requests.Response, note: dict[str, Any], size: int) -> bool:
+    """Whether an answer is a 206 that starts at byte `size`, in a file of the same size and validator."""
+    unit, _, span = response.headers.get("Content-Range", "").partition(" ")
+    part, _, total = span.partition("/")
+    given = (response.headers.get("ETag"), response.headers.get("Last-Modified"))
+    return (
+        response.status_code == 206
+        and unit == "bytes"
+        and part.partition("-")[0] == str(size)
+        and (note["total"] is None or total in {"*", str(note["total"])})
+        and (note["validator"] in given or given == (None, None))
+    )
+
+
+def _cut(size: int, total: int | None, why: str) -> Cut:
+    return Cut(f"cut after {size} bytes{'' if total is None else f' of {total}'} ({why})")
+
+
+def _refusal(response: requests.Response) -> str:
+    text = f"HTTP {response.status_code} {response.reason or ''}".rstrip()
+    return f"{text}, also after several tries" if response.status_code in PASSING else text
