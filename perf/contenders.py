@@ -1,4 +1,4 @@
-"""Encoders that perf/encoder.py runs against each other: ours, its peers, and the matrix products alone.
+"""Encoders that perf/encoder.py runs against each other: ours, its peers, and a matrix product.
 
 A contender is a function of a cell: forwards to its embedding, and the gradient back to all that is trained, which is
 everything but the gene table. The paper's size, dropout 0.
@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from celllm.config.recipe import EncoderSettings
 from celllm.corpus.tokens import CLS
 from celllm.model.encoder import Encoder
-from celllm.pretrain import operations
 
 N_GENES, N_TOKENS, LONGEST = 19_379, 8, 6_000
 PAPER = EncoderSettings(width=512, depth=10, heads=16, head_width=64, n_features=266, dropout=0.0)
@@ -129,26 +128,8 @@ def scbert() -> Contender:
     return pulled(made, embed)
 
 
-def plain_products(length: int) -> tuple[Contender, float]:
-    """Make a contender that only multiplies: all products of a pass and its gradient; and count their operations.
-
-    The last layer has one query, that of CLS. What our backward pass makes a second time is left out.
-    """
-    listed = (operations.forwards(PAPER, length, 1), operations.backwards(PAPER, length, 1))
-    products = [product for part in listed for product in part if not product.is_again]
-    memory: dict[tuple[str, tuple[int, ...]], Tensor] = {}
-
-    def matrix(role: str, *shape: int) -> Tensor:
-        return memory.setdefault((role, shape), torch.randn(shape))
-
-    calls = []
-    for n, rows, inner, columns, turned, *_ in products:
-        left = matrix("left", n, inner, rows).mT if turned == "first" else matrix("left", n, rows, inner)
-        right = matrix("right", n, columns, inner).mT if turned == "second" else matrix("right", n, inner, columns)
-        calls.append((left, right, matrix("out", n, rows, columns)))
-
-    def run(_: Cell) -> None:
-        for left, right, out in calls:
-            torch.bmm(left, right, out=out)
-
-    return run, float(operations.work_of(products).total)
+def square_product(size: int = 2_048) -> tuple[Contender, int]:
+    """Make a contender that only multiplies two square matrices, and count its FLOPs."""
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    out = torch.empty(size, size)
+    return lambda _: torch.mm(left, right, out=out), 2 * size**3

@@ -209,7 +209,7 @@ def plan(
         if timing is not None:
             on_device = dataclasses.asdict(timing) | {"step_s": timing.step_s(found.flops.total)}
         memory_cpu = None if cpu is None else dataclasses.asdict(cpu)
-        print(  # noqa: T201 - what was asked for
+        print(
             dumps(
                 {"digest": recipe.digest, **dataclasses.asdict(found), "timing": on_device, "memory_cpu": memory_cpu},
                 indent=2,
@@ -217,7 +217,7 @@ def plan(
         )
     else:
         lengths = "synthetic lengths, of the paper's corpus" if shards is None else f"lengths from {shards}"
-        print(estimate_table.described(found, recipe, lengths=lengths, timing=timing, cpu=cpu))  # noqa: T201
+        print(estimate_table.described(found, recipe, lengths=lengths, timing=timing, cpu=cpu))
 
 
 @app.command

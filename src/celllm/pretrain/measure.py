@@ -273,7 +273,7 @@ def time_steps(
             n_cells *= 2
         else:
             break
-    timed = []
+    timed: list[tuple[float, float, float]] = []
     while len(timed) < MIN_STEPS or (len(timed) < MAX_STEPS and now() - started < seconds):
         timed.append(step(n_cells, max_length))
     _, optimiser_s, rates = (float(np.median(column)) for column in zip(*timed, strict=True))
