@@ -104,10 +104,10 @@ def test_masks_follow_the_generator() -> None:
     assert not np.array_equal(chosen()[2], chosen(seed=2)[2])
 
 
-def test_places_are_cls_and_every_target() -> None:
+def test_positions_are_cls_and_every_target() -> None:
     targets = torch.tensor([[IGNORED, 3, IGNORED, 5, 0], [IGNORED, IGNORED, 2, IGNORED, IGNORED]])
-    places, found = batches.places(targets)
-    assert places.tolist() == [[0, 1, 3, 4], [0, 2, 0, 0]]
+    positions, found = batches.positions(targets)
+    assert positions.tolist() == [[0, 1, 3, 4], [0, 2, 0, 0]]
     assert found.tolist() == [[IGNORED, 3, 5, 0], [IGNORED, 2, IGNORED, IGNORED]]
 
 

@@ -12,8 +12,7 @@ import torch
 from celllm.config.recipe import Recipe
 from celllm.corpus.tokens import PAD
 from celllm.model.encoder import Encoder
-from celllm.pretrain import masked
-from celllm.pretrain.batch import StepBatch, make_batch
+from celllm.pretrain.batch import IGNORED, StepBatch, make_batch
 from celllm.pretrain.losses import info_nce
 from celllm.pretrain.step import Pretrained, StepLoss
 
@@ -47,7 +46,7 @@ def written_out(
     everything = slice(0, len(batch))
     cells, plain = batch.masked()[everything], batch.plain()[everything]
     hidden = module.encoder(cells["genes"], cells["bins"])
-    is_target = cells["targets"] != masked.IGNORED
+    is_target = cells["targets"] != IGNORED
     logits = module.encoder.expression_logits(hidden)[is_target]
     masked_loss = torch.nn.functional.cross_entropy(logits, cells["targets"][is_target])
     is_known = batch.labels(everything) >= 0
@@ -72,7 +71,7 @@ def written_out(
     ],
     ids=["all", "masked", "contrastive", "malignancy"],
 )
-@pytest.mark.parametrize("max_tokens", [1, 70, 1000])
+@pytest.mark.parametrize("max_tokens", [1, 70])
 def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
     corpus: Any,
     gene_embedding: np.ndarray,
@@ -90,7 +89,7 @@ def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
 @pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
 @pytest.mark.parametrize("vector", ["cls", "mean"])
 @pytest.mark.parametrize("projection", ["none", "mlp"])
-@pytest.mark.parametrize("max_tokens", [1, 70, 1000])
+@pytest.mark.parametrize("max_tokens", [1, 70])
 def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
     corpus: Any,
     gene_embedding: np.ndarray,
@@ -118,7 +117,7 @@ def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
 
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
-def test_with_dropout_the_divided_step_of_projected_means_is_that_of_the_undivided_one(
+def test_with_dropout_the_chunked_step_of_projected_means_is_that_of_the_full_batch(
     corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, is_shared: bool
 ) -> None:
     contrasted = {"vector": "mean", "projection": "mlp"}
@@ -156,7 +155,7 @@ def test_a_projection_leaves_the_encoder_as_it_is_drawn_without_one(
 def assert_step_is(
     module: Pretrained, batch: StepBatch, recipe: Recipe, expected_loss: torch.Tensor, max_tokens: int
 ) -> None:
-    """The divided step has this loss, and its gradient."""
+    """The chunked step has this loss, and its gradient."""
     expected_loss.backward()
     expected = {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
     module.zero_grad()

@@ -236,7 +236,7 @@ def make_batch(
     )
 
 
-def places(targets_BL: Tensor) -> tuple[Tensor, Tensor]:
+def positions(targets_BL: Tensor) -> tuple[Tensor, Tensor]:
     """Return where to look in each cell, and for what: CLS, then the tokens to be predicted.
 
     An encoder that is asked for these places only can save most of its last layer.

@@ -160,7 +160,7 @@ def probe(
         for parameter in encoder.parameters():
             parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
         genes_CL = torch.empty(n_cells, length, dtype=torch.int64)
-        places_CQ = torch.empty(n_cells, queries, dtype=torch.int64)
+        positions_CQ = torch.empty(n_cells, queries, dtype=torch.int64)
         known = [
             *encoder.parameters(),
             *encoder.buffers(),
@@ -172,7 +172,7 @@ def probe(
             x_CLD = encoder.dropout(encoder.embedding(genes_CL, genes_CL))
             for layer in encoder.layers[:-1]:
                 x_CLD = layer(x_CLD, None)
-            hidden_CQD = encoder.norm(encoder.layers[-1](x_CLD, None, places_BQ=places_CQ))
+            hidden_CQD = encoder.norm(encoder.layers[-1](x_CLD, None, positions_BQ=positions_CQ))
         del x_CLD
         forward_traffic = watch.traffic_bytes
         with watch, FlopCounterMode(display=False) as backwards:

@@ -22,7 +22,7 @@ from celllm.model.encoder import Encoder
 from celllm.model.heads import MalignancyHead, Projection
 from celllm.model.randomness import Purpose, seeded, stream_seed
 from celllm.pretrain import diagnostics, losses
-from celllm.pretrain.batch import IGNORED, StepBatch, places
+from celllm.pretrain.batch import IGNORED, StepBatch, positions
 from celllm.pretrain.chunks import Batch, Rows, by_tokens, full_batch, pair, sum_over_chunks
 from celllm.pretrain.divide import Record, divide_and_conquer
 from celllm.pretrain.losses import LossSum
@@ -216,12 +216,12 @@ class StepLoss:
                 if is_mean:
                     return self._vector(encoder(view["genes"], view["bins"]), view["bins"])
                 return self._projected(encoder.embed(view["genes"], view["bins"]))
-            places_BQ, targets_BQ = places(view["targets"])
+            positions_BQ, targets_BQ = positions(view["targets"])
             if is_mean and self.settings.shared_masked_view:
                 hidden_BLD = encoder(view["genes"], view["bins"])
-                hidden_BQD = hidden_BLD.gather(1, places_BQ[:, :, None].expand(-1, -1, encoder.width))
+                hidden_BQD = hidden_BLD.gather(1, positions_BQ[:, :, None].expand(-1, -1, encoder.width))
                 return self._vector(hidden_BLD, view["bins"]), (hidden_BQD, targets_BQ)
-            hidden_BQD = encoder.at(view["genes"], view["bins"], places_BQ)
+            hidden_BQD = encoder.at(view["genes"], view["bins"], positions_BQ)
             return self._projected(hidden_BQD[:, 0]), (hidden_BQD, targets_BQ)
 
     def _vector(self, hidden_BLD: Tensor, bins_BL: Tensor) -> Tensor:
