@@ -1,213 +1,161 @@
 """How fast cells go forwards and backwards through the encoder: `python perf/encoder.py --json --released DIR`.
 
-The paper's size, dropout 0, gene table frozen, all else trained. What is differentiated is the embedding of CLS, of one
-cell at a time: none of ours is padded, as cells of like length lie together in training (`padding_fraction` says how
-well). Ours and a peer run in turn in one process, on the same tokens; a ratio is the median of the ratios of turns.
-Lengths are the means of equal parts of the corpus's distribution, so that few cells have its mean.
+The paper's size, dropout 0, gene embedding frozen, all else trained, float32. What is differentiated is the embedding
+of CLS, of one cell at a time. Ours and a peer run in turn in one process, on the same tokens; a ratio is the median of
+the ratios of turns.
 
 Peers: the encoder that CellLM's authors released, in a checkout of the repository PharMolix/OpenBioMed (`--released`),
 which pads each cell to 6,000 tokens; performer-pytorch 1.1.4; scBERT's architecture at its own size, every one of its
-genes a token, put together from performer-pytorch by its description. Peers in float32; `_bf16`: ours under autocast,
-left out where the processor only emulates it. The released file wants einops and local-attention, as performer-pytorch
-does. A full run takes about 8 minutes on two cores and 16 GB.
+genes a token, put together from performer-pytorch by its description; our own with exact softmax attention. The
+released file wants einops and local-attention, as performer-pytorch does. A full run takes about 8 minutes on two
+cores and 16 GB.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from contenders import PAPER, Cell, Contender, cell, ours, performer_pytorch, released, scbert, square_product
 from line import line, show
+from torch import Tensor, nn
 
-from celllm.pretrain.chunks import by_tokens, padding_fraction
-from celllm.pretrain.flops import encoding_flops
-from celllm.pretrain.synthetic import synthetic_lengths
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-BF16_WORTHWHILE = 1.0
-"""At fewer times float32's rate a processor only emulates bfloat16, and a cell takes minutes."""
+from celllm.config.recipe import EncoderSettings
+from celllm.corpus.tokens import CLS
+from celllm.model.encoder import Encoder
+
+N_GENES, N_TOKENS, LONGEST, SCBERT_GENES = 19_379, 8, 6_000, 16_906
+PAPER = EncoderSettings(width=512, depth=10, heads=16, head_width=64, n_features=266, dropout=0.0)
+RELEASED = "open_biomed/models/cell/performer_celllm.py"
+TYPICAL = (837, 1_431, 2_573)
+"""Tokens: means of the thirds of PanglaoDB's cells, whose mean is 1,616 genes; few cells have the mean."""
+EQUAL = (1_500, 1_500)
+
+Cell = tuple[Tensor, Tensor]
+Embed = Callable[[Tensor, Tensor], Tensor]
 
 
-Clock = Callable[[], float]
+def cell(length: int, seed: int) -> Cell:
+    """Draw a cell of so many tokens, CLS first: genes in the vocabulary's order and bins, each 1 x L."""
+    generator = np.random.default_rng([seed, length])
+    genes = np.concatenate([[N_GENES], np.sort(generator.choice(N_GENES, length - 1, replace=False))])
+    bins = np.concatenate([[CLS], generator.integers(1, 6, length - 1)])
+    return torch.from_numpy(genes)[None], torch.from_numpy(bins)[None]
 
 
-def seconds(run: Contender, cells: Sequence[Cell], clock: Clock) -> float:
-    """Return the mean time of a cell."""
+def ours(attention: str = "favor") -> Embed:
+    """Make our encoder."""
+    settings = PAPER.model_copy(update={"attention": attention})
+    genes_GD = torch.randn(N_GENES, PAPER.width)
+    return Encoder(settings, n_genes=N_GENES, gene_embedding=genes_GD, n_tokens=N_TOKENS).embed
+
+
+def released(checkout: Path) -> Embed:
+    """Make the encoder of CellLM's authors; it pads each cell to 6,000 tokens."""
+    spec = importlib.util.spec_from_file_location("released_encoder", checkout / RELEASED)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sizes = {"num_tokens": N_TOKENS, "max_seq_len": LONGEST, "dim": PAPER.width, "depth": PAPER.depth}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "genes.npy"
+        np.save(path, np.random.default_rng(0).standard_normal((N_GENES, PAPER.width), dtype=np.float32))
+        encoder = module.PerformerLM_CellLM(**sizes, heads=PAPER.heads, gene2vec_path=str(path))
+    encoder.requires_grad_(requires_grad=True)  # as released all but the last layer is frozen
+    encoder.pos_emb.requires_grad_(requires_grad=False)
+    encoder.fix_projection_matrices_()
+
+    def embed(genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
+        values = torch.zeros(1, N_GENES)  # it takes expression, and rounds it down to bins
+        values[0, genes_BL[0, 1:]] = bins_BL[0, 1:] + 0.5
+        return encoder(values, return_encodings=True)[0][:, 0]
+
+    return embed
+
+
+def from_package(n_genes: int, n_tokens: int, **sizes: int) -> Embed:
+    """Make an encoder out of performer-pytorch: embeddings, its Performer, a LayerNorm."""
+    from performer_pytorch import Performer
+
+    genes = nn.Embedding(n_genes + 1, sizes["dim"]).requires_grad_(requires_grad=False)
+    expression = nn.Embedding(n_tokens, sizes["dim"])
+    performer = Performer(**sizes, qkv_bias=False, auto_check_redraw=False)
+    norm = nn.LayerNorm(sizes["dim"])
+    return lambda genes_BL, bins_BL: norm(performer(genes(genes_BL) + expression(bins_BL)))[:, 0]
+
+
+def performer_pytorch() -> Embed:
+    """Make the paper's encoder out of the package that the authors took theirs from."""
+    sizes = {"dim": PAPER.width, "depth": PAPER.depth, "heads": PAPER.heads, "dim_head": PAPER.head_width}
+    return from_package(N_GENES, N_TOKENS, **sizes)
+
+
+def scbert() -> Embed:
+    """Make scBERT's encoder likewise: any cell is a value for each of its genes, silent ones too, and a last 0."""
+    made = from_package(SCBERT_GENES, 7, dim=200, depth=6, heads=10, dim_head=64)
+    genes = torch.arange(SCBERT_GENES + 1)[None]
+
+    def embed(_: Tensor, bins_BL: Tensor) -> Tensor:
+        bins = torch.zeros_like(genes)
+        bins[0, : bins_BL.shape[1] - 1] = bins_BL[0, 1:]
+        return made(genes, bins)
+
+    return embed
+
+
+def seconds(embed: Embed, cells: Sequence[Cell], clock: Callable[[], float]) -> float:
+    """Return the mean time of a cell, there and back."""
     started = clock()
     for tokens in cells:
-        run(tokens)
+        embed(*tokens).sum().backward()
     return (clock() - started) / len(cells)
-
-
-def in_turn(contenders: Sequence[tuple[Contender, Sequence[Cell]]], repeats: int, clock: Clock) -> np.ndarray:
-    """Run contenders in turn, each on its cells; return seconds a cell, a row a turn."""
-    for run, cells in contenders:
-        if len(cells) > 1:  # a single cell is a pass so long that it needs no warming
-            run(cells[0])
-    return np.array([[seconds(run, cells, clock) for run, cells in contenders] for _ in range(repeats)])
-
-
-def bf16_over_float32() -> float:
-    """Return how many times faster this processor multiplies in bfloat16 than in float32."""
-
-    def best(matrix: torch.Tensor) -> float:
-        times = []
-        for _ in range(5):
-            started = time.perf_counter()
-            matrix @ matrix
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    x = torch.randn(512, 512)
-    return best(x) / best(x.bfloat16())
-
-
-def typical_lengths(n_cells: int) -> np.ndarray:
-    """Return the means of so many equal parts of all lengths in their order: few cells with the corpus's mean."""
-    drawn = np.sort(synthetic_lengths(100_000 // n_cells * n_cells))
-    return drawn.reshape(n_cells, -1).mean(axis=1).round().astype(np.int64)
-
-
-class Measure:
-    """Measures and prints, a line or two a comparison."""
-
-    def __init__(self, *, repeats: int, as_json: bool, clock: Clock) -> None:
-        self.repeats, self.as_json, self.clock = repeats, as_json, clock
-        self.bf16 = bf16_over_float32()
-
-    def line(self, name: str, value: float | None, unit: str, **more: Any) -> None:
-        show(line(name, value, unit, **more), as_json=self.as_json)
-
-    def versus(
-        self,
-        names: tuple[str, str],
-        peer: Callable[[], Contender],
-        described: str,
-        cells: Sequence[Cell],
-        *,
-        bars: tuple[float | None, float | None],
-        missing: str | None,
-        peer_cells: Sequence[Cell] | None = None,
-    ) -> None:
-        """Compare ours in float32 and in bfloat16 with a peer in float32, or say why not."""
-        contenders = [(ours(), cells)]
-        if self.bf16 >= BF16_WORTHWHILE:
-            contenders.append((ours(bf16=True), cells))
-        if missing is None:
-            contenders.append((peer(), peer_cells or cells))
-        times = in_turn(contenders, self.repeats, self.clock)
-        rates = np.median(1 / times, axis=0)
-        for i, (name, bar) in enumerate(zip(names, bars, strict=True)):
-            if i == 1 and self.bf16 < BF16_WORTHWHILE:
-                why = f"not measured: this processor has bfloat16 at {self.bf16:.2f} of float32's rate"
-                self.line(name, None, "cells/s", peer=why, bar=bar)
-            elif missing is not None:
-                self.line(name, float(rates[i]), "cells/s", peer=missing, bar=bar)
-            else:
-                ratio = float(np.median(times[:, -1] / times[:, i]))
-                theirs = f"{described}, float32: {rates[-1]:.4f} cells/s"
-                ok = None if bar is None else ratio >= bar
-                self.line(name, float(rates[i]), "cells/s", peer=theirs, ratio=ratio, bar=bar, ok=ok)
-
-    def softmax(self, cells: Sequence[Cell]) -> None:
-        """Compare exact softmax attention with FAVOR+."""
-        times = in_turn([(ours("softmax"), cells), (ours(), cells)], self.repeats, self.clock)
-        softmax, favor = np.median(1 / times, axis=0)
-        ratio = float(np.median(times[:, 1] / times[:, 0]))
-        peer = f"FAVOR+ at {cells[0][0].shape[1]} tokens: {favor:.4f} cells/s"
-        self.line("softmax_vs_favor", float(softmax), "cells/s", peer=peer, ratio=ratio)
-
-    def flops_rate(self, cells: Sequence[Cell]) -> None:
-        """Compare the rate of floating-point operations with that of a large matrix product."""
-        product, n_flops = square_product()
-        ours_flops = sum(one.total for one in encoding_flops(PAPER, cells[0][0].shape[1], 1))
-        times = in_turn([(ours(), cells), (product, cells)], self.repeats, self.clock)
-        rate, alone = np.median(1 / times, axis=0) * (ours_flops, n_flops) / 1e9
-        peer = f"a product of two square matrices: {alone:.1f} GFLOP/s"
-        self.line("flops_rate", float(rate), "GFLOP/s", peer=peer, ratio=float(rate / alone))
-
-    def padding(self, n_cells: int = 1024, max_tokens: int = 16_384) -> None:
-        """Say how much of what is encoded is padding when a batch is cut into chunks by tokens."""
-        drawn = synthetic_lengths(n_cells)
-        share = padding_fraction(drawn, by_tokens(drawn, max_tokens))
-        self.line("padding_fraction", share, "of all tokens", bar=0.05, ok=share <= 0.05)
-
-
-def parser() -> argparse.ArgumentParser:
-    """Declare the options."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--json", action="store_true", help="one JSON object a line")
-    options.add_argument("--released", type=Path, help="a checkout of PharMolix/OpenBioMed")
-    options.add_argument("--cells", type=int, default=3, help="cells a measurement, of lengths as in the corpus")
-    options.add_argument("--repeats", type=int, default=3, help="turns")
-    options.add_argument("--threads", type=int, help="threads of torch; default: its own choice, all cores")
-    options.add_argument(
-        "--cpu-time", action="store_true", help="one thread's own time, for a machine that others use as well"
-    )
-    options.add_argument(
-        "--only", nargs="+", help="released, performer, softmax, matmul, scbert, padding; default: all"
-    )
-    return options
 
 
 def main() -> None:
     """Measure and print."""
-    args = parser().parse_args()
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--json", action="store_true", help="one JSON object a line")
+    options.add_argument("--released", type=Path, help="a checkout of PharMolix/OpenBioMed")
+    options.add_argument("--repeats", type=int, default=3, help="turns")
+    options.add_argument("--cpu-time", action="store_true", help="one thread's own time, where others use the machine")
+    options.add_argument("--only", nargs="+", help="names of the figures; default: all")
+    args = options.parse_args()
     warnings.filterwarnings("ignore")  # peers' calls of torch are old
     torch.default_generator.manual_seed(0)
-    threads = 1 if args.cpu_time else args.threads
-    if threads is not None:
-        torch.set_num_threads(threads)
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    if args.cpu_time:
+        torch.set_num_threads(1)
     absent = [name for name in ("performer_pytorch", "einops", "local_attention") if not importlib.util.find_spec(name)]
     missing = f"not installed: {', '.join(absent)}" if absent else None
-    package = missing or f"performer-pytorch {metadata.version('performer-pytorch')}"
-    measure = Measure(
-        repeats=args.repeats, as_json=args.json, clock=time.process_time if args.cpu_time else time.perf_counter
-    )
-    typical = [cell(int(length), i) for i, length in enumerate(typical_lengths(args.cells))]
-    equal = [cell(1_500, i) for i in range(2)]
-
-    parts: dict[str, Callable[[], None]] = {
-        "released": lambda: measure.versus(
-            ("vs_released_fp32", "vs_released_bf16"),
-            lambda: released(args.released),
-            "the released encoder",
-            typical,
-            bars=(9, 28),
-            missing="no checkout of PharMolix/OpenBioMed: give --released" if args.released is None else missing,
-            peer_cells=typical[:1],  # padded to 6,000, all take as long
-        ),
-        "performer": lambda: measure.versus(
-            ("vs_performer_pytorch", "vs_performer_pytorch_bf16"),
-            performer_pytorch,
-            package,
-            equal,
-            bars=(1.2, None),
-            missing=missing,
-        ),
-        "softmax": lambda: measure.softmax(equal),
-        "matmul": lambda: measure.flops_rate(equal),
-        "scbert": lambda: measure.versus(
-            ("vs_scbert_fp32", "vs_scbert_bf16"),
-            scbert,
-            f"scBERT's size from {package}",
-            typical,
-            bars=(5, 15),
-            missing=missing,
-            peer_cells=typical[:1],  # every gene of any cell is a token
-        ),
-        "padding": measure.padding,
+    no_checkout = None if args.released else "no checkout of PharMolix/OpenBioMed: give --released"
+    # name: peer, why it is missing, lengths, cells of them that the peer takes (all of its passes are equal), bar
+    figures: dict[str, tuple[Callable[[], Embed], str | None, tuple[int, ...], int, float | None]] = {
+        "vs_released": (lambda: released(args.released), no_checkout or missing, TYPICAL, 1, 9),
+        "vs_performer_pytorch": (performer_pytorch, missing, EQUAL, 2, 1.2),
+        "vs_scbert": (scbert, missing, TYPICAL, 1, 5),
+        "vs_softmax": (lambda: ours("softmax"), None, EQUAL, 2, None),
     }
-    for name in args.only or parts:
-        parts[name]()
+    for name in args.only or figures:
+        peer, why, lengths, n_peer, bar = figures[name]
+        cells = [cell(length, i) for i, length in enumerate(lengths)]
+        runs = [(ours(), cells)] + ([] if why else [(peer(), cells[:n_peer])])
+        for embed, of_run in runs:
+            if len(of_run) > 1:  # a single cell is a pass so long that it needs no warming
+                seconds(embed, of_run[:1], clock)
+        times = np.array([[seconds(embed, of_run, clock) for embed, of_run in runs] for _ in range(args.repeats)])
+        rates = np.median(1 / times, axis=0)
+        told, ratio = why or f"{rates[-1]:.4f} cells/s", None if why else float(np.median(times[:, 1] / times[:, 0]))
+        ok = None if bar is None or ratio is None else ratio >= bar
+        figure = line(name, float(rates[0]), "cells/s", peer=told, ratio=ratio, bar=bar, ok=ok)
+        show(figure, as_json=args.json)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from simulated import drawn_from, pool
 
 from celllm.config.recipe import TokenSettings
 from celllm.corpus import format as shards
-from celllm.corpus.buckets import Piles
+from celllm.corpus.buckets import Buckets
 from celllm.corpus.loader import Loader
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.sampler import BatchSampler
@@ -41,7 +41,7 @@ BATCH = 64
 
 def write_both(folder: Path, n_cells: int, shard_cells: int, *, vocabulary: str = "v") -> tuple[Path, Path]:
     """Write the same cells as shards and as an h5ad file in the order of the shards; return both paths."""
-    piles = Piles(folder, shard_cells)
+    buckets = Buckets(folder, shard_cells)
     places = np.random.default_rng(0).permutation(n_cells)
     start = 0
     cells = pool()
@@ -51,12 +51,12 @@ def write_both(folder: Path, n_cells: int, shard_cells: int, *, vocabulary: str 
         table = pd.DataFrame(
             {"cell_id": ids, "dataset": "simulated", "sample": "s", "study": "s", "is_malignant": 0, "cell_hash": ids}
         )
-        piles.add(places[start:stop], matrix, table)
+        buckets.add(places[start:stop], matrix, table)
         start = stop
     manifest = folder / "manifest.json"
     entries, blocks = [], []
-    for number in range(piles.n_piles):
-        indptr, genes, counts, known = piles.take(number)
+    for number in range(buckets.n_buckets):
+        indptr, genes, counts, known = buckets.take(number)
         entries.append(
             shards.write_shard(manifest, f"shard-{number:05d}", shards.shard_of(indptr, genes, counts), known)
         )

@@ -90,7 +90,7 @@ def prepare(folder: Path) -> None:
 def run(command: str, *arguments: object) -> dict[str, float]:
     """Run a command of ours; return its wall and CPU seconds and its peak resident memory in GB."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    argv = [sys.executable, "-W", "ignore", "-c", REPORTING, f"celllm.cli.{command}", *map(str, arguments)]
+    argv = [sys.executable, "-W", "ignore", "-c", REPORTING, "celllm", *map(str, arguments)]
     started = time.perf_counter()
     done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     wall_s = time.perf_counter() - started

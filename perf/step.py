@@ -41,7 +41,7 @@ from celllm.pretrain.chunks import by_number, by_tokens
 from celllm.pretrain.divide import divide_and_conquer
 from celllm.pretrain.losses import info_nce
 from celllm.pretrain.synthetic import synthetic_batch, synthetic_lengths
-from celllm.report.step_cost import draw_step_cost
+from celllm.report.figures.pretraining import draw_step_cost
 
 CPU = torch.device("cpu")
 SMALL = EncoderSettings(width=32, depth=1, heads=2, head_width=16, dropout=0.1)

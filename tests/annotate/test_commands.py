@@ -36,6 +36,11 @@ def embedded(folder: Path, values: np.ndarray, units: str, encoder: Path, genes:
     ids, found, labels = embeddings.read(folder / "e.parquet")
     assert list(ids) == list(aligned.obs_names)
     assert set(labels) == {"x"}
+    assert set(pd.read_parquet(folder / "e.parquet").attrs["provenance"]["inputs"]) == {
+        "encoder",
+        "cells",
+        "vocabulary",
+    }
     return found
 
 

@@ -217,6 +217,7 @@ def test_a_documented_line_of_celllm_is_parsed(line):
         app.parse_args([command, *arguments], exit_on_error=False, print_error=False)
 
 
+@pytest.mark.slow
 @of_tool("snakemake")
 def test_a_documented_line_of_snakemake_runs_dry(line, tmp_path):
     (tmp_path / "mirror").mkdir()
@@ -224,7 +225,8 @@ def test_a_documented_line_of_snakemake_runs_dry(line, tmp_path):
     arguments = [re.sub(r"/path/to/\w+|…", str(tmp_path / "mirror"), word) for word in words]
     if arguments[0] == "snakemake":
         del arguments[0]
-    if "gres=" in str(arguments) and "--config" not in arguments:
+    asks_gres = "gres=" in str(arguments)
+    if asks_gres and "--config" not in arguments:
         arguments += ["--config", "accelerator=gpu"]
     if line.words[0].startswith("--") and OLD and line.words[0] not in snakemake_parser().format_help():
         pytest.skip("not moved yet")
@@ -234,6 +236,8 @@ def test_a_documented_line_of_snakemake_runs_dry(line, tmp_path):
         assert asked.cores or "jobs" in profile, "neither --cores nor a profile with jobs"
     if line.is_template or NOT_DRY & set(arguments):
         return
+    if not asks_gres:
+        arguments += ["--quiet", "all"]
     conda = tmp_path / "conda"
     conda.write_text(CONDA)
     conda.chmod(0o755)
@@ -264,6 +268,7 @@ def test_a_documented_benchmark_is_there_with_its_options(line):
         assert not word.startswith("--") or f'"{word}"' in script, word
 
 
+@pytest.mark.slow
 def test_make_works_in_a_folder_whose_name_has_a_blank(tmp_path):
     folder = tmp_path / "my folder"
     folder.mkdir()

@@ -125,7 +125,7 @@ def third_party(names: list[str], source: Path, seen: set[str]) -> set[str]:
 
 
 def packages_of(command: str, source: Path = ROOT / "src") -> set[str]:
-    """Third-party packages that `python -m celllm {command}` imports; `fit` also imports what methods.tsv names."""
+    """Third-party packages that `python -m celllm {command}` imports, by names in methods.tsv and items.py too."""
     names = ["celllm.__main__"]
     for path in sorted(source.glob("celllm/*/commands.py")):  # __main__ reads those of all rooms
         names += [f"celllm.{path.parent.name}", *imports_of(code_of(command, ast.parse(path.read_text())))]
@@ -133,6 +133,8 @@ def packages_of(command: str, source: Path = ROOT / "src") -> set[str]:
         names.append(f"celllm.{path.parent.parent.name}.commands.{command}")
     if command == "fit":
         names += re.findall(r"\b(\w+(?:\.\w+)+):\w", (ROOT / "config/methods.tsv").read_text())
+    if command.startswith("report_"):
+        names += re.findall(r"\b(celllm(?:\.\w+)+):\w", (source / "celllm/report/items.py").read_text())
     return third_party(names, source, seen=set())
 
 

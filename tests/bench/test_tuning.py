@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from celllm.base.errors import CellLMError
-from celllm.bench.tuning import candidates, choose_options
+from celllm.bench.protocol import candidates, choose_options
 
 SEARCH = {"C": [1.0, 0.1, 10.0], "penalty": ["l2", "l1"]}
 

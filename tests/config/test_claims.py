@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
 
 from celllm.base.errors import InputError
-from celllm.config import claims, tables
-from celllm.config.claims import Answer
-from celllm.config.tables import Claim
+from celllm.config import tables
 
 HEADER = "claim\tsource\ttask\tmethod\tmetric\tpaper\ttolerance\n"
 
@@ -20,7 +17,7 @@ def written(folder: Path, *lines: str) -> Path:
 
 
 def test_a_mean_over_two_tasks_names_both(tmp_path):
-    (claim,) = claims.read(written(tmp_path, "a\tabstract\tx+y\tcelllm\tmacro_f1\t0.7\t0.02"))
+    (claim,) = tables.read_claims(written(tmp_path, "a\tabstract\tx+y\tcelllm\tmacro_f1\t0.7\t0.02"))
     assert claim.tasks == ("x", "y")
     assert (claim.paper, claim.tolerance) == (0.7, 0.02)
 
@@ -35,53 +32,32 @@ def test_a_mean_over_two_tasks_names_both(tmp_path):
 )
 def test_a_number_that_is_no_fraction_is_refused(tmp_path, line, field):
     with pytest.raises(InputError, match=f"claims.tsv: {field}"):
-        claims.read(written(tmp_path, line))
+        tables.read_claims(written(tmp_path, line))
 
 
 def test_two_claims_of_one_name_are_refused(tmp_path):
     line = "a\ts\tx\tm\tmacro_f1\t0.7\t0.02"
     with pytest.raises(InputError, match="a in lines 2 and 3"):
-        claims.read(written(tmp_path, line, line))
+        tables.read_claims(written(tmp_path, line, line))
 
 
 def test_a_missing_column_is_named(tmp_path):
     path = tmp_path / "claims.tsv"
     path.write_text("claim\tsource\n", encoding="utf-8")
     with pytest.raises(InputError, match="the columns claim, source, task, method, metric, paper, tolerance"):
-        claims.read(path)
-
-
-def test_answers_come_back_as_they_were_written(tmp_path):
-    claim = Claim("a", "abstract", "x", "celllm", "macro_f1", 0.7, 0.02)
-    answers = [
-        Answer(claim, 0.71, 0.69, 0.73, 3, "reproduced"),
-        Answer(claim, math.nan, math.nan, math.nan, 0, "not run", "no score for x"),
-    ]
-    claims.write_answers(answers, tmp_path / "out.tsv")
-    first, second = claims.read_answers(tmp_path / "out.tsv")
-    assert first == answers[0]
-    assert (second.verdict, second.note, math.isnan(second.ours)) == ("not run", "no score for x", True)
-
-
-def test_an_unknown_verdict_is_refused(tmp_path):
-    claim = Claim("a", "abstract", "x", "celllm", "macro_f1", 0.7, 0.02)
-    path = tmp_path / "out.tsv"
-    claims.write_answers([Answer(claim, 0.71, 0.69, 0.73, 3, "reproduced")], path)
-    path.write_text(path.read_text(encoding="utf-8").replace("reproduced", "perhaps"), encoding="utf-8")
-    with pytest.raises(InputError, match="verdict of a"):
-        claims.read_answers(path)
+        tables.read_claims(path)
 
 
 def test_every_shipped_claim_names_tasks_and_a_method_of_one_kind(root):
     tasks = tables.read_tasks(root / "config/tasks.tsv")
     methods = tables.read_methods(root / "config/methods.tsv")
-    shipped = claims.read(root / "config/claims.tsv")
+    shipped = tables.read_claims(root / "config/claims.tsv")
     kinds = [{tasks.row(task).kind for task in claim.tasks} | {methods.row(claim.method).kind} for claim in shipped]
     assert all(len(kind) == 1 for kind in kinds)
 
 
 def test_the_abstract_of_the_paper_is_quoted(root):
-    quoted = {claim.claim: claim.paper for claim in claims.read(root / "config/claims.tsv")}
+    quoted = {claim.claim: claim.paper for claim in tables.read_claims(root / "config/claims.tsv")}
     assert quoted["annotation-celllm"] == 0.718
     assert quoted["annotation-scbert"] == 0.688
     assert quoted["drug-fewshot-celllm"] == 0.889

@@ -198,7 +198,7 @@ def test_an_interruption_between_shards_leaves_no_manifest(cells, manifest, monk
 
 
 def test_what_a_killed_run_left_is_removed(cells, manifest):
-    (manifest.parent / ".piles-old").mkdir(parents=True)
+    (manifest.parent / ".buckets-old").mkdir(parents=True)
     (manifest.parent / "shard-00099.genes.npy.part").touch()
 
     written = write(cells, manifest)

@@ -113,5 +113,5 @@ def test_files_of_a_dataset_are_summed_up_and_equal_names_counted_again(row):
 
 
 def test_zscores_are_weighed_by_names(row):
-    scores = dataclasses.replace(row, values="zscore")
+    scores = dataclasses.replace(row, units="zscore")
     assert report(scores, (["A", "B", "A2", "x"], [[-5.0, 1.0, 1.0, 3.0]])).mapped_share_of_counts == 0.75

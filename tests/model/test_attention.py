@@ -51,27 +51,6 @@ def test_favor_approaches_softmax_as_features_grow(monkeypatch: pytest.MonkeyPat
     assert many < 0.01
 
 
-def test_favor_equals_the_formula_written_out() -> None:
-    q, k, v = drawn()
-    projection = features(20)
-    is_pad = torch.zeros(3, 7, dtype=torch.bool)
-    is_pad[1, 4:] = True
-
-    def phi(x: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-        x = x * 8**-0.25
-        return torch.exp(x @ projection.t() - 0.5 * x.square().sum(-1, keepdim=True) - shift) + 1e-4
-
-    for cell in range(3):
-        n = 4 if cell == 1 else 7
-        for head in range(2):
-            queries, keys, values = q[cell, head], k[cell, head, :n], v[cell, head, :n]
-            dots_q, dots_k = queries * 8**-0.25 @ projection.t(), keys * 8**-0.25 @ projection.t()
-            weights = phi(queries, dots_q.amax(-1, keepdim=True)) @ phi(keys, dots_k.amax()).t()
-            expected = (weights @ values) / weights.sum(-1, keepdim=True)
-            found = favor_attention(q, k, v, projection, is_pad)[cell, head]
-            torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
-
-
 @pytest.mark.parametrize("kind", ["favor", "softmax"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 def test_a_padded_key_contributes_nothing(kind: str, dtype: torch.dtype, tolerance: float) -> None:
@@ -89,26 +68,32 @@ def test_a_padded_key_contributes_nothing(kind: str, dtype: torch.dtype, toleran
     torch.testing.assert_close(attend(q, k, v, is_pad), bare, atol=tolerance, rtol=0)
 
 
-def test_favor_has_the_gradient_of_the_formula() -> None:
+def written_out(q, k, v, projection, is_pad):
+    """The formula, with sums over all pairs of queries and keys."""
+
+    def phi(x, exponents, shift):
+        return torch.exp(exponents - 0.5 * x.square().sum(-1, keepdim=True) - shift.detach()) + 1e-4
+
+    x, y = q * 8**-0.25, k * 8**-0.25
+    dots_q, dots_k = x @ projection.t(), y @ projection.t()
+    phi_q = phi(x, dots_q, dots_q.amax(-1, keepdim=True))
+    hidden = is_pad[:, None, :, None]
+    phi_k = phi(y, dots_k, dots_k.masked_fill(hidden, -torch.inf).amax((-1, -2), keepdim=True)).masked_fill(hidden, 0)
+    weights = phi_q @ phi_k.transpose(-1, -2)
+    return (weights @ v) / weights.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("n_queries", [4, 1], ids=["as many queries as keys", "one query"])
+def test_favor_has_the_value_and_the_gradient_of_the_formula(n_queries: int) -> None:
     q, k, v = (x[:2, :, :4].clone().requires_grad_() for x in drawn())
+    q = q[:, :, :n_queries].detach().requires_grad_()
     projection = features(6)
     is_pad = torch.tensor([[False] * 4, [False, False, True, True]])
-
-    def written_out(q, k, v):
-        x, y = q * 8**-0.25, k * 8**-0.25
-        dots_k = (y @ projection.t()).masked_fill(is_pad[:, None, :, None], -1e9)
-        dots_q = x @ projection.t()
-        phi_q = torch.exp(dots_q - 0.5 * x.square().sum(-1, keepdim=True) - dots_q.detach().amax(-1, True)) + 1e-4
-        shift = dots_k.detach().amax((-1, -2), True)
-        phi_k = torch.exp(dots_k - 0.5 * y.square().sum(-1, keepdim=True) - shift) + 1e-4
-        phi_k = phi_k.masked_fill(is_pad[:, None, :, None], 0)
-        weights = phi_q @ phi_k.transpose(-1, -2)
-        return (weights @ v) / weights.sum(-1, keepdim=True)
-
-    pull = torch.randn(2, 2, 4, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    found = torch.autograd.grad((favor_attention(q, k, v, projection, is_pad) * pull).sum(), (q, k, v))
-    expected = torch.autograd.grad((written_out(q, k, v) * pull).sum(), (q, k, v))
-    for one, other in zip(found, expected, strict=True):
+    found, expected = (attend(q, k, v, projection, is_pad) for attend in (favor_attention, written_out))
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
+    pull = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    gradients = (torch.autograd.grad((out * pull).sum(), (q, k, v)) for out in (found, expected))
+    for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
 
 
@@ -132,17 +117,3 @@ def test_how_heads_are_cut_into_blocks_changes_nothing(cut: str, monkeypatch: py
         monkeypatch.setattr("celllm.model.favor._on_cpu", lambda _: False)
     for found, whole in zip(course(), expected, strict=True):
         torch.testing.assert_close(found, whole, atol=1e-12, rtol=1e-12)
-
-
-def test_favor_has_the_right_gradient_where_queries_are_fewer_than_keys() -> None:
-    q, k, v = (x[:1, :, :4].clone().requires_grad_() for x in drawn())
-    one = q[:, :, :1].detach().clone().requires_grad_()
-    is_pad = torch.tensor([[False, False, False, True]])
-
-    def attend(q, k, v):
-        return favor_attention(q, k, v, features(6), is_pad)
-
-    whole = torch.autograd.grad(attend(q, k, v)[:, :, :1].sum(), (q, k, v))
-    alone = torch.autograd.grad(attend(one, k, v).sum(), (one, k, v))
-    torch.testing.assert_close(alone[0], whole[0][:, :, :1], atol=1e-12, rtol=1e-12)
-    torch.testing.assert_close(alone[1:], whole[1:], atol=1e-12, rtol=1e-12)

@@ -48,7 +48,7 @@ def test_the_papers_settings_give_the_papers_number_of_parameters(n_tokens: int,
 
 @pytest.mark.parametrize("attention", ["favor", "softmax"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
-def test_an_embedding_depends_neither_on_padding_nor_on_companions_nor_on_position(
+def test_an_embedding_depends_neither_on_padding_nor_on_the_batch_nor_on_position(
     attention: str, dtype: torch.dtype, tolerance: float
 ) -> None:
     made = encoder(attention).to(dtype).eval()
@@ -61,17 +61,27 @@ def test_an_embedding_depends_neither_on_padding_nor_on_companions_nor_on_positi
     torch.testing.assert_close(reordered, alone, atol=tolerance, rtol=0)
 
 
-def test_the_tokens_asked_for_are_those_of_the_whole_forward_pass() -> None:
+@pytest.mark.parametrize("n_layers", [0, 1, 2])
+@pytest.mark.parametrize("lengths", [[12, 30, 5], [9, 9]], ids=["padded", "even"])
+def test_a_pass_in_two_parts_or_for_some_tokens_gives_the_numbers_of_the_whole(
+    n_layers: int, lengths: list[int]
+) -> None:
     made = encoder().double().eval()
-    genes, bins = cells([12, 30, 5])
-    positions = torch.tensor([[0, 3, 11], [0, 29, 1], [4, 0, 0]])
+    genes, bins = cells(lengths)
     whole = made(genes, bins)
+    below = made.below(genes, bins, n_layers=n_layers)
+    assert torch.equal(made.above(below, bins, n_layers=n_layers), whole)
+    positions = torch.tensor([[0, 3, 8], [0, 8, 1], [4, 0, 0]])[: len(genes)]
     expected = whole.gather(1, positions[:, :, None].expand(-1, -1, 16))
-    torch.testing.assert_close(made.at(genes, bins, positions), expected, atol=1e-12, rtol=0)
+    for found in (
+        made.at(genes, bins, positions),
+        made.above(below, bins, n_layers=n_layers, positions_BQ=positions),
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
     torch.testing.assert_close(made.embed(genes, bins), whole[:, 0], atol=1e-12, rtol=0)
 
 
-def test_a_given_gene_table_is_frozen_and_cls_is_a_row_of_ones_and_pad_of_zeros() -> None:
+def test_a_given_gene_embedding_is_frozen_and_cls_is_a_row_of_ones_and_pad_of_zeros() -> None:
     made = encoder()
     weight = made.embedding.genes.weight
     assert not weight.requires_grad
@@ -79,7 +89,7 @@ def test_a_given_gene_table_is_frozen_and_cls_is_a_row_of_ones_and_pad_of_zeros(
     assert torch.equal(weight[N_GENES + 1], torch.zeros(16))
 
 
-def test_a_learned_gene_table_gets_a_gradient_but_pad_does_not() -> None:
+def test_a_learned_gene_embedding_gets_a_gradient_but_pad_does_not() -> None:
     made = Encoder(SETTINGS, n_genes=N_GENES, gene_embedding=None)
     genes, bins = cells([12, 5])
     made(genes, bins).sum().backward()
@@ -109,19 +119,6 @@ def test_redrawing_features_changes_outputs_and_follows_the_generator() -> None:
     assert torch.equal(first, made.embed(genes, bins))
 
 
-@pytest.mark.parametrize("n_layers", [0, 1, 2])
-@pytest.mark.parametrize("lengths", [[12, 30, 5], [9, 9]], ids=["padded", "even"])
-def test_what_is_below_and_above_a_layer_together_is_the_whole(n_layers: int, lengths: list[int]) -> None:
-    made = encoder().eval()
-    genes, bins = cells(lengths)
-    first = torch.zeros(len(genes), 1, dtype=torch.int64)
-    below = made.below(genes, bins, n_layers=n_layers)
-
-    assert torch.equal(made.above(below, bins, n_layers=n_layers), made(genes, bins))
-    at_first = made.above(below, bins, n_layers=n_layers, positions_BQ=first)
-    torch.testing.assert_close(at_first, made.at(genes, bins, first), atol=1e-6, rtol=1e-5)
-
-
 def test_only_the_layers_asked_for_are_trained() -> None:
     made = encoder()
     made.train_only([-1])
@@ -134,7 +131,7 @@ def test_only_the_layers_asked_for_are_trained() -> None:
     assert any(name.startswith("layers.1") for name in trained)
 
 
-def test_a_table_of_another_size_is_refused() -> None:
+def test_a_gene_embedding_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match=r"must be 50 x 16, got \(49, 16\)"):
         Encoder(SETTINGS, n_genes=N_GENES, gene_embedding=torch.zeros(49, 16))
 

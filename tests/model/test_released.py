@@ -35,19 +35,17 @@ def cells(*lengths: int, seed: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
     return genes, bins
 
 
-@pytest.mark.parametrize(("attention", "depends"), [("released", True), ("favor", False), ("softmax", False)])
-def test_padding_from_150_to_300_tokens_moves_cls_in_released_alone(attention: str, depends: bool) -> None:
-    genes, bins = cells(150)
-    short = encoder(attention=attention).embed(genes, bins)
-    longer = torch.nn.functional.pad(genes, (0, 150), value=N_GENES + 1)
-    long = encoder(attention=attention).embed(longer, torch.nn.functional.pad(bins, (0, 150), value=PAD))
-    moved = (long - short).abs().max().item()
-    assert moved > 0.1 if depends else moved < 1e-12
+def lengthened(genes: torch.Tensor, bins: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Append n PAD to each cell."""
+    return tuple(torch.nn.functional.pad(x, (0, n), value=v) for x, v in ((genes, N_GENES + 1), (bins, PAD)))
 
 
 @pytest.mark.parametrize(("attention", "depends"), [("released", True), ("favor", False), ("softmax", False)])
-def test_companions_move_a_cell_in_released_alone(attention: str, depends: bool) -> None:
+def test_padding_and_the_other_cells_of_the_batch_move_cls_in_released_alone(attention: str, depends: bool) -> None:
     made = encoder(attention=attention)
+    one = cells(150)
+    moved = (made.embed(*lengthened(*one, 150)) - made.embed(*one)).abs().max().item()
+    assert moved > 0.1 if depends else moved < 1e-12
     genes, bins = cells(60, 60, 60, 60)
     moved = (made.embed(genes, bins)[:1] - made.embed(genes[:1], bins[:1])).abs().max().item()
     assert moved > 1e-6 if depends else moved < 1e-12
@@ -62,14 +60,11 @@ def test_the_place_in_the_batch_does_not_matter() -> None:
 
 
 def test_a_padded_length_makes_the_padding_of_the_batch_irrelevant() -> None:
-    made = encoder(padded_length=300)
-    genes, bins = cells(20)
-    longer = torch.nn.functional.pad(genes, (0, 50), value=N_GENES + 1)
-    found = made(longer, torch.nn.functional.pad(bins, (0, 50), value=PAD))
+    made, one = encoder(padded_length=300), cells(20)
+    found = made(*lengthened(*one, 50))
     assert found.shape == (1, 70, 32)
-    torch.testing.assert_close(found[:, :20], made(genes, bins), atol=1e-12, rtol=0)
-    filled = encoder()(*(torch.nn.functional.pad(x, (0, 280), value=v) for x, v in ((genes, N_GENES + 1), (bins, PAD))))
-    torch.testing.assert_close(found[:, :20], filled[:, :20], atol=1e-12, rtol=0)
+    torch.testing.assert_close(found[:, :20], made(*one), atol=1e-12, rtol=0)
+    torch.testing.assert_close(found[:, :20], encoder()(*lengthened(*one, 280))[:, :20], atol=1e-12, rtol=0)
 
 
 def test_hidden_states_of_padding_are_zeros_and_places_asked_for_are_those_of_the_whole() -> None:

@@ -1,4 +1,4 @@
-"""A small benchmark, on disk as the workflow has it: two tasks on real data, one on simulated."""
+"""A small benchmark, two tasks on real data, one on simulated."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from celllm.base.report_table import ReportTable
+from celllm.config import catalogue as catalogues
 from celllm.config import tables
-from celllm.report.catalogue import Catalogue
+from celllm.config.catalogue import Catalogue
 
 METHODS = """\
 method kind title module encoder options search seeded role
@@ -31,7 +33,7 @@ lines regression Drug_response blood - pairs 0-2 0.8 0.1 0.1 0 clean rmse
 """
 DATASETS = """\
 dataset title role reader units simulated label_column sample_column malignancy min_genes citation licence
-blood Blood_cells task h5ad counts no cell_type - normal 0 - -
+blood Blood task h5ad counts no cell_type - normal 0 - -
 simulated_cells Simulated_cells task h5ad counts yes cell_type - normal 0 - -
 """
 
@@ -41,22 +43,30 @@ def _as_tsv(text: str) -> str:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> dict[str, Path]:
-    """Paths of tasks.tsv, methods.tsv and datasets.tsv."""
-    paths = {}
+def catalogue(tmp_path: Path) -> Catalogue:
+    """Three tasks on cells, one of them simulated and one not run, and one on lines."""
+    read = {}
     for name, text in {"tasks": TASKS, "methods": METHODS, "datasets": DATASETS}.items():
-        paths[name] = tmp_path / f"{name}.tsv"
-        paths[name].write_text(_as_tsv(text), encoding="utf-8")
-    return paths
+        path = tmp_path / f"{name}.tsv"
+        path.write_text(_as_tsv(text), encoding="utf-8")
+        read[name] = {getattr(row, name[:-1]): row for row in getattr(tables, f"read_{name}")(path)}
+    config = {"malignancy_rule": "metadata", "locus_group": "protein-coding gene", "gene_annotation": "hgnc"}
+    config |= {"step_cost": {"limit_gb": 1}}
+    return Catalogue(**read, runs={}, not_run=(), claims=(), config=config)
 
 
 @pytest.fixture
-def catalogue(config: dict[str, Path]) -> Catalogue:
-    return Catalogue(
-        tasks=tables.read_tasks(config["tasks"]),
-        methods=tables.read_methods(config["methods"]),
-        datasets=tables.read_datasets(config["datasets"]),
-    )
+def catalogue_file(tmp_path: Path, catalogue: Catalogue) -> Path:
+    """The same on disk."""
+    catalogues.write(catalogue, tmp_path / "catalogue.json")
+    return tmp_path / "catalogue.json"
+
+
+def seen(table: ReportTable) -> list[dict[str, str]]:
+    """Rows as readers see them, by heading."""
+    rows = table.rows if table.shown is None else table.shown
+    texts = {column.heading: column.texts(rows) for column in table.columns}
+    return [dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True)]
 
 
 @pytest.fixture

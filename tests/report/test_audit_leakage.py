@@ -6,11 +6,15 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from celllm.base.errors import InputError
+from celllm.config import catalogue as catalogues
+from celllm.config import tables
+from celllm.config.catalogue import Catalogue
 from celllm.corpus.commands import write_shards
 from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary
 from celllm.harmonise.quality import cell_hashes
 from celllm.report.commands import audit_leakage
+from celllm.report.inputs import Page
 from celllm.splits import format as splits
 from celllm.splits.format import Split
 
@@ -40,12 +44,6 @@ task kind title dataset response split split_seeds train validation test min_cla
 blood classification Blood blood - random 0-2 0.7 0.1 0.2 2 clean macro_f1
 lines regression Lines lines lines pairs 0-2 0.8 0.1 0.1 0 clean pearson
 """
-DATASETS = """\
-dataset title role reader units simulated label_column sample_column malignancy min_genes citation licence
-blood Blood task h5ad counts no cell_type - normal 0 - -
-skin Skin corpus h5ad counts no cell_type - normal 0 - -
-lines Lines task h5ad counts no - - normal 0 - -
-"""
 
 
 @pytest.fixture
@@ -62,8 +60,10 @@ def folder(tmp_path, vocabulary_file, generator):
     splits.write(Split("blood", 0, [f"blood:{n}" for n in range(N_CELLS)], parts), tmp_path / "blood.parquet")
     pairs, of_pair = ["0|a", "0|b", "1|a", "2|a"], np.array(["train", "test", "test", "train"])
     splits.write(Split("lines", 0, pairs, of_pair), tmp_path / "lines.parquet")
-    for name, text in (("tasks", TASKS), ("datasets", DATASETS)):
-        (tmp_path / f"{name}.tsv").write_text(text.replace(" ", "\t"))
+    (tmp_path / "tasks.tsv").write_text(TASKS.replace(" ", "\t"))
+    rows = {row.task: row for row in tables.read_tasks(tmp_path / "tasks.tsv")}
+    made = Catalogue(tasks=rows, methods={}, datasets={}, runs={}, not_run=(), claims=(), config={})
+    catalogues.write(made, tmp_path / "catalogue.json")
     return tmp_path
 
 
@@ -76,24 +76,31 @@ def vocabulary_file(tmp_path, vocabulary):
 
 
 def shards(folder, *, corpus=("skin",), benchmark=("blood", "lines"), exclude=()):
-    argv = ["--cells", *(str(folder / f"{name}.h5ad") for name in corpus)]
-    argv += ["--benchmark-cells", *(str(folder / f"{name}.h5ad") for name in benchmark)]
-    argv += ["--exclude", *(str(folder / f"{name}.parquet") for name in exclude)]
-    argv += ["--vocabulary", str(folder / "genes.tsv"), "--seed", "0", "--shard-cells", "16"]
-    write_shards.main([*argv, "--manifest", str(folder / "shards/manifest.json")])
+    write_shards(
+        cells=[folder / f"{name}.h5ad" for name in corpus],
+        benchmark_cells=[folder / f"{name}.h5ad" for name in benchmark],
+        exclude=[folder / f"{name}.parquet" for name in exclude],
+        vocabulary=folder / "genes.tsv",
+        seed=0,
+        shard_cells=16,
+        manifest=folder / "shards/manifest.json",
+    )
 
 
 def audit(folder, *, corpus=("skin",)):
-    argv = ["--cells", *(str(folder / f"{name}.h5ad") for name in corpus)]
-    argv += ["--benchmark-cells", *(str(folder / f"{name}.h5ad") for name in ("blood", "lines"))]
-    argv += ["--splits", str(folder / "blood.parquet"), str(folder / "lines.parquet")]
-    argv += ["--shards", str(folder / "shards/manifest.json"), "--tasks", str(folder / "tasks.tsv")]
-    argv += ["--datasets", str(folder / "datasets.tsv"), "--tables", str(folder / "tables")]
-    audit_leakage.main(argv)
+    audit_leakage(
+        cells=[folder / f"{name}.h5ad" for name in corpus],
+        benchmark_cells=[folder / f"{name}.h5ad" for name in ("blood", "lines")],
+        splits=[folder / "blood.parquet", folder / "lines.parquet"],
+        shards=folder / "shards/manifest.json",
+        catalogue=folder / "catalogue.json",
+        page=Page(html=folder / "leakage.html", tsv=folder / "audit_leakage.tsv"),
+        exact_duplicates=folder / "exact_duplicates.tsv",
+    )
 
 
 def table(folder, name):
-    return pd.read_csv(folder / f"tables/{name}.tsv", sep="\t").to_dict("records")
+    return pd.read_table(folder / f"{name}.tsv").to_dict("records")
 
 
 def test_cells_that_were_left_out_are_counted_and_none_is_left(folder):
@@ -102,7 +109,7 @@ def test_cells_that_were_left_out_are_counted_and_none_is_left(folder):
     blood, lines = table(folder, "audit_leakage")
     assert (blood["equal_before_exclusion"], blood["left_out"], blood["in_shards"]) == (3, 3, 0)
     assert (blood["verdict"], lines["equal_before_exclusion"]) == ("clean", 0)
-    assert "| skin" in (folder / "tables/audit_leakage.md").read_text()
+    assert "skin</td>" in (folder / "leakage.html").read_text()
 
 
 def test_a_leaked_cell_is_found_and_the_command_fails(folder):
@@ -111,7 +118,7 @@ def test_a_leaked_cell_is_found_and_the_command_fails(folder):
         audit(folder)
     blood, _ = table(folder, "audit_leakage")
     assert (blood["left_out"], blood["in_shards"], blood["verdict"]) == (0, 3, "LEAK")
-    assert "LEAK" in (folder / "tables/audit_leakage.md").read_text()
+    assert "LEAK</td>" in (folder / "leakage.html").read_text()
 
 
 def test_a_leaked_cell_is_found_though_its_hash_on_disk_is_wrong(folder):
@@ -135,11 +142,11 @@ def test_of_a_task_that_is_in_the_corpus_only_test_cells_must_stay_out(folder):
     assert rows["blood", "skin"]["in_shards"] == 0
 
 
-def test_equal_cells_and_equal_lines_are_counted_across_parts(folder):
+def test_exact_duplicates_are_counted_across_subsets(folder):
     shards(folder)
     audit(folder)
-    blood, lines = table(folder, "audit_twins")
-    assert (blood["cells"], blood["cells_with_twin"], blood["test_in_train"]) == (N_CELLS, 2, 1)
+    blood, lines = table(folder, "exact_duplicates")
+    assert (blood["cells"], blood["exact_duplicates"], blood["test_in_train"]) == (N_CELLS, 2, 1)
     assert (blood["train_units"], blood["validation_units"], blood["test_units"]) == (29, 0, 1)
-    # line 1 of the test part equals line 0 of both; line 0 in two parts is no twin of its own
-    assert (lines["cells"], lines["cells_with_twin"], lines["test_in_train"]) == (3, 2, 1)
+    # line 1 of the test part equals line 0 of both; line 0 in two parts is no duplicate of its own
+    assert (lines["cells"], lines["exact_duplicates"], lines["test_in_train"]) == (3, 2, 1)

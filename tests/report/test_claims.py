@@ -4,10 +4,11 @@ import math
 
 import pandas as pd
 import pytest
+from tests.report.conftest import seen
 
 from celllm.base.errors import InputError
-from celllm.config.claims import Claim
-from celllm.report.claims import answer_claims
+from celllm.config.tables import Claim
+from celllm.report.claims import claims_table, compare_claims
 from celllm.report.results import Results
 
 
@@ -25,7 +26,8 @@ def claim(**changes):
 
 
 def answered(scores, catalogue, not_run=(), **changes):
-    (answer,) = answer_claims([claim(**changes)], Results(scores), catalogue=catalogue, not_run=not_run)
+    known = catalogue.model_copy(update={"claims": [claim(**changes)], "not_run": not_run})
+    (answer,) = compare_claims(Results(scores), known)
     return answer
 
 
@@ -35,7 +37,7 @@ def test_a_mean_within_the_tolerance_is_reproduced(scores, catalogue):
     assert answer.ours == pytest.approx(0.7)
     assert answer.n_splits == 3
     # t(0.975, 2) = 4.3027; standard error of 0.69, 0.70, 0.71 is 0.01 / sqrt(3)
-    assert answer.ci_high - answer.ours == pytest.approx(4.3027 * 0.01 / math.sqrt(3), rel=1e-4)
+    assert answer.high - answer.ours == pytest.approx(4.3027 * 0.01 / math.sqrt(3), rel=1e-4)
 
 
 @pytest.mark.parametrize("paper", [0.679, 0.721])
@@ -63,9 +65,9 @@ def test_a_simulated_task_is_never_compared(scores, catalogue):
     assert math.isnan(answer.ours)
 
 
-def test_an_encoder_without_neighbour_is_not_compared(scores, catalogue):
+def test_an_encoder_without_reference_is_not_compared(scores, catalogue):
     answer = answered(scores[scores["method"] != "logistic"], catalogue)
-    assert (answer.verdict, answer.note) == ("not comparable", "neighbour missing on blood")
+    assert (answer.verdict, answer.note) == ("not comparable", "withheld: no baseline on blood")
     assert math.isnan(answer.ours)
 
 
@@ -82,7 +84,7 @@ def test_a_mean_over_two_tasks_is_taken_split_by_split(scores, catalogue):
     answer = answered(both, catalogue, task="blood+gland", method="majority", paper=0.15)
     # blood 0.09 0.10 0.11, gland 0.09 0.20 0.31: means 0.09 0.15 0.21
     assert answer.ours == pytest.approx(0.15)
-    assert answer.ci_high - answer.ours == pytest.approx(4.3027 * 0.06 / math.sqrt(3), rel=1e-4)
+    assert answer.high - answer.ours == pytest.approx(4.3027 * 0.06 / math.sqrt(3), rel=1e-4)
 
 
 def test_a_mean_over_two_tasks_is_not_run_where_one_was_not(scores, catalogue):
@@ -93,3 +95,11 @@ def test_a_mean_over_two_tasks_is_not_run_where_one_was_not(scores, catalogue):
 def test_a_misspelt_method_is_refused_with_the_nearest_name(scores, catalogue):
     with pytest.raises(InputError, match="did you mean celllm"):
         answered(scores, catalogue, method="cellm")
+
+
+def test_the_table_shows_tolerance_verdict_and_reason(scores, catalogue):
+    known = catalogue.model_copy(update={"claims": [claim(paper=0.718), claim(task="gland")]})
+    first, second = seen(claims_table(Results(scores), known))
+    assert (first["paper"], first["± tolerance"], first["verdict"]) == ("0.718", "0.02", "reproduced")
+    assert first["ours"].startswith("0.700 [")
+    assert (second["ours"], second["note"]) == ("", "no score for gland")

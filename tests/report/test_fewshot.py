@@ -5,18 +5,17 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from celllm.config.tables import Table
-from celllm.report.fewshot import curves_of, draw_curves, points_of
+from celllm.report.figures.benchmark import curves_of, draw_fewshot, points_of
 from celllm.report.results import Results
 
 
 @pytest.fixture
 def with_curve(catalogue):
     """Blood at 5 and at 80 %, and a task with a validation part, which belongs to no curve."""
-    blood = catalogue.tasks.row("blood")
+    blood = catalogue.tasks["blood"]
     few = replace(blood, task="few", train=0.05, validation=0.0)
-    rows = (blood, replace(few, task="all", train=0.8), few)
-    return replace(catalogue, tasks=Table(catalogue.tasks.file, "task", rows))
+    tasks = {"blood": blood, "all": replace(few, task="all", train=0.8), "few": few}
+    return catalogue.model_copy(update={"tasks": tasks})
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_points_are_means_at_the_number_of_training_cells(with_curve, results):
     assert points["logistic"].scores[0].mean == pytest.approx(0.8)
 
 
-def test_an_encoder_without_its_neighbours_has_no_point(with_curve, scores):
+def test_an_encoder_without_its_references_has_no_point(with_curve, scores):
     blood = scores[(scores["task"] == "blood") & (scores["method"] != "logistic")]
     results = Results(pd.concat([blood.assign(task=task) for task in ("few", "all")]))
     (curve,) = curves_of(with_curve, results)
@@ -58,8 +57,7 @@ def test_an_encoder_without_its_neighbours_has_no_point(with_curve, scores):
 
 
 def test_each_curve_has_a_panel_with_every_method(with_curve, results):
-    (curve,) = curves_of(with_curve, results)
-    figure = draw_curves({curve: points_of(curve, with_curve, results)}, with_curve)
+    figure = draw_fewshot(results, with_curve)
 
     (axis,) = figure.axes
     named = [text.get_text() for text in axis.get_legend().get_texts()]
@@ -67,6 +65,6 @@ def test_each_curve_has_a_panel_with_every_method(with_curve, results):
     assert axis.get_xscale() == "log"
 
 
-def test_without_a_curve_the_figure_says_so(catalogue):
-    figure = draw_curves({}, catalogue)
+def test_without_a_curve_the_figure_says_so(catalogue, scores):
+    figure = draw_fewshot(Results(scores), catalogue)
     assert "No few-shot curve" in figure.texts[0].get_text()

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from celllm.config import tables
 from celllm.harmonise.harmonisation import Harmonisation
-from celllm.report import figures
-from celllm.report.cell_map import draw_umap, plane
-from celllm.report.confusion import confusion_shares, draw_confusion
-from celllm.report.coverage import draw_harmonisation
-from celllm.report.curves import PANELS, draw_curves
-from celllm.report.dots import dots_of, draw_scores
+from celllm.report.figures import style
+from celllm.report.figures.benchmark import dots_of, draw_scores
+from celllm.report.figures.cells import draw_confusion, draw_harmonisation, draw_umap, plane
+from celllm.report.figures.pretraining import PANELS, draw_curves, draw_step_cost
 from celllm.report.results import Results
 
+REAL = SimpleNamespace(datasets={"d": {"simulated": False}})
 LONG = [f"CD{i}+/CD45RA+/CD25- Naive T cell" for i in range(10)]
 
 
@@ -57,31 +60,44 @@ def reports(n: int) -> list[Harmonisation]:
 
 def test_equal_figures_make_equal_files(tmp_path):
     for name in ("a", "b"):
-        figure = draw_curves({"demo, seed 0": history()})
-        figures.save(figure, png=tmp_path / f"{name}.png", pdf=tmp_path / f"{name}.pdf", provenance={"stage": "s"})
+        figure = draw_curves({"demo, seed 0": history()}, REAL)
+        style.save(figure, png=tmp_path / f"{name}.png", pdf=tmp_path / f"{name}.pdf", provenance={"stage": "s"})
     for ending in ("png", "pdf"):
         assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 
 
 def test_a_saved_figure_says_what_made_it(tmp_path):
-    figures.save(Figure(), png=tmp_path / "a.png", pdf=tmp_path / "a.pdf", provenance={"stage": "report-7"})
+    style.save(Figure(), png=tmp_path / "a.png", pdf=tmp_path / "a.pdf", provenance={"stage": "report-7"})
     assert b"report-7" in (tmp_path / "a.png").read_bytes()
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_the_first_looks_are_all_different():
-    assert len({figures.look(i) for i in range(30)}) == 30
+def test_each_colour_meets_each_mark_once_before_the_first_look_comes_again():
+    n_looks = len(style.COLOURS) * len(style.MARKS)
+    assert len({style.look(i) for i in range(n_looks)}) == n_looks
+
+
+def test_no_two_methods_of_one_kind_share_colour_and_mark(root):
+    methods = list(tables.read_methods(root / "config/methods.tsv"))
+    looks = style.looks_of_methods(methods)
+    for kind in ("classification", "regression"):
+        seen = [
+            (looks[row.method]["color"], looks[row.method]["marker"], looks[row.method]["markerfacecolor"])
+            for row in methods
+            if row.kind == kind
+        ]
+        assert len(set(seen)) == len(seen)
 
 
 def test_an_objective_that_was_not_trained_is_called_so():
     complete = {panel.key: [1.0, 1.0, 1.0] for panel in PANELS}
-    assert "not trained" not in texts(draw_curves({"demo, seed 0": history(**complete)}))
+    assert "not trained" not in texts(draw_curves({"demo, seed 0": history(**complete)}, REAL))
     lacking = history(**(complete | {"contrastive": [None] * 3}))
-    assert "not trained" in texts(draw_curves({"scbert, seed 0": lacking}))
+    assert "not trained" in texts(draw_curves({"scbert, seed 0": lacking}, REAL))
 
 
 def test_the_baseline_is_drawn_beside_the_curve():
-    figure = draw_curves({"a": history(masked_accuracy=[0.5, 0.6, 0.7], masked_majority=[0.4, 0.45, 0.4])})
+    figure = draw_curves({"a": history(masked_accuracy=[0.5, 0.6, 0.7], masked_majority=[0.4, 0.45, 0.4])}, REAL)
     axis = next(axis for axis in figure.axes if axis.get_title().startswith("masked expression: accuracy"))
     drawn = [list(line.get_ydata()) for line in axis.get_lines()]
     assert [0.4, 0.45, 0.4] in drawn
@@ -89,28 +105,21 @@ def test_the_baseline_is_drawn_beside_the_curve():
 
 @pytest.mark.parametrize("is_simulated", [True, False])
 def test_curves_of_a_simulated_corpus_are_called_simulated(is_simulated):
-    said = " ".join(texts(draw_curves({"a": history()}, is_simulated=is_simulated)))
+    corpus = SimpleNamespace(datasets={"d": {"simulated": is_simulated}})
+    said = " ".join(texts(draw_curves({"a": history()}, corpus)))
     assert ("simulated" in said) == is_simulated
 
 
-def test_rows_of_the_confusion_add_up_to_one_and_an_absent_class_has_none():
-    shares = confusion_shares(["a", "a", "a", "a", "b"], ["a", "a", "a", "b", "b"], ["a", "b", "c"])
-    np.testing.assert_array_equal(shares, [[0.75, 0.25, 0], [0, 1, 0], [np.nan] * 3])
-
-
-def test_the_confusion_names_true_classes_in_rows():
-    figure = draw_confusion(
-        np.array([[0.75, 0.25], [0.0, 1.0]]), ["a", "b"], support=[4, 1], title="T (simulated)", subtitle="S"
-    )
-    said = texts(figure)
-    assert "a  (n = 4)" in said
-    assert {"75", "25", "100"} <= set(said)
-    assert "T (simulated)\nS" in said
+def test_rows_of_the_confusion_are_shares_of_the_true_class_and_an_absent_class_has_none():
+    truth, predicted = np.array(["a"] * 4 + ["b"]), np.array(["a", "a", "a", "b", "b"])
+    said = texts(draw_confusion(truth, predicted, ["a", "b", "c"], title="T (simulated)", subtitle="S"))
+    assert {"a  (n = 4)", "c  (n = 0)", "T (simulated)\nS"} <= set(said)
+    assert [text for text in said if text in ("75", "25", "100")] == ["75", "25", "100"]
 
 
 def test_ten_long_class_names_do_not_overlap():
-    shares = np.full((10, 10), 0.1)
-    figure = draw_confusion(shares, LONG, support=[100] * 10, title="Annotation", subtitle="CellLM, 3 seeds")
+    labels = np.array(LONG * 10)
+    figure = draw_confusion(labels, np.sort(labels), LONG, title="Annotation", subtitle="CellLM, 3 seeds")
     assert overlapping(figure) == []
 
 
@@ -138,40 +147,38 @@ def test_dots_are_means_of_the_headline_metric(scores, catalogue):
     assert len(dots) == 12
 
 
-def test_an_encoder_without_neighbour_has_no_dot(scores, catalogue):
-    dots = {(dot.task, dot.method): dot for dot in dots_of(Results(scores[scores["method"] != "logistic"]), catalogue)}
+def test_an_encoder_without_reference_has_no_dot(scores, catalogue):
+    results = Results(scores[scores["method"] != "logistic"])
+    dots = {(dot.task, dot.method): dot for dot in dots_of(results, catalogue)}
     assert np.isnan(dots[("blood", "celllm")].mean)
-    figure = draw_scores(list(dots.values()), catalogue)
-    assert "CellLM: neighbour missing" in texts(figure)
+    assert "CellLM: withheld: no baseline" in texts(draw_scores(results, catalogue))
 
 
 def test_simulated_tasks_are_called_simulated_in_the_plot(scores, catalogue):
-    said = texts(draw_scores(dots_of(Results(scores), catalogue), catalogue))
+    said = texts(draw_scores(Results(scores), catalogue))
     assert any("of nothing" in text and "simulated" in text for text in said)
-    assert "majority class (trivial)" in said or "majority_class (trivial)" in said
+    assert "majority_class (trivial)" in said
 
 
-def test_every_method_has_a_line_of_its_own_that_can_be_told_from_the_next(scores, catalogue):
-    figure = draw_scores(dots_of(Results(scores), catalogue), catalogue)
-    figure.canvas.draw()
+def test_every_method_has_a_line_of_its_own_and_texts_are_apart(scores, catalogue):
+    figure = draw_scores(Results(scores), catalogue)
+    assert overlapping(figure) == []
     height = figure.axes[0].get_window_extent().height / figure.dpi
     # two tasks of six methods, marks of 4.2 points: lines must lie 5 points apart or more
     assert height * 72 / 2 * 0.8 / 6 > 5
 
 
-def test_the_plot_of_scores_keeps_its_texts_apart(scores, catalogue):
-    assert overlapping(draw_scores(dots_of(Results(scores), catalogue), catalogue)) == []
-
-
 @pytest.mark.parametrize("n", [1, 12])
-def test_bars_of_coverage_keep_their_texts_apart(n):
-    titles = {f"d{i}": f"A data set with quite a long title, number {i}" for i in range(n)}
-    figure = draw_harmonisation(reports(n), titles=titles)
+def test_bars_of_coverage_keep_their_texts_apart_and_shares_of_names_fill_the_bar(catalogue, n):
+    blood = catalogue.datasets["blood"]
+    named = {f"d{i}": replace(blood, title=f"A data set with quite a long title, number {i}") for i in range(n)}
+    figure = draw_harmonisation(reports(n), catalogue.model_copy(update={"datasets": named}))
     assert overlapping(figure) == []
-    assert {"10.0%"} <= set(texts(figure))
+    assert "10.0%" in texts(figure)
+    assert sum(bar.get_width() for bar in figure.axes[1].patches) == pytest.approx(n)
 
 
-def test_shares_of_names_fill_the_bar():
-    figure = draw_harmonisation(reports(1), titles={})
-    right = figure.axes[1]
-    assert sum(bar.get_width() for bar in right.patches) == pytest.approx(1)
+def test_a_step_that_does_not_fit_is_named():
+    rows = [(4, "chunked", 1.0, 0.5, True), (4, "full-batch", None, None, False)]
+    table = pd.DataFrame(rows, columns=["B", "mode", "seconds", "peak_gb", "fits"])
+    assert "4 cells do not fit" in texts(draw_step_cost(table, limit_gb=1, what="an encoder"))

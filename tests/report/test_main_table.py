@@ -4,18 +4,26 @@ import math
 
 import pandas as pd
 import pytest
+from tests.report.conftest import seen
 
-from celllm.config.claims import Answer, Claim
-from celllm.report.main_table import interval_text, main_table
+from celllm.bench.runs import Failure
+from celllm.config.tables import Claim
+from celllm.report.main_table import costs_table, failures_table, main_table
 from celllm.report.results import Results
 
-
-def answers(**changes):
-    values = {"claim": "c", "source": "s", "task": "blood", "method": "celllm", "metric": "macro_f1"}
-    return [
-        Answer(Claim(**(values | changes), paper=paper, tolerance=0.02), *(math.nan,) * 3, 0, "not run")
-        for paper in (0.718, 0.66)
+NO_SCORES = pd.DataFrame({"task": [], "method": [], "split": [], "seed": [], "metric": [], "value": []})
+FAILURES = pd.DataFrame(
+    [
+        Failure("blood", "logistic", 1, 0, 137, "killed", "logs/fit.log"),
+        *(Failure("gland", "majority", split, 0, 1, "no", "logs/fit.log") for split in range(3)),
     ]
+)
+
+
+def published(catalogue, **changes):
+    values = {"claim": "c", "source": "s", "task": "blood", "method": "celllm", "metric": "macro_f1"}
+    claims = [Claim(**(values | changes), paper=paper, tolerance=0.02) for paper in (0.718, 0.66)]
+    return catalogue.model_copy(update={"claims": claims})
 
 
 def row(table, task, method):
@@ -25,15 +33,12 @@ def row(table, task, method):
 
 def test_nothing_in_the_table_changes_with_the_time_a_fit_took(scores, catalogue):
     slower = scores.assign(value=scores["value"].where(scores["metric"] != "fit_s", 99.0))
-    assert (
-        main_table(Results(slower), [], catalogue=catalogue).markdown
-        == main_table(Results(scores), [], catalogue=catalogue).markdown
-    )
-    assert "fit_s" not in main_table(Results(scores), [], catalogue=catalogue).rows.columns
+    assert seen(main_table(Results(slower), catalogue)) == seen(main_table(Results(scores), catalogue))
+    assert "fit_s" not in main_table(Results(scores), catalogue).rows.columns
 
 
 def test_a_row_holds_mean_interval_and_splits(scores, catalogue):
-    found = row(main_table(Results(scores), [], catalogue=catalogue), "blood", "logistic")
+    found = row(main_table(Results(scores), catalogue), "blood", "logistic")
     assert found["value"] == pytest.approx(0.8)
     assert found["value_high"] - found["value"] == pytest.approx(4.3027 * 0.01 / math.sqrt(3), rel=1e-4)
     assert found["accuracy"] == pytest.approx(0.85)
@@ -41,74 +46,96 @@ def test_a_row_holds_mean_interval_and_splits(scores, catalogue):
 
 
 def test_rows_follow_the_tables_of_tasks_and_methods(scores, catalogue):
-    table = main_table(Results(scores.sample(frac=1, random_state=0)), [], catalogue=catalogue)
+    table = main_table(Results(scores.sample(frac=1, random_state=0)), catalogue)
     assert list(dict.fromkeys(table.rows["task"])) == ["blood", "invented"]
     assert list(table.rows["method"][:3]) == ["celllm", "celllm_scratch", "logistic"]
 
 
 def test_simulated_data_are_called_simulated_in_every_row(scores, catalogue):
-    table = main_table(Results(scores), [], catalogue=catalogue)
+    table = main_table(Results(scores), catalogue)
     titles = table.rows.loc[table.rows["task"] == "invented", "dataset"]
     assert all("simulated" in title.lower() for title in titles)
     assert not any("simulated" in title.lower() for title in table.rows.loc[table.rows["task"] == "blood", "dataset"])
-    lines = [line for line in table.markdown.splitlines() if "of nothing" in line]
-    assert len(lines) == 6
-    assert all("simulated" in line.split("|")[1] for line in lines)
+    titles = [line["task"] for line in seen(table) if "of nothing" in line["task"]]
+    assert len(titles) == 6
+    assert all("simulated" in title for title in titles)
 
 
 def test_the_paper_column_holds_published_values_of_the_headline_only(scores, catalogue):
-    given = [*answers(), *answers(metric="accuracy"), *answers(task="blood+gland")]
-    table = main_table(Results(scores), given, catalogue=catalogue)
+    known = published(catalogue)
+    others = [
+        *published(catalogue, metric="accuracy").claims,
+        *published(catalogue, task="blood+gland").claims,
+    ]
+    table = main_table(Results(scores), known.model_copy(update={"claims": [*known.claims, *others]}))
     assert row(table, "blood", "celllm")["paper"] == "0.718; 0.66"
     assert row(table, "blood", "logistic")["paper"] == ""
 
 
 def test_simulated_rows_have_no_published_value(scores, catalogue):
-    table = main_table(Results(scores), answers(task="invented"), catalogue=catalogue)
+    table = main_table(Results(scores), published(catalogue, task="invented"))
     assert row(table, "invented", "celllm")["paper"] == ""
 
 
 @pytest.mark.parametrize("absent", ["logistic", "celllm_scratch"])
-def test_an_encoder_without_neighbour_shows_no_score(scores, catalogue, absent):
-    table = main_table(Results(scores[scores["method"] != absent]), [], catalogue=catalogue)
+def test_an_encoder_without_reference_shows_no_score(scores, catalogue, absent):
+    table = main_table(Results(scores[scores["method"] != absent]), catalogue)
     found = row(table, "blood", "celllm")
-    assert found["value"] == "neighbour missing"
+    assert found["value"] == "withheld: no baseline"
     assert math.isnan(found["accuracy"])
-    line = next(line for line in table.markdown.splitlines() if "of blood" in line and "| CellLM " in line)
-    assert "neighbour missing" in line
-    assert "0.7" not in line
+    line = next(line for line in seen(table) if "of blood" in line["task"] and line["method"] == "CellLM")
+    assert (line["headline"], line["accuracy"]) == ("withheld: no baseline", "")
 
 
 def test_a_task_that_was_not_run_has_a_row_saying_so(scores, catalogue):
-    table = main_table(Results(scores), [], catalogue=catalogue, not_run=["gland"])
+    table = main_table(Results(scores), catalogue.model_copy(update={"not_run": ("gland",)}))
     assert row(table, "gland", "-")["value"] == "not run"
-    assert any("of gland" in line and "not run" in line for line in table.markdown.splitlines())
+    (line,) = [line for line in seen(table) if "of gland" in line["task"]]
+    assert (line["method"], line["headline"]) == ("-", "not run")
 
 
 def test_a_task_outside_the_configuration_has_no_row(scores, catalogue):
-    table = main_table(Results(scores), [], catalogue=catalogue)
-    assert "gland" not in set(table.rows["task"])
+    assert "gland" not in set(main_table(Results(scores), catalogue).rows["task"])
 
 
 def test_an_undefined_score_is_called_undefined(scores, catalogue):
     scores.loc[(scores["method"] == "majority") & (scores["metric"] == "macro_f1"), "value"] = math.nan
-    table = main_table(Results(scores), [], catalogue=catalogue)
-    assert any("majority" in line and "undefined" in line for line in table.markdown.splitlines())
+    lines = seen(main_table(Results(scores), catalogue))
+    assert {line["headline"] for line in lines if "majority" in line["method"]} == {"undefined"}
 
 
 def test_no_score_at_all_makes_a_table_of_what_was_not_run(catalogue):
-    empty = pd.DataFrame({"task": [], "method": [], "split": [], "seed": [], "metric": [], "value": []})
-    table = main_table(Results(empty), [], catalogue=catalogue, not_run=["blood"])
+    table = main_table(Results(NO_SCORES), catalogue.model_copy(update={"not_run": ("blood",)}))
     assert list(table.rows["value"]) == ["not run"]
 
 
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [
-        pytest.param((0.5, 0.4, 0.6), "0.500 [0.400, 0.600]", id="several splits"),
-        pytest.param((0.5, math.nan, math.nan), "0.500", id="one split"),
-        pytest.param((math.nan, math.nan, math.nan), "undefined", id="undefined"),
-    ],
-)
-def test_an_interval_is_written_where_there_is_one(numbers, text):
-    assert interval_text(*numbers) == text
+def test_cells_and_lines_are_sections_and_the_headline_metric_stands_once(scores, catalogue):
+    pairs = scores[scores["method"] == "majority"].assign(task="lines", method="ridge", metric="rmse", value=1.0)
+    table = main_table(Results(pd.concat([scores, pairs])), catalogue)
+    assert list(dict.fromkeys(table.sections)) == [
+        "Cells: annotation and drug sensitivity",
+        "Cell lines: drug response",
+    ]
+    assert {line["macro F1"] for line in seen(table)} == {""}
+
+
+def test_failed_runs_are_counted_and_a_method_without_any_other_has_failed(scores, catalogue):
+    table = main_table(Results(scores), catalogue, FAILURES)
+    found = row(table, "blood", "logistic")
+    assert (found["n_failed"], found["value"]) == (1, pytest.approx(0.8))
+    assert row(table, "gland", "majority")["value"] == "failed"
+    assert [line["failed runs"] for line in seen(table) if line["headline"] == "failed"] == ["3"]
+
+
+def test_a_failed_run_is_listed_with_its_message_and_log(catalogue):
+    first = seen(failures_table(FAILURES, catalogue))[0]
+    assert (first["task"], first["method"]) == ("Annotation of blood", "logistic regression")
+    assert (first["status"], first["message"], first["log"]) == ("137", "killed", "logs/fit.log")
+
+
+def test_costs_are_means_over_splits(scores, catalogue):
+    scores.loc[(scores["metric"] == "fit_s") & (scores["split"] == 2), "value"] = 5.0
+    table = costs_table(Results(scores), catalogue)
+    first = table.rows.to_dict("records")[0]
+    assert (first["fit_s"], first["peak_mb"], first["n_splits"]) == (3.0, 300.0, 3)
+    assert "simulated" in seen(table)[-1]["task"]

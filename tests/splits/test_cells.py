@@ -28,6 +28,7 @@ FULL = Task(
     headline="macro_f1",
 )
 FEW = replace(FULL, task="fewshot", train=0.05, validation=0.0)
+DONORS = replace(FULL, split="donors", train=0.9, validation=0.1, test=0.0)
 SIZES = {"T": 300, "B": 120, "NK": 60, "rare": 12, "tiny": 9, "": 40}
 
 
@@ -41,79 +42,65 @@ def units(labels):
     return [f"cells:{number:04d}" for number in range(len(labels))]
 
 
-def draw(labels, units, task, seed=0):
-    return stratified(labels, units, task, seed=seed, file="tasks.tsv")
+@pytest.fixture
+def donors(labels):
+    return np.resize(["d2", "d1", "d3"], len(labels))
 
 
-def test_every_class_has_nearly_its_share_in_every_part(labels, units):
-    parts = draw(labels, units, FULL)
+def test_every_class_has_nearly_its_share_in_every_part_and_no_usable_cell_is_left_over(labels, units):
+    parts = stratified(labels, units, FULL, seed=0)
 
     for label in ("T", "B", "NK", "rare"):
         for part, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
             assert abs(np.sum((labels == label) & (parts == part)) - share * SIZES[label]) <= 1.01
-
-
-def test_shares_that_sum_to_one_leave_no_usable_cell_over(labels, units):
-    parts = draw(labels, units, FULL)
-
     np.testing.assert_array_equal(parts == "unused", np.isin(labels, ["", "tiny"]))
 
 
-def test_cells_without_label_and_small_classes_are_unused_in_every_regime(labels, units):
-    assert set(draw(labels, units, FEW)[np.isin(labels, ["", "tiny"])]) == {"unused"}
-
-
-def test_the_test_part_is_the_same_for_full_and_few_shot_training(labels, units):
-    full, few = draw(labels, units, FULL), draw(labels, units, FEW)
+def test_few_shot_trains_on_a_share_of_all_cells_and_is_tested_on_those_of_full_training(labels, units):
+    full, few = stratified(labels, units, FULL, seed=0), stratified(labels, units, FEW, seed=0)
 
     np.testing.assert_array_equal(full == "test", few == "test")
     assert np.sum(few == "test") == round(0.2 * 492)
-
-
-def test_few_shot_trains_on_a_share_of_all_cells_without_validation(labels, units):
-    few = draw(labels, units, FEW)
-
     assert np.sum(few == "train") == round(0.05 * 492)
     assert not np.any(few == "validation")
+    assert set(few[np.isin(labels, ["", "tiny"])]) == {"unused"}
 
 
 @pytest.mark.parametrize("seed", range(15))
 def test_every_class_has_a_training_cell_even_in_few_shot(labels, units, seed):
-    few = draw(labels, units, replace(FEW, train=0.01), seed)
+    few = stratified(labels, units, replace(FEW, train=0.01), seed=seed)
 
     assert set(labels[few == "train"]) == {"T", "B", "NK", "rare"}
-    np.testing.assert_array_equal(few == "test", draw(labels, units, FULL, seed) == "test")
+    np.testing.assert_array_equal(few == "test", stratified(labels, units, FULL, seed=seed) == "test")
 
 
-def test_seeds_differ_and_one_seed_repeats(labels, units):
-    first = draw(labels, units, FULL, seed=3)
-
-    np.testing.assert_array_equal(draw(labels, units, FULL, seed=3), first)
-    assert (draw(labels, units, FULL, seed=4) != first).any()
-
-
-def test_the_order_of_the_cells_does_not_matter(labels, units):
+def test_seeds_differ_one_seed_repeats_and_the_order_of_the_cells_does_not_matter(labels, units):
+    first = stratified(labels, units, FULL, seed=3)
     order = np.random.default_rng(7).permutation(len(labels))
 
-    shuffled = draw(labels[order], [units[row] for row in order], FULL)
+    shuffled = stratified(labels[order], [units[row] for row in order], FULL, seed=3)
 
-    np.testing.assert_array_equal(shuffled, draw(labels, units, FULL)[order])
+    np.testing.assert_array_equal(shuffled, first[order])
+    assert (stratified(labels, units, FULL, seed=4) != first).any()
 
 
 def test_classes_that_are_all_too_small_are_refused(labels, units):
     with pytest.raises(InputError, match="1 classes of at least 200 labelled cells") as caught:
-        draw(labels, units, replace(FULL, min_class_size=200))
+        stratified(labels, units, replace(FULL, min_class_size=200), seed=0)
     assert caught.value.field == "min_class_size, test of annotation"
-    assert caught.value.file == "tasks.tsv"
+    assert caught.value.file == "config/tasks.tsv"
 
 
 def test_splits_do_not_depend_on_the_hash_seed_of_the_process(root):
     code = (
-        "import numpy as np; from celllm.splits.cells import stratified;"
+        "import numpy as np; from celllm.splits.cells import stratified; from celllm.splits.pairs import divide;"
         "from celllm.config.tables import Task;"
         "t = Task('t','classification','t','d',None,'random',(0,),.05,0.,.2,5,'clean','macro_f1');"
         "n = [f'cell{i}' for i in range(200)]; l = np.array(['a','b','c','d'] * 50);"
-        "print(''.join(stratified(l, n, t, seed=1, file='f')))"
+        "print(''.join(stratified(l, n, t, seed=1)));"
+        "t = Task('t','regression','t','d','d','both',(0,),.5,.2,.3,0,'clean','pearson');"
+        "l = np.repeat([f'l{i}' for i in range(20)], 10); d = np.tile([f'd{i}' for i in range(10)], 20);"
+        "print(''.join(divide(l, d, d, t, seed=1)))"
     )
     outputs = {
         subprocess.run(
@@ -126,54 +113,39 @@ def test_splits_do_not_depend_on_the_hash_seed_of_the_process(root):
         for seed in ("1", "2")
     }
     assert len(outputs) == 1
-    assert "train" in outputs.pop()
-
-
-DONORS = replace(FULL, split="donors", train=0.9, validation=0.1, test=0.0)
-
-
-@pytest.fixture
-def donors(labels):
-    return np.resize(["d2", "d1", "d3"], len(labels))
+    assert outputs.pop().count("train") > 0
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_one_donor_is_tested_and_met_nowhere_else(labels, units, donors, seed):
-    parts = by_donor(labels, donors, units, DONORS, seed=seed, file="tasks.tsv")
+    parts = by_donor(labels, donors, units, DONORS, seed=seed)
 
     usable = ~np.isin(labels, ["", "tiny"])
     assert set(donors[parts == "test"]) == {f"d{seed + 1}"}
     assert (parts[usable & (donors == f"d{seed + 1}")] == "test").all()
     assert (parts[usable & (donors != f"d{seed + 1}")] != "unused").all()
     assert (parts[~usable] == "unused").all()
-
-
-def test_the_other_donors_cells_are_shared_out_by_class(labels, units, donors):
-    parts = by_donor(labels, donors, units, DONORS, seed=0, file="tasks.tsv")
-
     for label in ("T", "B", "NK"):
-        mine = (labels == label) & (donors != "d1")
-        assert (parts[mine] == "validation").mean() == pytest.approx(0.1, abs=0.03)
+        others = (labels == label) & (donors != f"d{seed + 1}")
+        assert (parts[others] == "validation").mean() == pytest.approx(0.1, abs=0.03)
 
 
 def test_a_class_of_the_tested_donor_alone_stays_in_the_test_part(labels, units, donors):
     donors = np.where(labels == "rare", "d1", donors)
-    parts = by_donor(labels, donors, units, DONORS, seed=0, file="tasks.tsv")
+    parts = by_donor(labels, donors, units, DONORS, seed=0)
 
     assert set(parts[labels == "rare"]) == {"test"}
 
 
-def test_more_split_seeds_than_donors_are_refused_with_the_donors_named(labels, units, donors):
-    with pytest.raises(InputError, match="0-2, one a donor: d1, d2, d3"):
-        by_donor(labels, donors, units, DONORS, seed=3, file="tasks.tsv")
-
-
-def test_a_single_donor_cannot_be_held_out(labels, units, donors):
-    with pytest.raises(InputError, match="two donors or more"):
-        by_donor(labels, np.full_like(donors, "d1"), units, DONORS, seed=0, file="tasks.tsv")
-
-
-def test_a_class_left_to_the_others_alone_is_too_little_to_train_on(labels, units, donors):
-    donors = np.where(labels == "T", "d1", "d2")
-    with pytest.raises(InputError, match="at least 2 classes among the cells of the other donors"):
-        by_donor(labels, donors, units, DONORS, seed=1, file="tasks.tsv")
+@pytest.mark.parametrize(
+    ("change", "seed", "message"),
+    [
+        (lambda _labels, donors: donors, 3, "0-2, one a donor: d1, d2, d3"),
+        (lambda _labels, donors: np.full_like(donors, "d1"), 0, "two donors or more"),
+        (lambda labels, _donors: np.where(labels == "T", "d1", "d2"), 1, "at least 2 classes among the cells"),
+    ],
+    ids=["more seeds than donors", "one donor", "one class left to train on"],
+)
+def test_donors_that_cannot_be_held_out_are_refused(labels, units, donors, change, seed, message):
+    with pytest.raises(InputError, match=message):
+        by_donor(labels, change(labels, donors), units, DONORS, seed=seed)

@@ -12,7 +12,7 @@ from celllm.splits.format import Split
 @pytest.fixture
 def split():
     parts = np.array(["train", "test", "unused", "train", "validation"])
-    return Split("annotation", 3, ["d:a", "d:b", "d:c", "d:d", "d:e"], parts, provenance={"stage": "draw_splits-1"})
+    return Split("annotation", 3, ["d:a", "d:b", "d:c", "d:d", "d:e"], parts, provenance={"stage": "make_splits-1"})
 
 
 def test_a_split_comes_back_as_it_was_written(split, tmp_path):

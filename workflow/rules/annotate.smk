@@ -31,5 +31,6 @@ rule embed_cells:
         " --cells {input.cells:q}"
         " --vocabulary {input.vocabulary:q}"
         " --threads {threads}"
+        " --stage {params.stage}"
         " --embeddings {output.embeddings:q}"
         " &> {log:q}"

@@ -5,6 +5,7 @@ Writes:  results/bench/{task}/{method}/runs.json and the predictions beside it,
          results/bench/{scores.tsv,trials.tsv,failures.json}
 """
 
+
 rule list_runs:
     """What the benchmark runs, with the titles and rows behind every name: what scores, tables and figures read."""
     output:

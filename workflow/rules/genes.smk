@@ -34,6 +34,7 @@ rule build_network:
         " {params.source}"
         " --hgnc {input.hgnc:q}"
         " --vocabulary {input.vocabulary:q}"
+        " --stage {params.stage}"
         " --network {output.network:q}"
         " &> {log:q}"
 

@@ -1,6 +1,6 @@
 """The gene axis, cells and drug responses on it.
 
-Reads:   resources/raw/{dataset}/manifest.json, config/datasets.tsv
+Reads:   resources/raw/{dataset}/manifest.json
 Writes:  results/vocabulary/genes.tsv, results/cells/{dataset}.h5ad, results/responses/
 """
 
@@ -28,8 +28,7 @@ rule build_vocabulary:
         "python -m celllm build_vocabulary"
         " --hgnc {input.hgnc:q}"
         " --locus-group {params.locus_group:q}"
-        " --stage {params.stage}"
-        " --out {output.vocabulary:q}"
+        " --vocabulary {output.vocabulary:q}"
         " &> {log:q}"
 
 
@@ -59,18 +58,16 @@ rule align_cells:
         runtime=60,
     params:
         stage=STAGES["align_cells"],
-        datasets=DATASETS_TABLE,
-        row=dataset_row,
-        threshold=config["mapped_threshold"],
+        dataset=dataset_json,
+        mapped_threshold=config["mapped_threshold"],
         malignancy_rule=config["malignancy_rule"],
     shell:
         "python -m celllm align_cells"
-        " --dataset {wildcards.dataset}"
-        " --datasets {params.datasets:q}"
+        " --dataset {params.dataset:q}"
         " --raw {input.raw:q}"
         " --hgnc {input.hgnc:q}"
         " --vocabulary {input.vocabulary:q}"
-        " --threshold {params.threshold}"
+        " --mapped-threshold {params.mapped_threshold}"
         " --malignancy-rule {params.malignancy_rule}"
         " --stage {params.stage}"
         " --cells {output.cells:q}"
@@ -96,13 +93,10 @@ rule align_responses:
         runtime=30,
     params:
         stage=STAGES["align_responses"],
-        datasets=DATASETS_TABLE,
-        row=dataset_row,
+        dataset=dataset_json,
     shell:
         "python -m celllm align_responses"
-        " --dataset {wildcards.dataset}"
-        " --datasets {params.datasets:q}"
+        " --dataset {params.dataset:q}"
         " --raw {input.raw:q}"
-        " --stage {params.stage}"
         " --responses {output.responses:q}"
         " &> {log:q}"

@@ -1,20 +1,20 @@
 """Who is tested: the training, validation and test part of every task.
 
-Reads:   results/cells/, results/responses/, config/tasks.tsv
+Reads:   results/cells/, results/responses/
 Writes:  results/splits/{task}/split{split}.parquet
 """
 
 
-rule draw_splits:
+rule make_splits:
     """Training, validation and test part of a task for one split seed, as a file that every method reads."""
     input:
         unpack(split_inputs),
     output:
         split="results/splits/{task}/split{split}.parquet",
     log:
-        "logs/draw_splits/{task}/split{split}.log",
+        "logs/make_splits/{task}/split{split}.log",
     benchmark:
-        "benchmarks/draw_splits/{task}/split{split}.tsv"
+        "benchmarks/make_splits/{task}/split{split}.tsv"
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -22,14 +22,12 @@ rule draw_splits:
         mem_mb=4000,
         runtime=30,
     params:
-        stage=STAGES["draw_splits"],
-        tasks=TASKS_TABLE,
-        row=split_row,
+        stage=STAGES["make_splits"],
+        task=split_json,
         responses=responses_option,
     shell:
-        "python -m celllm draw_splits"
-        " --task {wildcards.task}"
-        " --tasks {params.tasks:q}"
+        "python -m celllm make_splits"
+        " --task {params.task:q}"
         " --cells {input.cells:q}"
         " {params.responses}"
         " --seed {wildcards.split}"

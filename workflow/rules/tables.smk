@@ -3,6 +3,7 @@
 Reads: config.yaml (and what overlays it), config/*.tsv, config/recipes/, the table of runs, workflow/stages.yaml
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -49,11 +50,26 @@ def read_everything() -> tuple:
     }
     for field, names, known, table in (
         ("gene_annotation", [config["gene_annotation"]], datasets.names, datasets.file),
-        ("network", [config["network"]], [*datasets.names, "coexpression"], datasets.file),
-        ("gene2vec", [config["gene2vec"]] if config["gene2vec"] else [], datasets.names, datasets.file),
+        (
+            "network",
+            [config["network"]],
+            [*datasets.names, "coexpression"],
+            datasets.file,
+        ),
+        (
+            "gene2vec",
+            [config["gene2vec"]] if config["gene2vec"] else [],
+            datasets.names,
+            datasets.file,
+        ),
         ("corpus", config["corpus"], datasets.names, datasets.file),
         ("embed", config["embed"], datasets.names, datasets.file),
-        ("step_cost.encoder", [config["step_cost"]["encoder"]] if config["step_cost"] else [], recipes, "encoders"),
+        (
+            "step_cost.encoder",
+            [config["step_cost"]["encoder"]] if config["step_cost"] else [],
+            recipes,
+            "encoders",
+        ),
     ):
         settings.check_names(names, known, field=field, table=table, files=CONFIG_FILES)
     for name, read in recipes.items():
@@ -101,24 +117,6 @@ GPUS = 1 if config["accelerator"] == "gpu" else 0
 MIRROR = f"--mirror {quote(str(config['mirror']))}" if config["mirror"] else ""
 MAIN_ENCODER = next(iter(config["encoders"]))  # whose embeddings are drawn and audited
 
-# Until each command takes its rows as JSON.
-DATASETS_TABLE, FILES_TABLE, TASKS_TABLE, METHODS_TABLE, CLAIMS_TABLE = (
-    str(CONFIG / f"{name}.tsv")
-    for name in ("datasets", "files", "tasks", "methods", "claims")
-)
-TABLE_OPTIONS = " ".join(
-    f"--{name} {quote(path)}"
-    for name, path in (
-        ("tasks", TASKS_TABLE),
-        ("methods", METHODS_TABLE),
-        ("datasets", DATASETS_TABLE),
-    )
-)
-ROWS = "".join(
-    Path(path).read_text()
-    for path in (TASKS_TABLE, METHODS_TABLE, DATASETS_TABLE, CLAIMS_TABLE)
-)
-CONFIG_IN_FORCE = json.dumps(config, sort_keys=True)
 CHECKSUMS_TABLE = str(CONFIG / "checksums.tsv")
 EXCLUDED_STUDIES = " ".join(quote(study) for study in config.get("exclude_studies", []))
 
@@ -190,16 +188,18 @@ def recipe_json(wildcards) -> str:
     return RECIPES[wildcards.recipe].model_dump_json()
 
 
-def dataset_row(wildcards) -> str:
-    """What a data set's row says, as a parameter: a job runs again when it changes."""
-    return repr(DATASETS[wildcards.dataset])
-
-
-def split_row(wildcards) -> str:
-    """What of a task's row its splits depend on, as a parameter."""
+def split_json(wildcards) -> str:
+    """The job's row of tasks.tsv but for what its split does not depend on: a new title makes no split anew."""
     row = TASKS[wildcards.task]
-    shares = (row.train, row.validation, row.test)
-    return repr((row.dataset, row.response, row.split, shares, row.min_class_size))
+    return as_json(
+        dataclasses.replace(
+            row,
+            title=row.task,
+            split_seeds=(int(wildcards.split),),
+            protocol="clean",
+            headline=tables.METRICS[row.kind][0],
+        )
+    )
 
 
 def datasets_of(task: str) -> list[str]:
@@ -363,11 +363,6 @@ def published_network() -> list[str]:
     )
 
 
-def network_of_report(_wildcards, input) -> str:
-    """`--network FILE` where a published network stands beside the vocabulary."""
-    return f"--network {quote(str(input.network))}" if input.network else ""
-
-
 def network_option(_wildcards, input) -> str:
     """Where the gene network comes from: the corpus itself, or a published edge list."""
     kind = "--coexpression" if config["network"] == "coexpression" else "--edges"
@@ -423,51 +418,6 @@ def all_runs(_wildcards) -> list[str]:
     return [runs_of(task, method) for task in RUN_TASKS for method in methods_of(task)]
 
 
-def confusion_runs(wildcards) -> str:
-    """The runs whose predictions a confusion matrix pools."""
-    return runs_of(wildcards.task, wildcards.method)
-
-
-def confusion_figures() -> list[str]:
-    """A confusion matrix for each annotation task, of the encoder and of logistic regression."""
-    return [
-        f"results/report/figures/confusion/{task}/{method}.png"
-        for task in RUN_TASKS
-        for method in methods_of(task)
-        if TASKS[task].kind == "classification"
-        and METHODS[method].role in ("ours", "neighbour")
-    ]
-
-
-def per_drug_runs(wildcards) -> list[str]:
-    """The runs on one task of every method that tells lines apart."""
-    return [
-        runs_of(wildcards.task, method)
-        for method in methods_of(wildcards.task)
-        if METHODS[method].role not in ("trivial", "control")
-    ]
-
-
-def per_drug_figures() -> list[str]:
-    """Every drug of each drug-response task over cell lines."""
-    return [
-        f"results/report/figures/per_drug/{task}.png"
-        for task in RUN_TASKS
-        if TASKS[task].kind == "regression"
-    ]
-
-
-def step_cost_figures() -> list[str]:
-    """The cost of a step, if it is to be measured."""
-    name = STEP_COST["encoder"]
-    return [] if name is None else [f"results/report/figures/step_cost/{name}.png"]
-
-
-def umap_figures() -> list[str]:
-    """A UMAP for each data set to be drawn."""
-    return [f"results/report/figures/umap/{dataset}.png" for dataset in config["embed"]]
-
-
 def all_splits() -> list[str]:
     """Split files of every task that is run."""
     return [
@@ -480,11 +430,6 @@ def all_splits() -> list[str]:
 def audited_encoder(file: str) -> str:
     """A file of the pretraining whose encoder is the paper's."""
     return f"results/pretrain/{MAIN_ENCODER}/seed{config['pretrain_seed']}/{file}"
-
-
-def embedding_audit() -> list[str]:
-    """The table of embedding metrics, if there are data sets to measure them on."""
-    return ["results/report/tables/audit_embeddings.md"] if config["embed"] else []
 
 
 def catalogue_json() -> str:

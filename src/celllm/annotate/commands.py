@@ -10,7 +10,9 @@ app = commands()
 
 
 @app.command
-def embed_cells(*, encoder: Path, cells: Path, vocabulary: Path, embeddings: Path, threads: int = 1) -> None:
+def embed_cells(
+    *, encoder: Path, cells: Path, vocabulary: Path, embeddings: Path, threads: int = 1, stage: str = "embed_cells"
+) -> None:
     r"""Embed cells with a pretrained encoder, frozen.
 
     Parameters
@@ -25,16 +27,19 @@ def embed_cells(*, encoder: Path, cells: Path, vocabulary: Path, embeddings: Pat
         file to write the embeddings to, parquet
     threads
         threads of torch on a CPU
+    stage
+        name and version of the workflow's stage, for the file's provenance
 
     Example::
 
-        celllm embed_cells --encoder results/pretrain/celllm/seed0/encoder.safetensors \
+        python -m celllm embed_cells --encoder results/pretrain/celllm/seed0/encoder.safetensors \
             --cells results/cells/pbmc68k_reduced.h5ad --vocabulary results/vocabulary/genes.tsv \
             --embeddings embeddings.parquet
     """
     import torch
 
     from celllm.annotate import embeddings as embeddings_file
+    from celllm.base.provenance import stamp
     from celllm.harmonise import cells as cells_file
     from celllm.harmonise import vocabulary as vocabulary_file
     from celllm.model import inference
@@ -46,4 +51,6 @@ def embed_cells(*, encoder: Path, cells: Path, vocabulary: Path, embeddings: Pat
     aligned = cells_file.read(cells, vocabulary=genes)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     embedded_ND = inference.embed_cells(pretrained, aligned.X, units=aligned.uns["units"], device=device)
-    embeddings_file.write(list(aligned.obs_names), embedded_ND, list(aligned.obs["label"]), embeddings)
+    provenance = stamp(stage, {"encoder": encoder, "cells": cells, "vocabulary": vocabulary})
+    labels = list(aligned.obs["label"])
+    embeddings_file.write(list(aligned.obs_names), embedded_ND, labels, embeddings, provenance=provenance)

@@ -1,9 +1,10 @@
-"""`results/embeddings/{recipe}/{dataset}.parquet`: index cell_id; columns e0, e1, … and label."""
+"""`results/embeddings/{recipe}/{dataset}.parquet`: index cell_id; columns e0, e1, … and label; attrs: provenance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,14 @@ def read(path: Path | str) -> tuple[pd.Index, npt.NDArray[np.float32], npt.NDArr
     return table.index, values, table["label"].to_numpy(dtype=np.str_)
 
 
-def write(cell_ids: Sequence[str], values: np.ndarray, labels: Sequence[str], path: Path | str) -> None:
+def write(
+    cell_ids: Sequence[str],
+    values: np.ndarray,
+    labels: Sequence[str],
+    path: Path | str,
+    *,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
     """Write embeddings, cells x width, in the order of `cell_ids`."""
     table = pd.DataFrame(
         np.asarray(values, dtype=np.float32),
@@ -53,5 +61,6 @@ def write(cell_ids: Sequence[str], values: np.ndarray, labels: Sequence[str], pa
         columns=[f"e{i}" for i in range(values.shape[1])],
     )
     table["label"] = list(labels)
+    table.attrs["provenance"] = dict(provenance or {})
     with writing(path) as part:
         table.to_parquet(part)

@@ -174,7 +174,7 @@ class Job:
             fit_s=fitted_at - start,
             predict_s=time.perf_counter() - fitted_at,
             peak_mb=_peak_mb(),
-            trained_parameters=choice.method.trained_parameters,
+            trained_parameters=int(choice.method.trained_parameters),
             vocabulary=self.genes.digest,
             encoder=self.digests.get("encoder"),
             provenance=self.stamp(number, seed=seed, options=choice.options, request=self.request(number, seed)),

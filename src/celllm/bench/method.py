@@ -223,7 +223,7 @@ def labelled(cells: Cells, rows: np.ndarray) -> np.ndarray:
             field="train",
             expected="training cells that have a label",
             found=f"{int((labels == '').sum())} without",
-            remedy="draw the split again: snakemake --forcerun draw_splits",
+            remedy="make the split again: snakemake --forcerun make_splits",
         )
     if len(classes) < 2:
         raise InputError(

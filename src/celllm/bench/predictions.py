@@ -7,20 +7,18 @@ knows; for regression line and drug. How it was made stands in the schema metada
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
-
-Kind = Literal["classification", "regression"]
 
 SCORE = "score:"
 _KEY = b"celllm"
@@ -29,64 +27,56 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "regression": ("unit", "truth", "predicted", "line", "drug"),
 }
 _REMEDY = "fit again: remove the file, then snakemake --forcerun fit"
+_STRICT: Final = ConfigDict(extra="forbid", ser_json_inf_nan="constants", use_attribute_docstrings=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Trial:
-    """Values of options that were tried, and the headline metric on the validation subset; nan where the fit failed."""
+    """Values of options that were tried."""
 
-    options: Mapping[str, Any]
+    options: dict[str, Any]
     value: float
+    """Headline metric on the validation subset; nan where the fit failed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class PredictionsMeta:
-    """How predictions were made and what they cost.
-
-    Parameters
-    ----------
-    split, seed
-        Seed of the split, and of the method's own random numbers.
-    n_train, n_validation, n_test
-        Units of each subset.
-    options
-        Settings in force, chosen ones among them; defaults of the method's class are not listed.
-    trials
-        What was tried on the validation subset; empty where nothing was chosen.
-    simulated
-        Whether the cells come from the simulator; such numbers say nothing about biology.
-    fit_s, predict_s
-        Wall time of fitting (all trials included) and of predicting the test subset, in seconds.
-    peak_mb
-        Largest resident memory during the run, in MiB, the loaded data included.
-    trained_parameters
-        Numbers that fitting changed; those of a frozen encoder do not count.
-    vocabulary
-        Digest of the gene axis.
-    encoder
-        Digest of the encoder file; None where the method uses none.
-    provenance
-        What made it; `request` is the digest of all it depends on.
-    """
+    """How predictions were made and what they cost."""
 
     task: str
     method: str
     split: int
+    """Seed of the split."""
     seed: int
-    kind: Kind
+    """Seed of the method's own random numbers."""
+    kind: Literal["classification", "regression"]
     simulated: bool
+    """Whether the cells come from the simulator; such numbers say nothing about biology."""
     n_train: int
+    """Units of the training subset; the next two of the others."""
     n_validation: int
     n_test: int
-    options: Mapping[str, Any]
+    options: dict[str, Any]
+    """Settings in force, chosen ones among them; defaults of the method's class are not listed."""
     trials: tuple[Trial, ...]
+    """What was tried on the validation subset; empty where nothing was chosen."""
     fit_s: float
+    """Wall time of fitting, all trials included, in seconds."""
     predict_s: float
+    """Wall time of predicting the test subset, in seconds."""
     peak_mb: float
+    """Largest resident memory during the run, in MiB, the loaded data included."""
     trained_parameters: int
+    """Numbers that fitting changed; those of a frozen encoder do not count."""
     vocabulary: str
+    """Digest of the gene axis."""
     encoder: str | None
-    provenance: Mapping[str, Any]
+    """Digest of the encoder file; None where the method uses none."""
+    provenance: dict[str, Any]
+    """What made it; `request` is the digest of all it depends on."""
+
+
+_META = TypeAdapter(PredictionsMeta)
 
 
 def score_columns(table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
@@ -113,17 +103,17 @@ def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
             found=", ".join(key.decode() for key in table.schema.metadata or {}) or "none",
             remedy=_REMEDY,
         )
-    values = json.loads(stored)
-    wanted = {field.name for field in fields(PredictionsMeta)}
-    if set(values) != wanted:
+    try:
+        meta = _META.validate_json(stored)
+    except ValidationError as error:
+        first = error.errors()[0]
         raise InputError(
             file=path,
-            field="schema metadata celllm",
-            expected=", ".join(sorted(wanted)),
-            found=", ".join(sorted(values)),
+            field=f"schema metadata celllm: {'.'.join(map(str, first['loc']))}",
+            expected=str(first["msg"]),
+            found=str(first.get("input"))[:200],
             remedy=_REMEDY,
-        )
-    meta = PredictionsMeta(**{**values, "trials": tuple(Trial(**trial) for trial in values["trials"])})
+        ) from None
     frame = table.to_pandas()
     _check(frame, meta.kind, path)
     return frame, meta
@@ -143,21 +133,13 @@ def write(table: pd.DataFrame, meta: PredictionsMeta, path: Path | str) -> None:
     """Write predictions; the same checks as in `read`."""
     _check(table, meta.kind, path)
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    metadata = {**(arrow.schema.metadata or {}), _KEY: json.dumps(asdict(meta), sort_keys=True).encode()}
+    metadata = {**(arrow.schema.metadata or {}), _KEY: _META.dump_json(meta)}
     with writing(path) as part:
         pq.write_table(arrow.replace_schema_metadata(metadata), part)
 
 
 def _check(table: pd.DataFrame, kind: str, path: Path | str) -> None:
-    wanted = _COLUMNS.get(kind)
-    if wanted is None:
-        raise InputError(
-            file=path,
-            field="kind",
-            expected="classification or regression",
-            found=repr(kind),
-            remedy=_REMEDY,
-        )
+    wanted = _COLUMNS[kind]
     missing = [column for column in wanted if column not in table.columns]
     if missing:
         raise InputError(

@@ -6,60 +6,52 @@ A run is one method on one task with one split and seed. The predictions of a fi
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 
+_STRICT: Final = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=_STRICT)
 class Failure:
-    """A run without predictions.
-
-    Parameters
-    ----------
-    split, seed
-        Seed of the split, and of the method's own random numbers.
-    status
-        Exit status the error stands for; 137 where the kernel killed the process, mostly for memory.
-    message
-        The error message, in one line.
-    log
-        The log of its job.
-    """
+    """A run without predictions."""
 
     task: str
     method: str
     split: int
+    """Seed of the split."""
     seed: int
+    """Seed of the method's own random numbers."""
     status: int
+    """Exit status the error stands for; 137 where the kernel killed the process, mostly for memory."""
     message: str
+    """The error message, in one line."""
     log: str
+    """The log of its job."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Runs:
-    """All runs of one method on one task.
-
-    Parameters
-    ----------
-    finished
-        Split and seed of each run that has predictions.
-    failures
-        The other runs.
-    provenance
-        What made the file.
-    """
+    """All runs of one method on one task."""
 
     task: str
     method: str
     finished: tuple[tuple[int, int], ...]
+    """Split and seed of each run that has predictions."""
     failures: tuple[Failure, ...]
-    provenance: Mapping[str, Any]
+    """The other runs."""
+    provenance: dict[str, Any]
+    """What made the file."""
+
+
+_RUNS = TypeAdapter(Runs)
 
 
 def predictions_path(runs: Path | str, *, split: int, seed: int) -> Path:
@@ -81,32 +73,19 @@ def read(path: Path | str) -> Runs:
         If it is no such file.
     """
     try:
-        stored = json.loads(Path(path).read_text())
-        return Runs(
-            task=stored["task"],
-            method=stored["method"],
-            finished=tuple((run["split"], run["seed"]) for run in stored["finished"]),
-            failures=tuple(Failure(**failure) for failure in stored["failures"]),
-            provenance=stored["provenance"],
-        )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        return _RUNS.validate_json(Path(path).read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
         raise InputError(
             file=path,
-            field="(whole file)",
-            expected="task, method, finished, failures and provenance, as JSON",
-            found=f"{type(error).__name__}: {error}",
+            field=".".join(map(str, first["loc"])) or "(whole file)",
+            expected=str(first["msg"]),
+            found=str(first.get("input"))[:200],
             remedy=f"fit again: snakemake --forcerun {path}",
         ) from None
 
 
 def write(runs: Runs, path: Path | str) -> None:
     """Write `runs.json`."""
-    stored = {
-        "task": runs.task,
-        "method": runs.method,
-        "finished": [{"split": split, "seed": seed} for split, seed in runs.finished],
-        "failures": [asdict(failure) for failure in runs.failures],
-        "provenance": dict(runs.provenance),
-    }
     with writing(path) as part:
-        part.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
+        part.write_bytes(_RUNS.dump_json(runs, indent=1))

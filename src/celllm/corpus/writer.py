@@ -1,7 +1,7 @@
 """Aligned cells of many datasets into shards, in one random order over all of them.
 
-The order is drawn first, from the number of cells that stay. Then every cell goes to the end of the pile of its
-shard, and each pile is put in order by itself. Memory holds a piece of cells or one shard, and 4 bytes a cell.
+The order is drawn first, from the number of cells that stay. Then every cell goes to the bucket of its
+shard, and each bucket is put in order by itself. Memory holds a piece of cells or one shard, and 4 bytes a cell.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from celllm.base.errors import InputError
 from celllm.corpus import format as shards
-from celllm.corpus.buckets import Piles
-from celllm.corpus.format import LARGEST, DatasetShare, ShardEntry, ShardManifest
+from celllm.corpus.buckets import Buckets
+from celllm.corpus.format import CELLS, LARGEST, DatasetShare, ShardManifest
 from celllm.harmonise import cells as cells_file
 
 
@@ -41,6 +40,21 @@ class Excluded:
 
     ids: Collection[str]
     hashes: Mapping[str, Collection[str]]
+
+
+def benchmark_hashes(files: Sequence[Path], corpus: Sequence[Path], tested: Collection[str]) -> dict[str, set[str]]:
+    """Collect, by dataset, the hashes of benchmark cells.
+
+    Of a dataset that is in the corpus too these are its test cells only, else the corpus could not hold it.
+    """
+    own = {file.resolve() for file in corpus}
+    found: dict[str, set[str]] = {}
+    for file in files:
+        hashes = found.setdefault(str(cells_file.header(file)["dataset"]), set())
+        for obs in cells_file.obs_pieces(file):
+            chosen = obs[obs.index.isin(tested)] if file.resolve() in own else obs
+            hashes.update(chosen["cell_hash"])
+    return found
 
 
 def write(
@@ -102,11 +116,15 @@ def write(
         is_kept.append(kept)
     places = _places(sum(share["kept"] for share in datasets.values()), seed, manifest)
     with _scratch(manifest.parent) as folder:
-        piles = Piles(folder, shard_cells)
+        buckets = Buckets(folder, shard_cells)
         start = 0
         for file, name, kept in zip(sources, datasets, is_kept, strict=True):
-            start = _deal(file, name, kept, places[start:], piles) + start
-        entries = [_write_shard(manifest, number, piles) for number in range(piles.n_piles)]
+            start += _fill(buckets, file, name, kept, places[start:])
+        entries = []
+        for number in range(buckets.n_buckets):
+            indptr, genes, counts, cells = buckets.take(number)
+            shard = shards.shard_of(indptr, genes, counts)
+            entries.append(shards.write_shard(manifest, f"shard-{number:05d}", shard, cells))
     written = ShardManifest(
         vocabulary=vocabulary,
         n_genes=n_genes,
@@ -161,42 +179,27 @@ def _places(n_cells: int, seed: int, manifest: Path) -> NDArray[np.uint32]:
     return places
 
 
-def _deal(file: Path, dataset: str, kept: NDArray[np.bool_], places: NDArray[np.uint32], piles: Piles) -> int:
-    """Put a source's kept cells onto the piles of their places; return how many there are."""
-    row = n_dealt = 0
+def _fill(buckets: Buckets, file: Path, dataset: str, kept: NDArray[np.bool_], places: NDArray[np.uint32]) -> int:
+    """Put a source's kept cells into the buckets of their places; return how many there are."""
+    row = n_filled = 0
     for matrix, obs in cells_file.pieces(file):
         chosen = np.flatnonzero(kept[row : row + len(obs)])
         row += len(obs)
         cells = csr_matrix(matrix if len(chosen) == len(obs) else matrix[chosen])
         cells.eliminate_zeros()
         cells.sort_indices()
-        table = obs.iloc[chosen]
-        table = pd.DataFrame(
-            {
-                "cell_id": table.index.to_numpy(dtype=object),
-                "dataset": dataset,
-                "sample": table["sample"].astype(str).to_numpy(dtype=object),
-                "study": table["study"].astype(str).to_numpy(dtype=object),
-                "is_malignant": table["is_malignant"].to_numpy(dtype=np.int8),
-                "cell_hash": table["cell_hash"].to_numpy(dtype=object),
-            }
-        )
-        piles.add(places[n_dealt : n_dealt + len(chosen)], cells, table)
-        n_dealt += len(chosen)
-    return n_dealt
-
-
-def _write_shard(manifest: Path, number: int, piles: Piles) -> ShardEntry:
-    indptr, genes, counts, cells = piles.take(number)
-    return shards.write_shard(manifest, f"shard-{number:05d}", shards.shard_of(indptr, genes, counts), cells)
+        table = obs.iloc[chosen].assign(dataset=dataset).rename_axis("cell_id").reset_index()
+        buckets.add(places[n_filled : n_filled + len(chosen)], cells, table[CELLS.names])
+        n_filled += len(chosen)
+    return n_filled
 
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """Yield a folder for the piles; those of killed runs are removed first."""
-    for abandoned in folder.glob(".piles-*"):
+    """Yield a folder for the buckets; those of killed runs are removed first."""
+    for abandoned in folder.glob(".buckets-*"):
         shutil.rmtree(abandoned)
-    with tempfile.TemporaryDirectory(prefix=".piles-", dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".buckets-", dir=folder) as scratch:
         yield Path(scratch)
 
 

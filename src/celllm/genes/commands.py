@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ def build_network(
     coexpression: Path | None = None,
     min_score: int = 700,
     partners: int = 10,
+    stage: str = "build_network",
 ) -> None:
     r"""Build the gene network on the vocabulary, from a published edge list or from co-expression.
 
@@ -48,15 +50,18 @@ def build_network(
         minimum combined score of STRING's links, 0 to 1000; lists without scores are taken whole
     partners
         co-expression partners a gene may choose
+    stage
+        name and version of the workflow's stage, for the file's provenance
 
     Example::
 
-        celllm build_network --coexpression results/shards/manifest.json \
+        python -m celllm build_network --coexpression results/shards/manifest.json \
             --hgnc resources/raw/hgnc_demo/manifest.json --vocabulary results/vocabulary/genes.tsv \
             --network edges.parquet
     """
     import numpy as np
 
+    from celllm.base.provenance import stamp
     from celllm.genes import network as network_file
     from celllm.harmonise import vocabulary as vocabulary_file
 
@@ -73,7 +78,9 @@ def build_network(
             found="neither" if edges is None else "both",
             remedy="give one of them: celllm build_network --help",
         )
-    network_file.write(made, network)
+    inputs = {"hgnc": hgnc, "vocabulary": vocabulary, "source": edges or coexpression}
+    provenance = stamp(stage, {role: path for role, path in inputs.items() if path is not None})
+    network_file.write(replace(made, provenance=provenance), network)
     n_connected = len(np.union1d(made.a_E, made.b_E))
     print(f"{len(made.a_E)} edges between {n_connected} of {genes.n_genes} genes")
 
@@ -154,7 +161,8 @@ def embed_genes(
 
     Example::
 
-        celllm embed_genes --recipe config/recipes/paper.yaml config/recipes/tiny.yaml config/recipes/demo.yaml \
+        python -m celllm embed_genes \
+            --recipe config/recipes/paper.yaml config/recipes/tiny.yaml config/recipes/demo.yaml \
             --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv \
             --seed 0 --embedding embedding.safetensors
     """
@@ -257,7 +265,8 @@ def evaluate_genes(
 
     Example::
 
-        celllm evaluate_genes --recipe config/recipes/paper.yaml config/recipes/tiny.yaml config/recipes/demo.yaml \
+        python -m celllm evaluate_genes \
+            --recipe config/recipes/paper.yaml config/recipes/tiny.yaml config/recipes/demo.yaml \
             --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv --out link_prediction.tsv
     """
     import numpy as np

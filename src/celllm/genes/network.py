@@ -7,10 +7,11 @@ Shapes: C cells, G vocabulary genes, E edges.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -49,18 +50,23 @@ class Edges:
         Digest of the vocabulary that the indices belong to.
     source
         What the edges were made from, for the report.
+    provenance
+        What made them.
     """
 
     a_E: Indices
     b_E: Indices
     vocabulary: str
     source: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write(edges: Edges, path: Path | str) -> None:
     """Write the edges, whole or not at all."""
     table = pa.table({"a": pa.array(edges.a_E, pa.int32()), "b": pa.array(edges.b_E, pa.int32())})
-    table = table.replace_schema_metadata({"vocabulary": edges.vocabulary, "source": edges.source})
+    provenance = json.dumps(dict(edges.provenance), sort_keys=True)
+    metadata = {"vocabulary": edges.vocabulary, "source": edges.source, "provenance": provenance}
+    table = table.replace_schema_metadata(metadata)
     with writing(path) as part:
         pq.write_table(table, part)
 
@@ -98,7 +104,7 @@ def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> Edges:
             found="an edge that breaks this",
             remedy=REMEDY,
         )
-    return Edges(a_E=a_E, b_E=b_E, vocabulary=found, source=metadata["source"])
+    return Edges(a_E, b_E, found, metadata["source"], json.loads(metadata.get("provenance", "{}")))
 
 
 def from_pairs(first_E: npt.NDArray[np.int64], second_E: npt.NDArray[np.int64]) -> tuple[Indices, Indices]:

@@ -45,7 +45,7 @@ def import_encoder(
 
     Example::
 
-        celllm import --layout celllm --checkpoint cellLM.pth --genes genes.txt \
+        python -m celllm import --layout celllm --checkpoint cellLM.pth --genes genes.txt \
             --hgnc resources/raw/hgnc_2023/manifest.json --out encoder.safetensors --vocabulary genes.tsv
     """
     from celllm.base.provenance import stamp

@@ -3,73 +3,91 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
+from celllm.base.errors import InputError
 from celllm.base.interval import mean_interval
-from celllm.config.claims import Answer, Verdict
+from celllm.base.report_table import Column, ReportTable
+from celllm.config.catalogue import Catalogue
+from celllm.config.explain import suggestion
 from celllm.config.tables import Claim
-from celllm.report.catalogue import Catalogue
-from celllm.report.neighbours import MISSING, missing_neighbours
+from celllm.report.references import WITHHELD, missing_references
 from celllm.report.results import Results
+from celllm.report.titles import metric_title
+
+Verdict = Literal["reproduced", "not reproduced", "not run", "not comparable"]
 
 # Values are written with ten digits; a distance that equals the tolerance on paper must not fail by rounding.
 _ROUNDING = 1e-9
 
 
-def answer_claims(
-    claims: Iterable[Claim],
-    results: Results,
-    *,
-    catalogue: Catalogue,
-    not_run: Collection[str] = (),
-) -> list[Answer]:
-    """Put our mean over splits beside each published number.
-
-    Reproduced means that our mean lies within the tolerance of the published value, above it or below: a
-    number that is far better than the paper's was not reproduced either.
+@dataclass(frozen=True)
+class ClaimResult:
+    """A claim with our number beside it.
 
     Parameters
     ----------
-    claims
-        Published numbers.
-    results
-        All scores.
-    catalogue
-        Tasks, methods and data sets. A task on simulated data is never compared with a published number.
-    not_run
-        Tasks the configuration names but could not run.
-
-    Returns
-    -------
-    One answer a claim, in order. `not run` where a task, method or metric has no score; `not comparable`
-    where the data are simulated, a neighbour is missing, or the metric is undefined for a split.
+    ours, low, high
+        Mean over splits and its 95 % interval; nan where there is nothing to compare.
+    n_splits
+        Splits behind `ours`.
+    note
+        Why there is no verdict on the number, where there is none.
     """
-    return [_answer(claim, results, catalogue=catalogue, not_run=not_run) for claim in claims]
+
+    claim: Claim
+    ours: float
+    low: float
+    high: float
+    n_splits: int
+    verdict: Verdict
+    note: str = ""
 
 
-def _answer(
-    claim: Claim,
-    results: Results,
-    *,
-    catalogue: Catalogue,
-    not_run: Collection[str],
-) -> Answer:
-    method = catalogue.methods.row(claim.method)
-    simulated = [task for task in claim.tasks if catalogue.is_simulated(task)]
-    absent = [task for task in claim.tasks if task in not_run or not results.splits(task, claim.method, claim.metric)]
+def compare_claims(results: Results, catalogue: Catalogue) -> list[ClaimResult]:
+    """Put our mean over splits beside each published number, in the order of config/claims.tsv.
+
+    Reproduced means that our mean lies within the tolerance of the published value, above it or below: a
+    number that is far better than the paper's was not reproduced either. `not run` where a task, method or metric has
+    no score; `not comparable` where the data are simulated, the number is withheld, or the metric is undefined for a
+    split.
+
+    Raises
+    ------
+    InputError
+        If a claim names a method that there is not.
+    """
+    return [_compared(claim, results, catalogue) for claim in catalogue.claims]
+
+
+def _compared(claim: Claim, results: Results, catalogue: Catalogue) -> ClaimResult:
+    if claim.method not in catalogue.methods:
+        raise InputError(
+            file="config/claims.tsv",
+            field=f"method of {claim.claim}",
+            expected="a method of config/methods.tsv",
+            found=repr(claim.method),
+            remedy=suggestion(claim.method, catalogue.methods),
+        )
+    is_absent = {task: not results.splits(task, claim.method, claim.metric) for task in claim.tasks}
+    absent = [task for task in claim.tasks if task in catalogue.not_run or is_absent[task]]
     if absent:
         return _without_number(claim, "not run", f"no score for {', '.join(absent)}")
-    if simulated:
+    if any(catalogue.is_simulated(task) for task in claim.tasks):
         return _without_number(claim, "not comparable", "simulated data")
+    method = catalogue.methods[claim.method]
     alone = [
         task
         for task in claim.tasks
-        if missing_neighbours(results, task=catalogue.tasks.row(task), method=method, metric=claim.metric)
+        if missing_references(results, task=catalogue.tasks[task], method=method, metric=claim.metric)
     ]
     if alone:
-        return _without_number(claim, "not comparable", f"{MISSING} on {', '.join(alone)}")
+        return _without_number(claim, "not comparable", f"{WITHHELD} on {', '.join(alone)}")
     values = _means_by_split(claim, results)
     if not values:
         return _without_number(claim, "not run", "the tasks share no split")
@@ -77,7 +95,7 @@ def _answer(
     if math.isnan(ours):
         return _without_number(claim, "not comparable", f"{claim.metric} is undefined for a split")
     close = abs(ours - claim.paper) <= claim.tolerance + _ROUNDING
-    return Answer(claim, ours, low, high, len(values), "reproduced" if close else "not reproduced")
+    return ClaimResult(claim, ours, low, high, len(values), "reproduced" if close else "not reproduced")
 
 
 def _means_by_split(claim: Claim, results: Results) -> Sequence[float]:
@@ -87,5 +105,34 @@ def _means_by_split(claim: Claim, results: Results) -> Sequence[float]:
     return [float(np.mean([of_task[split] for of_task in found])) for split in sorted(shared)]
 
 
-def _without_number(claim: Claim, verdict: Verdict, note: str) -> Answer:
-    return Answer(claim, math.nan, math.nan, math.nan, 0, verdict, note)
+def _without_number(claim: Claim, verdict: Verdict, note: str) -> ClaimResult:
+    return ClaimResult(claim, math.nan, math.nan, math.nan, 0, verdict, note)
+
+
+def claims_table(results: Results, catalogue: Catalogue) -> ReportTable:
+    """Set each published number beside ours, with the verdict."""
+    names = ("claim", "source", "task", "method", "metric", "paper", "tolerance")
+    rows = pd.DataFrame(
+        [
+            {
+                **{name: getattr(one.claim, name) for name in names},
+                "ours": one.ours,
+                "ours_low": one.low,
+                "ours_high": one.high,
+                "n_splits": one.n_splits,
+                "verdict": one.verdict,
+                "note": one.note,
+            }
+            for one in compare_claims(results, catalogue)
+        ]
+    )
+    columns = [
+        *(Column(name) for name in ("claim", "task", "method")),
+        Column("metric", show=metric_title),
+        Column("paper", show="g"),
+        Column("tolerance", "± tolerance", "g"),
+        Column("ours", show=".3f", is_interval=True),
+        Column("n_splits", "splits", ",d"),
+        *(Column(name) for name in ("verdict", "note", "source")),
+    ]
+    return ReportTable("claims", rows, columns)

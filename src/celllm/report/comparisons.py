@@ -1,4 +1,4 @@
-"""Our method against every other on every task: paired tests, corrected for their number."""
+"""Ours against every other method, by paired and corrected tests; the linear model between its controls."""
 
 from __future__ import annotations
 
@@ -7,29 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
 from celllm.base.interval import paired_test
-from celllm.base.report_table import ReportTable, as_markdown
+from celllm.base.report_table import Column, ReportTable
 from celllm.bench.metrics import is_better
+from celllm.config.catalogue import Catalogue
+from celllm.config.neighbours import LEAKED, SHUFFLED, linear_of
 from celllm.config.tables import Claim, Method, Task
-from celllm.report.catalogue import Catalogue, metric_title
-from celllm.report.main_table import interval_text
-from celllm.report.neighbours import alone
+from celllm.report.main_table import NOT_RUN, UNDEFINED
+from celllm.report.references import withheld
 from celllm.report.results import Results
+from celllm.report.titles import method_title, metric_title, task_and_method, task_title
 
 OURS = "ours"
 CONTROL = "control"
 LEVEL = 0.05
 """False discovery rate below which a difference is said to be one."""
-
-_NOTE = (
-    "Ours minus the other, headline metric, on the splits both have; each split's value is a mean over model seeds. "
-    "Interval and p by the corrected resampled t test (Nadeau & Bengio 2003), which allows for the cells that splits "
-    "share. q: p corrected for all rows of this table (Benjamini & Yekutieli 2001, any dependence). A verdict needs "
-    f"q < {LEVEL:g}. The column *paper* is the published difference of the same two methods, where both are "
-    "published, by the first rows of config/claims.tsv that have them."
-)
+CALIBRATION = "ece"
 
 
 @dataclass(frozen=True)
@@ -47,19 +41,19 @@ class Comparison:
     paper: float
 
 
-def compare(results: Results, catalogue: Catalogue, claims: Sequence[Claim] = ()) -> list[Comparison]:
+def compare(results: Results, catalogue: Catalogue) -> list[Comparison]:
     """Compare the methods of role `ours` with all others but controls, in the order of config/*.tsv.
 
-    Left out are methods whose numbers may not be shown, for want of a neighbour.
+    Left out are methods whose numbers are withheld, for want of a reference baseline.
     """
-    hidden = alone(results, catalogue)
+    hidden = withheld(results, catalogue)
     found = []
-    for task in catalogue.tasks:
-        of_kind = [method for method in catalogue.methods if method.kind == task.kind and method.role != CONTROL]
+    for task in catalogue.tasks.values():
+        of_kind = [row for row in catalogue.methods.values() if row.kind == task.kind and row.role != CONTROL]
         shown = [method for method in of_kind if (task.task, method.method) not in hidden]
         for ours in (method for method in shown if method.role == OURS):
             for other in (method for method in shown if method.role != OURS):
-                comparison = _compared(results, task, ours, other, claims)
+                comparison = _compared(results, task, ours, other, catalogue.claims)
                 if comparison.n_splits:
                     found.append(comparison)
     return found
@@ -87,6 +81,8 @@ def _test_to_rest(results: Results, task: Task, method: Method) -> float:
 
 def corrected(p_values: Sequence[float]) -> list[float]:
     """Return q values: p corrected for their number; nan stays nan and counts for nothing."""
+    from scipy import stats  # takes a second to import
+
     known = [p for p in p_values if not math.isnan(p)]
     if not known:
         return list(p_values)
@@ -94,8 +90,9 @@ def corrected(p_values: Sequence[float]) -> list[float]:
     return [p if math.isnan(p) else next(q_values) for p in p_values]
 
 
-def comparisons_table(comparisons: Sequence[Comparison], catalogue: Catalogue) -> ReportTable:
+def comparisons_table(results: Results, catalogue: Catalogue) -> ReportTable:
     """Lay the comparisons out, with q values and verdicts."""
+    comparisons = compare(results, catalogue)
     q_values = corrected([comparison.p for comparison in comparisons])
     rows = [
         {
@@ -114,31 +111,20 @@ def comparisons_table(comparisons: Sequence[Comparison], catalogue: Catalogue) -
         }
         for one, q in zip(comparisons, q_values, strict=True)
     ]
-    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
-    shown = pd.DataFrame(
-        [
-            {
-                "task": catalogue.task_title(one.task.task),
-                "metric": metric_title(one.task.headline),
-                "ours": one.ours.title,
-                "other": one.other.title,
-                "splits": one.n_splits,
-                "difference": interval_text(one.difference, one.low, one.high),
-                "p": _number(one.p),
-                "q": _number(q),
-                "verdict": _verdict(one, q),
-                "paper": _number(one.paper),
-            }
-            for one, q in zip(comparisons, q_values, strict=True)
-        ]
-    )
-    return ReportTable("comparisons", frame, as_markdown(shown, title="Ours against every other", note=_NOTE))
-
-
-_COLUMNS = (
-    *("task", "metric", "ours", "other", "n_splits", "difference", "difference_low", "difference_high"),
-    *("p", "q", "verdict", "paper"),
-)
+    names = ["task", "metric", "ours", "other", "n_splits", "difference", "difference_low", "difference_high"]
+    frame = pd.DataFrame(rows, columns=[*names, "p", "q", "verdict", "paper"])
+    columns = [
+        task_and_method(catalogue)[0],
+        Column("metric", show=metric_title),
+        Column("ours", show=lambda name: method_title(catalogue, name)),
+        Column("other", show=lambda name: method_title(catalogue, name)),
+        Column("difference", show=".3f", is_interval=True, undefined=UNDEFINED),
+        *(Column(name, show=".3g") for name in ("p", "q")),
+        Column("verdict"),
+        Column("paper", show=".3g"),
+        Column("n_splits", "splits", ",d"),
+    ]
+    return ReportTable("comparisons", frame, columns)
 
 
 def _verdict(one: Comparison, q: float) -> str:
@@ -149,5 +135,54 @@ def _verdict(one: Comparison, q: float) -> str:
     return "better" if is_better(one.difference, 0.0, metric=one.task.headline) else "worse"
 
 
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3g}"
+def controls_table(results: Results, catalogue: Catalogue) -> ReportTable:
+    """Say for each task, split and metric whether the controls bound the linear model, as they must.
+
+    One control is shown the test labels and must win, another learns from shuffled labels and must lose. Where
+    they do not, the split, the metric or the plumbing is broken and no other number counts. At the top of
+    the scale, where the linear model is right throughout, a tie counts as a win. The calibration error is left out:
+    whoever knows nothing and says so is calibrated. Readers see means over splits.
+    """
+    rows = []
+    for task in catalogue.tasks.values():
+        names = (SHUFFLED[task.kind], linear_of(task), LEAKED[task.kind])
+        for metric in (name for name in results.metrics() if name != CALIBRATION):
+            found = [results.by_split(task.task, name, metric) for name in names]
+            for split in sorted(set().union(*found)):
+                values = [of_method.get(split) for of_method in found]
+                rows.append(
+                    {
+                        "task": task_title(catalogue, task.task),
+                        "split": split,
+                        "metric": metric_title(metric),
+                        **dict(zip(_CONTROLS, values, strict=True)),
+                        "ordered": _ordered(*values, metric=metric),
+                    },
+                )
+    frame = pd.DataFrame(rows, columns=["task", "split", "metric", *_CONTROLS, "ordered"])
+    groups = frame.groupby(["task", "metric"], sort=False)
+    shown = groups[list(_CONTROLS)].mean().assign(ordered=groups["ordered"].agg(_counted)).reset_index()
+    numbers = [Column(name, show=".3f") for name in _CONTROLS]
+    columns = [Column("task"), Column("metric"), *numbers, Column("ordered", "splits in order")]
+    return ReportTable("controls", frame, columns, shown=shown)
+
+
+_CONTROLS = ("shuffled", "linear model", "leaked")
+
+
+def _counted(ordered: pd.Series[str]) -> str:
+    """Say on how many splits the order is right, of those on which it could be, and where a control is missing."""
+    if set(ordered) <= {NOT_RUN, UNDEFINED}:
+        return str(ordered.iloc[0])
+    missing = int((ordered == NOT_RUN).sum())
+    of = f"{int((ordered == 'yes').sum())} of {int((ordered != UNDEFINED).sum())}"
+    return of + (f" ({missing} without a control)" if missing else "")
+
+
+def _ordered(shuffled: float | None, linear: float | None, leaked: float | None, *, metric: str) -> str:
+    if shuffled is None or linear is None or leaked is None:
+        return NOT_RUN
+    if math.isnan(shuffled + linear + leaked):
+        return UNDEFINED
+    wins = is_better(leaked, linear, metric=metric) or leaked == linear == 1
+    return "yes" if wins and is_better(linear, shuffled, metric=metric) else "no"

@@ -1,13 +1,84 @@
-"""The report's tables of the leakage audit: benchmark cells in the corpus, and equal cells within a task."""
+"""Leakage: benchmark cells in the pretraining corpus, and exact duplicates within a task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from celllm.base.report_table import ReportTable, as_markdown
-from celllm.bench.overlap import ACROSS, Leakage, Twins
+from celllm.base.report_table import Column, ReportTable
+from celllm.bench.overlap import ACROSS, Leakage, Twins, leakage, part_sizes, twins
+from celllm.config.catalogue import Catalogue
+from celllm.corpus.reader import ShardReader
+from celllm.corpus.writer import benchmark_hashes
+from celllm.harmonise import cells as cell_files
+from celllm.harmonise.quality import cell_hashes
+from celllm.report.titles import title_of_dataset
+from celllm.splits import format as split_files
+from celllm.splits.format import Split
+
+_AT_ONCE = 8_192
+"""Cells of the shards read at once: about 100 MB at 1,600 expressed genes a cell."""
+
+
+def leakage_tables(
+    corpus_files: Sequence[Path],
+    benchmark_files: Sequence[Path],
+    *,
+    splits: Sequence[Path],
+    shards: Path,
+    catalogue: Catalogue,
+) -> tuple[ReportTable, pd.DataFrame, list[str]]:
+    """Return the table of leakage, rows of exact duplicates, and the names of benchmark cells in the shards."""
+    drawn = [split_files.read(file) for file in splits]
+    tasks = catalogue.tasks
+    corpus = dict(_cells_of(file) for file in corpus_files)
+    benchmark = dict(_cells_of(file) for file in benchmark_files)
+    tested = {unit for split in drawn if tasks[split.task].dataset in corpus for unit in split.units_of("test")}
+    hashes = benchmark_hashes(benchmark_files, corpus_files, tested)
+    kept = _cells_in(ShardReader(shards))
+    leaks = {
+        (task, name): leakage(hashes[task], corpus=cells, shards=kept[kept["dataset"] == name])
+        for task in hashes
+        for name, cells in corpus.items()
+    }
+    equal = {
+        (split.task, split.seed): _duplicates_in(split, benchmark[tasks[split.task].dataset], tasks[split.task].kind)
+        for split in drawn
+    }
+    made = leakage_table(
+        leaks,
+        n_benchmark={name: len(own) for name, own in hashes.items()},
+        n_corpus={name: len(cells) for name, cells in corpus.items()},
+        catalogue=catalogue,
+    )
+    sizes = {(split.task, split.seed): part_sizes(split.parts.tolist()) for split in drawn}
+    leaked = [name for leak in leaks.values() for name in leak.in_shards]
+    return made, duplicates_rows(equal, parts=sizes), leaked
+
+
+def _cells_of(file: Path) -> tuple[str, pd.DataFrame]:
+    """Read name and cells of an aligned data set: columns cell_id, cell_hash."""
+    hashes = pd.concat([obs["cell_hash"] for obs in cell_files.obs_pieces(file)])
+    frame = pd.DataFrame({"cell_id": hashes.index.astype(str), "cell_hash": hashes.to_numpy(dtype=object)})
+    return str(cell_files.header(file)["dataset"]), frame
+
+
+def _cells_in(shards: ShardReader) -> pd.DataFrame:
+    """Read the cells of the shards, their hashes made anew from the counts: columns cell_id, dataset, cell_hash."""
+    pieces = np.split(np.arange(shards.n_cells), range(_AT_ONCE, shards.n_cells, _AT_ONCE))
+    hashes = [one for rows in pieces for one in cell_hashes(shards.rows(rows))]
+    return shards.cells[["cell_id", "dataset"]].assign(cell_hash=hashes)
+
+
+def _duplicates_in(split: Split, cells: pd.DataFrame, kind: str) -> Twins:
+    """Count the exact duplicates of a split; in a task of pairs of line and drug, the equal lines."""
+    names, units = cells["cell_id"], split.units
+    if kind == "regression":  # a unit is {line}|{drug}, a cell id {dataset}:{line}
+        names, units = names.str.split(":", n=1).str[-1], [unit.split("|", 1)[0] for unit in units]
+    return twins(dict(zip(names, cells["cell_hash"], strict=True)), cells=units, parts=split.parts.tolist())
 
 
 def leakage_table(
@@ -15,7 +86,7 @@ def leakage_table(
     *,
     n_benchmark: Mapping[str, int],
     n_corpus: Mapping[str, int],
-    titles: Mapping[str, str],
+    catalogue: Catalogue,
 ) -> ReportTable:
     """Say for each task data set and corpus data set how many cells they share, and how many are left in the shards.
 
@@ -25,14 +96,21 @@ def leakage_table(
         By task data set and corpus data set.
     n_benchmark, n_corpus
         Benchmark cells of each task data set; aligned cells of each corpus data set.
-    titles
-        What readers call the data sets.
+    catalogue
+        Titles of the data sets.
     """
+    columns = {
+        "benchmark_cells": "benchmark cells",
+        "corpus_cells": "corpus cells",
+        "equal_before_exclusion": "exact duplicates",
+        "left_out": "left out",
+        "in_shards": "in the shards",
+    }
     rows = pd.DataFrame(
         [
             {
                 "task_dataset": task,
-                "task_title": titles.get(task, task),
+                "task_title": title_of_dataset(catalogue, task),
                 "benchmark_cells": n_benchmark[task],
                 "corpus_dataset": corpus,
                 "corpus_cells": n_corpus[corpus],
@@ -43,68 +121,43 @@ def leakage_table(
             }
             for (task, corpus), leak in found.items()
         ],
-        columns=[
-            *("task_dataset", "task_title", "benchmark_cells", "corpus_dataset", "corpus_cells"),
-            *("equal_before_exclusion", "left_out", "in_shards", "verdict"),
-        ],
+        columns=["task_dataset", "task_title", "benchmark_cells", "corpus_dataset", *[*columns][1:], "verdict"],
     )
-    columns = ["task data set", "benchmark cells", "corpus", "cells", "equal", "left out", "in the shards", "verdict"]
-    shown = [line for _, own in rows.groupby("task_dataset", sort=False) for line in _lines(own)]
-    note = (
-        "Cells of the corpus with exactly the counts of a benchmark cell, by hash; in the shards the hash is made anew "
-        "from the counts. In the shards must be 0. Of a task data set that is in the corpus itself, the benchmark "
-        "cells are the test cells of its splits. A cell that another pipeline counted differs and is not found."
-    )
-    markdown = as_markdown(pd.DataFrame(shown, columns=columns), title="Benchmark cells in the corpus", note=note)
-    return ReportTable("audit_leakage", rows, markdown)
+    numbers = [Column(name, title, ",d") for name, title in columns.items()]
+    texts = [
+        Column("task_title", "task data set", is_key=True),
+        Column("corpus_dataset", "corpus data set"),
+        Column("verdict"),
+    ]
+    return ReportTable("audit_leakage", rows, [*texts[:2], *numbers, texts[2]])
 
 
-def _lines(own: pd.DataFrame) -> list[tuple[object, ...]]:
-    """Return a task data set's rows as a reader sees them: corpus data sets that share nothing with it are one row."""
-    is_shared = (own["equal_before_exclusion"] > 0) | (own["in_shards"] > 0)
-    shared, others = own[is_shared], own[~is_shared]
-    lines: list[tuple[object, ...]] = list(shared.drop(columns="task_dataset").itertuples(index=False, name=None))
-    if len(others):
-        which = f"{len(others)} other data sets" if lines else f"all {len(others)} data sets"
-        first = others.iloc[0]
-        n_cells = int(others["corpus_cells"].sum())
-        lines.append((first["task_title"], first["benchmark_cells"], which, n_cells, 0, 0, 0, "clean"))
-    return lines
-
-
-def twins_table(
+def duplicates_rows(
     found: Mapping[tuple[str, int], Twins], *, parts: Mapping[tuple[str, int], Mapping[str, int]]
-) -> ReportTable:
-    """Count equal cells within each task's split files.
+) -> pd.DataFrame:
+    """Count the exact duplicates within each task's split files.
 
     Parameters
     ----------
     found
         By task and split seed.
     parts
-        By task and split seed: units of each part.
+        By task and split seed: units of each subset.
     """
-    rows = pd.DataFrame(
+    return pd.DataFrame(
         [
             {
                 "task": task,
                 "split": seed,
-                "cells": twin.n_cells,
+                "cells": one.n_cells,
                 **{f"{part}_units": parts[task, seed].get(part, 0) for part in ("train", "validation", "test")},
-                "cells_with_twin": twin.n_twins,
-                **{f"{part}_in_{other}": twin.across[part, other] for part, other in ACROSS},
+                "exact_duplicates": one.n_twins,
+                **{f"{part}_in_{other}": one.across[part, other] for part, other in ACROSS},
             }
-            for (task, seed), twin in found.items()
+            for (task, seed), one in found.items()
         ],
         columns=[
-            *("task", "split", "cells", "train_units", "validation_units", "test_units", "cells_with_twin"),
+            *("task", "split", "cells", "train_units", "validation_units", "test_units", "exact_duplicates"),
             *(f"{part}_in_{other}" for part, other in ACROSS),
         ],
     )
-    shown = rows.rename(columns={name: name.replace("_", " ") for name in rows.columns})
-    note = (
-        "Twins: other cells (or lines) of the same task with exactly the same counts. Test in train: test cells with a "
-        "twin in the training part, whose label gives theirs away. A line that a split by pairs has in several parts "
-        "is no twin of its own."
-    )
-    return ReportTable("audit_twins", rows, as_markdown(shown, title="Equal cells within a task", note=note))

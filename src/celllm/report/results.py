@@ -8,14 +8,22 @@ are over splits.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from celllm.base.errors import InputError
 from celllm.base.interval import mean_interval
+from celllm.bench import predictions, scores
+from celllm.bench.predictions import PredictionsMeta
+from celllm.bench.runs import predictions_of
 from celllm.bench.scores import is_quality
+
+Predictions = tuple[pd.DataFrame, PredictionsMeta]
+"""Predictions of a run, and how they were made."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,13 @@ class Results:
 
     Parameters
     ----------
-    scores
+    table
         Columns task, method, split, seed, metric, value.
     """
 
-    def __init__(self, scores: pd.DataFrame) -> None:
+    def __init__(self, table: pd.DataFrame) -> None:
         self._values: dict[tuple[str, str, str], dict[int, list[float]]] = {}
-        columns = scores[["task", "method", "metric", "split", "value"]].itertuples(index=False, name=None)
+        columns = table[["task", "method", "metric", "split", "value"]].itertuples(index=False, name=None)
         for task, method, metric, split, value in columns:
             by_split = self._values.setdefault((str(task), str(method), str(metric)), {})
             by_split.setdefault(int(split), []).append(float(value))
@@ -103,3 +111,26 @@ class Results:
             sd_splits=float(np.std(means, ddof=1)) if len(means) > 1 else math.nan,
             sd_seeds=math.sqrt(squares / freedom) if freedom else math.nan,
         )
+
+
+def read(path: Path) -> Results:
+    """Read `scores.tsv`."""
+    return Results(scores.read(path))
+
+
+def read_predictions(runs: Sequence[Path]) -> list[Predictions]:
+    """Read the predictions of all finished runs of these `runs.json` files."""
+    return [predictions.read(path) for path in predictions_of(runs)]
+
+
+def check(of_runs: Iterable[Predictions], *, task: str, methods: Collection[str], kind: str) -> None:
+    """Refuse predictions that are not of this task and kind, or of none of these methods."""
+    for _, meta in of_runs:
+        if (meta.task, meta.kind) != (task, kind) or meta.method not in methods:
+            raise InputError(
+                file=f"predictions of split {meta.split}, seed {meta.seed}",
+                field="task, method and kind",
+                expected=f"{task}, {' or '.join(methods)}, {kind}",
+                found=f"{meta.task}, {meta.method}, {meta.kind}",
+                remedy=f"give the runs.json files of {task} alone",
+            )

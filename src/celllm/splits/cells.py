@@ -1,4 +1,4 @@
-"""Which cells of a task are for training, validation and test; pairs are divided in pair_splits.
+"""Which cells of a task are for training, validation and test; pairs are divided in splits/pairs.py.
 
 The test part is drawn first, from the seed and the share `test` alone. So a task with 80 % and one with 5 % for
 training are measured on the same cells.
@@ -7,7 +7,6 @@ training are measured on the same cells.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,9 @@ from sklearn.model_selection import train_test_split
 from celllm.base.errors import InputError
 from celllm.config.tables import Task
 
-SMALLEST_CLASS = 3
+TABLE = "config/tasks.tsv"
+"""Where a task's row is mended; named in errors."""
+MIN_CLASS_SIZE = 3
 """Cells a class needs to be in training, validation and test."""
 
 
@@ -26,7 +27,6 @@ def stratified(
     task: Task,
     *,
     seed: int,
-    file: Path | str,
 ) -> NDArray[np.str_]:
     """Divide cells so that each class has nearly the same share of every part.
 
@@ -44,8 +44,6 @@ def stratified(
         Its shares and its min_class_size.
     seed
         Of the draw.
-    file
-        The table of tasks, named in errors.
 
     Returns
     -------
@@ -60,7 +58,7 @@ def stratified(
     n_test, n_validation, n_train = part_sizes(task, len(usable))
     if len(classes) < 2 or not len(classes) <= n_test <= len(usable) - len(classes):
         raise InputError(
-            file=file,
+            file=TABLE,
             field=f"min_class_size, test of {task.task}",
             expected="at least 2 classes, and at least as many cells as classes in the test part and outside it",
             found=f"{len(classes)} classes of at least {_smallest(task)} labelled cells; "
@@ -81,7 +79,6 @@ def by_donor(
     task: Task,
     *,
     seed: int,
-    file: Path | str,
 ) -> NDArray[np.str_]:
     """Test one donor's cells; train and choose on those of the others.
 
@@ -90,7 +87,7 @@ def by_donor(
 
     Parameters
     ----------
-    labels, units, task, file
+    labels, units, task
         As of `stratified`.
     donors
         One a cell.
@@ -106,7 +103,7 @@ def by_donor(
     names = np.unique(donors[usable])
     if len(names) < 2 or seed >= len(names):
         raise InputError(
-            file=file,
+            file=TABLE,
             field=f"split_seeds of {task.task}",
             expected=f"0-{len(names) - 1}, one a donor: {', '.join(names)}" if len(names) > 1 else "two donors or more",
             found=f"{seed}" if len(names) > 1 else f"{', '.join(names) or 'none'}",
@@ -118,7 +115,7 @@ def by_donor(
     _, n_validation, n_train = part_sizes(task, len(rest))
     if len(known) < 2 or n_validation + len(known) > len(rest):
         raise InputError(
-            file=file,
+            file=TABLE,
             field=f"train, validation of {task.task}",
             expected="at least 2 classes among the cells of the other donors, and a training cell of each",
             found=f"{len(known)} classes, {len(rest)} cells, {n_validation} of them for validation",
@@ -131,7 +128,7 @@ def by_donor(
 
 
 def _smallest(task: Task) -> int:
-    return max(task.min_class_size, SMALLEST_CLASS)
+    return max(task.min_class_size, MIN_CLASS_SIZE)
 
 
 def _usable(

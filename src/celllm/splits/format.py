@@ -22,7 +22,7 @@ from celllm.base.errors import InputError
 
 Part = Literal["train", "validation", "test", "unused"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test", "unused")
-REMEDY = "draw it again: snakemake --forcerun draw_splits"
+REMEDY = "make it again: snakemake --forcerun make_splits"
 _KEY = b"celllm"
 
 

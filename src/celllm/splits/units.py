@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config.units import Units
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 
 @dataclass(frozen=True)
@@ -123,54 +126,60 @@ def pairs_from(adata: AnnData, responses: pd.DataFrame, *, file: Path | str) -> 
     InputError
         If a drug has no structure, or two, or if no line of the table has expression.
     """
-    line_ids = np.array([name.split(":", maxsplit=1)[-1] for name in _strings(adata.obs_names)], dtype=str)
-    place = {str(line): row for row, line in enumerate(line_ids)}
-    kept = responses[responses["line"].astype(str).isin(list(place))]
-    if kept.empty:
-        raise InputError(
-            file=file,
-            field="line",
-            expected=f"lines with expression, such as {', '.join(line_ids[:3])}",
-            found=f"others, such as {', '.join(responses['line'].astype(str).unique()[:3])}",
-            remedy="check the columns dataset and response of the task in config/tasks.tsv",
-        )
-    smiles_of = _structures(kept, file)
+    line_ids = np.array([line_of(name) for name in _strings(adata.obs_names)], dtype=str)
+    kept = with_expression(responses, line_ids, file=file)
+    smiles_of = dict(zip(kept["drug"], kept["smiles"], strict=True))
     drugs = sorted(smiles_of)
-    drug_place = {drug: number for number, drug in enumerate(drugs)}
     return Pairs(
         expression=_matrix(adata.X),
         values=Units(adata.uns["units"]),
         line_ids=line_ids,
         drugs=drugs,
         smiles=[smiles_of[drug] for drug in drugs],
-        line=np.array([place[str(line)] for line in kept["line"]], dtype=np.int64),
-        drug=np.array([drug_place[str(drug)] for drug in kept["drug"]], dtype=np.int64),
+        line=pd.Index(line_ids).get_indexer(kept["line"]),
+        drug=pd.Index(drugs).get_indexer(kept["drug"]),
         response=kept["response"].to_numpy(np.float64),
         simulated=bool(adata.uns["simulated"]),
     )
 
 
-def _structures(responses: pd.DataFrame, file: Path | str) -> dict[str, str]:
-    table = responses[["drug", "smiles"]].drop_duplicates()
-    structures: dict[str, str] = {}
-    for drug, smiles in zip(table["drug"].astype(str), table["smiles"], strict=True):
-        if not isinstance(smiles, str) or not smiles.strip():
-            raise InputError(
-                file=file,
-                field="smiles",
-                expected=f"a structure (SMILES) for drug {drug}",
-                found="nothing",
-                remedy="add the structure to the table of drugs, or drop the drug's rows",
-            )
-        if structures.setdefault(drug, smiles) != smiles:
-            raise InputError(
-                file=file,
-                field="smiles",
-                expected=f"one structure for drug {drug}",
-                found=f"{structures[drug]} and {smiles}",
-                remedy="keep one of the two",
-            )
-    return structures
+def line_of(cell_id: str) -> str:
+    """Return the line of a cell id `{dataset}:{line}`."""
+    return cell_id.split(":", maxsplit=1)[-1]
+
+
+def with_expression(responses: pd.DataFrame, line_ids: Sequence[str] | np.ndarray, *, file: Path | str) -> pd.DataFrame:
+    """Return the rows of a response table whose line has expression, names as str; errors as of `pairs_from`."""
+    table = responses.astype({"line": str, "drug": str})
+    kept = table[table["line"].isin(list(line_ids))]
+    if kept.empty:
+        raise InputError(
+            file=file,
+            field="line",
+            expected=f"lines with expression, such as {', '.join(line_ids[:3])}",
+            found=f"others, such as {', '.join(table['line'].unique()[:3])}",
+            remedy="check the columns dataset and response of the task in config/tasks.tsv",
+        )
+    structures = kept[["drug", "smiles"]].drop_duplicates()
+    is_missing = structures["smiles"].fillna("").str.strip() == ""
+    if is_missing.any():
+        raise InputError(
+            file=file,
+            field="smiles",
+            expected=f"a structure (SMILES) for drug {structures['drug'][is_missing].iloc[0]}",
+            found="nothing",
+            remedy="add the structure to the table of drugs, or drop the drug's rows",
+        )
+    twice = structures[structures["drug"].duplicated(keep=False)].sort_values("drug", kind="stable")
+    if len(twice):
+        raise InputError(
+            file=file,
+            field="smiles",
+            expected=f"one structure for drug {twice['drug'].iloc[0]}",
+            found=" and ".join(twice["smiles"].iloc[:2]),
+            remedy="keep one of the two",
+        )
+    return kept
 
 
 def _strings(values: Iterable[object]) -> np.ndarray:

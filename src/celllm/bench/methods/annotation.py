@@ -19,16 +19,8 @@ from torch.nn import functional
 
 from celllm.base.errors import InputError
 from celllm.bench.method import Classifier, labelled
-from celllm.bench.methods.finetune import (
-    LEARNING_RATES,
-    BestEpoch,
-    adam,
-    check_finite,
-    n_epochs,
-    ready_encoder,
-    seeded,
-    thaw,
-)
+from celllm.bench.methods.finetune import LEARNING_RATES, n_epochs, ready_encoder, seeded, thaw
+from celllm.bench.methods.finetune import train as fit
 from celllm.bench.tokens import TokenSource, token_source
 from celllm.model.encoder import Encoder, evaluating
 from celllm.model.heads import ClsHead, GeneScatterHead
@@ -121,31 +113,32 @@ class EncoderClassifier(Classifier):
         self._head = self._new_head(encoder, cells, train)
         weights = [*weights, *self._head.parameters()]
         self.trained_parameters = sum(weight.numel() for weight in weights)
-        optimiser = adam(weights, options["learning_rate"])
-        best = BestEpoch([encoder, self._head], patience=options["patience"])
         target = torch.from_numpy(np.searchsorted(self.classes_, cells.labels[train]))
         generator = np.random.default_rng(self.seed)
-        most = n_epochs(
-            epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
-            steps=options["steps"],
-            steps_per_epoch=-(-len(train) // options["batch"]),
+
+        def loss_of(at: np.ndarray) -> Tensor:
+            genes_BL, bins_BL = source.batch(train[at], generator)
+            return functional.cross_entropy(self._head(encoder(genes_BL, bins_BL), genes_BL), target[at])
+
+        def macro_f1() -> float:
+            predicted = self.classes_[self._probabilities(source, validation).argmax(axis=1)]
+            return float(f1_score(cells.labels[validation], predicted, average="macro", zero_division=0))
+
+        fit(
+            weights,
+            lambda: source.shuffled(train, options["batch"], generator),
+            loss_of,
+            modes=[self._head],
+            kept=[encoder, self._head],
+            score=macro_f1 if len(validation) else None,
+            learning_rate=options["learning_rate"],
+            epochs=n_epochs(
+                epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
+                steps=options["steps"],
+                steps_per_epoch=-(-len(train) // options["batch"]),
+            ),
+            patience=options["patience"],
         )
-        for epoch in range(most):
-            self._head.train()
-            for at in source.shuffled(train, options["batch"], generator):
-                genes_BL, bins_BL = source.batch(train[at], generator)
-                logits_BK = self._head(encoder(genes_BL, bins_BL), genes_BL)
-                loss = functional.cross_entropy(logits_BK, target[at])
-                check_finite(loss, epoch=epoch)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-            if len(validation):
-                predicted = self.classes_[self._probabilities(source, validation).argmax(axis=1)]
-                score = f1_score(cells.labels[validation], predicted, average="macro", zero_division=0)
-                if best.is_over(float(score)):
-                    break
-        best.restore()
 
     def _new_head(self, encoder: Encoder, cells: Cells, train: np.ndarray) -> nn.Module:
         n_classes = len(self.classes_)

@@ -5,7 +5,7 @@ Shapes: L lines, G genes, P pairs of a batch, M drugs of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Final
 
@@ -19,7 +19,8 @@ from torch_geometric.nn import GCNConv, global_max_pool
 from celllm.bench.method import Regressor
 from celllm.bench.methods.cell_lines import LineScale
 from celllm.bench.methods.drugs import N_ATOM_FEATURES, drug_graphs
-from celllm.bench.methods.finetune import LEARNING_RATES, BestEpoch, adam, check_finite, n_epochs, seeded
+from celllm.bench.methods.finetune import LEARNING_RATES, n_epochs, seeded
+from celllm.bench.methods.finetune import train as fit
 from celllm.bench.metrics import pearson, rmse
 from celllm.model.encoder import evaluating
 from celllm.splits.units import Pairs
@@ -93,36 +94,40 @@ class DeepCDRResponse(Regressor):
         self._model = DeepCDR(genes_LG.shape[1])
         weights = list(self._model.parameters())
         self.trained_parameters = sum(weight.numel() for weight in weights)
-        optimiser = adam(weights, options["learning_rate"])
-        best = BestEpoch([self._model], patience=options["patience"])
         generator = np.random.default_rng(self.seed)
-        batches = _batches(len(train), options["batch"])
-        most = n_epochs(
-            epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
-            steps=options["steps"],
-            steps_per_epoch=len(batches),
-        )
-        for epoch in range(most):
-            self._model.train()
+        places = _batches(len(train), options["batch"])
+
+        def batches() -> Iterator[np.ndarray]:
             order = generator.permutation(len(train))
-            for first, last in batches:
-                rows = train[order[first:last]]
-                # batch norm sees each drug of the batch once, however many pairs it has there
-                drugs, drug_P = np.unique(pairs.drug[rows], return_inverse=True)
-                target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
-                answers_P = self._model(
-                    genes_LG[torch.from_numpy(pairs.line[rows])],
-                    self._model.drugs(Batch.from_data_list([graphs[drug] for drug in drugs])),
-                    torch.from_numpy(drug_P),
-                )
-                loss = functional.mse_loss(answers_P, target_P)
-                check_finite(loss, epoch=epoch)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-            if len(validation) and best.is_over(self._judged(pairs, validation)):
-                break
-        best.restore()
+            for first, last in places:
+                yield train[order[first:last]]
+
+        def loss_of(rows: np.ndarray) -> Tensor:
+            # batch norm sees each drug of the batch once, however many pairs it has there
+            drugs, drug_P = np.unique(pairs.drug[rows], return_inverse=True)
+            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
+            answers_P = self._model(
+                genes_LG[torch.from_numpy(pairs.line[rows])],
+                self._model.drugs(Batch.from_data_list([graphs[drug] for drug in drugs])),
+                torch.from_numpy(drug_P),
+            )
+            return functional.mse_loss(answers_P, target_P)
+
+        fit(
+            weights,
+            batches,
+            loss_of,
+            modes=[self._model],
+            kept=[self._model],
+            score=(lambda: self._judged(pairs, validation)) if len(validation) else None,
+            learning_rate=options["learning_rate"],
+            epochs=n_epochs(
+                epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
+                steps=options["steps"],
+                steps_per_epoch=len(places),
+            ),
+            patience=options["patience"],
+        )
 
     def _judged(self, pairs: Pairs, validation: np.ndarray) -> float:
         """Return how good this epoch is on the validation part; more is better."""

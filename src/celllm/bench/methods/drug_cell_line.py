@@ -18,17 +18,8 @@ from torch_geometric.data import Batch
 from celllm.base.errors import InputError
 from celllm.bench.method import Regressor
 from celllm.bench.methods.drugs import DrugEncoder, drug_graphs
-from celllm.bench.methods.finetune import (
-    LEARNING_RATES,
-    BestEpoch,
-    adam,
-    check_finite,
-    n_epochs,
-    n_frozen_layers,
-    ready_encoder,
-    seeded,
-    thaw,
-)
+from celllm.bench.methods.finetune import LEARNING_RATES, n_epochs, n_frozen_layers, ready_encoder, seeded, thaw
+from celllm.bench.methods.finetune import train as fit
 from celllm.bench.methods.lines import LineEmbedder
 from celllm.bench.metrics import rmse
 from celllm.bench.tokens import TokenSource, token_source
@@ -180,36 +171,37 @@ class EncoderResponse(Regressor):
         self._head = ResponseHead(encoder.width, DRUG_WIDTH)
         weights = [*weights, *self._drugs.parameters(), *self._head.parameters()]
         self.trained_parameters = sum(weight.numel() for weight in weights)
-        optimiser = adam(weights, options["learning_rate"])
-        best = BestEpoch([encoder, self._drugs, self._head], patience=options["patience"])
         generator = np.random.default_rng(self.seed)
         batches = _PairsByLine(pairs, train)
-        most = n_epochs(
-            epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
-            steps=options["steps"],
-            steps_per_epoch=-(-len(batches.lines) // options["lines"]),
+
+        def loss_of(at: np.ndarray) -> Tensor:
+            rows, line_P = batches.of(at)
+            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
+            answers_P = self._head(
+                embedder.embedded(batches.lines[at], generator),
+                self._drugs(graphs),
+                torch.from_numpy(line_P),
+                torch.from_numpy(np.searchsorted(drugs, pairs.drug[rows])),
+            )
+            return functional.mse_loss(answers_P, target_P)
+
+        fit(
+            weights,
+            lambda: source.shuffled(batches.lines, options["lines"], generator),
+            loss_of,
+            modes=[self._drugs, self._head],
+            kept=[encoder, self._drugs, self._head],
+            score=(lambda: -rmse(pairs.response[validation], self.predict(pairs, validation)))
+            if len(validation)
+            else None,
+            learning_rate=options["learning_rate"],
+            epochs=n_epochs(
+                epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
+                steps=options["steps"],
+                steps_per_epoch=-(-len(batches.lines) // options["lines"]),
+            ),
+            patience=options["patience"],
         )
-        for epoch in range(most):
-            _train(self._drugs, self._head)
-            for at in source.shuffled(batches.lines, options["lines"], generator):
-                rows, line_P = batches.of(at)
-                target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
-                answers_P = self._head(
-                    embedder.embedded(batches.lines[at], generator),
-                    self._drugs(graphs),
-                    torch.from_numpy(line_P),
-                    torch.from_numpy(np.searchsorted(drugs, pairs.drug[rows])),
-                )
-                loss = functional.mse_loss(answers_P, target_P)
-                check_finite(loss, epoch=epoch)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-            if len(validation):
-                error = rmse(pairs.response[validation], self.predict(pairs, validation))
-                if best.is_over(-error):
-                    break
-        best.restore()
 
 
 class ResponseHead(nn.Module):
@@ -267,8 +259,3 @@ class _PairsByLine:
         pieces = [self._rows[self._bounds[place] : self._bounds[place + 1]] for place in at]
         line_P = np.repeat(np.arange(len(at)), [len(piece) for piece in pieces])
         return np.concatenate(pieces), line_P
-
-
-def _train(*modules: nn.Module) -> None:
-    for module in modules:
-        module.train()

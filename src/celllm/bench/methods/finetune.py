@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -79,9 +79,52 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def adam(weights: Sequence[nn.Parameter], learning_rate: float) -> torch.optim.Adam:
-    """Return Adam without a schedule, as in the released fine-tuning; fused, since the heads are wide."""
-    return torch.optim.Adam(weights, lr=learning_rate, fused=True)
+def train(
+    weights: Sequence[nn.Parameter],
+    batches: Callable[[], Iterable[np.ndarray]],
+    loss_of: Callable[[np.ndarray], Tensor],
+    *,
+    modes: Sequence[nn.Module],
+    kept: Sequence[nn.Module],
+    score: Callable[[], float] | None,
+    learning_rate: float,
+    epochs: int,
+    patience: int,
+) -> None:
+    """Train by Adam without a schedule, as in the released fine-tuning, and keep the best epoch's weights.
+
+    Parameters
+    ----------
+    weights
+        What is trained.
+    batches
+        The batches of an epoch, drawn anew at each call.
+    loss_of
+        Loss of a batch.
+    modes
+        Modules that an epoch begins in training mode, with dropout.
+    kept
+        Modules whose weights are put back to those of the best epoch.
+    score
+        Score of an epoch on the validation subset, larger is better; None: nothing is chosen.
+    learning_rate, epochs, patience
+        Of Adam; how many at most; epochs without a higher score after which training stops.
+    """
+    # fused, since the heads are wide
+    optimiser = torch.optim.Adam(weights, lr=learning_rate, fused=True)
+    best = BestEpoch(kept, patience=patience)
+    for epoch in range(epochs):
+        for module in modes:
+            module.train()
+        for batch in batches():
+            loss = loss_of(batch)
+            check_finite(loss, epoch=epoch)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        if score is not None and best.is_over(score()):
+            break
+    best.restore()
 
 
 def n_epochs(*, epochs: int, steps: int, steps_per_epoch: int) -> int:

@@ -1,0 +1,229 @@
+"""Scores: every task and method in one picture, and few-shot curves; dots are means over splits, lines intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import fill
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from celllm.bench.metrics import ERRORS
+from celllm.config.catalogue import Catalogue
+from celllm.config.tables import Method, Task
+from celllm.report.figures.style import TRIVIAL, looks_of_methods, notice, style
+from celllm.report.references import WITHHELD, withheld
+from celllm.report.results import Results, Summary
+from celllm.report.titles import data_title, method_title, metric_title, task_title
+
+Curve = tuple[Task, ...]
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One method on one task: mean and interval of the headline metric, or none where it may not be shown."""
+
+    task: str
+    method: str
+    mean: float
+    low: float
+    high: float
+    is_hidden: bool
+
+
+def dots_of(results: Results, catalogue: Catalogue) -> list[Dot]:
+    """Summarise the headline metric of every task and method, in the order of config/*.tsv."""
+    hidden = withheld(results, catalogue)
+    dots = []
+    for task in catalogue.tasks.values():
+        for method in catalogue.methods.values():
+            found = results.summary(task.task, method.method, task.headline)
+            if not found.n_splits:
+                continue
+            is_hidden = (task.task, method.method) in hidden
+            numbers = (math.nan,) * 3 if is_hidden else (found.mean, found.low, found.high)
+            dots.append(Dot(task.task, method.method, *numbers, is_hidden))
+    return dots
+
+
+def draw_scores(results: Results, catalogue: Catalogue) -> Figure:
+    """Draw a panel for each headline metric, in it a band a task, in that a line a method.
+
+    Methods keep their place in every band, so that a column of equal marks can be followed by eye.
+    """
+    dots = dots_of(results, catalogue)
+    panels: dict[tuple[str, str], list[str]] = {}
+    key: tuple[str, str]
+    for dot in dots:
+        key = (catalogue.tasks[dot.task].kind, catalogue.tasks[dot.task].headline)
+        panels.setdefault(key, [])
+        if dot.task not in panels[key]:
+            panels[key].append(dot.task)
+    methods = {
+        key: [
+            method
+            for method in catalogue.methods.values()
+            if any(dot.method == method.method and dot.task in tasks for dot in dots)
+        ]
+        for key, tasks in panels.items()
+    }
+    # inches: a line of a method, and as much again between two tasks
+    heights = [len(tasks) * (0.1 * len(methods[key]) + 0.16) + 0.75 for key, tasks in panels.items()]
+    with style():
+        figure = Figure(figsize=(11, max(sum(heights) + 0.4, 2.6)), layout="constrained")
+        axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axis, (key, tasks) in zip(axes, panels.items(), strict=True):
+            shown = [dot for dot in dots if dot.task in tasks]
+            _draw_panel(axis, shown, tasks, methods[key], catalogue)
+            axis.set_xlabel(f"{metric_title(key[1])}: mean and 95 % interval over splits")
+        figure.suptitle("All tasks and methods")
+        return figure
+
+
+def _draw_panel(
+    axis: Axes,
+    dots: Sequence[Dot],
+    tasks: Sequence[str],
+    methods: Sequence[Method],
+    catalogue: Catalogue,
+) -> None:
+    """Fill one panel: bands for `tasks` from above, the dots of `methods` on their lines."""
+    step = 0.8 / max(1, len(methods))
+    looks = looks_of_methods(catalogue.methods.values())
+    for band in range(0, len(tasks), 2):
+        axis.axhspan(band - 0.5, band + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
+    places = {method.method: place for place, method in enumerate(methods)}
+    for dot in dots:
+        y = tasks.index(dot.task) + (places[dot.method] - (len(methods) - 1) / 2) * step
+        _draw_dot(axis, dot, y, looks[dot.method], title=method_title(catalogue, dot.method))
+    handles = [
+        axis.plot([], [], linestyle="none", label=_title(method), **looks[method.method])[0] for method in methods
+    ]
+    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
+    axis.set_yticks(range(len(tasks)), labels=[fill(task_title(catalogue, task), 34) for task in tasks])
+    axis.tick_params(axis="y", length=0)
+    axis.set_ylim(len(tasks) - 0.5, -0.5)
+    if catalogue.tasks[tasks[0]].headline not in ERRORS:
+        # the whole scale in every panel, so that panels can be compared
+        ends = [end for dot in dots for end in (dot.mean, dot.low, dot.high) if not math.isnan(end)]
+        axis.set_xlim(min([0.0, *ends]) - 0.02, max([1.0, *ends]) + 0.02)
+    axis.grid(axis="x", alpha=0.3)
+
+
+def _draw_dot(axis: Axes, dot: Dot, y: float, look: Mapping[str, Any], *, title: str) -> None:
+    if dot.is_hidden or math.isnan(dot.mean):
+        axis.text(
+            0.005,
+            y,
+            f"{title}: {WITHHELD if dot.is_hidden else 'undefined'}",
+            color=look["color"],
+            fontsize=6.5,
+            va="center",
+            transform=axis.get_yaxis_transform(),
+        )
+        return
+    if not math.isnan(dot.low):
+        axis.plot([dot.low, dot.high], [y, y], color=look["color"], linewidth=1.1, solid_capstyle="round")
+    axis.plot(dot.mean, y, linestyle="none", **look)
+
+
+def _title(method: Method) -> str:
+    return method.title + (" (trivial)" if method.role == TRIVIAL else "")
+
+
+@dataclass(frozen=True)
+class Points:
+    """A method's scores along a curve, by number of training cells, without tasks whose number may not be shown."""
+
+    method: Method
+    n_train: tuple[float, ...]
+    scores: tuple[Summary, ...]
+
+
+def curves_of(catalogue: Catalogue, results: Results) -> list[Curve]:
+    """Return the few-shot curves that were run.
+
+    A curve is at least two tasks alike in all but the share for training, none of them with a validation part, so that
+    all are tested on the same cells.
+    """
+    found: dict[tuple[object, ...], list[Task]] = {}
+    for task in catalogue.tasks.values():
+        if (
+            task.kind == "classification"
+            and task.split == "random"
+            and not task.validation
+            and task.protocol == "clean"
+        ):
+            key = (task.dataset, task.test, task.min_class_size, task.headline)
+            found.setdefault(key, []).append(task)
+    run = [
+        sorted((task for task in tasks if _was_run(task, catalogue, results)), key=lambda task: task.train)
+        for tasks in found.values()
+    ]
+    return [tuple(tasks) for tasks in run if len(tasks) > 1]
+
+
+def points_of(curve: Curve, catalogue: Catalogue, results: Results) -> list[Points]:
+    """Return each method's points, in the order of config/methods.tsv."""
+    hidden = withheld(results, catalogue)
+    made = []
+    for method in catalogue.methods.values():
+        tasks = [
+            task
+            for task in curve
+            if results.splits(task.task, method.method, task.headline) and (task.task, method.method) not in hidden
+        ]
+        if tasks:
+            sizes = tuple(results.mean(task.task, method.method, "n_train") for task in tasks)
+            scores = tuple(results.summary(task.task, method.method, task.headline) for task in tasks)
+            made.append(Points(method, sizes, scores))
+    return made
+
+
+def draw_fewshot(results: Results, catalogue: Catalogue) -> Figure:
+    """Draw a panel for each curve: mean and 95 % interval over splits against the number of training cells."""
+    curves = {curve: points_of(curve, catalogue, results) for curve in curves_of(catalogue, results)}
+    if not curves:
+        return notice("No few-shot curve was run: it takes two tasks that differ in the share for training alone.")
+    looks = looks_of_methods(catalogue.methods.values())
+    with style():
+        figure = Figure(figsize=(8.5, 0.4 + 4.2 * len(curves)), layout="constrained")
+        axes = figure.subplots(len(curves), 1, squeeze=False)[:, 0]
+        for axis, (curve, methods) in zip(axes, curves.items(), strict=True):
+            for place, points in enumerate(methods):
+                means = [score.mean for score in points.scores]
+                below = [_length(score.mean, score.low) for score in points.scores]
+                above = [_length(score.high, score.mean) for score in points.scores]
+                # a little aside, so that intervals of many methods can be told apart
+                x = [size * 1.02 ** (place - len(methods) / 2) for size in points.n_train]
+                axis.errorbar(
+                    x,
+                    means,
+                    yerr=[below, above],
+                    linewidth=1,
+                    elinewidth=0.7,
+                    **looks[points.method.method],
+                    label=points.method.title,
+                )
+            axis.set_xscale("log")
+            sizes = sorted({round(size) for points in methods for size in points.n_train})
+            axis.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
+            axis.minorticks_off()
+            axis.set_xlabel("training cells")
+            axis.set_ylabel(metric_title(curve[0].headline))
+            axis.set_title(f"{data_title(catalogue, curve[0].task)}: mean and 95 % interval over splits")
+            axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+            axis.grid(axis="y", alpha=0.3)
+        figure.supxlabel(f"Methods that are missing: {WITHHELD}, or not run.", fontsize=7, x=0.01, ha="left")
+        return figure
+
+
+def _was_run(task: Task, catalogue: Catalogue, results: Results) -> bool:
+    return any(results.splits(task.task, method.method, task.headline) for method in catalogue.methods.values())
+
+
+def _length(upper: float, lower: float) -> float:
+    return 0.0 if math.isnan(upper - lower) else upper - lower

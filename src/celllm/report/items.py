@@ -1,0 +1,94 @@
+"""Every table and figure of the report by name, and what reads the files it needs.
+
+An item is a function; its parameters are names of `READERS`, and `subject`: what follows the first slash of the item's
+name, such as the task of `per_drug/cell_line_cold`. Modules are imported when an item of theirs is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pkgutil import resolve_name
+from typing import Any, Final
+
+from celllm.base.errors import InputError
+from celllm.config.explain import suggestion
+from celllm.report.inputs import Inputs
+
+TABLES: Final = {
+    "main": "celllm.report.main_table:main_table",
+    "comparisons": "celllm.report.comparisons:comparisons_table",
+    "claims": "celllm.report.claims:claims_table",
+    "costs": "celllm.report.main_table:costs_table",
+    "per_drug": "celllm.report.figures.drugs:per_drug_table",
+    "failures": "celllm.report.main_table:failures_table",
+    "controls": "celllm.report.comparisons:controls_table",
+    "corpus": "celllm.report.data:corpus_table",
+    "harmonisation": "celllm.report.data:harmonisation_table",
+}
+DETAILS: Final = {"details": "celllm.report.details:tables_of_details"}
+FIGURES: Final = {
+    "scores": "celllm.report.figures.benchmark:draw_scores",
+    "fewshot": "celllm.report.figures.benchmark:draw_fewshot",
+    "per_drug": "celllm.report.figures.drugs:draw_per_drug",
+    "confusion": "celllm.report.figures.cells:draw_confusions",
+    "umap": "celllm.report.figures.cells:draw_embeddings",
+    "curves": "celllm.report.figures.pretraining:draw_curves",
+    "step_cost": "celllm.report.figures.pretraining:draw_cost_of_encoder",
+    "harmonisation": "celllm.report.figures.cells:draw_harmonisation",
+}
+READERS: Final = {
+    "catalogue": ("catalogue", "celllm.config.catalogue:read"),
+    "results": ("scores", "celllm.report.results:read"),
+    "failures": ("failures", "celllm.bench.scores:read_failures"),
+    "trials": ("trials", "celllm.bench.scores:read_trials"),
+    "predictions": ("runs", "celllm.report.results:read_predictions"),
+    "harmonisation": ("harmonisation", "celllm.report.data:read_harmonisation"),
+    "corpus": ("shards", "celllm.corpus.reader:ShardReader"),
+    "histories": ("history", "celllm.report.figures.pretraining:read_histories"),
+    "cost": ("cost", "celllm.pretrain.step_cost:read"),
+    "recipes": ("recipes", "celllm.report.details:read_recipes"),
+    "genes": ("vocabulary", "celllm.harmonise.vocabulary:read"),
+    **{name: (name, "pandas:read_table") for name in ("exact_duplicates", "label_rule", "labels")},
+    **{name: (name, None) for name in ("embeddings", "cells", "network")},
+}
+"""By parameter of an item: the input with its file or files, and what reads them; None: the item does."""
+
+
+def build(items: Mapping[str, str], name: str, inputs: Inputs) -> Any:  # noqa: ANN401 - a table, several, or a figure
+    """Make a table or figure.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or an input that it needs is missing.
+    """
+    kind, _, subject = name.partition("/")
+    if kind not in items:
+        raise InputError(
+            file="command line",
+            field="name",
+            expected=f"one of {', '.join(items)}",
+            found=repr(name),
+            remedy=suggestion(kind, items),
+        )
+    make = resolve_name(items[kind])
+    needed = dict(inspect.signature(make).parameters)
+    has_subject = needed.pop("subject", None) is not None
+    files = {role: getattr(inputs, READERS[role][0]) for role in needed}
+    missing = [READERS[role][0] for role, one in needed.items() if files[role] is None and one.default is one.empty]
+    if missing or has_subject != bool(subject):
+        raise InputError(
+            file="command line",
+            field=f"inputs of {name}",
+            expected=", ".join(READERS[role][0] for role in needed),
+            found=f"no {', '.join(missing)}" if missing else f"the name {name}",
+            remedy="give the files" if missing else f"name it {kind}/NAME" if has_subject else f"name it {kind}",
+        )
+    read = {role: _read(role, given) for role, given in files.items() if given is not None}
+    return make(**read, **({"subject": subject} if has_subject else {}))
+
+
+def _read(role: str, given: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+    reader = READERS[role][1]
+    return given if reader is None else resolve_name(reader)(given)

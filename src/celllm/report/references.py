@@ -1,0 +1,26 @@
+"""The reference rule: no number of a pretrained encoder without its simple baselines beside it (docs/report.md)."""
+
+from __future__ import annotations
+
+from celllm.config.catalogue import Catalogue
+from celllm.config.neighbours import neighbours_of
+from celllm.config.tables import Method, Task
+from celllm.report.results import Results
+
+WITHHELD = "withheld: no baseline"
+
+
+def missing_references(results: Results, *, task: Task, method: Method, metric: str) -> list[str]:
+    """Return the reference baselines that lack a split which `method` has on this task."""
+    splits = results.splits(task.task, method.method, metric)
+    return [name for name in neighbours_of(method, task) if not splits <= results.splits(task.task, name, metric)]
+
+
+def withheld(results: Results, catalogue: Catalogue) -> set[tuple[str, str]]:
+    """Return every (task, method) whose numbers may not be shown, judged on the tasks' headline metrics."""
+    return {
+        (task.task, method.method)
+        for task in catalogue.tasks.values()
+        for method in catalogue.methods.values()
+        if missing_references(results, task=task, method=method, metric=task.headline)
+    }

@@ -1,0 +1,287 @@
+"""The gene axis, and cells and responses on it, by the commands that the workflow calls."""
+
+import dataclasses
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy
+from scipy import sparse
+
+from celllm.base.errors import InputError
+from celllm.config import tables
+from celllm.harmonise import cells as cells_file
+from celllm.harmonise import harmonisation, vocabulary
+from celllm.harmonise.align import Aligner
+from celllm.harmonise.commands import align_cells, align_responses, build_vocabulary
+from celllm.harmonise.symbols import SymbolIndex
+from celllm.sources import hgnc, raw, responses
+from celllm.sources.readers.cells import in_pieces
+from celllm.sources.readers.registry import read_raw
+
+REAL = {
+    # Least share of counts on the vocabulary, as measured on the harmonised axis of HGNC 2024, protein-coding.
+    "pbmc1k_10x_v2": 0.938,
+    "pbmc1k_10x_v3": 0.936,
+    "pbmc1k_10x_5prime": 0.958,
+    "pbmc_multistudy": 0.929,
+    "pbmc_kang2018_ifnb": 0.935,
+    "embryo_yan2013": 0.925,
+    "skin_ctcl_gse128531": 0.944,
+    "tumour_breast_tnbc_copykat": 0.954,
+    "tumour_lung_nsclc_zilionis": 0.917,
+    "cellline_lung_scmixology_celseq2_3cl": 0.856,
+    "cellline_lung_scmixology_dropseq_3cl": 0.864,
+    # total RNA: 19 % of its counts lie on ribosomal, long non-coding and pseudogenes
+    "cellline_lung_scmixology_celseq2_5cl": 0.785,
+    "cellline_liposarcoma_mls_g1": 0.925,
+    "pbmc_zheng2017_facs": 0.964,
+    "pbmc3k_10x": 0.964,
+    "tumour_pancreas_pdac_moncada": 0.961,
+    "pancreas_baron_subset": 0.952,
+    "drug_pc9_erlotinib_gse149383": 0.932,
+    "ccle_706": 0.998,
+}
+
+
+@pytest.fixture(scope="module")
+def datasets(root):
+    return {row.dataset: row for row in tables.read_datasets(root / "config/datasets.tsv")}
+
+
+@pytest.fixture(scope="module")
+def demo(root, tmp_path_factory):
+    """A folder with the manifests of the demo's raw files, and its vocabulary."""
+    folder = tmp_path_factory.mktemp("demo")
+    cells = Path(scanpy.__file__).parent / "datasets/10x_pbmc68k_reduced.h5ad"
+    raw.write("pbmc68k_reduced", [raw.describe(cells)], folder / "cells.json")
+    raw.write("hgnc_demo", [raw.describe(root / "config/demo/hgnc_demo.tsv")], folder / "hgnc.json")
+    build_vocabulary(hgnc=folder / "hgnc.json", vocabulary=folder / "genes.tsv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def source(demo, datasets):
+    """The demo's cells as the source has them."""
+    (pieces,) = read_raw(raw.read(demo / "cells.json"), datasets["pbmc68k_reduced"])
+    return pieces
+
+
+@pytest.fixture(scope="module")
+def demo_genes(root, demo):
+    index = SymbolIndex(hgnc.read(root / "config/demo/hgnc_demo.tsv"))
+    return {"index": index, "vocabulary": vocabulary.read(demo / "genes.tsv")}
+
+
+def run(demo, out, row, manifest, **options):
+    align_cells(
+        dataset=row,
+        raw=manifest,
+        hgnc=demo / "hgnc.json",
+        vocabulary=demo / "genes.tsv",
+        cells=out / "cells.h5ad",
+        harmonisation=out / "h.json",
+        **options,
+    )
+    genes = vocabulary.read(demo / "genes.tsv")
+    return cells_file.read(out / "cells.h5ad", vocabulary=genes), harmonisation.read(out / "h.json")
+
+
+def aligned(pieces, row, *, index, vocabulary, threshold=0.8, **options):
+    """Matrix, obs and report of pieces taken in turn."""
+    aligner = Aligner(row, index=index, vocabulary=vocabulary, **options)
+    matrices, tables_of_cells = zip(*map(aligner.add, pieces), strict=True)
+    report = aligner.report(threshold=threshold)
+    return sparse.vstack(matrices, format="csr"), pd.concat(tables_of_cells), report
+
+
+def raw_cells(folder, matrix, names, barcodes=None, **obs):
+    """Write raw cells of the simulated cells' form; return their manifest."""
+    n_cells = len(matrix)
+    made = ad.AnnData(
+        sparse.csr_matrix(np.array(matrix, dtype=np.float32)),
+        pd.DataFrame(
+            obs or {"response": ["sensitive"] * n_cells, "sample": ["s"] * n_cells},
+            index=barcodes or [f"c{i}" for i in range(n_cells)],
+        ),
+        pd.DataFrame(index=names),
+    )
+    folder.mkdir(exist_ok=True)
+    made.write_h5ad(folder / "cells.h5ad")
+    raw.write("d", [raw.describe(folder / "cells.h5ad")], folder / "manifest.json")
+    return folder / "manifest.json"
+
+
+def test_the_axis_holds_the_genes_of_the_group(demo):
+    genes = vocabulary.read(demo / "genes.tsv")
+    assert genes.n_genes == 738
+    assert genes.symbols == sorted(genes.symbols)
+    assert genes.genes.loc[genes.symbols.index("FYB1"), "hgnc_id"] == "HGNC:4036"
+
+
+def test_an_unknown_group_is_refused_with_those_there_are(demo, tmp_path):
+    with pytest.raises(InputError, match=r"(?s)locus_group.*there are non-coding RNA, other, protein-coding gene"):
+        build_vocabulary(hgnc=demo / "hgnc.json", locus_group="protein coding", vocabulary=tmp_path / "genes.tsv")
+    assert not (tmp_path / "genes.tsv").exists()
+
+
+def test_published_responses_are_brought_into_form(datasets, tmp_path):
+    pairs = pd.DataFrame({"drug": ["d1", "d1"], "DepMap_ID": ["l2", "l1"], "ln_ic50": [1.0, 2.0]})
+    pairs.to_parquet(tmp_path / "p.parquet")
+    (tmp_path / "s.csv").write_text("drug,smiles\nd1,CCO\n")
+    files = [raw.describe(tmp_path / "p.parquet"), raw.describe(tmp_path / "s.csv")]
+    raw.write("gdsc_tgsa", files, tmp_path / "manifest.json")
+    align_responses(dataset=datasets["gdsc_tgsa"], raw=tmp_path / "manifest.json", responses=tmp_path / "r.parquet")
+    made = responses.read(tmp_path / "r.parquet")
+    assert made.table[["line", "response", "smiles"]].to_numpy().tolist() == [["l1", 2.0, "CCO"], ["l2", 1.0, "CCO"]]
+    assert not made.simulated
+
+
+def test_the_demo_cells_stand_on_the_vocabulary(demo, datasets, source, tmp_path, capsys):
+    cells, report = run(demo, tmp_path, datasets["pbmc68k_reduced"], demo / "cells.json")
+    assert "700 cells kept, 0 dropped" in capsys.readouterr().out
+    assert cells.shape == (700, 738)
+    assert report.mapped_share_of_counts == pytest.approx(cells.X.sum() / source.matrix.sum())
+    assert report.mapped_share_of_counts > 0.98
+    assert report.by_route["previous"] == 47
+    # a gene that has changed its symbol keeps its counts
+    old = source.matrix[:, [source.names.index("FYB")]].toarray().ravel()
+    assert old.sum() > 0
+    assert (cells[:, "FYB1"].X.toarray().ravel() == old).all()
+    assert cells.obs_names[0] == f"pbmc68k_reduced:{source.obs.index[0]}"
+    assert cells.obs["label"].iloc[0] == "CD14+ Monocyte"
+    assert (cells.obs["n_counts"].to_numpy() == cells.X.sum(axis=1).A1).all()
+    assert cells.obs["cell_hash"].nunique() == 700
+
+
+def test_cells_with_too_few_genes_at_the_source_are_dropped_and_counted(datasets, source, demo_genes):
+    n_genes = (source.matrix.toarray() > 0).sum(axis=1)
+    limit = int(np.median(n_genes))
+    strict, absurd = (dataclasses.replace(datasets["pbmc68k_reduced"], min_genes=n) for n in (limit, 9999))
+    matrix, _, report = aligned([source], strict, **demo_genes)
+    assert matrix.shape[0] == report.cells_kept == (n_genes >= limit).sum()
+    (sample,) = report.samples.values()
+    assert report.cells_dropped == sample.too_few_genes == (n_genes < limit).sum() > 0
+    with pytest.raises(InputError, match="cells with at least 9999 expressed genes"):
+        aligned([source], absurd, **demo_genes)
+
+
+def test_empty_cells_are_told_apart_from_shallow_ones_by_sample(demo, datasets, tmp_path, capsys):
+    row = dataclasses.replace(datasets["simulated_drug_cells"], min_genes=2)
+    matrix = [[2, 1, 0], [0, 0, 0], [0, 4, 0], [0, 0, 0], [1, 1, 1]]
+    columns = {"response": ["sensitive"] * 5, "sample": ["a", "a", "a", "b", "b"]}
+    cells, report = run(demo, tmp_path, row, raw_cells(tmp_path / "d", matrix, ["FYB", "CD3D", "CD79A"], **columns))
+    assert report.samples["a"] == harmonisation.SampleCells(kept=1, empty=1, too_few_genes=1)
+    assert report.samples["b"] == harmonisation.SampleCells(kept=1, empty=1, too_few_genes=0)
+    assert list(cells.obs_names) == ["simulated_drug_cells:c0", "simulated_drug_cells:c4"]
+    assert "sample a: 1 cells kept, 1 empty and 1 with fewer than 2 genes dropped" in capsys.readouterr().out
+
+
+def test_cells_of_several_files_are_told_apart_by_their_sample(datasets, source, demo_genes):
+    files = [dataclasses.replace(source, sample=sample) for sample in ("s1", "s2")]
+    _, obs, report = aligned(files, datasets["pbmc68k_reduced"], **demo_genes)
+    assert obs.index[0].startswith("pbmc68k_reduced:s1:")
+    assert obs["sample"].iloc[-1] == obs["donor"].iloc[-1] == "s2"
+    assert obs.index.is_unique
+    assert {name: sample.kept for name, sample in report.samples.items()} == {"s1": 700, "s2": 700}
+
+
+@pytest.mark.parametrize(("n_cells", "size"), [(20, 1), (700, 7), (700, 300), (700, 700)])
+def test_pieces_of_any_size_give_the_same_cells_and_report(datasets, source, demo_genes, n_cells, size):
+    row, cells = datasets["pbmc68k_reduced"], next(in_pieces(source, n_cells))
+    whole = aligned([cells], row, **demo_genes)
+    cut = aligned(in_pieces(cells, size), row, **demo_genes)
+    assert (whole[0] != cut[0]).nnz == 0
+    pd.testing.assert_frame_equal(whole[1], cut[1])
+    assert whole[2] == cut[2]
+
+
+def test_labels_of_the_source_are_one_each_under_the_rule_by_source(datasets, source, demo_genes):
+    lists = dataclasses.replace(datasets["pbmc68k_reduced"], malignancy="samples", source_malignancy="normal")
+    told = dataclasses.replace(source, sample="s", facts={"malignancy": "tumour", "study": "SRA1"})
+    for rule, expected in (("metadata", 1), ("by_source", 0)):
+        _, obs, _ = aligned([told], lists, **demo_genes, malignancy_rule=rule)
+        assert set(obs["is_malignant"]) == {expected}
+        assert set(obs["study"]) == {"SRA1"}
+    with pytest.raises(InputError, match=r"(?s)malignancy of sample s.*snakemake --forcerun fetch"):
+        aligned([dataclasses.replace(told, facts={})], lists, **demo_genes)
+
+
+def test_a_label_map_renames_takes_away_and_refuses_what_it_does_not_know(datasets, source, demo_genes):
+    names = sorted(set(source.obs["bulk_labels"]))
+    row = datasets["pbmc68k_reduced"]
+    mapped = dataclasses.replace(row, label_map={**dict.fromkeys(names, "cell"), names[0]: None})
+    _, obs, _ = aligned([source], mapped, **demo_genes)
+    assert ((obs["label"] == "").to_numpy() == (source.obs["bulk_labels"] == names[0]).to_numpy()).all()
+    assert set(obs["label"]) == {"cell", ""}
+    with pytest.raises(InputError, match=rf"(?s)label .*label_map.*{names[-1][:4]}"):
+        aligned([source], dataclasses.replace(row, label_map={names[0]: "a"}), **demo_genes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        pytest.param(
+            {"matrix": [[6], [5]], "names": ["FYB"], "barcodes": ["x", "x"]},
+            r"(?s)cell names.*simulated_drug_cells:x more than once",
+            id="cell name twice",
+            marks=pytest.mark.filterwarnings("ignore:.*not unique"),
+        ),
+        pytest.param(
+            {"matrix": [[2**30, 2**30]], "names": ["FYB", "FYB1"]},
+            r"(?s)summed over its names.*a count of 2147483648, beyond",
+            id="sum beyond 32 bits",
+        ),
+        pytest.param(
+            {"matrix": [[6, 3, 1]], "names": ["FYB", "Actb", "Gapdh"]},
+            r"(?s)cells\.h5ad: gene names.*at least 80% of the counts.*60\.0%; most lost: Actb 30\.00%, Gapdh 10\.00%",
+            id="names of another species",
+        ),
+        pytest.param(
+            {"matrix": [[6]], "names": ["FYB"], "outcome": ["sensitive"], "sample": ["s"]},
+            r"(?s)obs column response.*the columns outcome, sample",
+            id="no label column",
+        ),
+    ],
+)
+def test_cells_that_cannot_be_aligned_stop_the_command_and_leave_nothing(demo, datasets, tmp_path, cells, message):
+    manifest = raw_cells(tmp_path / "d", **cells)
+    with pytest.raises(InputError, match=message):
+        run(demo, tmp_path, datasets["simulated_drug_cells"], manifest)
+    assert {path.name for path in tmp_path.iterdir()} == {"d"}
+
+
+def test_a_lower_threshold_lets_lost_names_pass_and_simulated_cells_say_so(demo, datasets, tmp_path):
+    manifest = raw_cells(tmp_path / "d", [[6, 3, 1]], ["FYB", "Actb", "Gapdh"])
+    cells, report = run(demo, tmp_path, datasets["simulated_drug_cells"], manifest, mapped_threshold=0.6)
+    assert cells[:, "FYB1"].X.toarray().tolist() == [[6]]
+    assert cells.uns["simulated"] is True
+    assert report.threshold == 0.6
+    assert cells.var["is_named"].sum() == 1
+
+
+@pytest.fixture(scope="module")
+def hgnc_2024(mirror):
+    genes = hgnc.read(mirror / "hgnc_complete_set_2024-10.txt.gz")
+    return SymbolIndex(genes), vocabulary.of_locus_group(genes, "protein-coding gene")
+
+
+@pytest.mark.parametrize("dataset", REAL)
+def test_real_cells_reach_their_share_and_keep_their_counts(root, mirror, datasets, hgnc_2024, dataset, tmp_path):
+    index, genes = hgnc_2024
+    row = datasets[dataset]
+    (file,) = tables.read_files(root / "config/files.tsv").of(dataset)
+    raw.write(dataset, [raw.describe(mirror / file.file)], tmp_path / "manifest.json")
+    files = list(read_raw(raw.read(tmp_path / "manifest.json"), row))
+    matrix, obs, report = aligned(files, row, index=index, vocabulary=genes, threshold=REAL[dataset])
+    assert report.mapped_share_of_counts < REAL[dataset] + 0.0015
+    assert matrix.shape == (report.cells_kept, genes.n_genes)
+    if row.units == "counts":
+        source = sparse.vstack([piece.matrix for piece in files], format="csr")
+        ids = set(obs.index)
+        kept = [f"{dataset}:{name}" in ids for piece in files for name in piece.obs.index]
+        spikes = np.array([name.startswith("ERCC-") for name in files[0].names])
+        total = source[np.flatnonzero(kept)][:, np.flatnonzero(~spikes)].sum(dtype=np.int64)
+        assert matrix.sum(dtype=np.int64) == round(report.mapped_share_of_counts * total)

@@ -1,0 +1,170 @@
+"""The page of details: spreads, classes, trials, choices, configuration; and the tables about data."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.report.conftest import seen
+
+from celllm.bench.scores import TRIAL_COLUMNS
+from celllm.config import recipe as recipes
+from celllm.config.overlays import paths_of
+from celllm.harmonise.harmonisation import Harmonisation, SampleCells
+from celllm.report import details
+from celllm.report.data import corpus_table, harmonisation_table, samples_table, vocabulary_table
+from celllm.report.results import Results
+
+REPORT = Harmonisation(
+    dataset="blood",
+    n_names=10,
+    mapped=6,
+    ambiguous=1,
+    lost=3,
+    merged=2,
+    mapped_share_of_counts=0.913,
+    by_route={"approved": 5, "previous": 1, "ambiguous": 1, "outside_vocabulary": 2, "unknown": 1},
+    share_by_route={"approved": 0.913, "ambiguous": 0.007, "outside_vocabulary": 0.06, "unknown": 0.02},
+    top_lost=[("MALAT1", 0.05), ("XIST", 0.01)],
+    samples={
+        "s1": SampleCells(kept=60, empty=1, too_few_genes=2),
+        "s2": SampleCells(kept=30, empty=0, too_few_genes=0),
+    },
+    threshold=0.8,
+)
+
+
+def test_trials_are_counted_by_options_with_how_often_each_was_chosen(scores, catalogue):
+    rows = [
+        ("blood", "logistic", 0, 0, 0, '{"C": 1.0}', 0.5, "no"),
+        ("blood", "logistic", 0, 0, 1, '{"C": 0.1}', 0.7, "yes"),
+        ("blood", "logistic", 1, 0, 0, '{"C": 1.0}', float("nan"), "no"),
+        ("blood", "logistic", 1, 0, 1, '{"C": 0.1}', 0.6, "yes"),
+    ]
+    frame = pd.DataFrame(rows, columns=TRIAL_COLUMNS)
+    table = details.trials_table(frame, Results(scores), catalogue).rows.set_index("options")
+    assert list(table.loc['{"C": 0.1}', ["tried", "failed", "chosen"]]) == [2, 0, 2]
+    assert table.loc['{"C": 0.1}', "validation"] == pytest.approx(0.65)
+    assert list(table.loc['{"C": 1.0}', ["tried", "failed", "chosen"]]) == [2, 1, 0]
+
+
+def test_trials_of_an_encoder_without_references_show_no_score(scores, catalogue):
+    frame = pd.DataFrame([("blood", "celllm", 0, 0, 0, '{"C": 1.0}', 0.5, "yes")], columns=TRIAL_COLUMNS)
+    rest = Results(scores[scores["method"] != "celllm_scratch"])
+    (row,) = details.trials_table(frame, rest, catalogue).rows.to_dict("records")
+    assert row["chosen"] == 1
+    assert pd.isna(row["validation"])
+
+
+def test_spreads_of_splits_and_of_model_seeds_stand_apart(scores, catalogue):
+    second = scores.assign(seed=1)
+    second.loc[second["metric"] == "macro_f1", "value"] += 0.1
+    table = details.spread_table(Results(pd.concat([scores, second])), catalogue).rows.set_index(["task", "method"])
+    row = table.loc[("blood", "celllm")]
+    assert (row["n_splits"], row["n_seeds"]) == (3, 2)
+    assert row["sd_splits"] == pytest.approx(0.01)
+    assert row["sd_seeds"] == pytest.approx(0.1 / 2**0.5)
+
+
+def test_each_class_has_a_row_over_the_splits_that_have_it(scores, catalogue):
+    rows = [("blood", "logistic", split, 0, "f1:B cell", 0.4 + 0.1 * split) for split in (0, 1)]
+    results = Results(pd.concat([scores, pd.DataFrame(rows, columns=scores.columns)]))
+    (row,) = details.classes_table(results, catalogue).rows.to_dict("records")
+    assert (row["method"], row["class"], row["n_splits"]) == ("logistic", "B cell", 2)
+    assert row["f1"] == pytest.approx(0.45)
+
+
+def recipe(root, *overlays):
+    return recipes.read(*paths_of(list(overlays), root / "config/recipes"))
+
+
+def test_choices_list_each_key_with_the_value_in_force(root):
+    demo = recipe(root, "paper", "tiny", "demo")
+    table = details.choices_table({"celllm": demo}).rows
+    assert set(table["key"]) <= set(demo.our_choices)
+    values = dict(zip(table["key"], table["value"], strict=True))
+    assert values["tokens.truncation"] == demo.tokens.truncation
+    assert values["training.steps"] == str(demo.training.steps)
+
+
+def test_an_ablation_lists_what_it_switches_off_and_not_what_that_leaves_without_effect(root):
+    off = {"objectives": {"contrastive": {"weight": 0}}}
+    table = details.choices_table({"whole": recipe(root, "paper"), "off": recipe(root, "paper", off)}).rows
+    keys = {name: set(rows["key"]) for name, rows in table.groupby("recipe")}
+    assert "objectives.contrastive.weight" in keys["off"]
+    assert any(key.startswith("objectives.contrastive.") for key in keys["whole"] - keys["off"])
+
+
+def test_nested_configuration_is_listed_by_dotted_key():
+    config = {"seeds": [0, 1], "threads": {"fit": 1}, "network": "coexpression", "mirror": None}
+    table = details.config_table(config).rows
+    assert dict(zip(table["key"], table["value"], strict=True)) == {
+        "seeds": "[0, 1]",
+        "threads.fit": "1",
+        "network": "coexpression",
+        "mirror": "null",
+    }
+
+
+def test_a_run_whose_labels_are_those_of_the_source_says_that_the_truth_is_not_at_hand():
+    columns = ["rule", "view", "n_train", "n_wrong_in_train", "n_wrong", "n_right"]
+    frame = pd.DataFrame(columns=[*columns, "accuracy_on_wrong", "accuracy_on_right"])
+    assert "truth is not at hand" in details.label_rule_table(frame, "by_source").note
+    assert "truth is not at hand" not in details.label_rule_table(frame, "metadata").note
+
+
+def test_the_corpus_is_shared_out_into_tumour_normal_and_unknown(catalogue):
+    corpus = SimpleNamespace(
+        datasets={
+            "blood": {"kept": 4, "excluded_test": 2, "excluded_equal": 3, "simulated": False},
+            "simulated_cells": {"kept": 0, "excluded_test": 0, "excluded_equal": 0, "simulated": True},
+        },
+        dataset=pd.Categorical(["blood"] * 4, categories=["blood", "simulated_cells"]),
+        is_malignant=np.array([1, 0, 0, -1], dtype=np.int8),
+    )
+    table = corpus_table(corpus, catalogue)
+    first, second = table.rows.to_dict("records")
+    assert (first["title"], first["cells_kept"], first["test_cells_excluded"]) == ("Blood", 4, 2)
+    assert (first["simulated"], first["equal_to_benchmark_excluded"]) == ("real", 3)
+    assert (first["tumour_share"], first["normal_share"], first["unknown_share"]) == (0.25, 0.5, 0.25)
+    assert second["simulated"] == "simulated"
+    assert math.isnan(second["tumour_share"])
+    assert seen(table)[0]["tumour share"] == "25.0%"
+
+
+def test_harmonisation_lists_what_was_lost_as_names_and_as_shares_of_counts(catalogue):
+    table = harmonisation_table([REPORT], catalogue)
+    (found,) = table.rows.to_dict("records")
+    assert (found["outside_vocabulary"], found["unknown"], found["ambiguous"], found["merged"]) == (2, 1, 1, 2)
+    assert (found["outside_share"], found["unknown_share"], found["ambiguous_share"]) == (0.06, 0.02, 0.007)
+    assert (found["cells_kept"], found["cells_dropped"]) == (90, 3)
+    assert found["top_lost"] == "MALAT1 5.00%; XIST 1.00%"
+    assert seen(table)[0]["mapped share"] == "91.3%"
+
+
+def test_samples_have_a_row_each(catalogue):
+    rows = samples_table([REPORT], catalogue).rows
+    assert rows["sample"].tolist() == ["s1", "s2"]
+    assert rows[["kept", "empty", "too_few_genes"]].to_numpy().tolist() == [[60, 1, 2], [30, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [
+        (None, {"the vocabulary": 4, "named by a data set": 2}),
+        (
+            SimpleNamespace(a_E=np.array([1]), b_E=np.array([2]), source="ppi"),
+            {"the vocabulary": 4, "with an edge in ppi": 2, "named or": 3, "named and": 1},
+        ),
+    ],
+    ids=["no network", "network"],
+)
+def test_the_size_of_the_vocabulary_stands_beside_the_papers(catalogue, edges, expected):
+    is_named = np.array([True, True, False, False])
+    rows = vocabulary_table(SimpleNamespace(n_genes=4), is_named=is_named, edges=edges, config=catalogue.config).rows
+    for what, number in expected.items():
+        (row,) = rows[rows["genes"].str.contains(what)].to_dict("records")
+        assert (row["number"], row["beyond_paper"]) == (number, number - 19_379)
