@@ -28,9 +28,25 @@ sys.path.insert(0, str(ROOT / "src"))
 from line import line, show
 from simulated import N_GENES, drawn_from, pool
 
+from celllm.config.rows import as_json
+from celllm.config.tables import Dataset
 from celllm.sources import raw
 
 CELLS_OF_THE_PAPER = 1_764_921
+ROW = Dataset(
+    dataset="simulated",
+    title="Simulated",
+    role="corpus",
+    reader="h5ad",
+    units="counts",
+    simulated=True,
+    label_column=None,
+    sample_column="sample",
+    malignancy="normal",
+    min_genes=200,
+    citation=None,
+    licence=None,
+)
 NAMES = {10_000: "10k", 100_000: "100k", 1_000_000: "1m"}
 REPORTING = """
 import re, runpy, sys, time
@@ -73,24 +89,18 @@ def write_h5ad(path: Path, n_cells: int) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Write the tables that the commands read: a simulated gene table, and the data set's row."""
+    """Write a simulated gene annotation."""
     names = pd.Series([f"GENE{number}" for number in range(N_GENES)])
     table = pd.DataFrame({"hgnc_id": "HGNC:" + names, "symbol": names})
     table = table.assign(locus_group="protein-coding gene", status="Approved", prev_symbol="", alias_symbol="")
     table.assign(entrez_id="", ensembl_gene_id="").to_csv(folder / "hgnc.txt", sep="\t", index=False)
     raw.write("hgnc", [raw.describe(folder / "hgnc.txt")], folder / "hgnc.json")
-    row = {
-        "dataset": "simulated", "title": "Simulated", "role": "corpus", "reader": "h5ad", "values": "counts",
-        "simulated": "yes", "label_column": "-", "sample_column": "sample", "malignancy": "normal", "min_genes": "200",
-        "citation": "-", "licence": "-",
-    }  # fmt: skip
-    (folder / "datasets.tsv").write_text("\t".join(row) + "\n" + "\t".join(row.values()) + "\n")
 
 
 def run(command: str, *arguments: object) -> dict[str, float]:
     """Run a command of ours; return its wall and CPU seconds and its peak resident memory in GB."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    argv = [sys.executable, "-W", "ignore", "-c", REPORTING, "celllm", *map(str, arguments)]
+    argv = [sys.executable, "-W", "ignore", "-c", REPORTING, "celllm", command, *map(str, arguments)]
     started = time.perf_counter()
     done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     wall_s = time.perf_counter() - started
@@ -101,14 +111,14 @@ def run(command: str, *arguments: object) -> dict[str, float]:
 def measure(n_cells: int, folder: Path) -> dict[str, Any]:
     """Take so many cells from h5ad to shards."""
     prepare(folder)
-    run("build_vocabulary", "--hgnc", folder / "hgnc.json", "--out", folder / "genes.tsv")
+    run("build_vocabulary", "--hgnc", folder / "hgnc.json", "--vocabulary", folder / "genes.tsv")
     source = folder / "simulated.h5ad"
     write_h5ad(source, n_cells)
     raw.write("simulated", [raw.describe(source)], folder / "raw.json")
     cells = folder / "cells.h5ad"
     aligned = run(
         "align_cells",
-        *("--dataset", "simulated", "--datasets", folder / "datasets.tsv", "--raw", folder / "raw.json"),
+        *("--dataset", as_json(ROW), "--raw", folder / "raw.json"),
         *("--hgnc", folder / "hgnc.json", "--vocabulary", folder / "genes.tsv"),
         *("--cells", cells, "--harmonisation", folder / "harmonisation.json"),
     )

@@ -169,9 +169,16 @@ def test_a_task_that_contradicts_itself_is_refused(tmp_path, changes, message):
 
 
 def test_an_unknown_role_is_refused_with_the_nearest(tmp_path):
-    row = with_cell(METHOD, METHODS, "role", "Control")
-    with pytest.raises(InputError, match=r"did you mean control\?"):
+    row = with_cell(METHOD, METHODS, "role", "upper_contrl")
+    with pytest.raises(InputError, match=r"did you mean upper_control\?"):
         tables.read_methods(write(tmp_path / "methods.tsv", METHODS, row))
+
+
+def test_a_role_that_one_method_of_a_kind_may_have_is_not_given_twice(tmp_path):
+    row = with_cell(METHOD, METHODS, "role", "linear_reference")
+    path = write(tmp_path / "methods.tsv", METHODS, row, with_cell(row, METHODS, "method", "n"))
+    with pytest.raises(InputError, match=r"found: *m and n"):
+        tables.read_methods(path)
 
 
 def test_options_to_choose_from_are_lists(tmp_path):

@@ -26,7 +26,7 @@ class Corpus:
         self.n_reads += 1
         self.threads.add(threading.get_ident())
         if self.slow and indices[0] % 2:
-            time.sleep(0.01)
+            time.sleep(0.001)
         return CELLS[indices]
 
     def make(self, indices, number):

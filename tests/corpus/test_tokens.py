@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from celllm.config.recipe import TokenSettings
-from celllm.corpus.tokens import CLS, MASK, N_TOKENS, PAD, bins_of, tokenise
+from celllm.corpus.tokens import CLS, MASK, N_TOKENS, PAD, bins_of, padded, tokenise
 
 
 def rule(**changes):
@@ -24,23 +24,19 @@ def cells(generator):
 
 
 @pytest.mark.parametrize(
-    ("level", "expected"),
-    [(0.4, 0), (0.999, 0), (1.0, 1), (4.99, 4), (5.0, 5), (9.0, 5)],
+    ("rounding", "level", "expected"),
+    [
+        *(("floor", *case) for case in [(0.4, 0), (0.999, 0), (1.0, 1), (4.99, 4), (5.0, 5), (9.0, 5)]),
+        *(("round", *case) for case in [(0.4, 0), (0.6, 1), (4.4, 4), (4.6, 5), (9.0, 5)]),
+    ],
 )
-def test_floor_puts_a_level_into_its_bin_and_everything_from_five_up_into_five(level, expected):
-    assert bins_of(counts_of_level(level), rule())[0] == expected
+def test_a_level_goes_into_its_bin_and_everything_from_five_up_into_five(rounding, level, expected):
+    assert bins_of(counts_of_level(level), rule(rounding=rounding))[0] == expected
 
 
-@pytest.mark.parametrize(("level", "expected"), [(0.4, 0), (0.6, 1), (4.4, 4), (4.6, 5), (9.0, 5)])
-def test_round_takes_the_nearest_bin(level, expected):
-    assert bins_of(counts_of_level(level), rule(rounding="round"))[0] == expected
-
-
-def test_natural_logarithm_gives_lower_bins():
-    counts = csr_matrix([[3, 9997]])
-
-    assert bins_of(counts, rule(log_base=2)).tolist() == [2, 5]
-    assert bins_of(counts, rule(log_base="e")).tolist() == [1, 5]
+@pytest.mark.parametrize(("base", "expected"), [(2, [2, 5]), ("e", [1, 5])])
+def test_natural_logarithm_gives_lower_bins(base, expected):
+    assert bins_of(csr_matrix([[3, 9997]]), rule(log_base=base)).tolist() == expected
 
 
 def test_ids_are_those_of_the_authors_and_an_own_mask():
@@ -48,20 +44,27 @@ def test_ids_are_those_of_the_authors_and_an_own_mask():
 
 
 def test_a_cell_is_cls_then_its_expressed_genes_in_vocabulary_order_then_padding():
-    counts = csr_matrix(np.array([[0, 1, 0, 9, 0], [5000, 0, 3, 3, 4994]]))
+    # the least expressed gene is of bin 0, and a token all the same
+    counts = csr_matrix(np.array([[0, 1, 0, 9, 0], [5000, 0, 3, 3, 4994], [0, 0.3, 0, 9999, 0]]))
 
     tokens = tokenise(counts, rule())
+    genes_BL, bins_BL = tokens.padded()
 
-    assert tokens.genes_BL.tolist() == [[5, 1, 3, 6, 6], [5, 0, 2, 3, 4]]
-    assert tokens.bins_BL.tolist() == [[CLS, 5, 5, PAD, PAD], [CLS, 5, 2, 2, 5]]
-    assert tokens.lengths_B.tolist() == [3, 5]
-    assert tokens.genes_BL.dtype == tokens.bins_BL.dtype == np.int64
+    assert genes_BL.tolist() == [[5, 1, 3, 6, 6], [5, 0, 2, 3, 4], [5, 1, 3, 6, 6]]
+    assert bins_BL.tolist() == [[CLS, 5, 5, PAD, PAD], [CLS, 5, 2, 2, 5], [CLS, 0, 5, PAD, PAD]]
+    assert genes_BL.dtype == bins_BL.dtype == np.int64
+    assert tokens.genes_N.tolist() == [5, 1, 3, 5, 0, 2, 3, 4, 5, 1, 3]
+    assert tokens.bins_N.tolist() == [CLS, 5, 5, CLS, 5, 2, 2, 5, CLS, 0, 5]
+    assert tokens.lengths_B.tolist() == [3, 5, 3]
 
 
-def test_an_expressed_gene_of_bin_zero_is_still_a_token():
-    tokens = tokenise(counts_of_level(0.4), rule())
+def test_packed_cells_are_padded_in_any_order_and_again_and_again():
+    values_N, lengths_B, starts_B = np.arange(6, dtype=np.uint8), np.array([1, 3, 1]), np.array([5, 0, 5])
 
-    assert tokens.bins_BL.tolist() == [[CLS, 0, 5]]
+    rows_BL = padded(values_N, lengths_B, fill=9, starts_B=starts_B)
+
+    assert rows_BL.tolist() == [[5, 9, 9], [0, 1, 2], [5, 9, 9]]
+    assert padded(values_N, np.array([2, 4]), fill=9).tolist() == [[0, 1, 9, 9], [2, 3, 4, 5]]
 
 
 def test_an_empty_cell_is_cls_alone():

@@ -32,29 +32,6 @@ def test_zscores_of_one_gene_are_averaged():
     assert to_vocabulary(values, mapping(1, 1, 0), 2, combine="mean").toarray().tolist() == [[2.0, -1.0]]
 
 
-def test_mapped_counts_are_conserved_in_every_cell(generator):
-    values = sparse.csr_matrix(generator.poisson(0.7, (30, 50)).astype(np.int32))
-    index = generator.integers(-1, 12, 50)
-    aligned = to_vocabulary(values, mapping(*index), 12)
-    expected = values.toarray()[:, index >= 0].sum(axis=1)
-    assert aligned.sum(axis=1).A1.tolist() == expected.tolist()
-
-
-def test_the_order_of_cells_and_names_does_not_matter(generator):
-    values = sparse.csr_matrix(generator.poisson(0.7, (20, 40)).astype(np.int32))
-    index = generator.integers(-1, 9, 40)
-    cells, names = generator.permutation(20), generator.permutation(40)
-    straight = to_vocabulary(values, mapping(*index), 9)
-    turned = to_vocabulary(values[cells][:, names], mapping(*index[names]), 9)
-    assert (turned.toarray() == straight.toarray()[cells]).all()
-
-
-def test_aligning_twice_changes_nothing(generator):
-    values = sparse.csr_matrix(generator.poisson(0.7, (20, 40)).astype(np.int32))
-    once = to_vocabulary(values, mapping(*generator.integers(-1, 9, 40)), 9)
-    assert (to_vocabulary(once, mapping(*range(9)), 9).toarray() == once.toarray()).all()
-
-
 def test_sums_beyond_float32_stay_exact():
     values = sparse.csr_matrix(np.array([[2**24 + 1, 2]], dtype=np.int32))
     assert to_vocabulary(values, mapping(0, 0), 1)[0, 0] == 2**24 + 3

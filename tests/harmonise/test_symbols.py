@@ -146,12 +146,6 @@ def test_the_order_of_the_gene_table_does_not_matter(vocabulary):
     )
 
 
-def test_mapping_twice_changes_nothing(index, vocabulary):
-    again = map_names(vocabulary.symbols, index, vocabulary)
-    assert again.index_N.tolist() == list(range(vocabulary.n_genes))
-    assert again.by_route()["approved"] == vocabulary.n_genes
-
-
 def test_routes_are_counted_once_a_name(index, vocabulary):
     counted = map_names(["RGS5", "RGS5", "RGS5.1", "QARS", "x"], index, vocabulary).by_route()
     assert {route: n for route, n in counted.items() if n} == {

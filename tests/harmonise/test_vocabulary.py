@@ -8,7 +8,6 @@ import pytest
 from celllm.base.errors import InputError
 from celllm.harmonise import vocabulary
 from celllm.harmonise.vocabulary import Vocabulary, of_locus_group
-from celllm.sources import hgnc
 
 
 @pytest.fixture
@@ -94,14 +93,3 @@ def test_genes_of_the_group_stand_sorted_by_symbol():
 def test_the_order_of_the_table_does_not_change_the_digest():
     rows = [("TP53", "coding"), ("A1BG", "coding"), ("KIT", "coding")]
     assert of_locus_group(table(*rows), "coding").digest == of_locus_group(table(*rows[::-1]), "coding").digest
-
-
-def test_an_unknown_group_is_answered_with_those_there_are():
-    with pytest.raises(ValueError, match=r"'coding'; there are other, rna"):
-        of_locus_group(table(("XIST", "rna"), ("IGHA1", "other")), "coding")
-
-
-def test_the_demo_table_holds_coding_and_other_genes(root):
-    genes = hgnc.read(root / "config/demo/hgnc_demo.tsv")
-    assert len(genes) == 755
-    assert of_locus_group(genes, "protein-coding gene").n_genes == 738

@@ -15,14 +15,16 @@ from celllm.config.catalogue import Catalogue
 METHODS = """\
 method kind title module encoder options search seeded role
 celllm classification CellLM celllm.x:A celllm - - yes ours
-celllm_scratch classification CellLM_without_pretraining celllm.x:A celllm - - yes neighbour
-logistic classification logistic_regression celllm.x:A - - - no neighbour
+celllm_scratch classification CellLM_without_pretraining celllm.x:A celllm - - yes scratch_reference
+logistic classification logistic_regression celllm.x:A - - - no linear_reference
 majority classification majority_class celllm.x:A - - - no trivial
-control_leaked classification must_win celllm.x:A - - - no control
-control_shuffled classification must_lose celllm.x:A - - - no control
+control_leaked classification must_win celllm.x:A - - - no upper_control
+control_shuffled classification must_lose celllm.x:A - - - no lower_control
 celllm_response regression CellLM celllm.x:A celllm - - yes ours
-celllm_scratch_response regression CellLM_without_pretraining celllm.x:A celllm - - yes neighbour
-ridge regression ridge_regression celllm.x:A - - - no neighbour
+celllm_scratch_response regression CellLM_without_pretraining celllm.x:A celllm - - yes scratch_reference
+ridge regression ridge_regression celllm.x:A - - - no linear_reference
+control_leaked_pairs regression must_win celllm.x:A - - - no upper_control
+control_shuffled_pairs regression must_lose celllm.x:A - - - no lower_control
 """
 TASKS = """\
 task kind title dataset response split split_seeds train validation test min_class_size protocol headline

@@ -11,6 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from celllm.config import tables
+from celllm.sources import raw
+from celllm.sources.readers.registry import read_raw
 from celllm.sources.resume import Patience
 
 CONTENT = np.random.default_rng(5).bytes(300_000)
@@ -111,3 +114,32 @@ def server(monkeypatch) -> Iterator[Served]:
 def quick() -> Patience:
     """Little patience."""
     return QUICK
+
+
+@pytest.fixture(scope="session")
+def rows(root):
+    """The checkout's table of datasets."""
+    return tables.read_datasets(root / "config/datasets.tsv")
+
+
+@pytest.fixture
+def manifest_of(tmp_path):
+    """Make a manifest of files, each with its sample and all with the same facts."""
+
+    def manifest_of(*paths, samples=None, **facts):
+        samples = samples or [None] * len(paths)
+        files = [raw.describe(path, sample=sample, facts=facts) for path, sample in zip(paths, samples, strict=True)]
+        raw.write("d", files, tmp_path / "manifest.json")
+        return raw.read(tmp_path / "manifest.json")
+
+    return manifest_of
+
+
+@pytest.fixture
+def read(manifest_of):
+    """Read files as cells of a dataset."""
+
+    def read(row, *paths, samples=None, **facts):
+        return list(read_raw(manifest_of(*paths, samples=samples, **facts), row))
+
+    return read

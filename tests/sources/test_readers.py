@@ -14,16 +14,9 @@ import scanpy as sc
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.config import tables
-from celllm.sources import raw
 from celllm.sources.readers import registry
 from celllm.sources.readers.cells import annotate
 from celllm.sources.readers.registry import read_raw
-
-
-@pytest.fixture(scope="module")
-def rows(root):
-    return tables.read_datasets(root / "config/datasets.tsv")
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +32,8 @@ def small(path, matrix, **obs):
     return path
 
 
-def manifest_of(folder, *paths, samples=None):
-    samples = samples or [None] * len(paths)
-    files = [raw.describe(path, sample=sample) for path, sample in zip(paths, samples, strict=True)]
-    raw.write("d", files, folder / "manifest.json")
-    return raw.read(folder / "manifest.json")
-
-
-def read_one(folder, path, row):
-    (cells,) = read_raw(manifest_of(folder, path), row)
-    return cells
-
-
-def test_the_bundled_pbmc_have_their_whole_counts_back(rows, bundled, tmp_path):
-    cells = read_one(tmp_path, bundled, rows.row("pbmc68k_reduced"))
+def test_the_bundled_pbmc_have_their_whole_counts_back(rows, bundled, read):
+    cells = read(rows.row("pbmc68k_reduced"), bundled)[0]
     source = sc.datasets.pbmc68k_reduced()
     assert cells.matrix.shape == (700, 765)
     assert cells.matrix.data.min() == 1
@@ -65,19 +46,19 @@ def test_the_bundled_pbmc_have_their_whole_counts_back(rows, bundled, tmp_path):
     assert (labels["is_malignant"] == 0).all()
 
 
-def test_bundled_pbmc_that_are_no_logarithms_of_counts_are_refused(rows, tmp_path):
+def test_bundled_pbmc_that_are_no_logarithms_of_counts_are_refused(rows, tmp_path, read):
     cells = sc.datasets.pbmc68k_reduced()
     raw_part = cells.raw.to_adata()
     raw_part.X.data *= np.float32(1.01)
     cells.raw = raw_part
     cells.write_h5ad(tmp_path / "spoilt.h5ad")
     with pytest.raises(InputError, match=r"(?s)raw\.X.*expected: +ln\(1 \+ 10,000 x count"):
-        read_one(tmp_path, tmp_path / "spoilt.h5ad", rows.row("pbmc68k_reduced"))
+        read(rows.row("pbmc68k_reduced"), tmp_path / "spoilt.h5ad")[0]
 
 
-def test_an_h5ad_without_raw_is_no_bundled_pbmc(rows, tmp_path):
+def test_an_h5ad_without_raw_is_no_bundled_pbmc(rows, tmp_path, read):
     with pytest.raises(InputError, match="no raw"):
-        read_one(tmp_path, small(tmp_path / "a.h5ad", [[1, 2]]), rows.row("pbmc68k_reduced"))
+        read(rows.row("pbmc68k_reduced"), small(tmp_path / "a.h5ad", [[1, 2]]))[0]
 
 
 @pytest.mark.parametrize(
@@ -87,30 +68,30 @@ def test_an_h5ad_without_raw_is_no_bundled_pbmc(rows, tmp_path):
         pytest.param([[1, 8.4]], r"log-normalised: max 8\.4, fractional", id="log"),
     ],
 )
-def test_values_that_are_no_counts_are_refused_by_file_and_field(rows, tmp_path, matrix, message):
+def test_values_that_are_no_counts_are_refused_by_file_and_field(rows, tmp_path, matrix, message, read):
     path = small(tmp_path / "a.h5ad", matrix, response=["r"])
     with pytest.raises(InputError, match=rf"(?s)a\.h5ad: units.*whole counts, 0 or more.*{message}"):
-        read_one(tmp_path, path, rows.row("simulated_drug_cells"))
+        read(rows.row("simulated_drug_cells"), path)[0]
 
 
-def test_an_h5ad_without_the_label_column_is_refused_with_the_columns_it_has(rows, tmp_path):
-    cells = read_one(tmp_path, small(tmp_path / "a.h5ad", [[1, 2]], celltype=["B"]), rows.row("simulated_drug_cells"))
+def test_an_h5ad_without_the_label_column_is_refused_with_the_columns_it_has(rows, tmp_path, read):
+    cells = read(rows.row("simulated_drug_cells"), small(tmp_path / "a.h5ad", [[1, 2]], celltype=["B"]))[0]
     row = dataclasses.replace(rows.row("simulated_drug_cells"), sample_column=None)
     with pytest.raises(InputError, match=r"(?s)a\.h5ad: obs column response.*label_column.*the columns celltype"):
         annotate(cells, row)
 
 
-def test_a_label_that_means_none_becomes_empty(rows, tmp_path):
+def test_a_label_that_means_none_becomes_empty(rows, tmp_path, read):
     path = small(tmp_path / "a.h5ad", [[1], [1], [1]], cell_type=["B", "unlabelled", None], sample=["x", "y", "y"])
-    made = annotate(read_one(tmp_path, path, rows.row("pbmc3k_10x")), rows.row("pbmc3k_10x"))
+    made = annotate(read(rows.row("pbmc3k_10x"), path)[0], rows.row("pbmc3k_10x"))
     assert made["label"].tolist() == ["B", "", ""]
     assert made["sample"].tolist() == ["x", "y", "y"]
 
 
-def test_blanks_around_a_label_make_no_other_class_and_blanks_alone_are_none(rows, tmp_path):
+def test_blanks_around_a_label_make_no_other_class_and_blanks_alone_are_none(rows, tmp_path, read):
     labels = ["B", "B ", "\tB", "  ", np.nan]
     path = small(tmp_path / "a.h5ad", [[1]] * 5, cell_type=labels, sample=["x", "x ", "y", "y", "y"])
-    made = annotate(read_one(tmp_path, path, rows.row("pbmc3k_10x")), rows.row("pbmc3k_10x"))
+    made = annotate(read(rows.row("pbmc3k_10x"), path)[0], rows.row("pbmc3k_10x"))
     assert made["label"].tolist() == ["B", "B", "B", "", ""]
     assert made["sample"].tolist() == ["x", "x", "y", "y", "y"]
 
@@ -119,21 +100,21 @@ def test_blanks_around_a_label_make_no_other_class_and_blanks_alone_are_none(row
     ("rule", "expected"),
     [("normal", [0, 0]), ("tumour", [1, 1]), ("unknown", [-1, -1]), ("obs:state:cancer", [0, 1])],
 )
-def test_malignancy_follows_the_rule_of_the_row(rows, tmp_path, rule, expected):
+def test_malignancy_follows_the_rule_of_the_row(rows, tmp_path, rule, expected, read):
     path = small(tmp_path / "a.h5ad", [[1], [1]], state=["normal", "cancer"])
     row = dataclasses.replace(rows.row("simulated_drug_cells"), malignancy=rule, label_column=None, sample_column=None)
-    assert annotate(read_one(tmp_path, path, row), row)["is_malignant"].tolist() == expected
+    assert annotate(read(row, path)[0], row)["is_malignant"].tolist() == expected
 
 
-def test_a_sample_of_the_manifest_goes_before_the_sample_column(rows, tmp_path):
+def test_a_sample_of_the_manifest_goes_before_the_sample_column(rows, tmp_path, manifest_of):
     paths = [small(tmp_path / f"{name}.h5ad", [[1]], response=["r"], sample=["inside"]) for name in "ab"]
     row = rows.row("simulated_drug_cells")
-    found = read_raw(manifest_of(tmp_path, *paths, samples=["day0", None]), row)
+    found = read_raw(manifest_of(*paths, samples=["day0", None]), row)
     assert [annotate(cells, row)["sample"].iloc[0] for cells in found] == ["day0", "inside"]
 
 
-def test_a_reader_that_does_not_exist_is_named_with_those_that_do(rows, tmp_path):
-    manifest = manifest_of(tmp_path, small(tmp_path / "a.h5ad", [[1]]))
+def test_a_reader_that_does_not_exist_is_named_with_those_that_do(rows, tmp_path, manifest_of):
+    manifest = manifest_of(small(tmp_path / "a.h5ad", [[1]]))
     with pytest.raises(InputError, match=r"(?s)reader of zheng68k.*one of .*h5ad, .*panglaodb.*found: +loom"):
         next(read_raw(manifest, dataclasses.replace(rows.row("zheng68k"), reader="loom")))
 
@@ -154,33 +135,33 @@ def test_a_reader_that_does_not_exist_is_named_with_those_that_do(rows, tmp_path
         ("depmap_csv", "expression.csv"),
     ],
 )
-def test_a_file_that_is_not_of_the_format_is_named(rows, tmp_path, reader, name):
+def test_a_file_that_is_not_of_the_format_is_named(rows, tmp_path, reader, name, read):
     path = tmp_path / name
     path.write_bytes(b"not of this format")
     row = dataclasses.replace(rows.row("simulated_drug_cells"), reader=reader)
     with pytest.raises(InputError, match=rf"{path.name}: \(whole file\)"):
-        read_one(tmp_path, path, row)
+        read(row, path)[0]
 
 
-def test_zscores_keep_their_sign_and_names(rows, tmp_path):
+def test_zscores_keep_their_sign_and_names(rows, tmp_path, read):
     table = pd.DataFrame({"AKT3": [-0.5, 1.5], "CDK4": [0.0, 2.0]}, index=pd.Index(["l1", "l2"], name="DepMap_ID"))
     table.to_parquet(tmp_path / "z.parquet")
-    cells = read_one(tmp_path, tmp_path / "z.parquet", rows.row("ccle_706"))
+    cells = read(rows.row("ccle_706"), tmp_path / "z.parquet")[0]
     assert cells.matrix.toarray().tolist() == [[-0.5, 0.0], [1.5, 2.0]]
     assert cells.names == ["AKT3", "CDK4"]
     assert list(cells.obs.index) == ["l1", "l2"]
 
 
-def test_logarithms_that_a_source_calls_counts_are_found_out(rows, mirror, tmp_path):
+def test_logarithms_that_a_source_calls_counts_are_found_out(rows, mirror, tmp_path, read):
     path = tmp_path / "a.h5ad"
     shutil.copyfile(mirror / "pbmc_scp345_scp591_lognorm.h5ad", path)
     with pytest.raises(InputError, match=r"log-normalised: max 10\.2"):
-        read_one(tmp_path, path, rows.row("pbmc_multistudy"))
+        read(rows.row("pbmc_multistudy"), path)[0]
 
 
-def test_scaled_values_that_a_row_calls_counts_are_found_out(rows, mirror, tmp_path):
+def test_scaled_values_that_a_row_calls_counts_are_found_out(rows, mirror, read):
     with pytest.raises(InputError, match=r"negative value -2\.18"):
-        read_one(tmp_path, mirror / "drug_scad_afatinib_zscore.h5ad", rows.row("pbmc_multistudy"))
+        read(rows.row("pbmc_multistudy"), mirror / "drug_scad_afatinib_zscore.h5ad")[0]
 
 
 def test_no_reader_is_imported_on_the_way_to_another(root):

@@ -18,7 +18,6 @@ from celllm.config import tables
 from celllm.sources import raw
 from celllm.sources.readers import h5ad
 from celllm.sources.readers.cells import annotate
-from celllm.sources.readers.registry import read_raw
 
 N_CELLS, N_GENES = 7, 5
 MATRIX = np.random.default_rng(0).poisson(1.0, (N_CELLS, N_GENES)).astype(np.float32)
@@ -58,17 +57,11 @@ def written(path, cells, matrix="X"):
     return path
 
 
-def read(folder, row, path):
-    raw.write("d", [raw.describe(path)], folder / "manifest.json")
-    (cells,) = read_raw(raw.read(folder / "manifest.json"), row)
-    return cells
-
-
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("matrix", ["X", "raw", "layers:counts"])
-def test_the_matrix_that_the_row_names_is_read(row, tmp_path, form, matrix):
+def test_the_matrix_that_the_row_names_is_read(row, tmp_path, form, matrix, read):
     path = written(tmp_path / "a.h5ad", cells_of(form), matrix)
-    cells = read(tmp_path, dataclasses.replace(row, matrix=matrix), path)
+    (cells,) = read(dataclasses.replace(row, matrix=matrix), path)
     assert cells.matrix.toarray().tolist() == MATRIX.tolist()
     assert cells.names == GENES
     assert list(cells.obs.index) == CELLS
@@ -76,10 +69,10 @@ def test_the_matrix_that_the_row_names_is_read(row, tmp_path, form, matrix):
 
 
 @pytest.mark.parametrize("matrix", ["raw", "layers:spliced"])
-def test_a_matrix_that_is_not_there_is_refused_with_those_that_are(row, tmp_path, matrix):
+def test_a_matrix_that_is_not_there_is_refused_with_those_that_are(row, tmp_path, matrix, read):
     path = written(tmp_path / "a.h5ad", cells_of(), "layers:counts")
     with pytest.raises(InputError, match=rf"a\.h5ad: {matrix}\n(?s:.*)the matrices X, layers:counts"):
-        read(tmp_path, dataclasses.replace(row, matrix=matrix), path)
+        read(dataclasses.replace(row, matrix=matrix), path)
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +95,10 @@ def test_pieces_of_any_size_equal_the_whole(files, piece, form):
     assert all(cells.names is found[0].names for cells in found)
 
 
-def test_duplicate_genes_and_an_empty_cell_are_kept(row, tmp_path):
+def test_duplicate_genes_and_an_empty_cell_are_kept(row, tmp_path, read):
     with pytest.warns(UserWarning, match="names are not unique"):
         cells = cells_of(genes=["A", "B", "A", "C", "A"])
-    found = read(tmp_path, row, written(tmp_path / "a.h5ad", cells))
+    (found,) = read(row, written(tmp_path / "a.h5ad", cells))
     assert found.names == ["A", "B", "A", "C", "A"]
     assert found.matrix.getnnz(axis=1)[2] == 0
     assert found.matrix.shape == (N_CELLS, N_GENES)
@@ -113,24 +106,24 @@ def test_duplicate_genes_and_an_empty_cell_are_kept(row, tmp_path):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_value_that_is_no_number_is_refused(row, tmp_path, form, value):
+def test_a_value_that_is_no_number_is_refused(row, tmp_path, form, value, read):
     cells = cells_of()
     cells.X[0, 0] = value
     cells.X = FORMS[form](cells.X.toarray())
     with pytest.raises(InputError, match=r"a\.h5ad: units\n(?s:.*)not a finite number"):
-        read(tmp_path, row, written(tmp_path / "a.h5ad", cells))
+        read(row, written(tmp_path / "a.h5ad", cells))
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_count_beyond_32_bits_is_refused(row, tmp_path, form):
+def test_a_count_beyond_32_bits_is_refused(row, tmp_path, form, read):
     matrix = MATRIX.astype(np.int64)
     matrix[0, 0] = 2**31
     cells = ad.AnnData(FORMS[form](matrix), pd.DataFrame(index=CELLS), pd.DataFrame(index=GENES))
     with pytest.raises(InputError, match="a count of 2147483648, beyond the largest that 32 bits hold"):
-        read(tmp_path, row, written(tmp_path / "a.h5ad", cells))
+        read(row, written(tmp_path / "a.h5ad", cells))
     matrix[0, 0] = 2**31 - 1
     cells = ad.AnnData(FORMS[form](matrix), pd.DataFrame(index=CELLS), pd.DataFrame(index=GENES))
-    assert read(tmp_path, row, written(tmp_path / "b.h5ad", cells)).matrix.max() == 2**31 - 1
+    assert read(row, written(tmp_path / "b.h5ad", cells))[0].matrix.max() == 2**31 - 1
 
 
 def cut_obs(file):
@@ -156,12 +149,12 @@ def no_matrix_format(file):
 
 
 @pytest.mark.parametrize("form", ["csr", "csc"])
-def test_an_index_beyond_the_genes_is_refused(row, tmp_path, form):
+def test_an_index_beyond_the_genes_is_refused(row, tmp_path, form, read):
     path = written(tmp_path / "a.h5ad", cells_of(form))
     with h5py.File(path, "a") as file:
         file["X/indices"][0] = 99
     with pytest.raises(InputError, match=r"a\.h5ad: \(whole file\)\n(?s:.*)ValueError"):
-        read(tmp_path, row, path)
+        read(row, path)
 
 
 @pytest.mark.parametrize(
@@ -174,23 +167,23 @@ def test_an_index_beyond_the_genes_is_refused(row, tmp_path, form):
         pytest.param(no_matrix_format, "encoding coo_matrix", id="format"),
     ],
 )
-def test_a_file_whose_parts_do_not_fit_is_refused(row, tmp_path, change, message):
+def test_a_file_whose_parts_do_not_fit_is_refused(row, tmp_path, change, message, read):
     path = written(tmp_path / "a.h5ad", cells_of())
     with h5py.File(path, "a") as file:
         change(file)
     with pytest.raises(InputError, match=rf"a\.h5ad: \(whole file\)\n(?s:.*){message}"):
-        read(tmp_path, row, path)
+        read(row, path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_a_truncated_file_is_refused(row, tmp_path, share):
+def test_a_truncated_file_is_refused(row, tmp_path, share, read):
     whole = written(tmp_path / "whole.h5ad", cells_of()).read_bytes()
     (tmp_path / "a.h5ad").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InputError, match=r"a\.h5ad: \(whole file\)\n(?s:.*)OSError"):
-        read(tmp_path, row, tmp_path / "a.h5ad")
+        read(row, tmp_path / "a.h5ad")
 
 
-def test_a_file_of_an_old_release_is_read(row, tmp_path):
+def test_a_file_of_an_old_release_is_read(row, tmp_path, read):
     """AnnData 0.6 stored obs and var as compound arrays and the matrix with `h5sparse` attributes."""
     matrix = sparse.csr_matrix(MATRIX)
     with h5py.File(tmp_path / "old.h5ad", "w") as file:
@@ -203,7 +196,7 @@ def test_a_file_of_an_old_release_is_read(row, tmp_path):
             [(name, bytes([label])) for name, label in obs], dtype=[("index", "S5"), ("response", "S1")]
         )
         file["var"] = np.array([(name.encode(),) for name in GENES], dtype=[("index", "S5")])
-    cells = read(tmp_path, row, tmp_path / "old.h5ad")
+    (cells,) = read(row, tmp_path / "old.h5ad")
     assert cells.matrix.toarray().tolist() == MATRIX.tolist()
     assert list(cells.obs.index) == CELLS
     assert cells.names == GENES

@@ -8,9 +8,7 @@ import pytest
 
 from celllm.base.errors import InputError
 from celllm.config import tables
-from celllm.sources import raw
 from celllm.sources.readers.cells import annotate
-from celllm.sources.readers.registry import read_raw
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
@@ -20,15 +18,9 @@ def row(root):
     return tables.read_datasets(root / "config/datasets.tsv").row("panglaodb")
 
 
-def read(folder, row, path, **facts):
-    raw.write("d", [raw.describe(path, sample="s", facts=facts)], folder / "manifest.json")
-    (cells,) = read_raw(raw.read(folder / "manifest.json"), row)
-    return cells
-
-
 @pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "ascii", "with_sm2"])
-def test_every_form_of_rs_save_gives_cells_by_genes(row, tmp_path, how):
-    cells = read(tmp_path, row, FIXTURES / f"simulated_{how}.sparse.RData", study="SRA1", malignancy="tumour")
+def test_every_form_of_rs_save_gives_cells_by_genes(row, how, read):
+    (cells,) = read(row, FIXTURES / f"simulated_{how}.sparse.RData", samples=["s"], study="SRA1", malignancy="tumour")
     assert cells.matrix.toarray().tolist() == [[1, 0, 7, 0], [0, 0, 0, 0], [2, 3, 0, 1], [0, 0, 120, 0], [5, 0, 0, 0]]
     assert cells.matrix.dtype == np.int32
     assert cells.names[:2] == ["A1BG_ENSG00000121410.11", "CD3E_ENSG00000198851.9"]
@@ -46,22 +38,22 @@ def test_every_form_of_rs_save_gives_cells_by_genes(row, tmp_path, how):
         ("without_names", r"RData: sm\n(?s:.*)4 genes and 5 cells\n +found: +0 gene names and 0 cell names"),
     ],
 )
-def test_objects_that_are_not_panglaodbs_are_refused(row, tmp_path, name, message):
+def test_objects_that_are_not_panglaodbs_are_refused(row, name, message, read):
     with pytest.raises(InputError, match=message):
-        read(tmp_path, row, FIXTURES / f"simulated_{name}.sparse.RData")
+        read(row, FIXTURES / f"simulated_{name}.sparse.RData")
 
 
 @pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "ascii"])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
-def test_a_truncated_file_is_refused(row, tmp_path, how, share):
+def test_a_truncated_file_is_refused(row, tmp_path, how, share, read):
     whole = (FIXTURES / f"simulated_{how}.sparse.RData").read_bytes()
     (tmp_path / "a.RData").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InputError, match=r"a\.RData: \(whole file\)\n +expected: an RData file"):
-        read(tmp_path, row, tmp_path / "a.RData")
+        read(row, tmp_path / "a.RData")
 
 
-def test_a_panglaodb_download_gives_cells_by_genes(row, mirror, tmp_path):
-    cells = read(tmp_path, row, mirror / "raw_format" / "SRA550660_SRS2089637.sparse.RData")
+def test_a_panglaodb_download_gives_cells_by_genes(row, mirror, read):
+    (cells,) = read(row, mirror / "raw_format" / "SRA550660_SRS2089637.sparse.RData")
     assert cells.matrix.shape == (661, 8545)
     assert cells.names[:2] == ["LINC00115_ENSG00000225880.1", "NOC2L_ENSG00000188976.1"]
     assert list(cells.obs.index[:2]) == ["TCGCAAGAGCGATT", "TGATAAACTGGTAC"]

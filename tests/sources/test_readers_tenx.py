@@ -15,7 +15,6 @@ from celllm.config import tables
 from celllm.sources import raw
 from celllm.sources.readers import tenx
 from celllm.sources.readers.cells import annotate
-from celllm.sources.readers.registry import read_raw
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 V1 = FIXTURES / "simulated_tenx_v1.tar.gz"
@@ -35,11 +34,6 @@ def row(root):
     return tables.read_datasets(root / "config/datasets.tsv").row("zheng68k")
 
 
-def read(folder, row, *paths):
-    raw.write("d", [raw.describe(path) for path in paths], folder / "manifest.json")
-    return list(read_raw(raw.read(folder / "manifest.json"), row))
-
-
 def parts(folder, prefix="", **changed):
     """Write the three parts, some of them changed; give their paths."""
     contents = PARTS | {name.replace("_", "."): content for name, content in changed.items()}
@@ -51,8 +45,8 @@ def parts(folder, prefix="", **changed):
 
 
 @pytest.mark.parametrize("name", ["simulated_tenx_v1.tar.gz", "simulated_tenx_v4.tar"])
-def test_an_archive_gives_cells_by_genes_and_no_antibodies(row, tmp_path, name):
-    (cells,) = read(tmp_path, row, FIXTURES / name)
+def test_an_archive_gives_cells_by_genes_and_no_antibodies(row, name, read):
+    (cells,) = read(row, FIXTURES / name)
     assert cells.matrix.toarray().tolist() == COUNTS
     assert cells.matrix.dtype == np.int32
     assert cells.names == NAMES
@@ -60,8 +54,8 @@ def test_an_archive_gives_cells_by_genes_and_no_antibodies(row, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["simulated_tenx_v2.h5", "simulated_tenx_v3.h5"])
-def test_hdf5_gives_cells_by_genes_and_no_antibodies(row, tmp_path, name):
-    (cells,) = read(tmp_path, dataclasses.replace(row, reader="tenx_h5"), FIXTURES / name)
+def test_hdf5_gives_cells_by_genes_and_no_antibodies(row, name, read):
+    (cells,) = read(dataclasses.replace(row, reader="tenx_h5"), FIXTURES / name)
     assert cells.matrix.toarray().tolist() == COUNTS
     assert cells.names == NAMES
     assert list(cells.obs.index) == BARCODES
@@ -75,39 +69,39 @@ def test_hdf5_in_pieces_equals_the_whole(piece):
     assert max(cells.matrix.shape[0] for cells in found) <= piece
 
 
-def test_labels_are_joined_by_barcode_and_not_by_order(row, tmp_path):
-    (cells,) = read(tmp_path, row, V1, LABELS)
+def test_labels_are_joined_by_barcode_and_not_by_order(row, read):
+    (cells,) = read(row, V1, LABELS)
     labels = annotate(cells, row)["label"]
     assert labels.tolist() == ["CD8+ Cytotoxic T", "CD19+ B", "CD56+ NK", "CD14+ Monocyte"]
 
 
-def test_labels_without_the_suffix_of_the_barcodes_join_too(row, tmp_path):
+def test_labels_without_the_suffix_of_the_barcodes_join_too(row, tmp_path, read):
     (tmp_path / "l.tsv").write_text(LABELS.read_text().replace("-1", ""))
-    (cells,) = read(tmp_path, row, V1, tmp_path / "l.tsv")
+    (cells,) = read(row, V1, tmp_path / "l.tsv")
     assert annotate(cells, row)["label"].iloc[0] == "CD8+ Cytotoxic T"
 
 
-def test_barcodes_that_do_not_join_with_the_labels_are_counted(row, tmp_path):
+def test_barcodes_that_do_not_join_with_the_labels_are_counted(row, tmp_path, read):
     (tmp_path / "l.tsv").write_text(LABELS.read_text().replace("AAACATACACCACT-1", "TTTT-1"))
     message = "1 of 4 cells without labels, such as AAACATACACCACT-1; 1 of 4 labels without a cell, such as TTTT-1"
     with pytest.raises(InputError, match=rf"l\.tsv: cell names\n(?s:.*){message}"):
-        read(tmp_path, row, V1, tmp_path / "l.tsv")
+        read(row, V1, tmp_path / "l.tsv")
 
 
-def test_labels_beside_several_matrices_are_refused(row, tmp_path):
+def test_labels_beside_several_matrices_are_refused(row, read):
     with pytest.raises(InputError, match="one matrix and one table of labels"):
-        read(tmp_path, row, V1, FIXTURES / "simulated_tenx_v4.tar", LABELS)
+        read(row, V1, FIXTURES / "simulated_tenx_v4.tar", LABELS)
 
 
-def test_three_files_side_by_side_are_a_matrix(row, tmp_path):
-    (cells,) = read(tmp_path, row, *parts(tmp_path))
+def test_three_files_side_by_side_are_a_matrix(row, tmp_path, read):
+    (cells,) = read(row, *parts(tmp_path))
     assert cells.matrix.toarray().tolist() == [[5, 0], [0, 0], [0, 4]]
     assert cells.file.name == "matrix.mtx"
 
 
-def test_files_of_several_samples_are_told_apart_by_what_stands_before(row, tmp_path):
+def test_files_of_several_samples_are_told_apart_by_what_stands_before(row, tmp_path, read):
     first, second = (parts(tmp_path, prefix) for prefix in ("GSM1_a_", "GSM2_b_"))
-    found = read(tmp_path, row, *first, *second)
+    found = read(row, *first, *second)
     assert [cells.file.name for cells in found] == ["GSM1_a_matrix.mtx", "GSM2_b_matrix.mtx"]
 
 
@@ -140,32 +134,32 @@ def mtx(text=None, *, general="general", integer="integer", sizes="2 3 2", last=
         pytest.param({"genes_tsv": "a\tb\tc\td\n"}, r"columns\n(?s:.*)a line of 4 columns", id="columns"),
     ],
 )
-def test_parts_that_are_not_of_the_format_are_refused(row, tmp_path, changed, message):
+def test_parts_that_are_not_of_the_format_are_refused(row, tmp_path, changed, message, read):
     with pytest.raises(InputError, match=message):
-        read(tmp_path, row, *parts(tmp_path, **changed))
+        read(row, *parts(tmp_path, **changed))
 
 
-def test_a_matrix_without_values_has_empty_cells(row, tmp_path):
-    (cells,) = read(tmp_path, row, *parts(tmp_path, matrix_mtx=PARTS["matrix.mtx"].split("2 3 2")[0] + "2 3 0\n"))
+def test_a_matrix_without_values_has_empty_cells(row, tmp_path, read):
+    (cells,) = read(row, *parts(tmp_path, matrix_mtx=PARTS["matrix.mtx"].split("2 3 2")[0] + "2 3 0\n"))
     assert cells.matrix.shape == (3, 2)
     assert cells.matrix.nnz == 0
 
 
-def test_a_missing_part_is_named_with_those_there(row, tmp_path):
+def test_a_missing_part_is_named_with_those_there(row, tmp_path, read):
     with pytest.raises(
         InputError, match=r"members\n.*matrix\.mtx, features\.tsv(?s:.*)found: +matrix\.mtx, barcodes\.tsv"
     ):
-        read(tmp_path, row, *(path for path in parts(tmp_path) if path.name != "genes.tsv"))
+        read(row, *(path for path in parts(tmp_path) if path.name != "genes.tsv"))
 
 
-def test_a_wrong_archive_inside_is_named_with_its_members(row, tmp_path):
+def test_a_wrong_archive_inside_is_named_with_its_members(row, read):
     with pytest.raises(
         InputError, match=r"members\n.*matrix\.mtx(?s:.*)found: +GSM0000001_human1_umifm_counts\.csv\.gz"
     ):
-        read(tmp_path, row, FIXTURES / "simulated_GSE84133_RAW.tar")
+        read(row, FIXTURES / "simulated_GSE84133_RAW.tar")
 
 
-def test_an_archive_of_two_genomes_is_refused(row, tmp_path):
+def test_an_archive_of_two_genomes_is_refused(row, tmp_path, read):
     folder = tmp_path / "in"
     folder.mkdir()
     with tarfile.open(tmp_path / "two.tar.gz", "w:gz") as archive:
@@ -173,22 +167,22 @@ def test_an_archive_of_two_genomes_is_refused(row, tmp_path):
             archive.add(path, f"hg19/{path.name}")
             archive.add(path, f"mm10/{path.name}")
     with pytest.raises(InputError, match="matrices in hg19/ and mm10/"):
-        read(tmp_path, row, tmp_path / "two.tar.gz")
+        read(row, tmp_path / "two.tar.gz")
 
 
-def test_a_dataset_with_no_matrix_at_all_is_refused(row, tmp_path):
+def test_a_dataset_with_no_matrix_at_all_is_refused(row, tmp_path, read):
     (tmp_path / "counts.csv").write_text("")
     with pytest.raises(InputError, match=r"ending in \.tar\.gz(?s:.*)found: +counts\.csv"):
-        read(tmp_path, row, tmp_path / "counts.csv")
+        read(row, tmp_path / "counts.csv")
 
 
-def test_a_truncated_part_is_refused(row, tmp_path):
+def test_a_truncated_part_is_refused(row, tmp_path, read):
     paths = parts(tmp_path)
     long = "%%MatrixMarket matrix coordinate integer general\n2 3 9000\n" + "1 1 5\n2 3 4\n1 2 77\n" * 3000
     whole = gzip.compress(long.encode())
     (tmp_path / "matrix.mtx.gz").write_bytes(whole[:-20])
     with pytest.raises(InputError, match=r"matrix\.mtx\.gz: \(whole file\)\n(?s:.*)EOFError"):
-        read(tmp_path, row, tmp_path / "matrix.mtx.gz", *paths[1:])
+        read(row, tmp_path / "matrix.mtx.gz", *paths[1:])
 
 
 def test_real_values_stay_what_they_are(tmp_path):
@@ -232,19 +226,19 @@ def wild_index(file):
         pytest.param(wild_index, "ValueError", id="index"),
     ],
 )
-def test_hdf5_of_another_layout_is_refused(row, tmp_path, change, message):
+def test_hdf5_of_another_layout_is_refused(row, tmp_path, change, message, read):
     with pytest.raises(InputError, match=rf"a\.h5: \(whole file\)\n(?s:.*){message}"):
-        read(tmp_path, dataclasses.replace(row, reader="tenx_h5"), spoilt(tmp_path, change))
+        read(dataclasses.replace(row, reader="tenx_h5"), spoilt(tmp_path, change))
 
 
-def test_a_truncated_hdf5_is_refused(row, tmp_path):
+def test_a_truncated_hdf5_is_refused(row, tmp_path, read):
     (tmp_path / "a.h5").write_bytes((FIXTURES / "simulated_tenx_v3.h5").read_bytes()[:4000])
     with pytest.raises(InputError, match=r"a\.h5: \(whole file\)\n(?s:.*)OSError"):
-        read(tmp_path, dataclasses.replace(row, reader="tenx_h5"), tmp_path / "a.h5")
+        read(dataclasses.replace(row, reader="tenx_h5"), tmp_path / "a.h5")
 
 
-def test_an_unfiltered_published_matrix_keeps_its_empty_barcodes(row, mirror, tmp_path):
-    found = read(tmp_path, row, mirror / "raw_format/GSM6544281_2001_Pre_10x_mtx.tar.gz")
+def test_an_unfiltered_published_matrix_keeps_its_empty_barcodes(row, mirror, read):
+    found = read(row, mirror / "raw_format/GSM6544281_2001_Pre_10x_mtx.tar.gz")
     n_genes = np.concatenate([cells.matrix.getnnz(axis=1) for cells in found])
     assert len(n_genes) == 83_683
     assert found[0].matrix.shape == (2048, 36_601)

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from celllm.base.errors import InputError
-from celllm.config import tables
-from celllm.sources import raw, responses
+from celllm.sources import responses
 from celllm.sources.responses import Responses
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -23,16 +22,6 @@ RELEASE = {
 TABLE = pd.DataFrame(
     {"line": ["l1", "l1", "l2"], "drug": ["d1", "d2", "d1"], "smiles": ["C", "CC", "C"], "response": [0.5, -1.0, 2.0]},
 )
-
-
-@pytest.fixture(scope="module")
-def rows(root):
-    return tables.read_datasets(root / "config/datasets.tsv")
-
-
-def manifest_of(folder, *paths):
-    raw.write("d", [raw.describe(path) for path in paths], folder / "manifest.json")
-    return raw.read(folder / "manifest.json")
 
 
 @pytest.mark.parametrize("simulated", [True, False])
@@ -63,11 +52,11 @@ def test_a_table_that_does_not_say_whether_it_is_simulated_is_refused(tmp_path):
         responses.read(tmp_path / "r.parquet")
 
 
-def test_gdsc_pairs_get_the_smiles_of_their_drug(tmp_path, rows):
+def test_gdsc_pairs_get_the_smiles_of_their_drug(tmp_path, rows, manifest_of):
     pairs = pd.DataFrame({"drug": ["d2", "d1"], "DepMap_ID": ["l1", "l1"], "ln_ic50": [1.0, 2.0]})
     pairs.to_parquet(tmp_path / "p.parquet")
     (tmp_path / "s.csv").write_text("drug,smiles\nd1,C\nd2,CC\n")
-    manifest = manifest_of(tmp_path, tmp_path / "p.parquet", tmp_path / "s.csv")
+    manifest = manifest_of(tmp_path / "p.parquet", tmp_path / "s.csv")
     made = responses.read_raw(manifest, rows.row("gdsc_tgsa"))
     assert made.table.to_dict("list") == {
         "line": ["l1", "l1"],
@@ -77,31 +66,30 @@ def test_gdsc_pairs_get_the_smiles_of_their_drug(tmp_path, rows):
     }
 
 
-def test_a_drug_without_smiles_is_named(tmp_path, rows):
+def test_a_drug_without_smiles_is_named(tmp_path, rows, manifest_of):
     pd.DataFrame({"drug": ["d9"], "DepMap_ID": ["l1"], "ln_ic50": [1.0]}).to_parquet(tmp_path / "p.parquet")
     (tmp_path / "s.csv").write_text("drug,smiles\nd1,C\n")
-    manifest = manifest_of(tmp_path, tmp_path / "p.parquet", tmp_path / "s.csv")
+    manifest = manifest_of(tmp_path / "p.parquet", tmp_path / "s.csv")
     with pytest.raises(InputError, match="none for d9"):
         responses.read_raw(manifest, rows.row("gdsc_tgsa"))
 
 
-def test_simulated_responses_keep_saying_so(tmp_path, rows):
+def test_simulated_responses_keep_saying_so(tmp_path, rows, manifest_of):
     TABLE.sample(frac=1, random_state=1).to_parquet(tmp_path / "p.parquet")
-    made = responses.read_raw(manifest_of(tmp_path, tmp_path / "p.parquet"), rows.row("simulated_cell_lines"))
+    made = responses.read_raw(manifest_of(tmp_path / "p.parquet"), rows.row("simulated_cell_lines"))
     pd.testing.assert_frame_equal(made.table, TABLE)
     assert made.simulated
 
 
-def test_a_reader_that_gives_no_responses_is_named(tmp_path, rows):
+def test_a_reader_that_gives_no_responses_is_named(tmp_path, rows, manifest_of):
     TABLE.to_parquet(tmp_path / "p.parquet")
     row = dataclasses.replace(rows.row("gdsc_tgsa"), reader="loom")
     with pytest.raises(InputError, match=r"(?s)one of gdsc_tgsa, gdsc_xlsx, h5ad.*found: +loom"):
-        responses.read_raw(manifest_of(tmp_path, tmp_path / "p.parquet"), row)
+        responses.read_raw(manifest_of(tmp_path / "p.parquet"), row)
 
 
-def test_real_responses_have_their_published_numbers(tmp_path, rows, mirror):
+def test_real_responses_have_their_published_numbers(tmp_path, rows, mirror, manifest_of):
     manifest = manifest_of(
-        tmp_path,
         mirror / "gdsc_ic50_tgsa_82833.parquet",
         mirror / "gdsc_ic50_tgsa_drug_smiles.csv",
     )
@@ -112,12 +100,14 @@ def test_real_responses_have_their_published_numbers(tmp_path, rows, mirror):
     assert table["response"].min() == pytest.approx(-8.45, abs=0.01)
 
 
-def release(folder, **changed):
-    return manifest_of(folder, *(RELEASE | changed).values())
+@pytest.fixture
+def release(manifest_of):
+    """Make a manifest of a simulated release, some of its files exchanged."""
+    return lambda **changed: manifest_of(*(RELEASE | changed).values())
 
 
-def test_a_gdsc_release_gets_depmap_lines_and_smiles(tmp_path, rows):
-    made = responses.read_raw(release(tmp_path), rows.row("gdsc2"))
+def test_a_gdsc_release_gets_depmap_lines_and_smiles(rows, release):
+    made = responses.read_raw(release(), rows.row("gdsc2"))
     # PFSK-1 and A673 are found by their Sanger id, ES3 by its COSMIC id; A673 with 1003 was measured twice
     assert made.table.to_dict("list") == {
         "line": ["ACH-000001", "ACH-000003", "ACH-000052", "ACH-000052"],
@@ -133,37 +123,37 @@ def test_a_gdsc_release_gets_depmap_lines_and_smiles(tmp_path, rows):
     assert sum(made.left_out.values()) + len(made.table) == 7
 
 
-def test_files_that_a_release_has_beside_the_needed_ones_are_passed_over(tmp_path, rows):
+def test_files_that_a_release_has_beside_the_needed_ones_are_passed_over(tmp_path, rows, manifest_of):
     shutil.copyfile(RELEASE["fitted"], tmp_path / "Cell_Lines_Details.xlsx")
     (tmp_path / "screened_compounds.csv").write_bytes("DRUG_ID,SYNONYMS\n1003,\u00b5\n".encode("latin-1"))
     others = {"details": tmp_path / "Cell_Lines_Details.xlsx", "compounds": tmp_path / "screened_compounds.csv"}
-    made = responses.read_raw(manifest_of(tmp_path, *(others | RELEASE).values()), rows.row("gdsc2"))
+    made = responses.read_raw(manifest_of(*(others | RELEASE).values()), rows.row("gdsc2"))
     assert len(made.table) == 4
 
 
-def test_two_releases_in_one_dataset_are_refused(tmp_path, rows):
+def test_two_releases_in_one_dataset_are_refused(tmp_path, rows, release):
     shutil.copyfile(RELEASE["fitted"], tmp_path / "GDSC1_fitted_dose_response.xlsx")
     with pytest.raises(InputError, match="one file GDSC"):
-        responses.read_raw(release(tmp_path, other=tmp_path / "GDSC1_fitted_dose_response.xlsx"), rows.row("gdsc2"))
+        responses.read_raw(release(other=tmp_path / "GDSC1_fitted_dose_response.xlsx"), rows.row("gdsc2"))
 
 
-def test_an_id_that_means_two_depmap_lines_means_none(tmp_path, rows):
+def test_an_id_that_means_two_depmap_lines_means_none(tmp_path, rows, release):
     (tmp_path / "lines.csv").write_text(RELEASE["lines"].read_text() + "ACH-999999,other,684052,SIDM00848\n")
-    made = responses.read_raw(release(tmp_path, lines=tmp_path / "lines.csv"), rows.row("gdsc2"))
+    made = responses.read_raw(release(lines=tmp_path / "lines.csv"), rows.row("gdsc2"))
     assert "ACH-000052" not in set(made.table["line"])
     assert made.left_out["curves without a DepMap line"] == 5
 
 
-def test_a_release_without_a_table_of_lines_is_refused_with_what_is_there(tmp_path, rows):
+def test_a_release_without_a_table_of_lines_is_refused_with_what_is_there(rows, release):
     message = r"a csv file with the columns DepMap_ID, COSMICID, Sanger_Model_ID(?s:.*)drug_id, Name, PubCHEM"
     with pytest.raises(InputError, match=message):
-        responses.read_raw(release(tmp_path, lines=RELEASE["drugs"]), rows.row("gdsc2"))
+        responses.read_raw(release(lines=RELEASE["drugs"]), rows.row("gdsc2"))
 
 
-def test_a_release_of_which_nothing_joins_is_refused(tmp_path, rows):
+def test_a_release_of_which_nothing_joins_is_refused(tmp_path, rows, release):
     (tmp_path / "s.txt").write_text("1\tCCO\n")
     with pytest.raises(InputError, match=r"none among 7 curves \(6 with a line\)"):
-        responses.read_raw(release(tmp_path, smiles=tmp_path / "s.txt"), rows.row("gdsc2"))
+        responses.read_raw(release(smiles=tmp_path / "s.txt"), rows.row("gdsc2"))
 
 
 @pytest.mark.parametrize(
@@ -173,21 +163,21 @@ def test_a_release_of_which_nothing_joins_is_refused(tmp_path, rows):
         pytest.param(lambda table: table.assign(LN_IC50="x"), r"LN_IC50 in row 2\n(?s:.*)'x'", id="text"),
     ],
 )
-def test_a_release_of_another_layout_is_refused(tmp_path, rows, change, message):
+def test_a_release_of_another_layout_is_refused(tmp_path, rows, change, message, release):
     change(pd.read_excel(RELEASE["fitted"])).to_excel(tmp_path / "fitted_dose_response.xlsx", index=False)
     with pytest.raises(InputError, match=message):
-        responses.read_raw(release(tmp_path, fitted=tmp_path / "fitted_dose_response.xlsx"), rows.row("gdsc2"))
+        responses.read_raw(release(fitted=tmp_path / "fitted_dose_response.xlsx"), rows.row("gdsc2"))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.98])
-def test_a_truncated_release_is_refused(tmp_path, rows, share):
+def test_a_truncated_release_is_refused(tmp_path, rows, share, release):
     whole = RELEASE["fitted"].read_bytes()
     (tmp_path / "fitted_dose_response.xlsx").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InputError, match=r"response\.xlsx: \(whole file\)\n +expected: an xlsx file"):
-        responses.read_raw(release(tmp_path, fitted=tmp_path / "fitted_dose_response.xlsx"), rows.row("gdsc2"))
+        responses.read_raw(release(fitted=tmp_path / "fitted_dose_response.xlsx"), rows.row("gdsc2"))
 
 
-def test_the_published_lists_give_smiles_to_238_drugs(tmp_path, rows, mirror):
+def test_the_published_lists_give_smiles_to_238_drugs(tmp_path, rows, mirror, release):
     drugs = pd.read_csv(mirror / "gdsc_drug_list_2019-06-24.csv", dtype=str)["drug_id"]
     fitted = pd.read_excel(RELEASE["fitted"])[:1]
     pd.concat([fitted.assign(DRUG_ID=drug) for drug in drugs]).to_excel(
@@ -196,7 +186,6 @@ def test_the_published_lists_give_smiles_to_238_drugs(tmp_path, rows, mirror):
     for name in ("gdsc_drug_list_2019-06-24.csv", "gdsc_223drugs_pubchem_smiles.txt"):
         shutil.copyfile(mirror / name, tmp_path / name)
     manifest = release(
-        tmp_path,
         fitted=tmp_path / "fitted_dose_response.xlsx",
         drugs=tmp_path / "gdsc_drug_list_2019-06-24.csv",
         smiles=tmp_path / "gdsc_223drugs_pubchem_smiles.txt",

@@ -1,4 +1,4 @@
-"""From the gene table to simulated files that the rest of the chain can read."""
+"""From the gene annotation to simulated files that the rest of the chain can read."""
 
 import numpy as np
 import pytest
@@ -13,25 +13,25 @@ from celllm.sources.readers.registry import read_raw
 
 
 @pytest.fixture
-def gene_table(root, tmp_path):
+def gene_annotation(root, tmp_path):
     manifest = tmp_path / "hgnc_demo" / "manifest.json"
     manifest.parent.mkdir()
     raw.write("hgnc_demo", [raw.describe(root / "config/demo/hgnc_demo.tsv")], manifest)
     return manifest
 
 
-def make(gene_table, kind, *, folder=None, seed=0):
+def make(gene_annotation, kind, *, folder=None, seed=0):
     dataset = f"simulated_{kind}"
-    manifest = (folder or gene_table.parents[1]) / dataset / "manifest.json"
-    commands.simulate(dataset=dataset, kind=kind, hgnc=gene_table, seed=seed, manifest=manifest)
+    manifest = (folder or gene_annotation.parents[1]) / dataset / "manifest.json"
+    commands.simulate(dataset=dataset, kind=kind, hgnc=gene_annotation, seed=seed, manifest=manifest)
     return raw.read(manifest)
 
 
 @pytest.mark.parametrize("kind", ["tumour_cells", "drug_cells", "cell_lines"])
-def test_the_files_are_called_simulated_and_read_by_the_row_of_the_dataset(gene_table, kind, root):
+def test_the_files_are_called_simulated_and_read_by_the_row_of_the_dataset(gene_annotation, kind, root):
     row = tables.read_datasets(root / "config/datasets.tsv").row(f"simulated_{kind}")
 
-    manifest = make(gene_table, kind)
+    manifest = make(gene_annotation, kind)
     (cells,) = read_raw(manifest, row)
 
     assert all(file.name.startswith("simulated_") for file in manifest.files)
@@ -41,10 +41,10 @@ def test_the_files_are_called_simulated_and_read_by_the_row_of_the_dataset(gene_
         assert cells.obs[row.sample_column].str.startswith("simulated_").all()
 
 
-def test_every_gene_is_found_again_some_by_an_earlier_symbol(gene_table, root):
+def test_every_gene_is_found_again_some_by_an_earlier_symbol(gene_annotation, root):
     table = hgnc.read(root / "config/demo/hgnc_demo.tsv")
     (cells,) = read_raw(
-        make(gene_table, "drug_cells"),
+        make(gene_annotation, "drug_cells"),
         tables.read_datasets(root / "config/datasets.tsv").row("simulated_drug_cells"),
     )
 
@@ -55,19 +55,19 @@ def test_every_gene_is_found_again_some_by_an_earlier_symbol(gene_table, root):
     assert 10 <= len(set(cells.names) - set(table["symbol"])) <= 80
 
 
-def test_cell_lines_come_with_responses(gene_table, root):
+def test_cell_lines_come_with_responses(gene_annotation, root):
     row = tables.read_datasets(root / "config/datasets.tsv").row("simulated_cell_lines")
 
-    made = responses.read_raw(make(gene_table, "cell_lines"), row)
+    made = responses.read_raw(make(gene_annotation, "cell_lines"), row)
 
     assert made.simulated
     assert made.table["drug"].nunique() == 12
 
 
-def test_datasets_of_one_seed_share_their_genes_and_repeat(gene_table, tmp_path):
-    first = make(gene_table, "drug_cells")
-    again = make(gene_table, "drug_cells", folder=tmp_path / "again")
-    other = make(gene_table, "drug_cells", folder=tmp_path / "other", seed=1)
+def test_datasets_of_one_seed_share_their_genes_and_repeat(gene_annotation, tmp_path):
+    first = make(gene_annotation, "drug_cells")
+    again = make(gene_annotation, "drug_cells", folder=tmp_path / "again")
+    other = make(gene_annotation, "drug_cells", folder=tmp_path / "other", seed=1)
     rows = dict.fromkeys(("a", "b", "c"))
     for key, manifest in zip(rows, (first, again, other), strict=True):
         rows[key] = next(read_one(manifest.only()))
@@ -75,11 +75,13 @@ def test_datasets_of_one_seed_share_their_genes_and_repeat(gene_table, tmp_path)
     np.testing.assert_array_equal(rows["a"].matrix.toarray(), rows["b"].matrix.toarray())
     assert rows["a"].names == rows["b"].names
     assert (rows["a"].matrix.sum() != rows["c"].matrix.sum()) or rows["a"].names != rows["c"].names
-    tumour = next(read_one(make(gene_table, "tumour_cells").only()))
+    tumour = next(read_one(make(gene_annotation, "tumour_cells").only()))
     assert tumour.names == rows["a"].names
 
 
-def test_a_name_that_hides_the_simulation_is_refused(gene_table, tmp_path):
+def test_a_name_that_hides_the_simulation_is_refused(gene_annotation, tmp_path):
     with pytest.raises(InputError, match="call it simulated_cells"):
-        commands.simulate(dataset="cells", kind="drug_cells", hgnc=gene_table, seed=0, manifest=tmp_path / "m.json")
+        commands.simulate(
+            dataset="cells", kind="drug_cells", hgnc=gene_annotation, seed=0, manifest=tmp_path / "m.json"
+        )
     assert not (tmp_path / "m.json").exists()

@@ -73,7 +73,7 @@ REPORT_FIGURES = [
         for task in RUN_TASKS
         for method in methods_of(task)
         if TASKS[task].kind == "classification"
-        and METHODS[method].role in ("ours", "neighbour")
+        and METHODS[method].role in ("ours", tables.LINEAR)
     ),
     *(f"umap/{dataset}" for dataset in config["embed"]),
     *([f"step_cost/{STEP_COST['encoder']}"] if STEP_COST["encoder"] else []),
@@ -110,7 +110,7 @@ def item_inputs(wildcards) -> dict[str, str | list[str]]:
         "per_drug": [
             name
             for name in (methods_of(task) if task in RUN_TASKS else [])
-            if METHODS[name].role not in ("trivial", "control")
+            if METHODS[name].role not in ("trivial", *CONTROLS)
         ],
         "confusion": [method],
     }.get(item.split("/")[1], [])

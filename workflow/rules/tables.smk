@@ -18,7 +18,7 @@ sys.path.insert(0, str(SOURCE))
 
 from celllm.base.errors import InputError
 from celllm.config import catalogue, overlays, recipe, settings, tables
-from celllm.config.neighbours import neighbours_of
+from celllm.config.references import CONTROLS, references_of
 from celllm.config.rows import as_json
 from celllm.config.runs import planned
 from celllm.sources import mirror
@@ -223,11 +223,11 @@ def methods_of(task: str) -> list[str]:
     return list(RUNS[task])
 
 
-def warn_of_missing_neighbours() -> None:
-    """Say before anything is computed which encoders' numbers will be withheld for want of a neighbour."""
+def warn_of_missing_references() -> None:
+    """Say before anything is computed which encoders' numbers will be withheld for want of a reference baseline."""
     for task in RUN_TASKS:
         for method in methods_of(task):
-            needed = neighbours_of(METHODS[method], TASKS[task])
+            needed = references_of(METHODS[method], TASKS[task], METHODS)
             missing = [name for name in needed if name not in methods_of(task)]
             if missing:
                 logger.warning(
@@ -237,7 +237,7 @@ def warn_of_missing_neighbours() -> None:
 
 
 if workflow.is_main_process:
-    warn_of_missing_neighbours()
+    warn_of_missing_references()
 
 
 def encoder_of(method: str) -> str | None:

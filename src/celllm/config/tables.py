@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from celllm.base.errors import InputError
 from celllm.config.columns import JsonObject, Search, Seeds, Share, WholeNumber, Words, json_object, matching
 from celllm.config.table import ROW, Table, read_rows
 from celllm.config.units import Units
@@ -33,6 +34,14 @@ __all__ = [
     "read_tasks",
 ]
 
+LINEAR, LINEAR_NEW_DRUGS = "linear_reference", "linear_reference_new_drugs"
+"""Roles of the linear model that every number is measured by, and of the one where tested drugs were never met."""
+SCRATCH = "scratch_reference"
+"""Role of the paper's network without pretraining."""
+UPPER, LOWER = "upper_control", "lower_control"
+"""Roles of the control that must win and of the one that must lose."""
+SINGLE_ROLES = (LINEAR, LINEAR_NEW_DRUGS, SCRATCH, UPPER, LOWER)
+"""Roles of one method of each kind."""
 COMPONENTS = "components"
 """In place of an encoder: the method starts from principal components of the corpus."""
 LOGARITHM = re.compile(r"(log2|ln|log10)\(x(?:/(\d+))?\+1\)")
@@ -200,8 +209,18 @@ class Method:
     """Values of options to choose from on validation cells, JSON lists by option; empty: nothing is chosen."""
     seeded: bool
     """Whether the outcome depends on the model seed; if not, one seed is run."""
-    role: Literal["ours", "ablation", "baseline", "neighbour", "trivial", "control"]
-    """What it is there for."""
+    role: Literal[
+        "ours",
+        "ablation",
+        "baseline",
+        "trivial",
+        "linear_reference",
+        "linear_reference_new_drugs",
+        "scratch_reference",
+        "upper_control",
+        "lower_control",
+    ]
+    """What it is there for. References stand beside every number of a pretrained encoder; controls bound a task."""
 
     @model_validator(mode="after")
     def _fixed_or_searched(self) -> Method:
@@ -269,8 +288,19 @@ def read_tasks(path: Path | str) -> Table[Task]:
 
 
 def read_methods(path: Path | str) -> Table[Method]:
-    """Read `methods.tsv`; an option that stands in `options` and in `search` is refused."""
-    return read_rows(path, Method, key="method", unique=("method",))
+    """Read `methods.tsv`; refused are options both fixed and searched, and two methods of a role that one may have."""
+    table = read_rows(path, Method, key="method", unique=("method",))
+    holders: dict[tuple[str, str], str] = {}
+    for row in table:
+        if row.role in SINGLE_ROLES and holders.setdefault((row.kind, row.role), row.method) != row.method:
+            raise InputError(
+                file=path,
+                field=f"role of {row.method}",
+                expected=f"one method of kind {row.kind} with the role {row.role}",
+                found=f"{holders[row.kind, row.role]} and {row.method}",
+                remedy="give one of the two another role",
+            )
+    return table
 
 
 def read_runs(path: Path | str) -> Table[Run]:

@@ -84,7 +84,7 @@ def _compared(claim: Claim, results: Results, catalogue: Catalogue) -> ClaimResu
     alone = [
         task
         for task in claim.tasks
-        if missing_references(results, task=catalogue.tasks[task], method=method, metric=claim.metric)
+        if missing_references(results, catalogue, task=catalogue.tasks[task], method=method, metric=claim.metric)
     ]
     if alone:
         return _without_number(claim, "not comparable", f"{WITHHELD} on {', '.join(alone)}")

@@ -12,7 +12,7 @@ from celllm.base.interval import paired_test
 from celllm.base.report_table import Column, ReportTable
 from celllm.bench.metrics import is_better
 from celllm.config.catalogue import Catalogue
-from celllm.config.neighbours import LEAKED, SHUFFLED, linear_of
+from celllm.config.references import CONTROLS, controls_of, linear_reference
 from celllm.config.tables import Claim, Method, Task
 from celllm.report.main_table import NOT_RUN, UNDEFINED
 from celllm.report.references import withheld
@@ -20,7 +20,6 @@ from celllm.report.results import Results
 from celllm.report.titles import method_title, metric_title, task_and_method, task_title
 
 OURS = "ours"
-CONTROL = "control"
 LEVEL = 0.05
 """False discovery rate below which a difference is said to be one."""
 CALIBRATION = "ece"
@@ -49,7 +48,7 @@ def compare(results: Results, catalogue: Catalogue) -> list[Comparison]:
     hidden = withheld(results, catalogue)
     found = []
     for task in catalogue.tasks.values():
-        of_kind = [row for row in catalogue.methods.values() if row.kind == task.kind and row.role != CONTROL]
+        of_kind = [row for row in catalogue.methods.values() if row.kind == task.kind and row.role not in CONTROLS]
         shown = [method for method in of_kind if (task.task, method.method) not in hidden]
         for ours in (method for method in shown if method.role == OURS):
             for other in (method for method in shown if method.role != OURS):
@@ -145,7 +144,8 @@ def controls_table(results: Results, catalogue: Catalogue) -> ReportTable:
     """
     rows = []
     for task in catalogue.tasks.values():
-        names = (SHUFFLED[task.kind], linear_of(task), LEAKED[task.kind])
+        lower, upper = controls_of(task, catalogue.methods)
+        names = (lower, linear_reference(task, catalogue.methods), upper)
         for metric in (name for name in results.metrics() if name != CALIBRATION):
             found = [results.by_split(task.task, name, metric) for name in names]
             for split in sorted(set().union(*found)):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from celllm.config.catalogue import Catalogue
-from celllm.config.neighbours import neighbours_of
+from celllm.config.references import references_of
 from celllm.config.tables import Method, Task
 from celllm.report.results import Results
 
 WITHHELD = "withheld: no baseline"
 
 
-def missing_references(results: Results, *, task: Task, method: Method, metric: str) -> list[str]:
+def missing_references(results: Results, catalogue: Catalogue, *, task: Task, method: Method, metric: str) -> list[str]:
     """Return the reference baselines that lack a split which `method` has on this task."""
     splits = results.splits(task.task, method.method, metric)
-    return [name for name in neighbours_of(method, task) if not splits <= results.splits(task.task, name, metric)]
+    needed = references_of(method, task, catalogue.methods)
+    return [name for name in needed if not splits <= results.splits(task.task, name, metric)]
 
 
 def withheld(results: Results, catalogue: Catalogue) -> set[tuple[str, str]]:
@@ -22,5 +23,5 @@ def withheld(results: Results, catalogue: Catalogue) -> set[tuple[str, str]]:
         (task.task, method.method)
         for task in catalogue.tasks.values()
         for method in catalogue.methods.values()
-        if missing_references(results, task=task, method=method, metric=task.headline)
+        if missing_references(results, catalogue, task=task, method=method, metric=task.headline)
     }

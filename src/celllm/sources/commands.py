@@ -108,7 +108,7 @@ def simulate(
 
     Example::
 
-        celllm simulate --dataset simulated_drug_cells --kind drug_cells --hgnc resources/raw/hgnc_demo/manifest.json
+        celllm simulate --dataset simulated_drug_cells --kind drug_cells --hgnc resources/raw/hgnc_demo/manifest.json \
             --seed 0 --manifest resources/raw/simulated_drug_cells/manifest.json
     """
     from celllm.sources import hgnc as annotation

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 
 import pandas as pd
 
@@ -105,20 +104,17 @@ def _release(manifest: RawManifest) -> RawFile:
 
 
 def _fitted(path: Path) -> pd.DataFrame:
-    """Read the columns of FITTED, ids as text, row by row: the sheet has a quarter of a million."""
-    # Here, since every fit imports this module and few commands open a workbook.
-    import openpyxl.utils.exceptions  # type: ignore[import-untyped] # it has no types
+    """Read the columns of FITTED, ids as text."""
+    from openpyxl.utils.exceptions import InvalidFileException  # type: ignore[import-untyped] # it has no types
 
     try:
-        with path.open("rb") as file, closing(_workbook(file)) as workbook:
-            rows = workbook.worksheets[0].iter_rows(values_only=True)
-            header = [str(name) for name in next(rows, ())]
-            require(pd.DataFrame(columns=header), FITTED, path)
-            places = [header.index(column) for column in FITTED]
-            values = [[row[place] for place in places] for row in rows]
-    except (*BROKEN, LookupError, SyntaxError, openpyxl.utils.exceptions.InvalidFileException) as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Workbook contains no default style", category=UserWarning)
+            ids = dict.fromkeys(("COSMIC_ID", "SANGER_MODEL_ID", "DRUG_ID"), str)
+            table = pd.read_excel(path, engine="openpyxl", usecols=lambda name: name in FITTED, dtype=ids)
+    except (*BROKEN, LookupError, SyntaxError, ValueError, InvalidFileException) as error:
         raise unreadable(path, "an xlsx file", error) from None
-    table = pd.DataFrame(values, columns=list(FITTED), dtype=object)
+    require(table, FITTED, path)
     numbers = pd.to_numeric(table["LN_IC50"], errors="coerce")
     if numbers.isna().any():
         row = int(numbers.isna().to_numpy().argmax())
@@ -129,23 +125,7 @@ def _fitted(path: Path) -> pd.DataFrame:
             found=repr(table["LN_IC50"].iloc[row]),
             remedy="fetch the file again",
         )
-    ids = {column: table[column].map(_identifier) for column in ("COSMIC_ID", "SANGER_MODEL_ID", "DRUG_ID")}
-    return table.assign(LN_IC50=numbers, **ids)
-
-
-def _workbook(file: IO[bytes]) -> Any:  # noqa: ANN401 - openpyxl has no types
-    import openpyxl  # type: ignore[import-untyped]
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Workbook contains no default style", category=UserWarning)
-        return openpyxl.load_workbook(file, read_only=True, data_only=True)
-
-
-def _identifier(value: object) -> str | None:
-    """Return an id as text. A spreadsheet holds whole numbers as floats at times."""
-    if value is None:
-        return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return table.assign(LN_IC50=numbers)
 
 
 def _lines(file: RawFile, fitted: pd.DataFrame) -> pd.Series[str]:

@@ -42,6 +42,7 @@ USER_AGENTS: Final = {
 PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Answers that may be others in a minute."""
 WEB_PAGE: Final = (b"<!doctype html", b"<html")
+USER: Final = re.compile(r"//[^/\s]*@")
 SECRET: Final = re.compile(r"(?i)((?:token|key|secret|password|signature|sig|credential)=)[^&#\s]+")
 
 Report = Callable[[int, int | None], None]
@@ -77,10 +78,9 @@ class Refused(Exception):
     """The address does not give the file, now or in the next minutes."""
 
 
-def public(address: str) -> str:
-    """Return an address without user, password and tokens, as errors, logs and tables may hold it."""
-    user, at, _ = urlsplit(address).netloc.rpartition("@")
-    return SECRET.sub(r"\1***", address.replace(f"//{user}{at}", "//", 1) if at else address)
+def public(text: str) -> str:
+    """Return an address, or text that holds some, without user, password and tokens, as others may see it."""
+    return SECRET.sub(r"\1***", USER.sub("//", text))
 
 
 class Resuming:

@@ -1,6 +1,6 @@
 """What the numbers of a matrix are: checked at the door, and logarithms undone where a dataset's row says so.
 
-celllm.config.units has the list of units; a source's is a row's `values`.
+celllm.config.units has the list of units; a source's is a row's `units`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from celllm.base.errors import InputError
 from celllm.config.tables import LOGARITHM
 from celllm.config.units import Units
 
-LARGEST: Final = int(np.iinfo(np.int32).max)
+MAX_COUNT: Final = int(np.iinfo(np.int32).max)
 """Largest count that is held."""
-LARGEST_LOG: Final = 30.0
+MAX_LOG: Final = 30.0
 """No logarithm of a sequencer's numbers is larger: 2^30 reads of one gene in one cell."""
-LEAST_HIGHEST: Final = 20.0
+MIN_HIGHEST: Final = 20.0
 """The largest TPM or CP10K of many cells lies far above this, the largest logarithm below it."""
 _EXPECTED: Final = {
     Units.COUNTS: "whole counts, 0 or more",
@@ -29,7 +29,7 @@ _EXPECTED: Final = {
     Units.CP10K: "counts per 10,000, 0 or more",
     Units.ZSCORE: "finite numbers",
 }
-_REMEDY: Final = "give the raw counts, or correct the columns values and log of the dataset in config/datasets.tsv"
+_REMEDY: Final = "give the raw counts, or correct the columns units and log of the dataset in config/datasets.tsv"
 
 
 def dtype_of(units: Units | str) -> np.dtype[Any]:
@@ -84,10 +84,10 @@ def _fault(data: npt.NDArray[Any], units: Units, log: str | None, *, is_source: 
     if lowest < 0:
         return f"negative value {lowest:.2f}, so these are scaled values"
     if log is not None:
-        return f"values up to {highest:.1f}, too large for a logarithm" if highest > LARGEST_LOG else None
+        return f"values up to {highest:.1f}, too large for a logarithm" if highest > MAX_LOG else None
     if units.is_whole:
         return _fault_of_counts(data, highest)
-    if is_source and units in {Units.TPM, Units.CP10K} and highest < LEAST_HIGHEST:
+    if is_source and units in {Units.TPM, Units.CP10K} and highest < MIN_HIGHEST:
         return f"log-normalised values: the largest is {highest:.1f}"
     return None
 
@@ -95,11 +95,11 @@ def _fault(data: npt.NDArray[Any], units: Units, log: str | None, *, is_source: 
 def _fault_of_counts(data: npt.NDArray[Any], highest: float) -> str | None:
     if not np.issubdtype(data.dtype, np.integer) and not np.array_equal(data, np.rint(data)):
         # Counts of a cell reach hundreds; the logarithm of any count that a sequencer yields stays below 20.
-        kind = "log-normalised" if highest < LEAST_HIGHEST else "not whole numbers"
+        kind = "log-normalised" if highest < MIN_HIGHEST else "not whole numbers"
         fraction = float(data[np.argmax(data != np.rint(data))])
         return f"{kind}: max {highest:.1f}, fractional values such as {fraction:g}"
-    if highest > LARGEST:
-        return f"a count of {highest:.0f}, beyond the largest that 32 bits hold ({LARGEST})"
+    if highest > MAX_COUNT:
+        return f"a count of {highest:.0f}, beyond the largest that 32 bits hold ({MAX_COUNT})"
     return None
 
 

@@ -17,7 +17,7 @@ from celllm.base.errors import InputError
 from celllm.base.report_table import Column, ReportTable
 from celllm.bench.metrics import pearson_by
 from celllm.config.catalogue import Catalogue
-from celllm.config.neighbours import linear_of, neighbours_of
+from celllm.config.references import linear_reference, references_of
 from celllm.report.figures.style import ALL_FAILED, COLOURS, GREY, MARKS, looks_of_methods, notice, style
 from celllm.report.results import Predictions, check
 from celllm.report.titles import method_title, task_title
@@ -69,7 +69,10 @@ def correlations_of(predictions: Sequence[Predictions], catalogue: Catalogue, ta
         name
         for name, row in of_kind.items()
         if splits[name]
-        and all(splits[name] <= splits.get(other, set()) for other in neighbours_of(row, catalogue.tasks[task]))
+        and all(
+            splits[name] <= splits.get(other, set())
+            for other in references_of(row, catalogue.tasks[task], catalogue.methods)
+        )
     ]
     if not methods:
         return pd.DataFrame(index=pd.Index([], name="drug"))
@@ -102,7 +105,7 @@ def draw_per_drug(predictions: Sequence[Predictions], catalogue: Catalogue, subj
         return notice(ALL_FAILED)
     titles = {method: method_title(catalogue, method) for method in values.columns}
     ours = [method for method in values.columns if catalogue.methods[method].role == _OURS]
-    linear = linear_of(catalogue.tasks[subject])
+    linear = linear_reference(catalogue.tasks[subject], catalogue.methods)
     has_pair = bool(ours) and linear in values.columns
     looks = looks_of_methods(catalogue.methods.values())
     height = max(2.6, 0.42 * len(titles) + 1.2)

@@ -15,8 +15,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from celllm.base.atomic import writing
-from celllm.config.neighbours import LEAKED, LINEAR, SHUFFLED
-from celllm.config.tables import Method
+from celllm.config.tables import LINEAR, LOWER, UPPER, Method
 
 # Okabe & Ito 2008, https://jfly.uni-koeln.de/color: told apart with any common colour blindness.
 # Its yellow is left out (too faint on white); beyond seven, the mark changes as well as the colour.
@@ -83,10 +82,11 @@ def looks_of_methods(methods: Iterable[Method]) -> dict[str, dict[str, Any]]:
     cells and on cell lines. Trivial baselines are hollow and grey, controls black.
     """
     methods = list(methods)
-    controls = {**dict.fromkeys(LEAKED.values(), "P"), **dict.fromkeys(SHUFFLED.values(), "X")}
+    marks = {UPPER: "P", LOWER: "X"}
+    controls = {method.method: marks[method.role] for method in methods if method.role in marks}
     trivial = [method.method for method in methods if method.role == TRIVIAL]
     plain = [method for method in methods if method.method not in {*controls, *trivial}]
-    groups = {method.method: "linear" if method.method in LINEAR.values() else method.title for method in plain}
+    groups = {method.method: "linear" if method.role == LINEAR else method.title for method in plain}
     order = list(dict.fromkeys(groups.values()))
     looks: dict[str, dict[str, Any]] = {}
     for method in methods:
