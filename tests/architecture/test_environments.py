@@ -28,7 +28,7 @@ IMPORTED_AS = {
 # Environment that Snakemake itself runs in; the others are those of rules.
 WORKFLOW = ROOT / "envs/snakemake.yaml"
 # Needed without an import of ours: the demo's cells, PyG's SMILES, torch.utils.tensorboard.
-INDIRECT = {"scanpy", "rdkit", "tensorboard", "tabulate", "pooch"}
+INDIRECT = {"scanpy", "rdkit", "tensorboard"}
 # h5py comes with anndata.
 NOT_ASKED = {"h5py"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -237,8 +237,8 @@ def test_a_class_searches_where_its_row_does_not(folder, encoder_file):
 
 def test_without_validation_nothing_is_chosen(folder):
     split = splits.read(folder / "types0.parquet")
-    subsets = np.where(split.parts == "validation", "unused", split.parts)
-    splits.write(replace(split, parts=subsets), folder / "types0.parquet")
+    subsets = np.where(split.subsets == "validation", "unused", split.subsets)
+    splits.write(replace(split, subsets=subsets), folder / "types0.parquet")
 
     _, meta = predicted(folder, trials=2)
 

@@ -89,7 +89,7 @@ def test_the_chain_ends_with_tables_figures_and_one_page_and_nothing_is_left_to_
 def test_no_test_cell_of_any_seed_is_in_the_shards(straight):
     corpus = pd.concat(pd.read_parquet(path) for path in (straight / "results/shards").glob("*.cells.parquet"))
     tested = pd.concat(
-        split[split["part"] == "test"]
+        split[split["subset"] == "test"]
         for path in (straight / "results/splits/annotation_pbmc68k").glob("*.parquet")
         for split in [pd.read_parquet(path)]
     )
@@ -122,7 +122,7 @@ def test_a_run_killed_in_several_stages_and_started_again_ends_with_the_same_tab
         kill_at(tmp_path, rule)
     done = snakemake(tmp_path, "--nolock")
     assert done.returncode == 0, done.stderr[-5000:]
-    for name in ("tables/main.tsv", "tables/harmonisation.tsv", "claims.tsv"):
+    for name in ("tables/main.tsv", "tables/harmonisation.tsv", "tables/claims.tsv"):
         assert (tmp_path / "results/report" / name).read_text() == (straight / "results/report" / name).read_text()
 
 

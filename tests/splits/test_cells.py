@@ -1,4 +1,4 @@
-"""Splits: stratified, disjoint, fixed by the seed, and with one test part for every regime."""
+"""Splits: stratified, disjoint, fixed by the seed, and with one test subset for every regime."""
 
 import os
 import subprocess
@@ -47,13 +47,13 @@ def donors(labels):
     return np.resize(["d2", "d1", "d3"], len(labels))
 
 
-def test_every_class_has_nearly_its_share_in_every_part_and_no_usable_cell_is_left_over(labels, units):
-    parts = stratified(labels, units, FULL, seed=0)
+def test_every_class_has_nearly_its_share_in_every_subset_and_no_usable_cell_is_left_over(labels, units):
+    subsets = stratified(labels, units, FULL, seed=0)
 
     for label in ("T", "B", "NK", "rare"):
-        for part, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
-            assert abs(np.sum((labels == label) & (parts == part)) - share * SIZES[label]) <= 1.01
-    np.testing.assert_array_equal(parts == "unused", np.isin(labels, ["", "tiny"]))
+        for subset, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
+            assert abs(np.sum((labels == label) & (subsets == subset)) - share * SIZES[label]) <= 1.01
+    np.testing.assert_array_equal(subsets == "unused", np.isin(labels, ["", "tiny"]))
 
 
 def test_few_shot_trains_on_a_share_of_all_cells_and_is_tested_on_those_of_full_training(labels, units):
@@ -118,23 +118,23 @@ def test_splits_do_not_depend_on_the_hash_seed_of_the_process(root):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_one_donor_is_tested_and_met_nowhere_else(labels, units, donors, seed):
-    parts = by_donor(labels, donors, units, DONORS, seed=seed)
+    subsets = by_donor(labels, donors, units, DONORS, seed=seed)
 
     usable = ~np.isin(labels, ["", "tiny"])
-    assert set(donors[parts == "test"]) == {f"d{seed + 1}"}
-    assert (parts[usable & (donors == f"d{seed + 1}")] == "test").all()
-    assert (parts[usable & (donors != f"d{seed + 1}")] != "unused").all()
-    assert (parts[~usable] == "unused").all()
+    assert set(donors[subsets == "test"]) == {f"d{seed + 1}"}
+    assert (subsets[usable & (donors == f"d{seed + 1}")] == "test").all()
+    assert (subsets[usable & (donors != f"d{seed + 1}")] != "unused").all()
+    assert (subsets[~usable] == "unused").all()
     for label in ("T", "B", "NK"):
         others = (labels == label) & (donors != f"d{seed + 1}")
-        assert (parts[others] == "validation").mean() == pytest.approx(0.1, abs=0.03)
+        assert (subsets[others] == "validation").mean() == pytest.approx(0.1, abs=0.03)
 
 
-def test_a_class_of_the_tested_donor_alone_stays_in_the_test_part(labels, units, donors):
+def test_a_class_of_the_tested_donor_alone_stays_in_the_test_subset(labels, units, donors):
     donors = np.where(labels == "rare", "d1", donors)
-    parts = by_donor(labels, donors, units, DONORS, seed=0)
+    subsets = by_donor(labels, donors, units, DONORS, seed=0)
 
-    assert set(parts[labels == "rare"]) == {"test"}
+    assert set(subsets[labels == "rare"]) == {"test"}
 
 
 @pytest.mark.parametrize(

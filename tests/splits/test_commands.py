@@ -93,22 +93,24 @@ def test_pairs_of_lines_without_expression_are_no_units_and_are_counted(files, c
     assert "left out: 5 of 105 pairs, whose lines have no expression" in capsys.readouterr().out
     assert len(warm.units) == 100
     assert "l0|p" in warm.units
-    assert [len(warm.units_of(part)) for part in ("train", "validation", "test", "unused")] == [80, 10, 10, 0]
+    assert [len(warm.units_of(subset)) for subset in ("train", "validation", "test", "unused")] == [80, 10, 10, 0]
 
 
 def test_a_cold_split_keeps_the_pairs_of_a_line_together(files):
     cold = make(files, LINES)
 
-    lines = {part: {unit.split("|")[0] for unit in cold.units_of(part)} for part in ("train", "validation", "test")}
-    assert [len(lines[part]) for part in lines] == [16, 2, 2]
+    lines = {
+        subset: {unit.split("|")[0] for unit in cold.units_of(subset)} for subset in ("train", "validation", "test")
+    }
+    assert [len(lines[subset]) for subset in lines] == [16, 2, 2]
     assert len(set.union(*lines.values())) == 20
 
 
 def test_a_line_and_a_drug_are_both_new_to_a_test_pair_of_both(files):
     both = make(files, BOTH)
 
-    units = {part: [unit.split("|") for unit in both.units_of(part)] for part in ("train", "validation", "test")}
-    names = {part: [set(names) for names in zip(*met, strict=True)] for part, met in units.items()}
+    units = {subset: [unit.split("|") for unit in both.units_of(subset)] for subset in ("train", "validation", "test")}
+    names = {subset: [set(names) for names in zip(*met, strict=True)] for subset, met in units.items()}
     assert [(len(lines), len(drugs)) for lines, drugs in names.values()] == [(12, 3), (4, 1), (4, 1)]
     assert len(both.units_of("unused")) == 100 - 36 - 4 - 4
 

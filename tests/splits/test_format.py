@@ -11,8 +11,8 @@ from celllm.splits.format import Split
 
 @pytest.fixture
 def split():
-    parts = np.array(["train", "test", "unused", "train", "validation"])
-    return Split("annotation", 3, ["d:a", "d:b", "d:c", "d:d", "d:e"], parts, provenance={"stage": "make_splits-1"})
+    subsets = np.array(["train", "test", "unused", "train", "validation"])
+    return Split("annotation", 3, ["d:a", "d:b", "d:c", "d:d", "d:e"], subsets, provenance={"stage": "make_splits-1"})
 
 
 def test_a_split_comes_back_as_it_was_written(split, tmp_path):
@@ -26,7 +26,7 @@ def test_a_split_comes_back_as_it_was_written(split, tmp_path):
         split.units,
         split.provenance,
     )
-    np.testing.assert_array_equal(back.parts, split.parts)
+    np.testing.assert_array_equal(back.subsets, split.subsets)
 
 
 def test_rows_are_places_in_the_data_whatever_its_order(split):
@@ -51,22 +51,22 @@ def test_data_with_other_units_is_refused(split, units, found):
 
 
 @pytest.mark.parametrize(
-    ("units", "parts", "found"),
+    ("units", "subsets", "found"),
     [
         (["a", "b"], ["train", "valid"], "valid"),
         (["a", "a"], ["train", "test"], "2 units, 1 different ones"),
         (["a", "b"], ["train"], "1"),
     ],
-    ids=["unknown part", "unit twice", "part missing"],
+    ids=["unknown subset", "unit twice", "subset missing"],
 )
-def test_a_malformed_split_is_not_written(units, parts, found, tmp_path):
+def test_a_malformed_split_is_not_written(units, subsets, found, tmp_path):
     with pytest.raises(InputError, match=f"found: +{found}"):
-        splits.write(Split("t", 0, units, np.array(parts)), tmp_path / "s.parquet")
+        splits.write(Split("t", 0, units, np.array(subsets)), tmp_path / "s.parquet")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_table_of_another_origin_is_refused(tmp_path):
-    pd.DataFrame({"unit": ["a"], "part": ["train"]}).to_parquet(tmp_path / "s.parquet")
+    pd.DataFrame({"unit": ["a"], "subset": ["train"]}).to_parquet(tmp_path / "s.parquet")
 
     with pytest.raises(InputError, match="no such key"):
         splits.read(tmp_path / "s.parquet")

@@ -28,7 +28,7 @@ TASKS = {rule: replace(TASK, split=rule) for rule in ("pairs", "lines", "drugs")
 TASKS["both"] = replace(TASK, split="both", train=0.6, validation=0.2, test=0.2)
 LINES = np.repeat([f"line{number}" for number in range(50)], 20)
 DRUGS = np.tile([f"drug{number}" for number in range(20)], 50)
-PARTS = ("train", "validation", "test")
+SUBSETS = ("train", "validation", "test")
 
 
 def split(rule, lines=LINES, drugs=DRUGS, *, seed=0, structures=None, **shares):
@@ -36,41 +36,45 @@ def split(rule, lines=LINES, drugs=DRUGS, *, seed=0, structures=None, **shares):
     return divide(lines, drugs, drugs if structures is None else structures, task, seed=seed)
 
 
-def sizes(parts):
-    return [int(np.sum(parts == part)) for part in (*PARTS, "unused")]
+def sizes(subsets):
+    return [int(np.sum(subsets == subset)) for subset in (*SUBSETS, "unused")]
 
 
-def names_by_part(names, parts):
-    return {part: set(names[parts == part]) for part in PARTS}
+def names_by_subset(names, subsets):
+    return {subset: set(names[subsets == subset]) for subset in SUBSETS}
 
 
 def test_pairs_are_divided_eight_to_one_to_one_and_share_lines_and_drugs():
-    parts = split("pairs")
+    subsets = split("pairs")
 
-    assert sizes(parts) == [800, 100, 100, 0]
+    assert sizes(subsets) == [800, 100, 100, 0]
     for names in (LINES, DRUGS):
-        by_part = names_by_part(names, parts)
-        assert by_part["train"] & by_part["test"]
+        by_subset = names_by_subset(names, subsets)
+        assert by_subset["train"] & by_subset["test"]
 
 
 @pytest.mark.parametrize(("rule", "names", "wanted"), [("lines", LINES, [40, 5, 5]), ("drugs", DRUGS, [16, 2, 2])])
-def test_whole_lines_or_whole_drugs_are_in_one_part(rule, names, wanted):
-    by_part = names_by_part(names, split(rule))
+def test_whole_lines_or_whole_drugs_are_in_one_subset(rule, names, wanted):
+    by_subset = names_by_subset(names, split(rule))
 
-    assert [len(by_part[part]) for part in PARTS] == wanted
-    assert sum(wanted) == len(set.union(*by_part.values()))
+    assert [len(by_subset[subset]) for subset in SUBSETS] == wanted
+    assert sum(wanted) == len(set.union(*by_subset.values()))
 
 
-def test_a_pair_of_both_has_line_and_drug_in_its_part_and_any_other_pair_is_unused():
-    parts = split("both")
+def test_a_pair_of_both_has_line_and_drug_in_its_subset_and_any_other_pair_is_unused():
+    subsets = split("both")
 
-    assert sizes(parts) == [30 * 12, 10 * 4, 10 * 4, 1000 - 360 - 80]
-    lines, drugs = names_by_part(LINES, parts), names_by_part(DRUGS, parts)
-    for names, by_part in ((LINES, lines), (DRUGS, drugs)):
-        assert sum(len(by_part[part]) for part in PARTS) == len(set(names)) == len(set.union(*by_part.values()))
-    of_line, of_drug = ({name: part for part in PARTS for name in by_part[part]} for by_part in (lines, drugs))
+    assert sizes(subsets) == [30 * 12, 10 * 4, 10 * 4, 1000 - 360 - 80]
+    lines, drugs = names_by_subset(LINES, subsets), names_by_subset(DRUGS, subsets)
+    for names, by_subset in ((LINES, lines), (DRUGS, drugs)):
+        assert (
+            sum(len(by_subset[subset]) for subset in SUBSETS) == len(set(names)) == len(set.union(*by_subset.values()))
+        )
+    of_line, of_drug = (
+        {name: subset for subset in SUBSETS for name in by_subset[subset]} for by_subset in (lines, drugs)
+    )
     mixed = [of_line[line] != of_drug[drug] for line, drug in zip(LINES, DRUGS, strict=True)]
-    np.testing.assert_array_equal(parts == "unused", mixed)
+    np.testing.assert_array_equal(subsets == "unused", mixed)
 
 
 @pytest.mark.parametrize("rule", TASKS)
@@ -93,9 +97,9 @@ def test_two_names_of_one_structure_are_held_out_together(rule):
     lines = np.repeat([f"line{number}" for number in range(6)], 3)
     drugs, structures = np.tile(["a", "b", "c"], 6), np.tile(["s", "t", "t"], 6)
     for seed in range(6):
-        parts = split(rule, lines, drugs, structures=structures, seed=seed, train=0.5, validation=0, test=0.5)
-        assert (parts[drugs == "b"] == parts[drugs == "c"]).all()
-        assert set(parts[drugs == "a"]) != set(parts[drugs == "b"])
+        subsets = split(rule, lines, drugs, structures=structures, seed=seed, train=0.5, validation=0, test=0.5)
+        assert (subsets[drugs == "b"] == subsets[drugs == "c"]).all()
+        assert set(subsets[drugs == "a"]) != set(subsets[drugs == "b"])
 
 
 def test_a_rule_for_cells_is_refused():
@@ -112,15 +116,15 @@ def test_one_drug_alone_cannot_be_held_out():
 
 
 @pytest.mark.parametrize("n_lines", [1, 2, 4])
-def test_fewer_lines_than_parts_are_refused(n_lines):
+def test_fewer_lines_than_subsets_are_refused(n_lines):
     with pytest.raises(InputError, match="at least one of the cell lines"):
         split("lines", LINES[: 20 * n_lines], DRUGS[: 20 * n_lines])
 
 
-def test_a_part_whose_share_is_zero_may_be_empty():
-    parts = split("lines", train=0.2, validation=0, test=0.8)
+def test_a_subset_whose_share_is_zero_may_be_empty():
+    subsets = split("lines", train=0.2, validation=0, test=0.8)
 
-    assert [size / 20 for size in sizes(parts)] == [10, 0, 40, 0]
+    assert [size / 20 for size in sizes(subsets)] == [10, 0, 40, 0]
 
 
 def test_a_sparse_table_that_leaves_both_without_a_test_pair_is_refused():

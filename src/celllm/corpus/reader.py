@@ -64,7 +64,7 @@ class ShardReader:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """Columns of contracts.shards.CELLS; one row a cell, in the order of `rows`."""
+        """Columns of corpus.format.CELLS; one row a cell, in the order of `rows`."""
         tables = [shards.read_cells(self.path, entry) for entry in self._manifest.shards]
         return pd.concat(tables, ignore_index=True)
 

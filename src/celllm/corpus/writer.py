@@ -85,7 +85,7 @@ def write(
     shard_cells
         Cells in a shard; the last one may have fewer.
     seed
-        Of the order over all cells. The same sources in the same order and the same seed give the same files.
+        Random seed of the order over all cells. The same sources in the same order and seed give the same files.
     provenance
         Kept in the manifest.
 
@@ -147,8 +147,8 @@ def _survey(
     n_genes: int,
 ) -> tuple[str, DatasetShare, NDArray[np.bool_]]:
     """Check a source and decide which of its cells stay."""
-    facts = cells_file.header(file, vocabulary=vocabulary)
-    _check(file, facts, n_genes=n_genes)
+    header = cells_file.header(file, vocabulary=vocabulary)
+    _check(file, header, n_genes=n_genes)
     is_test, is_equal = [], []
     for obs in cells_file.obs_pieces(file):
         is_test.append(np.array([name in ids for name in obs.index], dtype=bool))
@@ -159,9 +159,9 @@ def _survey(
         kept=int(kept.sum()),
         excluded_test=int(test.sum()),
         excluded_equal=int((equal & ~test).sum()),
-        simulated=bool(facts["simulated"]),
+        simulated=bool(header["simulated"]),
     )
-    return str(facts["dataset"]), share, kept
+    return str(header["dataset"]), share, kept
 
 
 def _places(n_cells: int, seed: int, manifest: Path) -> NDArray[np.uint32]:
@@ -203,13 +203,13 @@ def _scratch(folder: Path) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def _check(file: Path, facts: Mapping[str, Any], *, n_genes: int) -> None:
+def _check(file: Path, header: Mapping[str, Any], *, n_genes: int) -> None:
     """Raise unless the cells are counts on an axis of the given length."""
     fault: tuple[str, str, str] | None = None
-    if facts["units"] != "counts":
-        fault = ("units", "counts", str(facts["units"]))
-    elif facts["n_genes"] != n_genes:
-        fault = ("X", f"{n_genes} genes, as in the vocabulary", str(facts["n_genes"]))
+    if header["units"] != "counts":
+        fault = ("units", "counts", str(header["units"]))
+    elif header["n_genes"] != n_genes:
+        fault = ("X", f"{n_genes} genes, as in the vocabulary", str(header["n_genes"]))
     elif n_genes > LARGEST + 1:
         fault = ("X", f"at most {LARGEST + 1} genes (shards hold 16 bits)", str(n_genes))
     if fault is not None:

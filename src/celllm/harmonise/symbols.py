@@ -148,10 +148,10 @@ def one_name_a_gene(mapping: Mapping) -> npt.NDArray[np.int64]:
 
     Returns
     -------
-    Places of the chosen names in `mapping.names`, ascending; no two of them map to the same gene.
+    Positions of the chosen names in `mapping.names`, ascending; no two of them map to the same gene.
     """
     mapped = np.flatnonzero(mapping.index_N >= 0)
-    trust = np.array([MAPPED_ROUTES.index(mapping.routes[place]) for place in mapped], dtype=np.int64)
+    trust = np.array([MAPPED_ROUTES.index(mapping.routes[i]) for i in mapped], dtype=np.int64)
     ordered = mapped[np.argsort(trust, kind="stable")]
     _, firsts = np.unique(mapping.index_N[ordered], return_index=True)
     return np.sort(ordered[firsts])

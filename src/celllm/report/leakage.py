@@ -54,7 +54,7 @@ def leakage_tables(
         n_corpus={name: len(cells) for name, cells in corpus.items()},
         catalogue=catalogue,
     )
-    sizes = {(split.task, split.seed): part_sizes(split.parts.tolist()) for split in drawn}
+    sizes = {(split.task, split.seed): part_sizes(split.subsets.tolist()) for split in drawn}
     leaked = [name for leak in leaks.values() for name in leak.in_shards]
     return made, duplicates_rows(equal, parts=sizes), leaked
 
@@ -78,7 +78,7 @@ def _duplicates_in(split: Split, cells: pd.DataFrame, kind: str) -> Twins:
     names, units = cells["cell_id"], split.units
     if kind == "regression":  # a unit is {line}|{drug}, a cell id {dataset}:{line}
         names, units = names.str.split(":", n=1).str[-1], [unit.split("|", 1)[0] for unit in units]
-    return twins(dict(zip(names, cells["cell_hash"], strict=True)), cells=units, parts=split.parts.tolist())
+    return twins(dict(zip(names, cells["cell_hash"], strict=True)), cells=units, parts=split.subsets.tolist())
 
 
 def leakage_table(

@@ -1,6 +1,6 @@
 """Which cells of a task are for training, validation and test; pairs are divided in splits/pairs.py.
 
-The test part is drawn first, from the seed and the share `test` alone. So a task with 80 % and one with 5 % for
+The test subset is chosen first, by the seed and the share `test` alone. So a task with 80 % and one with 5 % for
 training are measured on the same cells.
 """
 
@@ -28,7 +28,7 @@ def stratified(
     *,
     seed: int,
 ) -> NDArray[np.str_]:
-    """Divide cells so that each class has nearly the same share of every part.
+    """Divide cells so that each class has nearly the same share of every subset.
 
     Cells without a label, and those of classes with fewer than `min_class_size` cells, are `unused`. The shares
     refer to the others. What the shares leave over is `unused` too: a few-shot task has train 0.05, validation 0,
@@ -43,33 +43,33 @@ def stratified(
     task
         Its shares and its min_class_size.
     seed
-        Of the draw.
+        Random seed.
 
     Returns
     -------
-    The part of each cell: `train`, `validation`, `test` or `unused`.
+    The subset of each cell: `train`, `validation`, `test` or `unused`.
 
     Raises
     ------
     InputError
-        If fewer than two classes are large enough, or the classes are too many for the test part.
+        If fewer than two classes are large enough, or the classes are too many for the test subset.
     """
     usable, classes = _usable(labels, units, task)
-    n_test, n_validation, n_train = part_sizes(task, len(usable))
+    n_test, n_validation, n_train = subset_sizes(task, len(usable))
     if len(classes) < 2 or not len(classes) <= n_test <= len(usable) - len(classes):
         raise InputError(
             file=TABLE,
             field=f"min_class_size, test of {task.task}",
-            expected="at least 2 classes, and at least as many cells as classes in the test part and outside it",
+            expected="at least 2 classes, and at least as many cells as classes in the test subset and outside it",
             found=f"{len(classes)} classes of at least {_smallest(task)} labelled cells; "
             f"test has {n_test} of {len(usable)}",
             remedy="lower min_class_size or change test, or check the dataset's label_column in config/datasets.tsv",
         )
-    parts = np.full(len(labels), "unused", dtype="<U10")
+    subsets = np.full(len(labels), "unused", dtype="<U10")
     rest, test = train_test_split(usable, test_size=n_test, stratify=labels[usable], random_state=seed)
-    parts[test] = "test"
-    _divide_rest(parts, rest, labels, classes, n_train=n_train, n_validation=n_validation, seed=seed)
-    return parts
+    subsets[test] = "test"
+    _divide_rest(subsets, rest, labels, classes, n_train=n_train, n_validation=n_validation, seed=seed)
+    return subsets
 
 
 def by_donor(
@@ -83,7 +83,7 @@ def by_donor(
     """Test one donor's cells; train and choose on those of the others.
 
     The others' cells are divided as by `stratified`, the shares `train` and `validation` being of them. A class that
-    only the tested donor has stays in the test part: no method can know it, and it counts as missed.
+    only the tested donor has stays in the test subset: no method can know it, and it counts as missed.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def by_donor(
     donors
         One a cell.
     seed
-        Place of the tested donor among the donors with usable cells, sorted by name, from 0; and of the draw.
+        Position of the tested donor among the donors with usable cells, sorted by name, from 0; and random seed.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def by_donor(
     is_tested = donors[usable] == names[seed]
     rest = usable[~is_tested]
     known = [label for label in classes if label in labels[rest]]
-    _, n_validation, n_train = part_sizes(task, len(rest))
+    _, n_validation, n_train = subset_sizes(task, len(rest))
     if len(known) < 2 or n_validation + len(known) > len(rest):
         raise InputError(
             file=TABLE,
@@ -121,10 +121,10 @@ def by_donor(
             found=f"{len(known)} classes, {len(rest)} cells, {n_validation} of them for validation",
             remedy="lower validation, or the task's min_class_size",
         )
-    parts = np.full(len(labels), "unused", dtype="<U10")
-    parts[usable[is_tested]] = "test"
-    _divide_rest(parts, rest, labels, known, n_train=n_train, n_validation=n_validation, seed=seed)
-    return parts
+    subsets = np.full(len(labels), "unused", dtype="<U10")
+    subsets[usable[is_tested]] = "test"
+    _divide_rest(subsets, rest, labels, known, n_train=n_train, n_validation=n_validation, seed=seed)
+    return subsets
 
 
 def _smallest(task: Task) -> int:
@@ -144,7 +144,7 @@ def _usable(
 
 
 def _divide_rest(
-    parts: NDArray[np.str_],
+    subsets: NDArray[np.str_],
     rest: NDArray[np.int64],
     labels: NDArray[np.str_],
     classes: Sequence[str],
@@ -156,13 +156,13 @@ def _divide_rest(
     """Mark what is left for validation and training, a training cell for each class at least."""
     if n_validation:
         rest, validation = _draw(rest, max(n_validation, len(classes)), labels, seed)
-        parts[validation] = "validation"
+        subsets[validation] = "validation"
     rest, train = _draw(rest, max(n_train, len(classes)), labels, seed)
-    parts[train] = "train"
-    _give_each_class_a_cell(parts, rest, labels, classes, np.random.default_rng(seed))
+    subsets[train] = "train"
+    _give_each_class_a_cell(subsets, rest, labels, classes, np.random.default_rng(seed))
 
 
-def part_sizes(task: Task, n: int) -> tuple[int, int, int]:
+def subset_sizes(task: Task, n: int) -> tuple[int, int, int]:
     """Return how many of n units are for test, validation and training; shares that sum to 1 leave none over."""
     n_test, n_validation = round(task.test * n), round(task.validation * n)
     whole = abs(task.train + task.validation + task.test - 1) < 1e-9
@@ -189,7 +189,7 @@ def _draw(
 
 
 def _give_each_class_a_cell(
-    parts: NDArray[np.str_],
+    subsets: NDArray[np.str_],
     rest: NDArray[np.int64],
     labels: NDArray[np.str_],
     classes: Sequence[str],
@@ -197,14 +197,14 @@ def _give_each_class_a_cell(
 ) -> None:
     """Where a class has no training cell, swap one of its unused cells for one of the commonest training class."""
     for label in classes:
-        train = np.flatnonzero(parts == "train")
+        train = np.flatnonzero(subsets == "train")
         if label in labels[train]:
             continue
         candidates = rest[labels[rest] == label]
         if not len(candidates):  # all of them are in validation
-            candidates = np.flatnonzero((parts == "validation") & (labels == label))
+            candidates = np.flatnonzero((subsets == "validation") & (labels == label))
         names, n_cells = np.unique(labels[train], return_counts=True)
         commonest = train[labels[train] == names[n_cells.argmax()]]
         chosen, replaced = generator.choice(candidates), generator.choice(commonest)
-        parts[replaced] = parts[chosen]
-        parts[chosen] = "train"
+        subsets[replaced] = subsets[chosen]
+        subsets[chosen] = "train"

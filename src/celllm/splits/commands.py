@@ -54,7 +54,7 @@ def make_splits(
 
     from celllm.base.provenance import stamp
     from celllm.splits import format as split_file
-    from celllm.splits.format import PARTS, Split
+    from celllm.splits.format import SUBSETS, Split
 
     if (task.kind == "classification") != (responses is None):
         raise InputError(
@@ -66,17 +66,17 @@ def make_splits(
         )
     inputs = {"cells": cells}
     if responses is None:
-        units, parts = _of_cells(cells, task, seed=seed)
+        units, subsets = _of_cells(cells, task, seed=seed)
     else:
         inputs["responses"] = responses
-        units, parts = _of_pairs(cells, responses, task, seed=seed)
-    split_file.write(Split(task.task, seed, units, parts, provenance=stamp(stage, inputs, seed=seed)), split)
-    sizes = Counter(parts.tolist())
-    print(", ".join(f"{part} {sizes[part]}" for part in PARTS))
+        units, subsets = _of_pairs(cells, responses, task, seed=seed)
+    split_file.write(Split(task.task, seed, units, subsets, provenance=stamp(stage, inputs, seed=seed)), split)
+    sizes = Counter(subsets.tolist())
+    print(", ".join(f"{subset} {sizes[subset]}" for subset in SUBSETS))
 
 
 def _of_cells(cells: Path, task: TaskRow, *, seed: int) -> tuple[list[str], NDArray[np.str_]]:
-    """Return the task's cells and their parts; say which classes are tested but never met in training."""
+    """Return the task's cells and their subsets; say which classes are tested but never met in training."""
     import pandas as pd
 
     from celllm.harmonise import cells as cells_file
@@ -85,20 +85,20 @@ def _of_cells(cells: Path, task: TaskRow, *, seed: int) -> tuple[list[str], NDAr
     obs = pd.concat(cells_file.obs_pieces(cells))
     units, labels = list(obs.index), obs["label"].to_numpy(str)
     if task.split == "donors":
-        parts = by_donor(labels, obs["donor"].to_numpy(str), units, task, seed=seed)
+        subsets = by_donor(labels, obs["donor"].to_numpy(str), units, task, seed=seed)
     else:
-        parts = stratified(labels, units, task, seed=seed)
-    unknown = sorted(set(labels[parts == "test"]) - set(labels[parts == "train"]))
+        subsets = stratified(labels, units, task, seed=seed)
+    unknown = sorted(set(labels[subsets == "test"]) - set(labels[subsets == "train"]))
     if unknown:
         print(f"tested, but without a training cell, so that they can only be missed: {', '.join(unknown)}")
-    too_small = sorted(set(labels[parts == "unused"]) - set(labels[parts != "unused"]) - {""})
+    too_small = sorted(set(labels[subsets == "unused"]) - set(labels[subsets != "unused"]) - {""})
     if too_small:
         print(f"left out, fewer cells than min_class_size or {MIN_CLASS_SIZE}: {', '.join(too_small)}")
-    return units, parts
+    return units, subsets
 
 
 def _of_pairs(cells: Path, responses: Path, task: TaskRow, *, seed: int) -> tuple[list[str], NDArray[np.str_]]:
-    """Return the task's pairs of line and drug and their parts."""
+    """Return the task's pairs of line and drug and their subsets."""
     import pandas as pd
 
     from celllm.harmonise import cells as cells_file
@@ -112,5 +112,5 @@ def _of_pairs(cells: Path, responses: Path, task: TaskRow, *, seed: int) -> tupl
     if len(table) > len(kept):
         print(f"left out: {len(table) - len(kept)} of {len(table)} pairs, whose lines have no expression")
     names, drugs, structures = (kept[column].to_numpy(str) for column in ("line", "drug", "smiles"))
-    parts = pairs.divide(names, drugs, structures, task, seed=seed)
-    return [f"{line}|{drug}" for line, drug in zip(names, drugs, strict=True)], parts
+    subsets = pairs.divide(names, drugs, structures, task, seed=seed)
+    return [f"{line}|{drug}" for line, drug in zip(names, drugs, strict=True)], subsets

@@ -1,6 +1,6 @@
-"""`results/splits/{task}/split{seed}.parquet`: which unit of a task belongs to which part.
+"""`results/splits/{task}/split{seed}.parquet`: which unit of a task belongs to which subset.
 
-Columns unit, part (`train`, `validation`, `test`, or `unused`: in no part). A unit is a cell id, or
+Columns unit, subset (`train`, `validation`, `test`, or `unused`: in no subset). A unit is a cell id, or
 `{line}|{drug}`. Schema metadata `celllm`, JSON: task, seed, provenance.
 """
 
@@ -20,22 +20,22 @@ from numpy.typing import NDArray
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 
-Part = Literal["train", "validation", "test", "unused"]
-PARTS: tuple[Part, ...] = ("train", "validation", "test", "unused")
+Subset = Literal["train", "validation", "test", "unused"]
+SUBSETS: tuple[Subset, ...] = ("train", "validation", "test", "unused")
 REMEDY = "make it again: snakemake --forcerun make_splits"
 _KEY = b"celllm"
 
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a task for one seed.
+    """The subsets of a task for one seed.
 
     Parameters
     ----------
     units
         Cell ids or `{line}|{drug}`, each once.
-    parts
-        The part of each unit.
+    subsets
+        The subset of each unit.
     file
         Where it was read from; errors name it.
     """
@@ -43,24 +43,24 @@ class Split:
     task: str
     seed: int
     units: list[str]
-    parts: NDArray[np.str_]
+    subsets: NDArray[np.str_]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     file: Path | str = "split"
 
-    def units_of(self, part: Part) -> list[str]:
-        """Return the units of a part, in the order of the file."""
-        return [self.units[row] for row in np.flatnonzero(self.parts == part)]
+    def units_of(self, subset: Subset) -> list[str]:
+        """Return the units of a subset, in the order of the file."""
+        return [self.units[row] for row in np.flatnonzero(self.subsets == subset)]
 
-    def rows(self, part: Part, units: Sequence[str]) -> NDArray[np.int64]:
-        """Return where the units of a part stand in `units`, the task's units as the data has them; ascending.
+    def rows(self, subset: Subset, units: Sequence[str]) -> NDArray[np.int64]:
+        """Return where the units of a subset stand in `units`, the task's units as the data has them; ascending.
 
         Raises
         ------
         InputError
             If the split and the data do not have the same units: one of the two is out of date.
         """
-        part_of = dict(zip(self.units, self.parts.tolist(), strict=True))
-        strange = next((unit for unit in units if unit not in part_of), None)
+        subset_of = dict(zip(self.units, self.subsets.tolist(), strict=True))
+        strange = next((unit for unit in units if unit not in subset_of), None)
         if strange is not None or len(units) != len(self.units):
             raise InputError(
                 file=self.file,
@@ -69,13 +69,14 @@ class Split:
                 found=f"{len(self.units)} units" + ("" if strange is None else f", {strange} not among them"),
                 remedy=REMEDY,
             )
-        return np.flatnonzero(np.array([part_of[unit] for unit in units], dtype=str) == part).astype(np.int64)
+        return np.flatnonzero(np.array([subset_of[unit] for unit in units], dtype=str) == subset).astype(np.int64)
 
 
 def write(split: Split, path: Path | str) -> None:
     """Check and write a split."""
     _check(split, path)
-    table = pa.table({"unit": pa.array(split.units, pa.string()), "part": pa.array(split.parts.tolist(), pa.string())})
+    columns = {"unit": split.units, "subset": split.subsets.tolist()}
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     meta = {"task": split.task, "seed": split.seed, "provenance": dict(split.provenance)}
     with writing(path) as part:
         pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(meta, sort_keys=True).encode()}), part)
@@ -87,15 +88,15 @@ def read(path: Path | str) -> Split:
     Raises
     ------
     InputError
-        If a column or the metadata is missing, a unit occurs twice or a part is unknown.
+        If a column or the metadata is missing, a unit occurs twice or a subset is unknown.
     """
     table = pq.read_table(path)
     stored = (table.schema.metadata or {}).get(_KEY)
-    if stored is None or not {"unit", "part"} <= set(table.column_names):
+    if stored is None or not {"unit", "subset"} <= set(table.column_names):
         raise InputError(
             file=path,
             field="columns and schema metadata",
-            expected="unit, part; the key celllm",
+            expected="unit, subset; the key celllm",
             found=f"{', '.join(table.column_names)}; {'the key' if stored is not None else 'no such key'}",
             remedy=REMEDY,
         )
@@ -104,7 +105,7 @@ def read(path: Path | str) -> Split:
         task=meta["task"],
         seed=meta["seed"],
         units=table["unit"].to_pylist(),
-        parts=np.array(table["part"].to_pylist(), dtype=str),
+        subsets=np.array(table["subset"].to_pylist(), dtype=str),
         provenance=meta["provenance"],
         file=path,
     )
@@ -113,14 +114,14 @@ def read(path: Path | str) -> Split:
 
 
 def _check(split: Split, path: Path | str) -> None:
-    unknown = sorted(set(split.parts.tolist()) - set(PARTS))
+    unknown = sorted(set(split.subsets.tolist()) - set(SUBSETS))
     n_units = len(set(split.units))
     fault: tuple[str, str, str] | None = None
     if unknown:
-        fault = ("part", f"one of {', '.join(PARTS)}", unknown[0])
+        fault = ("subset", f"one of {', '.join(SUBSETS)}", unknown[0])
     elif n_units != len(split.units):
         fault = ("unit", "each unit once", f"{len(split.units)} units, {n_units} different ones")
-    elif len(split.parts) != len(split.units):
-        fault = ("part", f"one for each of {len(split.units)} units", str(len(split.parts)))
+    elif len(split.subsets) != len(split.units):
+        fault = ("subset", f"one for each of {len(split.units)} units", str(len(split.subsets)))
     if fault is not None:
         raise InputError(file=path, field=fault[0], expected=fault[1], found=fault[2], remedy=REMEDY)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Task
-from celllm.splits.cells import TABLE, part_sizes
+from celllm.splits.cells import TABLE, subset_sizes
 
 
 def divide(
@@ -40,22 +40,22 @@ def divide(
     task
         Its rule, and its shares: of the pairs, the lines, the drugs, or of the lines and again of the drugs.
     seed
-        Of the draw.
+        Random seed.
 
     Returns
     -------
-    The part of each pair: `train`, `validation`, `test` or `unused`.
+    The subset of each pair: `train`, `validation`, `test` or `unused`.
 
     Raises
     ------
     InputError
-        If the rule is none for pairs, or a part that has a share gets nothing.
+        If the rule is none for pairs, or a subset that has a share gets nothing.
     """
     if task.split == "pairs":
         order = np.lexsort((drugs, lines))
-        parts = np.empty(len(order), dtype="<U10")
-        parts[order] = _shuffled(len(order), task, seed=seed, of="pairs")
-        return parts
+        subsets = np.empty(len(order), dtype="<U10")
+        subsets[order] = _shuffled(len(order), task, seed=seed, of="pairs")
+        return subsets
     if task.split == "lines":
         return _whole(lines, task, seed=seed, of="cell lines")
     if task.split == "drugs":
@@ -74,45 +74,45 @@ def divide(
 
 
 def _both(by_line: NDArray[np.str_], by_drug: NDArray[np.str_], task: Task) -> NDArray[np.str_]:
-    """Keep the pairs whose line and drug are in one part; of a sparse table none may be left for a part."""
-    parts = np.where(by_line == by_drug, by_line, "unused")
-    for part, share in _shares(task).items():
-        if share > 0 and not (parts == part).any():
+    """Keep the pairs whose line and drug are in one subset; of a sparse table none may be left for a subset."""
+    subsets = np.where(by_line == by_drug, by_line, "unused")
+    for subset, share in _shares(task).items():
+        if share > 0 and not (subsets == subset).any():
             raise InputError(
                 file=TABLE,
-                field=f"{part} of {task.task}",
-                expected="at least one pair whose line and whose drug are both in this part",
-                found=f"{int((by_line == part).sum())} pairs of its lines, {int((by_drug == part).sum())} of its drugs",
-                remedy=f"raise the task's share {part}",
+                field=f"{subset} of {task.task}",
+                expected="at least one pair whose line and whose drug are both in this subset",
+                found=f"{(by_line == subset).sum()} pairs of its lines, {(by_drug == subset).sum()} of its drugs",
+                remedy=f"raise the task's share {subset}",
             )
-    return parts
+    return subsets
 
 
 def _whole(names: NDArray[np.str_], task: Task, *, seed: int, of: str) -> NDArray[np.str_]:
-    """Divide the different names, and give each pair the part of its name."""
+    """Divide the different names, and give each pair the subset of its name."""
     different, of_pair = np.unique(names, return_inverse=True)
     return _shuffled(len(different), task, seed=seed, of=of)[of_pair]
 
 
 def _shuffled(n: int, task: Task, *, seed: int, of: str) -> NDArray[np.str_]:
     """Divide n things at random."""
-    n_test, n_validation, n_train = part_sizes(task, n)
+    n_test, n_validation, n_train = subset_sizes(task, n)
     sizes = {"train": n_train, "validation": n_validation, "test": n_test}
-    for part, share in _shares(task).items():
-        if share > 0 and sizes[part] < 1:
+    for subset, share in _shares(task).items():
+        if share > 0 and sizes[subset] < 1:
             raise InputError(
                 file=TABLE,
-                field=f"{part} of {task.task}",
+                field=f"{subset} of {task.task}",
                 expected=f"at least one of the {of}",
                 found=f"none: the share {share:g} of {n}",
-                remedy=f"raise the task's share {part}, choose another split rule, or give more {of}",
+                remedy=f"raise the task's share {subset}, choose another split rule, or give more {of}",
             )
     order = np.random.default_rng(seed).permutation(n)
-    parts = np.full(n, "unused", dtype="<U10")
-    parts[order[:n_test]] = "test"
-    parts[order[n_test : n_test + n_validation]] = "validation"
-    parts[order[n_test + n_validation :][:n_train]] = "train"
-    return parts
+    subsets = np.full(n, "unused", dtype="<U10")
+    subsets[order[:n_test]] = "test"
+    subsets[order[n_test : n_test + n_validation]] = "validation"
+    subsets[order[n_test + n_validation :][:n_train]] = "train"
+    return subsets
 
 
 def _shares(task: Task) -> dict[str, float]:

@@ -44,7 +44,7 @@ class Cells:
 
     @property
     def units(self) -> list[str]:
-        """Names by which a split tells its parts apart."""
+        """Names by which a split tells its subsets apart."""
         return [str(cell) for cell in self.cell_ids]
 
     def hiding(self, rows: np.ndarray) -> Cells:
@@ -65,7 +65,7 @@ class Pairs:
     line_ids, drugs, smiles
         Names of lines; names and structures of drugs.
     line, drug
-        For each pair the row of its line in `expression` and the place of its drug in `drugs`.
+        For each pair the row of its line in `expression` and the position of its drug in `drugs`.
     response
         ln IC50 (natural logarithm of µM) of each pair; nan where hidden.
     simulated
@@ -84,7 +84,7 @@ class Pairs:
 
     @property
     def units(self) -> list[str]:
-        """Names by which a split tells its parts apart."""
+        """Names by which a split tells its subsets apart."""
         return [f"{self.line_ids[line]}|{self.drugs[drug]}" for line, drug in zip(self.line, self.drug, strict=True)]
 
     def hiding(self, rows: np.ndarray) -> Pairs:
