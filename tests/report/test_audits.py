@@ -11,7 +11,7 @@ import pytest
 from tests.report.conftest import seen
 
 from celllm.base.errors import VocabularyMismatch
-from celllm.bench.source import Answer
+from celllm.bench.confounding import Answer
 from celllm.config import catalogue as catalogues
 from celllm.config import recipe as recipes
 from celllm.config import tables

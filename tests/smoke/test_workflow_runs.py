@@ -122,7 +122,7 @@ def test_a_run_killed_in_several_stages_and_started_again_ends_with_the_same_tab
         kill_at(tmp_path, rule)
     done = snakemake(tmp_path, "--nolock")
     assert done.returncode == 0, done.stderr[-5000:]
-    for name in ("tables/main.tsv", "tables/harmonisation.tsv", "claims.tsv"):
+    for name in ("tables/main.tsv", "tables/harmonisation.tsv", "tables/claims.tsv"):
         assert (tmp_path / "results/report" / name).read_text() == (straight / "results/report" / name).read_text()
 
 

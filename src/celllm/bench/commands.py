@@ -54,7 +54,7 @@ def fit_pca(*, shards: Path, pca: Path, components: int = 50, stage: str = "fit_
 
     Example::
 
-        python -m celllm fit_pca --shards results/shards/manifest.json --pca results/pca.safetensors
+        python -m celllm fit_pca --shards results/shards/manifest.json --pca results/bench/pca.safetensors
     """
     from dataclasses import replace
 

@@ -13,9 +13,8 @@ import pandas as pd
 
 from celllm.base.errors import VocabularyMismatch
 from celllm.base.report_table import Column, ReportTable
-from celllm.bench.components import chosen_cells
-from celllm.bench.embedding import BATCH_METRICS, LABEL_METRICS
-from celllm.bench.source import MAJORITY, Answer
+from celllm.bench.confounding import MAJORITY, Answer
+from celllm.bench.diagnostics import BATCH_METRICS, LABEL_METRICS, chosen_cells
 from celllm.config.catalogue import Catalogue
 from celllm.config.recipe import Recipe
 from celllm.corpus.reader import ShardReader
@@ -69,9 +68,8 @@ def source_tables(
     """
     import torch
 
-    from celllm.bench.methods.frozen import views
-    from celllm.bench.methods.probe import halves
-    from celllm.bench.source import CorpusCells, Taught, answers, taught_by_rules
+    from celllm.bench.confounding import CorpusCells, Taught, answers, halves, taught_by_rules
+    from celllm.bench.diagnostics import views
     from celllm.config.units import Units
     from celllm.model.store import load_encoder
     from celllm.pretrain import history as history_files
@@ -87,7 +85,7 @@ def source_tables(
         )
     by_source = {name: MALIGNANCY[catalogue.datasets[name].source_malignancy] for name in corpus.datasets}
     of_dataset = [np.flatnonzero(corpus.dataset == name) for name in corpus.datasets]
-    drawn = np.concatenate([rows[chosen_cells(len(rows), seed=seed, most=max_cells)] for rows in of_dataset])
+    drawn = np.concatenate([rows[chosen_cells(len(rows), seed=seed, max_cells=max_cells)] for rows in of_dataset])
     dataset = np.asarray(corpus.dataset[drawn], dtype=str)
     cells = CorpusCells(
         views=views(
@@ -124,7 +122,7 @@ def embeddings_table(
     for file in files:
         cells = cell_files.read(file, vocabulary=genes)
         title = title_of_dataset(catalogue, str(cells.uns["dataset"]))
-        drawn = cells[chosen_cells(cells.n_obs, seed=seed, most=max_cells)]
+        drawn = cells[chosen_cells(cells.n_obs, seed=seed, max_cells=max_cells)]
         measured += [{"dataset": title, **one} for one in _measured(drawn, pretrained, seed=seed)]
     return embedding_table(measured)
 
@@ -133,8 +131,7 @@ def _measured(drawn: ad.AnnData, pretrained: PretrainedEncoder, *, seed: int) ->
     """Measure each view of a data set; metrics of labels on its labelled cells, if they have two labels."""
     import torch
 
-    from celllm.bench.embedding import batch_metrics, label_metrics, tells_batches
-    from celllm.bench.methods.frozen import COMPONENTS, spread, unit, views
+    from celllm.bench.diagnostics import COMPONENTS, batch_metrics, label_metrics, spread, tells_batches, unit, views
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = views(pretrained, drawn.X, units=drawn.uns["units"], seed=seed, device=device)

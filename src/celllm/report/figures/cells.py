@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from celllm.annotate import embeddings as embedding_files
 from celllm.base.errors import InputError
-from celllm.bench.components import chosen_cells, principal_components
+from celllm.bench.diagnostics import chosen_cells, principal_components
 from celllm.bench.predictions import score_columns
 from celllm.config.catalogue import Catalogue
 from celllm.config.units import Units

@@ -1,7 +1,7 @@
-"""How well an embedding keeps labels together and batches mixed, as scIB measures it, by the package scib-metrics.
+"""Embedding diagnostics: views of the same cells, how spread out they are, and how well they keep labels together.
 
-All values lie between 0 and 1 except the adjusted Rand index, which may be below 0; larger is better.
-Shapes: N cells, D numbers of an embedding.
+Labels and batches are measured as scIB does it, by the package scib-metrics. Those values lie between 0 and 1 except
+the adjusted Rand index, which may be below 0; larger is better. Shapes: N cells, D numbers of an embedding.
 
 Notes
 -----
@@ -11,20 +11,104 @@ Luecken et al. 2022, Nat Methods 19:41 (scIB).
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
+
+from celllm.bench.features import N_COMPONENTS
+from celllm.config.units import Units
 
 if TYPE_CHECKING:
+    import torch
     from scib_metrics.nearest_neighbors import NeighborsResults
+    from scipy.sparse import csr_matrix
 
+    from celllm.model.store import PretrainedEncoder
+
+ENCODER = "CellLM"
+SCRATCH = "CellLM without pretraining"
+COMPONENTS = f"{N_COMPONENTS} principal components"
 LABEL_METRICS = ("silhouette_label", "isolated_labels", "nmi_kmeans", "ari_kmeans", "nmi_leiden", "ari_leiden")
 BATCH_METRICS = ("ilisi", "kbet", "graph_connectivity", "pcr_comparison")
 # Neighbours of a cell, the cell itself among them, as scib-metrics' own Benchmarker has them.
 _N_LISI, _N_KBET, _N_GRAPH = 90, 50, 15
+# More points only blacken a page, and UMAP and distances between all cells take minutes on them.
+MAX_CELLS = 5_000
+
+
+def chosen_cells(n_cells: int, *, seed: int, max_cells: int = MAX_CELLS) -> np.ndarray:
+    """Return the rows to draw, in order: all, or `max_cells` drawn at random."""
+    if n_cells <= max_cells:
+        return np.arange(n_cells)
+    return np.sort(np.random.default_rng(seed).choice(n_cells, size=max_cells, replace=False))
+
+
+def principal_components(expression: csr_matrix, *, seed: int) -> np.ndarray:
+    """Return the first 50 principal components of cells x genes, fewer where the matrix has no 50."""
+    from sklearn.decomposition import PCA  # slow to import
+
+    n = min(N_COMPONENTS, min(expression.shape) - 1)
+    components: np.ndarray = PCA(n, svd_solver="arpack", random_state=seed).fit_transform(expression.astype(np.float64))
+    return components
+
+
+def views(
+    pretrained: PretrainedEncoder,
+    values: csr_matrix,
+    *,
+    units: Units | str,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> dict[str, NDArray[np.float64]]:
+    """Return three views of the same cells, none of which was shown a label of them; row i is cell i.
+
+    Parameters
+    ----------
+    pretrained
+        The encoder, frozen. Its second view has weights drawn anew and the same gene embedding, unless pretraining
+        learned that too.
+    values
+        N x genes of the vocabulary.
+    units
+        What the values are.
+    seed
+        Of the weights without pretraining, and of the solver of the components.
+    device
+        Where to embed.
+    """
+    from celllm.harmonise.normalise import log_normalised
+    from celllm.model.inference import embed_cells
+    from celllm.model.store import fresh
+
+    embedded = {
+        name: embed_cells(encoder, values, units=units, device=device).astype(np.float64)
+        for name, encoder in ((ENCODER, pretrained), (SCRATCH, fresh(pretrained, seed)))
+    }
+    expression = log_normalised(values) if Units(units).is_proportional else values
+    return {**embedded, COMPONENTS: principal_components(expression, seed=seed)}
+
+
+def unit(view_ND: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Put vectors on the unit sphere, where distance means what the contrastive loss compares; zeros stay."""
+    lengths_N1 = np.linalg.norm(view_ND, axis=1, keepdims=True)
+    return np.asarray(view_ND / np.where(lengths_N1 > 0, lengths_N1, 1))
+
+
+def spread(view_ND: NDArray[np.float64]) -> Mapping[str, float]:
+    """Return how spread out embeddings are: uniformity, mean pairwise cosine and effective rank of N x D numbers."""
+    import torch
+
+    from celllm.pretrain.diagnostics import effective_rank, mean_cosine, uniformity
+
+    z_ND = torch.from_numpy(np.ascontiguousarray(view_ND, dtype=np.float64))
+    return {
+        "uniformity": uniformity(z_ND),
+        "mean_cosine": mean_cosine(z_ND),
+        "effective_rank": effective_rank(z_ND),
+    }
 
 
 def label_metrics(
@@ -96,6 +180,7 @@ def batch_metrics(
 def _neighbours(view_ND: NDArray[np.float64], n: int) -> NeighborsResults:
     """Return exact neighbours; those of scib-metrics are approximate and take minutes to compile."""
     from scib_metrics.nearest_neighbors import NeighborsResults
+    from sklearn.neighbors import NearestNeighbors
 
     found = NearestNeighbors(n_neighbors=min(n, len(view_ND) - 1)).fit(view_ND)
     distances, indices = found.kneighbors(view_ND)
