@@ -61,9 +61,10 @@ EARLY = 0.2
 def _train(arguments: Sequence[str], log: Path) -> None:
     with log.open("a") as file:
         os.dup2(file.fileno(), 2)
-        from celllm.pretrain.commands import pretrain
+        from celllm.__main__ import main
 
-        pretrain.main(arguments)
+        sys.argv[1:] = ["pretrain", *arguments]
+        main()
 
 
 def _last_step(checkpoints: Path) -> int:
@@ -96,7 +97,7 @@ def survive(
     """
     # processes are forked from one that has torch loaded, so that moments are those of training
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["celllm.pretrain.commands.pretrain"])
+    context.set_forkserver_preload(["celllm.pretrain.commands", "celllm.pretrain.run"])
     warm_up = context.Process(target=time.sleep, args=(0,))
     warm_up.start()
     warm_up.join()

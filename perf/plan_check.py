@@ -1,13 +1,15 @@
 """Whether `celllm plan` is right: `python perf/plan_check.py --json`, seconds and peak memory against a real run.
 
-On a CPU, one thread, CPU seconds of the process, so that other work on the machine counts for little. A recipe is
-planned from a short calibration, then trained for some steps on simulated cells in a process of its own. The first step
+On a CPU, one thread, CPU seconds of the process, so that other work on the machine counts for little. The C library
+gives freed blocks of 8 MiB and more back at once, as in the workflow's jobs. A recipe is planned from a few timed
+steps, then trained for some steps on simulated cells in a process of its own. The first step
 is left out of the time, as it warms up.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import warnings
@@ -24,13 +26,11 @@ from simulated import SimulatedCorpus
 
 from celllm.config import recipe as recipes
 from celllm.config.recipe import Recipe
-from celllm.pretrain import cost
-from celllm.pretrain.calibrate import calibrate
-from celllm.pretrain.footprint import footprint
-from celllm.pretrain.hours import as_calibrated, parallel
-from celllm.pretrain.loop import pretrain
+from celllm.pretrain.estimate import chunk_cost, estimate, memory_of
+from celllm.pretrain.measure import in_fresh_process, process_bytes, time_steps
 from celllm.pretrain.monitor import HistoryRow, Monitor
-from celllm.pretrain.plan import Cells, drawn_batches, memory_of, parameters_of
+from celllm.pretrain.run import pretrain
+from celllm.pretrain.synthetic import CorpusSize, synthetic_step
 
 BAR = 0.20
 CPU = torch.device("cpu")
@@ -91,22 +91,15 @@ def recipe_of(sizes: dict[str, int], *, precision: str = "32-true") -> Recipe:
 def planned(recipe: Recipe, corpus: SimulatedCorpus, *, n_steps: int, seconds: float, seed: int) -> Figures:
     """Plan a run of so many steps; of its memory, what it adds to a process."""
     torch.set_num_threads(1)
-    cells = Cells(corpus.n_cells, corpus.n_genes, np.diff(corpus.counts.indptr).astype(np.int64))
-    batches = drawn_batches(recipe, cells, seed=seed)
-    timed = calibrate(
-        recipe,
-        batches.lengths[0],
-        batches.targets[0],
-        n_genes=corpus.n_genes,
-        seconds=seconds,
-        device=CPU,
-        clock=time.process_time,
+    size = CorpusSize(corpus.n_cells, corpus.n_genes, np.diff(corpus.counts.indptr).astype(np.int64))
+    lengths, targets = synthetic_step(recipe, size, seed=seed)
+    timing = time_steps(
+        recipe, lengths, targets, n_genes=corpus.n_genes, seconds=seconds, device=CPU, clock=time.process_time
     )
-    found = footprint(recipe, "cpu")
-    _, counted = parameters_of(recipe, corpus.n_genes)
-    step = parallel(recipe, batches, found, counted, as_calibrated(timed), n=1).step_seconds
-    memory = memory_of(recipe, cells, found, recipe.training.chunk_tokens)
-    return Figures(n_steps * step, memory.total)
+    step_s = timing.step_s(estimate(recipe, size, seed=seed).flops.total)
+    cost = chunk_cost(recipe, round(float(lengths.mean())), layout="cpu")
+    memory = memory_of(recipe, size, cost, recipe.training.chunk_tokens)
+    return Figures(n_steps * step_s, memory.device + memory.host)
 
 
 def trained(recipe: Recipe, corpus: SimulatedCorpus, n_steps: int, seed: int) -> Run:
@@ -115,11 +108,11 @@ def trained(recipe: Recipe, corpus: SimulatedCorpus, n_steps: int, seed: int) ->
     warnings.filterwarnings("ignore")
     training = recipe.training.model_copy(update={"steps": n_steps + 1, "log_every": 1})
     chosen = recipe.model_copy(update={"training": training})
-    before_bytes = cost.resident_bytes()
+    before_bytes = process_bytes("VmRSS")
     table = np.random.default_rng(seed).standard_normal((corpus.n_genes, recipe.encoder.width), dtype=np.float32)
     clock = _Clock()
-    pretrain(chosen, corpus, gene_table=table, gene_digest="simulated", seed=seed, monitors=[clock])
-    return Run(clock.ends[-1] - clock.ends[0], cost.peak_bytes(), before_bytes)
+    pretrain(chosen, corpus, gene_embedding=table, gene_digest="simulated", seed=seed, monitors=[clock])
+    return Run(clock.ends[-1] - clock.ends[0], process_bytes("VmHWM"), before_bytes)
 
 
 class _Clock(Monitor):
@@ -148,7 +141,7 @@ def plan_error(recipe: Recipe, corpus: SimulatedCorpus, *, steps: int, seed: int
         That the calibration may take.
     """
     foretold = planned(recipe, corpus, n_steps=steps, seconds=seconds, seed=seed)
-    run: Run = cost.in_child(trained, recipe, corpus, steps, seed)
+    run: Run = in_fresh_process(trained, recipe, corpus, steps, seed)
     predicted = Figures(foretold.seconds, run.before_bytes + foretold.peak_bytes)
     return PlanError(predicted, Figures(run.seconds, run.peak_bytes), run.before_bytes)
 
@@ -162,6 +155,7 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=1, help="plans and runs, with seeds 0, 1, …")
     options.add_argument("--seconds", type=float, default=20, help="that a calibration may take")
     args = options.parse_args()
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(8 << 20))  # of the processes that train
     corpus = SimulatedCorpus.drawn(512, n_genes=GENES)
     for name in args.recipes:
         recipe = recipe_of(RECIPES[name])

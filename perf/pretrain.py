@@ -81,7 +81,7 @@ class Inputs:
     def rows(self, name: str, *, devices: int, steps: int) -> pd.DataFrame:
         """Train in processes of their own; return the history but for its first row, in which things warm up."""
         options = self.options(f"{name}{devices}", USUAL, steps=steps, log_every=1, checkpoint_every=10_000)
-        command = [sys.executable, "-m", "celllm.pretrain.commands.pretrain", *options, "--devices", str(devices)]
+        command = [sys.executable, "-m", "celllm", "pretrain", *options, "--devices", str(devices)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
         subprocess.run([*command, "--accelerator", "cpu"], env=environment, check=True, capture_output=True)
         return history.read(self.folder / f"{name}{devices}.jsonl").iloc[1:]

@@ -1,4 +1,4 @@
-"""Memory and time of the divided step: `python perf/step.py --json [--gradcache DIR] [--figure FILE.png]`.
+"""Memory and time of the chunked step: `python perf/step.py --json [--gradcache DIR] [--figure FILE.png]`.
 
 On a CPU, one thread, contrastive loss alone, dropout on. Lengths of cells are drawn from the paper's corpus, their
 genes and bins are random. Peak memory is the kernel's high-water mark of a process of its own (VmHWM), interpreter
@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,11 +35,12 @@ from simulated import N_GENES
 from celllm.config.recipe import EncoderSettings
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
-from celllm.pretrain import cost
-from celllm.pretrain.chunks import Rows, by_number, by_tokens
-from celllm.pretrain.contrastive import info_nce
+from celllm.pretrain import measure
+from celllm.pretrain.batch import View
+from celllm.pretrain.chunks import by_number, by_tokens
 from celllm.pretrain.divide import divide_and_conquer
-from celllm.pretrain.lengths import drawn_lengths
+from celllm.pretrain.losses import info_nce
+from celllm.pretrain.synthetic import synthetic_batch, synthetic_lengths
 from celllm.report.figures.pretraining import draw_step_cost
 
 CPU = torch.device("cpu")
@@ -89,11 +89,11 @@ def in_turn(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -
 
 def memory_flat(batches: tuple[int, int]) -> list[dict[str, Any]]:
     """Peak memory at a large batch over that at a small one, the same budget of tokens."""
-    all_lengths = drawn_lengths(max(batches))
-    plan = cost.StepPlan(SMALL, N_GENES, all_lengths, max_tokens=98_304)
+    all_lengths = synthetic_lengths(max(batches))
+    plan = measure.StepPlan(SMALL, N_GENES, all_lengths, max_tokens=98_304)
     found = {}
     for n_cells in batches:
-        found[n_cells] = cost.in_child(cost.run_step, replace(plan, lengths_B=all_lengths[:n_cells]))
+        found[n_cells] = measure.in_fresh_process(measure.measured_step, replace(plan, lengths_B=all_lengths[:n_cells]))
         print(f"B = {n_cells}: {found[n_cells]}", file=sys.stderr, flush=True)
     few, many = batches
     # two views; embedding and gradient of each
@@ -115,42 +115,35 @@ def memory_flat(batches: tuple[int, int]) -> list[dict[str, Any]]:
     return made
 
 
-class HeldCells(cost.DrawnCells):
-    """Cells that are drawn once: drawing them is no part of a step."""
-
-    def __init__(self, lengths_B: NDArray[np.int64], n_genes: int) -> None:
-        super().__init__(lengths_B, n_genes)
-        self._drawn: dict[bytes, dict[str, Tensor]] = {}
-
-    def __getitem__(self, rows: Rows) -> dict[str, Tensor]:
-        """Return the cells as they were drawn the first time."""
-        key = np.arange(len(self))[rows].tobytes()
-        if key not in self._drawn:
-            self._drawn[key] = super().__getitem__(rows)
-        return self._drawn[key]
+def cells_of(n_cells: int) -> View:
+    """Return synthetic cells, padded when they are asked for."""
+    lengths = synthetic_lengths(n_cells)
+    return synthetic_batch(lengths, np.zeros_like(lengths), n_genes=N_GENES, device=CPU).plain()
 
 
 def step_overhead(n_cells: int, max_tokens: int, repeats: int) -> dict[str, Any]:
-    """Time of the divided step over that of the undivided one, and the least it can be on this machine.
+    """Time of the chunked step over that of the full-batch one, and the least it can be on this machine.
 
-    The divided step passes all chunks but the last once more, without a graph; how long that takes is measured too.
+    The chunked step passes all chunks but the last once more, without a graph; how long that takes is measured too.
     """
     encoder = encoder_of(MIDDLE)
-    cells = HeldCells(drawn_lengths(n_cells), N_GENES)
-    chunks = by_tokens(cells.lengths_B, max_tokens)
+    cells = cells_of(n_cells)
+    chunks = by_tokens(synthetic_lengths(n_cells), max_tokens)
     n_all = 2 * len(chunks)
 
-    def take_step(mode: cost.Mode) -> None:
+    def take_step(mode: measure.Mode) -> None:
         encoder.zero_grad(set_to_none=True)
-        cost.step(lambda view: encoder.embed(view["genes"], view["bins"]), [cells] * 2, loss, chunks=chunks, mode=mode)
+        measure.take_step(
+            lambda view: encoder.embed(view["genes"], view["bins"]), [cells] * 2, loss, chunks=chunks, mode=mode
+        )
 
     @torch.no_grad()
     def pass_again() -> None:
         for rows in [*chunks, *chunks][: n_all - 1]:
             encoder.embed(cells[rows]["genes"], cells[rows]["bins"])
 
-    ours, theirs, ratio = in_turn(partial(take_step, "divided"), partial(take_step, "undivided"), repeats)
-    again, _, share = in_turn(pass_again, partial(take_step, "undivided"), repeats)
+    ours, theirs, ratio = in_turn(partial(take_step, "chunked"), partial(take_step, "full-batch"), repeats)
+    again, _, share = in_turn(pass_again, partial(take_step, "full-batch"), repeats)
     peer = (
         f"the same {n_all} chunks with all graphs held: {theirs:.2f} s; {n_all - 1} of them without graph: {again:.2f} "
         f"s; limit here {1 + share:.3f}; were backward two forwards, {(4 * n_all - 1) / (3 * n_all):.3f}"
@@ -161,7 +154,7 @@ def step_overhead(n_cells: int, max_tokens: int, repeats: int) -> dict[str, Any]
 def contender(name: str, folder: Path, n_cells: int, chunk_size: int) -> tuple[Embedding, Callable[[], Tensor]]:
     """Return the module of a step through ours or GradCache, and what takes the step; both of the same padded cells."""
     module = Embedding(encoder_of(MIDDLE))
-    cells = cost.DrawnCells(drawn_lengths(n_cells), N_GENES)[slice(0, n_cells)]
+    cells = cells_of(n_cells)[slice(0, n_cells)]
     if name == "ours":
         return module, lambda: divide_and_conquer(
             lambda view: module(**view), [cells] * 2, loss, chunk_size=chunk_size, parameters=module.parameters()
@@ -173,18 +166,18 @@ def contender(name: str, folder: Path, n_cells: int, chunk_size: int) -> tuple[E
     return module, lambda: cached(cells, cells)
 
 
-def contend(name: str, folder: Path, n_cells: int, chunk_size: int) -> cost.Cost:
+def contend(name: str, folder: Path, n_cells: int, chunk_size: int) -> measure.Cost:
     """Take two steps in this process; return their cost."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     module, take_step = contender(name, folder, n_cells, chunk_size)
-    before_bytes = cost.resident_bytes()
+    before_bytes = measure.process_bytes("VmRSS")
     started = time.perf_counter()
     for _ in range(2):
         module.zero_grad(set_to_none=True)
         with seeded(1, CPU):
             take_step()
-    return cost.Cost((time.perf_counter() - started) / 2, cost.peak_bytes(), before_bytes)
+    return measure.Cost((time.perf_counter() - started) / 2, measure.process_bytes("VmHWM"), before_bytes)
 
 
 def vs_gradcache(folder: Path | None, sizes: tuple[tuple[int, int], ...], repeats: int) -> list[dict[str, Any]]:
@@ -214,7 +207,7 @@ def vs_gradcache(folder: Path | None, sizes: tuple[tuple[int, int], ...], repeat
     assert difference <= 1e-5, difference
     costs = []
     for _ in range(3):
-        costs.append([cost.in_child(contend, name, folder, *of_memory) for name in ("ours", "theirs")])
+        costs.append([measure.in_fresh_process(contend, name, folder, *of_memory) for name in ("ours", "theirs")])
         print(costs[-1], file=sys.stderr, flush=True)
     peaks = np.array([[one.peak_bytes for one in turn] for turn in costs])
     above = np.array([[one.peak_bytes - one.before_bytes for one in turn] for turn in costs])
@@ -237,14 +230,14 @@ def info_nce_extra(n_cells: int, width: int) -> tuple[int, float]:
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     first_BD, second_BD = (torch.randn(n_cells, width, generator=generator).requires_grad_() for _ in range(2))
-    before_bytes = cost.resident_bytes()
+    before_bytes = measure.process_bytes("VmRSS")
     started = time.perf_counter()
     loss(first_BD, second_BD).backward()
-    return cost.peak_bytes() - before_bytes, time.perf_counter() - started
+    return measure.process_bytes("VmHWM") - before_bytes, time.perf_counter() - started
 
 
 def tiled_info_nce(n_cells: int, width: int = 512) -> dict[str, Any]:
-    n_bytes, seconds = cost.in_child(info_nce_extra, n_cells, width)
+    n_bytes, seconds = measure.in_fresh_process(info_nce_extra, n_cells, width)
     gib = n_bytes / 2**30
     gradients, whole = 2 * n_cells * width * 4 / 2**30, n_cells**2 * 4 / 2**30
     peer = (
@@ -257,15 +250,14 @@ def tiled_info_nce(n_cells: int, width: int = 512) -> dict[str, Any]:
 def draw(path: Path, batches: list[int], limit_gb: float) -> list[dict[str, Any]]:
     """Measure and draw memory and time against B; return lines of the largest B that fits."""
     settings = replace_depth(MIDDLE, 1)
-    plan = cost.StepPlan(settings, N_GENES, drawn_lengths(max(batches)), max_tokens=16_384)
-    points = cost.sweep(
-        plan, batches, limit_bytes=int(limit_gb * 1e9), report=lambda point: print(point, file=sys.stderr, flush=True)
-    )
-    table = pd.DataFrame(cost.rows_of(points))
+    plan = measure.StepPlan(settings, N_GENES, synthetic_lengths(max(batches)), max_tokens=16_384)
+    plan = replace(plan, limit_bytes=int(limit_gb * 1e9))
+    rows = measure.sweep(plan, batches, report=lambda message: print(message, file=sys.stderr, flush=True))
+    table = pd.DataFrame(rows)
     what = f"width {settings.width}, depth {settings.depth}, chunks of {plan.max_tokens:,} tokens, one CPU core"
     draw_step_cost(table, limit_gb=limit_gb, what=what).savefig(path, dpi=150)
     made = []
-    for mode in cost.MODES:
+    for mode in measure.MODES:
         rows = table[table["mode"] == mode]
         over = rows[~rows["fits"]]
         told = f"does not fit: B = {int(over['B'].min()):,}" if len(over) else "all fit"
@@ -300,8 +292,8 @@ def main() -> None:
         "gradcache": lambda: vs_gradcache(args.gradcache, ((16, 4), (32, 8)), 2 * args.repeats),
         "infonce": lambda: [tiled_info_nce(65_536)],
     }
-    for name, measure in parts.items():
-        for figure in measure() if name in args.only else []:
+    for name, part in parts.items():
+        for figure in part() if name in args.only else []:
             show(figure, as_json=args.json)
     for figure in draw(args.figure, args.batches, args.limit_gb) if args.figure else []:
         show(figure, as_json=args.json)

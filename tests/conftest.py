@@ -26,7 +26,7 @@ from celllm.genes.network import Edges
 from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.harmonise.vocabulary import Vocabulary
-from celllm.pretrain.commands import pretrain
+from celllm.pretrain import commands as pretraining
 from celllm.splits.units import Cells, Pairs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -219,7 +219,11 @@ class Folder:
         return self.training_options(checkpoints=name, encoder=f"{name}.safetensors", history=f"{name}.jsonl")
 
     def pretrain(self, **changes: str) -> None:
-        pretrain.main(self.training_options(**changes))
+        options = self.training_options(**changes)
+        names, files = options[:-2:2], options[1:-2:2]
+        paths = {name.removeprefix("--"): Path(file) for name, file in zip(names, files, strict=True)}
+        recipe = recipes.read(paths.pop("recipe"))
+        pretraining.pretrain(recipe=recipe, seed=0, **paths)
 
     def embed_cells(self) -> None:
         files = {"encoder": "encoder.safetensors", "cells": "cells.h5ad", "vocabulary": "genes.tsv"}

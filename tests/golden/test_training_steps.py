@@ -15,7 +15,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from celllm.config import recipe as recipes
-from celllm.pretrain.loop import pretrain
+from celllm.pretrain.run import pretrain
 
 RECORDED = Path(__file__).with_name("training_steps.json")
 LOSSES = ("loss", "masked", "contrastive", "malignancy")
@@ -51,7 +51,7 @@ def course(variant: str) -> list[dict[str, float | None]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        history = pretrain(recipe, GoldenCorpus(), gene_table=table, gene_digest="golden", seed=0).history
+        history = pretrain(recipe, GoldenCorpus(), gene_embedding=table, gene_digest="golden", seed=0).history
     finally:
         torch.set_num_threads(threads)
     return [{name: row[name] for name in LOSSES} for row in history]

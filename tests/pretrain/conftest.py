@@ -49,7 +49,7 @@ def corpus() -> MemoryCorpus:
 
 
 @pytest.fixture
-def gene_table() -> NDArray[np.float32]:
+def gene_embedding() -> NDArray[np.float32]:
     return np.random.default_rng(1).standard_normal((40, 16)).astype(np.float32)
 
 

@@ -1,7 +1,6 @@
-"""One of several processes with some cells of a batch: `python rank_worker.py RANK N_RANKS FOLDER SIZES OPTIONS`.
+"""Steps with some cells of a batch: functions for one process, and `python rank_worker.py RANK N_RANKS FOLDER SIZES`.
 
-Writes the step's loss and the gradient of every parameter to FOLDER/RANK.json. With one rank it is the reference.
-Option `step`: the step of pretraining, with all three losses, in place of a small divided one.
+As a script it is one of several processes; it writes each step's loss and gradients to FOLDER/RANK.json.
 """
 
 from __future__ import annotations
@@ -22,55 +21,47 @@ from celllm.config.recipe import EncoderSettings, ObjectiveSettings
 from celllm.corpus.tokens import CLS
 from celllm.model.encoder import Encoder
 from celllm.pretrain.batch import IS_HIDDEN, IS_TARGET, StepBatch
-from celllm.pretrain.contrastive import info_nce
-from celllm.pretrain.divide import NonFiniteError, Record, divide_and_conquer
+from celllm.pretrain.chunks import NonFiniteError
+from celllm.pretrain.divide import Record, divide_and_conquer
+from celllm.pretrain.losses import info_nce
 from celllm.pretrain.ranks import Ranks
 from celllm.pretrain.step import Pretrained, StepLoss
 
 
 def main() -> None:
-    rank, n_ranks, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    sizes, options = json.loads(sys.argv[4]), json.loads(sys.argv[5])
+    rank, n_ranks, folder, sizes = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
     torch.set_num_threads(1)
-    ranks = join(rank, n_ranks, folder)
-    if options.get("step"):
-        said = pretraining_step(rank if n_ranks > 1 else None, sizes, ranks)
-    else:
-        said = small_step(rank if n_ranks > 1 else None, sizes, ranks, options)
-    (folder / f"{rank}.json").write_text(json.dumps(said))
-    if ranks is not None:
-        dist.destroy_process_group()  # its threads must not outlive the interpreter
-
-
-def join(rank: int, n_ranks: int, folder: Path) -> Ranks | None:
-    if n_ranks == 1:
-        return None
     store = f"file://{folder}/store"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=n_ranks, timeout=timedelta(seconds=60))
-    return Ranks()
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=n_ranks, timeout=timedelta(seconds=120))
+    start = sum(sizes[:rank])
+    own, ranks = slice(start, start + sizes[rank]), Ranks()
+    steps = {
+        "pretraining": pretraining_step(own, sum(sizes), ranks),
+        "small": small_step(own, sum(sizes), ranks, check=True),
+        "poisoned": small_step(own, sum(sizes), ranks, poisoned=6),
+    }
+    (folder / f"{rank}.json").write_text(json.dumps(steps))
+    dist.destroy_process_group()  # its threads must not outlive the interpreter
 
 
-def own_cells(rank: int | None, sizes: list[int]) -> slice:
-    return slice(0, sum(sizes)) if rank is None else slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
-
-
-def pretraining_step(rank: int | None, sizes: list[int], ranks: Ranks | None) -> dict[str, Any]:
+def pretraining_step(own: slice, n_cells: int, ranks: Ranks | None) -> dict[str, Any]:
+    """The step of pretraining, with all three losses."""
     objectives = ObjectiveSettings.model_validate(
         {"masked": {"weight": 1.0}, "contrastive": {"weight": 0.5}, "malignancy": {"weight": 2.0}}
     )
     settings = EncoderSettings(width=8, depth=2, heads=2, head_width=4, dropout=0.0)
-    torch.default_generator.manual_seed(0)
-    module = Pretrained(Encoder(settings, n_genes=30, gene_embedding=torch.randn(30, 8))).double().train()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        module = Pretrained(Encoder(settings, n_genes=30, gene_embedding=torch.randn(30, 8))).double().train()
     random = np.random.default_rng(0)
-    lengths = random.integers(3, 12, sum(sizes))
+    lengths = random.integers(3, 12, n_cells)
     starts = np.cumsum(lengths) - lengths
     tokens = random.integers(0, 6, lengths.sum()).astype(np.uint8)
     tokens[random.random(lengths.sum()) < 0.3] |= IS_TARGET | IS_HIDDEN
     genes = random.integers(0, 30, lengths.sum()).astype(np.uint8)
     tokens[starts], genes[starts] = CLS, 30
-    own = own_cells(rank, sizes)
     span = slice(starts[own][0], starts[own][-1] + lengths[own][-1])
-    labels = random.integers(-1, 2, sum(sizes))
+    labels = random.integers(-1, 2, n_cells)
     batch = StepBatch(genes[span], tokens[span], lengths[own], labels[own], 30, torch.device("cpu"))
     step = StepLoss(module, objectives, max_tokens=25, autocast=nullcontext, ranks=ranks)
     loss, figures = step.accumulate(batch)
@@ -78,19 +69,21 @@ def pretraining_step(rank: int | None, sizes: list[int], ranks: Ranks | None) ->
     return {"loss": float(loss), "figures": figures, "gradients": gradients}
 
 
-def small_step(rank: int | None, sizes: list[int], ranks: Ranks | None, options: dict[str, Any]) -> dict[str, Any]:
+def small_step(
+    own: slice, n_cells: int, ranks: Ranks | None, *, check: bool = False, poisoned: int | None = None
+) -> dict[str, Any]:
+    """A small chunked step, with a loss of its own for each chunk and parameters that nobody trains."""
     generator = torch.Generator().manual_seed(0)
     module = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 4)).double()
     head, idle = nn.Linear(4, 1).double(), nn.Linear(2, 2).double()
     with torch.no_grad():
         for parameter in (*module.parameters(), *head.parameters()):
             parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    first, second = (torch.randn(sum(sizes), 5, generator=generator, dtype=torch.float64) for _ in range(2))
-    truth = torch.randn(sum(sizes), generator=generator, dtype=torch.float64)
-    own = own_cells(rank, sizes)
-    if "poisoned" in options and own.start <= options["poisoned"] < own.stop:
-        first[options["poisoned"]] = torch.nan
-    said: dict[str, Any] = {}
+    first, second = (torch.randn(n_cells, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    truth = torch.randn(n_cells, generator=generator, dtype=torch.float64)
+    if poisoned is not None:
+        first[poisoned] = torch.nan
+    told: dict[str, Any] = {}
     record = Record()
     try:
         loss = divide_and_conquer(
@@ -98,19 +91,19 @@ def small_step(rank: int | None, sizes: list[int], ranks: Ranks | None, options:
             [first[own], second[own]],
             lambda z, w: info_nce(z, w, temperature=0.3),
             chunk_size=2,
-            per_chunk_loss=lambda rows, z: (head(z)[:, 0] - truth[own][rows]).square().sum() / sum(sizes),
+            per_chunk_loss=lambda rows, z: (head(z)[:, 0] - truth[own][rows]).square().sum() / n_cells,
             parameters=[*module.parameters(), *head.parameters(), *idle.parameters()],
             ranks=ranks,
-            check=options.get("check", False),
+            check=check,
             record=record,
         )
-        said = {"loss": float(loss), "check": record.check_difference, "pass": record.pass_difference}
+        told = {"loss": float(loss), "check": record.check_difference, "pass": record.pass_difference}
     except NonFiniteError as error:
-        said = {"error": str(error)}
+        told = {"error": str(error)}
     named = [*module.named_parameters(), *head.named_parameters(prefix="head")]
-    said["gradients"] = {name: None if p.grad is None else p.grad.flatten().tolist() for name, p in named}
-    said["idle"] = [p.grad is None for p in idle.parameters()]
-    return said
+    told["gradients"] = {name: None if p.grad is None else p.grad.flatten().tolist() for name, p in named}
+    told["idle"] = [p.grad is None for p in idle.parameters()]
+    return told
 
 
 if __name__ == "__main__":

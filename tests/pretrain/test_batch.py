@@ -10,8 +10,7 @@ import torch
 
 from celllm.corpus.tokens import CLS, MASK, PAD, tokenise
 from celllm.pretrain import batch as batches
-from celllm.pretrain.batch import StepBatch, make_batch
-from celllm.pretrain.masked import IGNORED
+from celllm.pretrain.batch import IGNORED, StepBatch, make_batch
 
 INDICES = np.array([5, 0, 9, 3, 41, 22])
 
@@ -74,3 +73,52 @@ def test_without_a_masked_loss_nothing_is_hidden(corpus: Any, tiny_recipe: Any) 
     assert not len(batch.targets())
     everything = slice(0, 6)
     assert torch.equal(batch.masked()[everything]["bins"], batch.plain()[everything]["bins"])
+
+
+def chosen(is_zero_silent: bool = False, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    bins = np.random.default_rng(0).integers(0, 6, 16_200).astype(np.uint8)
+    bins[::81] = CLS
+    generator = torch.Generator().manual_seed(seed)
+    masks = batches.choose_masked(
+        bins, rate=0.15, replace_share=0.9, generator=generator, is_zero_silent=is_zero_silent
+    )
+    return bins, *masks
+
+
+def test_fifteen_percent_are_chosen_and_nine_tenths_of_them_hidden_and_cls_never() -> None:
+    bins, is_target, is_hidden = chosen()
+    assert not is_target[bins == CLS].any()
+    assert is_target[bins != CLS].mean() == pytest.approx(0.15, abs=0.01)
+    assert is_hidden[is_target].mean() == pytest.approx(0.9, abs=0.02)
+    assert not is_hidden[~is_target].any()
+
+
+def test_bin_zero_is_chosen_only_where_it_is_an_expressed_gene() -> None:
+    for is_zero_silent in (False, True):
+        bins, is_target, _ = chosen(is_zero_silent)
+        assert (bins[is_target] == 0).any() != is_zero_silent
+
+
+def test_masks_follow_the_generator() -> None:
+    assert np.array_equal(chosen()[2], chosen()[2])
+    assert not np.array_equal(chosen()[2], chosen(seed=2)[2])
+
+
+def test_positions_are_cls_and_every_target() -> None:
+    targets = torch.tensor([[IGNORED, 3, IGNORED, 5, 0], [IGNORED, IGNORED, 2, IGNORED, IGNORED]])
+    positions, found = batches.positions(targets)
+    assert positions.tolist() == [[0, 1, 3, 4], [0, 2, 0, 0]]
+    assert found.tolist() == [[IGNORED, 3, 5, 0], [IGNORED, 2, IGNORED, IGNORED]]
+
+
+def test_the_panel_holds_the_genes_of_highest_mean_share_whatever_the_piece(corpus: Any) -> None:
+    shares = corpus.counts.toarray() / corpus.counts.toarray().sum(1, keepdims=True)
+    expected = np.sort(np.argsort(-shares.mean(0), kind="stable")[:9])
+    for piece in (7, 1000):
+        np.testing.assert_array_equal(batches.choose_panel(corpus, 9, piece=piece), expected)
+    np.testing.assert_array_equal(batches.choose_panel(corpus, None), np.arange(40))
+
+
+def test_holding_out_all_cells_is_refused() -> None:
+    with pytest.raises(ValueError, match="leave none to train on"):
+        batches.hold_out(5, 5)

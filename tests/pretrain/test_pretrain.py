@@ -10,12 +10,11 @@ import pytest
 
 from celllm.annotate import embeddings
 from celllm.base.errors import InputError, VocabularyMismatch
-from celllm.genes import gene_embedding as gene_table
+from celllm.genes import gene_embedding
 from celllm.harmonise import vocabulary
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.store import load_encoder
-from celllm.pretrain import history
-from celllm.pretrain.commands import pretrain
+from celllm.pretrain import history, run
 
 N_CELLS, N_GENES = 50, 40
 
@@ -24,7 +23,7 @@ def test_the_chain_ends_in_an_encoder_a_history_and_embeddings(training: Any, ca
     training.embed_genes()
     training.pretrain()
     training.embed_cells()
-    table = gene_table.read(training.path / "embedding.safetensors", vocabulary=training.genes.digest)
+    table = gene_embedding.read(training.path / "embedding.safetensors", vocabulary=training.genes.digest)
     assert table.report["genes_without_edges"] == 10
     loaded = load_encoder(training.path / "encoder.safetensors", vocabulary=training.genes.digest)
     np.testing.assert_array_equal(loaded.encoder.embedding.genes.weight[:N_GENES].numpy(), table.genes_GD)
@@ -46,7 +45,7 @@ def test_a_run_without_its_encoder_goes_on_from_the_checkpoint_to_the_same_encod
 ) -> None:
     training.embed_genes()
     training.pretrain(checkpoints="straight", encoder="straight.safetensors", history="straight.jsonl")
-    real = pretrain.pretrain
+    real = run.pretrain
 
     class Killed(BaseException):
         pass
@@ -55,7 +54,7 @@ def test_a_run_without_its_encoder_goes_on_from_the_checkpoint_to_the_same_encod
         real(*args, **options, stop_after=3)
         raise Killed
 
-    monkeypatch.setattr(pretrain, "pretrain", killed)
+    monkeypatch.setattr(run, "pretrain", killed)
     with pytest.raises(Killed):
         training.pretrain()
     assert not (training.path / "encoder.safetensors").exists()

@@ -8,10 +8,10 @@ Writes:  results/pretrain/{recipe}/seed{seed}/, results/step_cost/
 rule pretrain:
     """Masked genes, malignancy and divide-and-conquer contrastive learning.
 
-    Killed at the wall clock it goes on from its last checkpoint. Those lie in a folder
+    Killed at the wall clock it resumes from its last checkpoint. Those lie in a folder
     that is no output: Snakemake removes outputs before it tries a job again. A signal before
     the end, as SLURM sends, has it write one and leave with status 75. Several GPUs of a node:
-    resource gpu. Several nodes: resources mpi, nodes, tasks_per_node, gres; see docs/pretraining.md.
+    resource gpu. Several nodes: resources mpi, nodes, tasks_per_node, gres and gpu=0; see docs/pretraining.md.
     """
     input:
         shards=rules.write_shards.output.manifest,
@@ -55,7 +55,7 @@ rule pretrain:
 
 
 rule measure_step:
-    """Seconds and peak memory of a contrastive step against its number of cells, divided and undivided.
+    """Seconds and peak memory of a contrastive step against its number of cells, chunked and full-batch.
 
     Measured on the CPU, on the machine that runs the rule. One job at a time would give steadier seconds.
     """
@@ -87,6 +87,5 @@ rule measure_step:
         " --limit-gb {params.limit_gb}"
         " --seed {params.seed}"
         " --threads {threads}"
-        " --stage {params.stage}"
         " --out {output.cost:q}"
         " &> {log:q}"

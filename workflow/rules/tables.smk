@@ -267,6 +267,11 @@ wildcard_constraints:
 
 def ranks_options(_wildcards, resources) -> str:
     """How many processes pretrain: one a GPU of the job, or one a task where the profile has srun start them."""
+    if "gpu" in str(resources.get("gres", "")) and int(resources.get("gpu", 0)):
+        raise WorkflowError(
+            "pretrain: gres and gpu both ask for GPUs\n"
+            "  do this:  --set-resources pretrain:gpu=0 beside pretrain:gres=…"
+        )
     if resources.get("mpi"):
         return f"--devices {resources.tasks_per_node} --nodes {resources.nodes}"
     return f"--devices {max(1, int(resources.get('gpu', 0)))}"

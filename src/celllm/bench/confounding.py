@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from celllm.bench.metrics import classification_metrics
-from celllm.pretrain.malignancy import UNKNOWN
+from celllm.pretrain.losses import UNKNOWN
 
 MAX_ITERATIONS = 2000
 """Of lbfgs; the probe of the annotation task stops there too."""

@@ -101,7 +101,7 @@ def spread(view_ND: NDArray[np.float64]) -> Mapping[str, float]:
     """Return how spread out embeddings are: uniformity, mean pairwise cosine and effective rank of N x D numbers."""
     import torch
 
-    from celllm.pretrain.contrastive import effective_rank, mean_cosine, uniformity
+    from celllm.pretrain.diagnostics import effective_rank, mean_cosine, uniformity
 
     z_ND = torch.from_numpy(np.ascontiguousarray(view_ND, dtype=np.float64))
     return {

@@ -1,4 +1,4 @@
-"""The cells of one step: tokens packed end to end, padded a chunk at a time when they are asked for.
+"""What pretraining learns from: a corpus, and the cells of one step, packed until a chunk of them is asked for.
 
 Shapes: B cells of the step, N tokens of all of them, C cells of a chunk, L tokens of its longest cell.
 """
@@ -6,7 +6,7 @@ Shapes: B cells of the step, N tokens of all of them, C cells of a chunk, L toke
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,20 +15,25 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from celllm.config.recipe import Recipe
-from celllm.corpus.tokens import MASK, PAD, tokenise
+from celllm.corpus.tokens import CLS, MASK, PAD, padded, tokenise
 from celllm.model.randomness import Purpose, stream_seed, torch_generator
 from celllm.pretrain.chunks import Rows
-from celllm.pretrain.masked import IGNORED, mask
 
 PIECE = 256
-"""Cells made into tokens at once, so that a large batch is never padded to its longest cell."""
+"""Cells made into tokens at once."""
+IGNORED = -100
+"""Target of a token that is not to be predicted."""
 IS_TARGET, IS_HIDDEN = 1 << 4, 1 << 5
 """Flags of a token beside its bin: to be predicted; and shown as MASK."""
 _BIN = IS_TARGET - 1
 
 
-class BatchCorpus(Protocol):
-    """What a batch is made from: cells in random access."""
+class Corpus(Protocol):
+    """Cells to learn from, in random access; `celllm.corpus.reader.ShardReader` is one."""
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
 
     @property
     def n_genes(self) -> int:
@@ -38,8 +43,19 @@ class BatchCorpus(Protocol):
     def is_malignant(self) -> NDArray[np.int8]:
         """1 tumour, 0 normal, -1 unknown, for each cell."""
 
+    @property
+    def vocabulary(self) -> str:
+        """Digest of the vocabulary."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the corpus."""
+
     def rows(self, indices: NDArray[np.int64]) -> csr_matrix:
         """Return the counts of some cells."""
+
+    def names(self, indices: NDArray[np.int64]) -> list[str]:
+        """Return the ids of some cells."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +126,8 @@ class View:
         """Return `genes`, `bins` and perhaps `targets` of some cells, C x L each, int64."""
         batch = self._batch
         lengths_C, starts_C = batch.lengths_B[rows], self._starts_B[rows]
-        shape = (len(lengths_C), int(lengths_C.max()))
-        genes_CL = np.full(shape, batch.n_genes + 1, dtype=np.int64)
-        tokens_CL = np.full(shape, PAD, dtype=np.int64)
-        for row, (start, length) in enumerate(zip(starts_C.tolist(), lengths_C.tolist(), strict=True)):
-            genes_CL[row, :length] = batch.genes_N[start : start + length]
-            tokens_CL[row, :length] = batch.tokens_N[start : start + length]
+        genes_CL = padded(batch.genes_N, lengths_C, fill=batch.n_genes + 1, starts_B=starts_C)
+        tokens_CL = padded(batch.tokens_N, lengths_C, fill=PAD, starts_B=starts_C)
         bins_CL = tokens_CL & _BIN
         chunk = {"genes": genes_CL, "bins": bins_CL}
         if self._hides:
@@ -125,8 +137,45 @@ class View:
         return {name: torch.from_numpy(values).to(self.device) for name, values in chunk.items()}
 
 
+def choose_masked(
+    bins_N: NDArray[np.uint8],
+    *,
+    rate: float,
+    replace_share: float,
+    generator: torch.Generator,
+    is_zero_silent: bool = False,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Choose tokens to predict, each with probability `rate`, and those of them to hide; CLS never.
+
+    Parameters
+    ----------
+    bins_N
+        Bins and CLS, packed.
+    rate
+        Share of the candidate tokens to be predicted.
+    replace_share
+        Share of those that become MASK; the rest stay visible. None become another bin.
+    generator
+        On the CPU.
+    is_zero_silent
+        Layout `full`: bin 0 is a gene that is silent, or nearly so, and is never chosen, as in scBERT. In layout
+        `nonzero` every token is an expressed gene, bin 0 included.
+
+    Returns
+    -------
+    Which tokens are to be predicted, and which of these are hidden.
+    """
+    chance_N = torch.rand(len(bins_N), generator=generator).numpy()
+    is_candidate_N = bins_N != CLS
+    if is_zero_silent:
+        is_candidate_N &= bins_N != 0
+    is_target_N = is_candidate_N & (chance_N < np.float32(rate))
+    # below rate * replace_share: uniform again among the chosen, so one draw serves both
+    return is_target_N, is_target_N & (chance_N < np.float32(rate * replace_share))
+
+
 def make_batch(
-    corpus: BatchCorpus,
+    corpus: Corpus,
     indices: NDArray[np.int64],
     recipe: Recipe,
     *,
@@ -162,23 +211,21 @@ def make_batch(
     genes, tokens, lengths = [], [], []
     for start in range(0, len(indices), PIECE):
         counts = corpus.rows(indices[start : start + PIECE])
-        padded = tokenise(counts, recipe.tokens, generator=truncation, panel=panel)
-        is_real = padded.bins_BL != PAD
-        bins_N = padded.bins_BL[is_real]
-        tokens_N = bins_N.astype(np.uint8)
+        found = tokenise(counts, recipe.tokens, generator=truncation, panel=panel)
+        tokens_N = found.bins_N.copy()
         if settings.weight > 0:
-            hidden = mask(
-                torch.from_numpy(bins_N),
+            is_target_N, is_hidden_N = choose_masked(
+                found.bins_N,
                 rate=settings.rate,
                 replace_share=settings.replace_share,
                 generator=hiding,
                 is_zero_silent=recipe.tokens.layout == "full",
             )
-            tokens_N[(hidden.targets_BL != IGNORED).numpy()] |= IS_TARGET
-            tokens_N[(hidden.bins_BL == MASK).numpy()] |= IS_HIDDEN
-        genes.append(padded.genes_BL[is_real].astype(gene_type))
+            tokens_N[is_target_N] |= IS_TARGET
+            tokens_N[is_hidden_N] |= IS_HIDDEN
+        genes.append(found.genes_N.astype(gene_type))
         tokens.append(tokens_N)
-        lengths.append(padded.lengths_B)
+        lengths.append(found.lengths_B)
     return StepBatch(
         genes_N=np.concatenate(genes),
         tokens_N=np.concatenate(tokens),
@@ -187,3 +234,70 @@ def make_batch(
         n_genes=corpus.n_genes,
         device=device,
     )
+
+
+def positions(targets_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where to look in each cell, and for what: CLS, then the tokens to be predicted.
+
+    An encoder that is asked for these places only can save most of its last layer.
+
+    Returns
+    -------
+    Places B x Q, where Q is 1 + the most targets of any cell and cells with fewer repeat place 0; and their
+    targets B x Q, `IGNORED` at CLS and at the repeats.
+    """
+    is_chosen_BL = targets_BL != IGNORED
+    n_most = int(is_chosen_BL.sum(dim=1).max())
+    first_BL = is_chosen_BL.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices[:, :n_most]
+    is_real_BL = is_chosen_BL.gather(1, first_BL)
+    targets_BQ = targets_BL.gather(1, first_BL)  # IGNORED where not real
+    cls_B1 = first_BL.new_zeros(len(first_BL), 1)
+    return (
+        torch.cat([cls_B1, first_BL * is_real_BL], dim=1),
+        torch.cat([torch.full_like(cls_B1, IGNORED), targets_BQ], dim=1),
+    )
+
+
+class Division(NamedTuple):
+    """Numbers of the cells that are trained on, and of those that are not; each in ascending order."""
+
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+
+def hold_out(n_cells: int, n_validation: int) -> Division:
+    """Hold some cells out, the same for every seed of a model, so that runs can be compared on them.
+
+    Raises
+    ------
+    ValueError
+        If no cell would be left to train on.
+    """
+    if n_validation >= n_cells:
+        msg = f"{n_validation} validation cells of {n_cells} leave none to train on"
+        raise ValueError(msg)
+    order = np.random.default_rng(stream_seed(0, 0, Purpose.VALIDATION)).permutation(n_cells)
+    return Division(np.sort(order[n_validation:]), np.sort(order[:n_validation]))
+
+
+def choose_panel(corpus: Corpus, panel_size: int | None, *, piece: int = 4096) -> NDArray[np.int64]:
+    """Return the genes of highest mean share of a cell's counts, in the order of the vocabulary.
+
+    Parameters
+    ----------
+    corpus
+        The cells whose mean counts.
+    panel_size
+        How many; None: all.
+    piece
+        Cells read at once.
+    """
+    if panel_size is None or panel_size >= corpus.n_genes:
+        return np.arange(corpus.n_genes, dtype=np.int64)
+    totals = np.zeros(corpus.n_genes)
+    for start in range(0, corpus.n_cells, piece):
+        counts = corpus.rows(np.arange(start, min(start + piece, corpus.n_cells)))
+        depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
+        totals += (1 / depth) @ counts
+    # stable, so equal genes go by vocabulary order on every machine
+    return np.sort(np.argsort(-totals, kind="stable")[:panel_size]).astype(np.int64)

@@ -1,22 +1,34 @@
-"""Divide and conquer: a loss over more cells than fit into memory, with the gradient of the undivided batch.
+"""Divide and conquer: a loss over more cells than fit into memory, with the gradient of the full batch.
 
-Shapes: B cells in the batch, C cells in one chunk (C <= B), D embedding width, V views.
+Also known as gradient caching. It imports torch, numpy and four small modules of ours. Shapes: B cells of this rank, C
+cells of a chunk (C <= B), A cells of all ranks, D embedding width, V views.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from celllm.pretrain.chunks import Rows, by_number
-from celllm.pretrain.passes import Batch, ChunkLoss, Encode, NonFiniteError, Passes, n_cells_of
+from celllm.model.randomness import RandomState, random_state, replay
+from celllm.pretrain.chunks import (
+    Batch,
+    ChunkLoss,
+    Encode,
+    NonFiniteError,
+    Rows,
+    device_of,
+    full_batch,
+    n_cells_of,
+    pair,
+    partition,
+    take,
+)
 from celllm.pretrain.ranks import Ranks
-
-__all__ = ["NonFiniteError", "Record", "divide_and_conquer", "sum_over_chunks"]
 
 
 @dataclass
@@ -30,10 +42,8 @@ class Record:
     pass_difference: float = float("nan")
     """Largest difference of an embedding between the two passes; 0 if there is one chunk of one view. Above rounding,
     the second pass was another computation than the first and the gradient is wrong."""
-    chunk_sizes: list[int] = field(default_factory=list)
-    """Cells of each chunk."""
     check_difference: float = float("nan")
-    """With `check`: largest difference of a gradient from that of the undivided step, over the largest gradient."""
+    """With `check`: largest difference of a gradient from that of the full-batch step, over the largest gradient."""
 
 
 def divide_and_conquer(
@@ -84,10 +94,10 @@ def divide_and_conquer(
         Other processes with cells of the same batch. Gradients are summed over them once, at the end, so a wrapper that
         averages gradients by itself must not.
     check
-        Compute the step once more undivided, all graphs held, with the same random numbers, and record how far
-        the gradients differ. For small batches.
+        Take the full-batch step too, with the same random numbers, and record how far the gradients differ. For small
+        batches.
     record
-        Filled with the embeddings and health figures of the step; embeddings are those of this rank.
+        Filled with the embeddings of this rank and diagnostics of the step.
 
     Returns
     -------
@@ -105,25 +115,26 @@ def divide_and_conquer(
     Notes
     -----
     Zhao et al. 2023, arXiv:2306.04371; the same cut as Gao et al. 2021, arXiv:2101.06983 (gradient caching).
-    Equality with the undivided batch needs an encoder that treats each cell alone and the same way in both passes:
+    Equality with the full batch needs an encoder that treats each cell alone and the same way in both passes:
     no batch norm, no change of mode, parameters or random features in between. The cache is kept in float32 at least.
     """
-    n_cells = n_cells_of(views)
-    chunks = _chunks(n_cells, chunk_size, chunks)
+    chunks = partition(n_cells_of(views), chunk_size, chunks)
     if parameters is None and isinstance(encode, nn.Module):
         parameters = encode.parameters()
     trained = None if parameters is None else [p for p in parameters if p.requires_grad]
     if trained is None and (ranks is not None or check):
         msg = "ranks and check need to know the parameters: give parameters=model.parameters()"
         raise ValueError(msg)
-    passes = Passes(encode, views, chunks, per_chunk_loss, ranks)
-    before = _set_aside(trained) if trained is not None else []
+    passes = _Passes(encode, views, chunks, per_chunk_loss, ranks)
+    before = [parameter.grad for parameter in trained or []]
+    for parameter in trained or []:
+        parameter.grad = None
     try:
         caches = passes.first()
         with torch.enable_grad():
-            coupled = loss(*caches.joined)
+            coupled = loss(*(passes.join(cache) for cache in caches))
             passes.refuse_non_finite(torch.isfinite(coupled.detach()), "the loss over embeddings")
-            gradients = torch.autograd.grad(coupled, caches.own)
+            gradients = torch.autograd.grad(coupled, caches)
         own, differences = passes.second(gradients)
         if trained is not None:
             if check:
@@ -131,64 +142,168 @@ def divide_and_conquer(
             if ranks is not None:
                 ranks.sum_gradients(trained)
             passes.locate_non_finite(gradients, trained)
-            _add(before, trained)
+            for gradient, parameter in zip(before, trained, strict=True):
+                if gradient is not None:
+                    parameter.grad = gradient if parameter.grad is None else gradient.add_(parameter.grad)
     except NonFiniteError:
         for parameter in trained or []:
             parameter.grad = None
         raise
     if record is not None:
-        record.embeddings = tuple(cache.detach() for cache in caches.own)
+        record.embeddings = tuple(cache.detach() for cache in caches)
         record.coupled_loss = float(coupled.detach())
         record.pass_difference = float(torch.stack(differences).max()) if differences else 0.0
-        record.chunk_sizes = [passes.size(number) for number in range(len(chunks))]
         record.check_difference = difference if check else float("nan")
     return coupled.detach() + own
 
 
-def sum_over_chunks(
-    per_chunk_loss: ChunkLoss,
-    *,
-    n_cells: int,
-    chunk_size: int | None = None,
-    chunks: Sequence[Rows] | None = None,
-) -> Tensor:
-    """Accumulate the gradient of a loss that is a sum over chunks alone: no cell is compared with another.
+class _Passes:
+    """The two passes over the chunks of all views; arguments as in `divide_and_conquer`."""
 
-    Arguments and result as in `divide_and_conquer`; 0 if no chunk has a loss.
-    """
-    total = torch.zeros(())
-    for rows in _chunks(n_cells, chunk_size, chunks):
-        own = per_chunk_loss(rows, None)
-        if own is not None:
-            own.backward()  # type: ignore[no-untyped-call]
-            total = total.to(own.device) + own.detach()
-    return total
+    def __init__(
+        self,
+        encode: Encode,
+        views: Sequence[Batch],
+        chunks: Sequence[Rows],
+        own_loss: ChunkLoss | None,
+        ranks: Ranks | None,
+    ) -> None:
+        self.encode, self.views, self.chunks, self.own_loss, self.ranks = encode, views, chunks, own_loss, ranks
+        self.cells = np.arange(n_cells_of(views))
+        self.device = device_of(views[0])
+        self.rows = [rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device) for rows in chunks]
+        self.places = [(v, i) for v in range(len(views)) for i in range(len(chunks))]
+        self.states: dict[tuple[int, int], RandomState] = {}
+        self.own_states: dict[int, RandomState] = {}
+        self.kept: tuple[Tensor, Any] | None = None
+        self.caches: list[Tensor] = []
+
+    def first(self) -> list[Tensor]:
+        """Embed everything, without a graph but for the last chunk; return B x D of each view."""
+        caches: list[Tensor] = []
+        is_finite = []
+        for v, i in self.places:
+            self.states[v, i] = random_state(self.device)
+            with torch.set_grad_enabled((v, i) == self.places[-1]):
+                made = pair(self.encode(take(self.views[v], self.chunks[i])))
+            embedded = made[0].detach()
+            if (v, i) == self.places[-1]:
+                self.kept = made
+            if len(caches) == v:
+                is_short = embedded.dtype in (torch.float16, torch.bfloat16)
+                shape = (len(self.cells), *embedded.shape[1:])
+                caches.append(embedded.new_empty(shape, dtype=torch.float32 if is_short else embedded.dtype))
+            caches[v][self.rows[i]] = embedded.to(caches[v].dtype)
+            is_finite.append(torch.isfinite(embedded).all())
+        self.refuse_non_finite(torch.stack(is_finite), "an embedding")
+        self.caches = [cache.requires_grad_() for cache in caches]
+        return self.caches
+
+    def second(self, gradients: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Push the embeddings' gradients through; return the chunks' own loss, and what the passes differ by."""
+        total, differences = self.caches[0].new_zeros(()), []
+        is_finite = torch.ones(len(self.chunks), dtype=torch.bool, device=self.device)
+        for v, i in [self.places[-1], *self.places[:-1]]:
+            kept, self.kept = self.kept, None
+            own, difference = self.push(v, i, gradients, kept)
+            if kept is None:
+                differences.append(difference)
+            if own is not None:
+                total = total + own
+                is_finite[i] = torch.isfinite(own)
+        if self.own_loss is not None:
+            self.refuse_non_finite(is_finite, "the loss of a chunk")
+        if self.ranks is not None:
+            total = total.new_tensor(self.ranks.total(float(total), self.device))
+        return total, differences
+
+    def push(
+        self, v: int, i: int, gradients: Sequence[Tensor], kept: tuple[Tensor, Any] | None
+    ) -> tuple[Tensor | None, Tensor]:
+        """Push one chunk's gradient and own loss through; return that loss and how far the embeddings differ."""
+        with torch.enable_grad():
+            if kept is None:
+                with replay(self.states[v, i]):
+                    embedded, more = pair(self.encode(take(self.views[v], self.chunks[i])))
+            else:
+                embedded, more = kept
+                del kept
+            rows = self.rows[i]
+            difference = (embedded.detach() - self.caches[v].detach()[rows]).abs().max()
+            roots, seeds = [embedded], [gradients[v][rows].to(embedded.dtype)]
+            own = None
+            if self.own_loss is not None and v == 0:
+                if more is None:  # a graph of its own: let go of the embeddings' graph first
+                    torch.autograd.backward(roots, seeds)
+                    roots, seeds = [], []
+                    del embedded
+                if i in self.own_states:
+                    with replay(self.own_states[i]):
+                        own = self.own_loss(self.chunks[i], more)
+                else:
+                    self.own_states[i] = random_state(self.device)
+                    own = self.own_loss(self.chunks[i], more)
+            if own is not None:
+                roots, seeds = [*roots, own], [*seeds, torch.ones_like(own)]
+            if roots:
+                torch.autograd.backward(roots, seeds)
+        return None if own is None else own.detach(), difference
+
+    def compare(self, loss: Callable[..., Tensor], parameters: Sequence[Tensor]) -> float:
+        """Take the full-batch step, and return the largest difference of a gradient over the largest gradient."""
+        chunked, found = [p.grad for p in parameters], _dense(parameters)
+        for parameter in parameters:
+            parameter.grad = None
+        with torch.enable_grad(), replay(self.states[0, 0]):
+            whole, made = full_batch(self.encode, self.views, self.chunks)
+            total = loss(*(self.join(z.to(cache.dtype)) for z, cache in zip(whole, self.caches, strict=True)))
+            for v, i in [self.places[-1], *self.places[:-1]]:  # the order in which own losses draw random numbers
+                own = self.own_loss(self.chunks[i], made[i]) if self.own_loss is not None and v == 0 else None
+                total = total if own is None else total + own
+            total.backward()  # type: ignore[no-untyped-call]
+        expected = _dense(parameters)
+        for parameter, gradient in zip(parameters, chunked, strict=True):
+            parameter.grad = gradient
+        largest = max(float(gradient.abs().max()) for gradient in (*found, *expected))
+        difference = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
+        return difference / largest if largest else 0.0
+
+    def refuse_non_finite(self, is_finite: Tensor, what: str) -> None:
+        """Raise on every rank if anything is not finite on any; numbers of chunks follow one another in `is_finite`."""
+        bad = (~is_finite.flatten()).nonzero()
+        is_anywhere = self.ranks.any(bool(len(bad)), self.device) if self.ranks is not None else bool(len(bad))
+        if not is_anywhere:
+            return
+        if not len(bad):
+            msg = f"{what} of another rank"
+            raise NonFiniteError(msg)
+        if is_finite.ndim == 0:
+            raise NonFiniteError(what)
+        chunk = int(bad[0]) % len(self.chunks)
+        raise NonFiniteError(what, chunk=chunk, rows=self.cells[self.chunks[chunk]])
+
+    def locate_non_finite(self, gradients: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
+        """Raise if a parameter's gradient is not finite; the second pass is gone through again to find the chunk."""
+        if _are_finite(parameters):
+            return
+        for v, i in self.places:
+            for parameter in parameters:
+                parameter.grad = None
+            self.push(v, i, gradients, None)
+            if not _are_finite(parameters):
+                msg = "the gradient"
+                raise NonFiniteError(msg, chunk=i, rows=self.cells[self.chunks[i]])
+        raise NonFiniteError("the gradient" if self.ranks is None else "the gradient of another rank")
+
+    def join(self, z_BD: Tensor) -> Tensor:
+        """Return the embeddings of all ranks."""
+        return z_BD if self.ranks is None else self.ranks.gather(z_BD)
 
 
-def _chunks(n_cells: int, chunk_size: int | None, chunks: Sequence[Rows] | None) -> Sequence[Rows]:
-    if (chunk_size is None) == (chunks is None):
-        msg = "give either chunk_size or chunks"
-        raise ValueError(msg)
-    if chunks is None:
-        return by_number(n_cells, chunk_size or 0)
-    found = np.sort(np.concatenate([np.arange(n_cells)[rows] for rows in chunks]))
-    if not np.array_equal(found, np.arange(n_cells)):
-        n_different = len(np.unique(found))
-        msg = f"chunks must hold each of the {n_cells} cells once, got {len(found)} with {n_different} different"
-        raise ValueError(msg)
-    return chunks
+def _dense(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
 
 
-def _set_aside(parameters: Sequence[Tensor]) -> list[Tensor | None]:
-    """Take the gradients that are there already away, and return them."""
-    before = [parameter.grad for parameter in parameters]
-    for parameter in parameters:
-        parameter.grad = None
-    return before
-
-
-def _add(before: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> None:
-    """Add the gradients that were set aside."""
-    for gradient, parameter in zip(before, parameters, strict=True):
-        if gradient is not None:
-            parameter.grad = gradient if parameter.grad is None else gradient.add_(parameter.grad)
+def _are_finite(parameters: Sequence[Tensor]) -> bool:
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return bool(torch.stack([torch.isfinite(gradient).all() for gradient in gradients]).all()) if gradients else True

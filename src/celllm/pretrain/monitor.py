@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
 
 from celllm.pretrain import history
 
@@ -16,6 +19,20 @@ TIMES = ("seconds", "wait")
 """Figures of a step that are times; a row has speeds in their place."""
 SPEEDS = ("step_s", "cells_per_s", "tokens_per_s", "loader_wait")
 """What of a row depends on the machine and its load; all else is the same whenever a run is repeated."""
+
+SHOWN = (
+    "loss",
+    "masked",
+    "contrastive",
+    "malignancy",
+    "masked_accuracy",
+    "malignancy_accuracy",
+    "validation_loss",
+    "cells_per_s",
+    "tokens_per_s",
+    "loader_wait",
+)
+"""Figures of a row that a terminal shows."""
 
 
 class Monitor:
@@ -70,6 +87,38 @@ class Files(Monitor):
         """Close the events."""
         if self._events is not None:
             self._events.close()  # type: ignore[no-untyped-call]
+
+
+class Terminal(Monitor):
+    """Shows a progress bar on a terminal, and one plain line a row elsewhere."""
+
+    def begin(self, n_steps: int, step: int, rows: Sequence[HistoryRow]) -> None:
+        """Start at the step that was reached."""
+        del rows
+        self._n_steps = n_steps
+        self._bar = tqdm(total=n_steps, initial=step, unit="step", disable=not sys.stderr.isatty())
+        if step:
+            self.say(f"going on from step {step}")
+
+    def row(self, row: HistoryRow) -> None:
+        """Show a row, and when the run will end."""
+        figures = {name: f"{row[name]:.3g}" for name in SHOWN if row.get(name) is not None}
+        step = int(row["step"] or 0)
+        if self._bar.disable:
+            told = "  ".join(f"{name} {value}" for name, value in figures.items())
+            left = timedelta(seconds=round((self._n_steps - step) * float(row["step_s"] or 0)))
+            sys.stderr.write(f"step {step}/{self._n_steps}  {told}  left {left}\n")
+        else:
+            self._bar.set_postfix(figures, refresh=False)
+            self._bar.update(step - self._bar.n)
+
+    def say(self, message: str) -> None:
+        """Print a line beside the bar."""
+        tqdm.write(message, file=sys.stderr)
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
 
 
 def history_row(

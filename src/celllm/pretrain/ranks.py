@@ -11,9 +11,6 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-BUCKET_NUMBERS = 1 << 25
-"""Gradients are summed in runs of about so many numbers: 128 MiB in float32."""
-
 
 class Ranks:
     """The processes of a group of torch.distributed, each with some cells of one batch.
@@ -34,8 +31,8 @@ class Ranks:
         self.rank = dist.get_rank(group)
         self.n_ranks = dist.get_world_size(group)
 
-    def gather(self, z_BD: Tensor) -> tuple[Tensor, slice]:
-        """Return the embeddings of all ranks, A x D, and which rows of them are this rank's; B may differ by rank.
+    def gather(self, z_BD: Tensor) -> Tensor:
+        """Return the embeddings of all ranks, A x D; B may differ by rank.
 
         The rows of this rank are `z_BD` itself, with its graph; those of others have none.
         """
@@ -49,8 +46,7 @@ class Ranks:
         dist.all_gather(received, padded, group=self._group)
         parts = [part[:n] for part, n in zip(received, sizes, strict=True)]
         parts[self.rank] = z_BD
-        start = sum(sizes[: self.rank])
-        return torch.cat(parts), slice(start, start + sizes[self.rank])
+        return torch.cat(parts)
 
     def total(self, number: float, device: torch.device) -> float:
         """Return the sum of one number of each rank."""
@@ -74,22 +70,7 @@ class Ranks:
             return
         is_there = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device).to(torch.int32)
         dist.all_reduce(is_there, op=dist.ReduceOp.MAX, group=self._group)
-        bucket: list[Tensor] = []
         for parameter, there in zip(parameters, is_there.tolist(), strict=True):
-            if not there:
-                continue
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            bucket.append(parameter.grad)
-            if sum(gradient.numel() for gradient in bucket) >= BUCKET_NUMBERS:
-                self._sum(bucket)
-                bucket = []
-        self._sum(bucket)
-
-    def _sum(self, gradients: Sequence[Tensor]) -> None:
-        for dtype in dict.fromkeys(gradient.dtype for gradient in gradients):
-            chosen = [gradient for gradient in gradients if gradient.dtype == dtype]
-            flat = torch.cat([gradient.flatten() for gradient in chosen])
-            dist.all_reduce(flat, group=self._group)
-            for gradient, summed in zip(chosen, flat.split([g.numel() for g in chosen]), strict=True):
-                gradient.copy_(summed.view_as(gradient))
+            if there:
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                dist.all_reduce(parameter.grad, group=self._group)

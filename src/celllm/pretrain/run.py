@@ -1,4 +1,4 @@
-"""One run of pretraining on one rank: its state, its step, and its checkpoints.
+"""Pretraining, from a recipe and a corpus to an encoder: the run on one rank, its steps and its checkpoints.
 
 Shapes: G genes, D width.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
 
 from celllm.base.errors import CellLMError
@@ -22,14 +26,13 @@ from celllm.corpus.sampler import BatchSampler
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import Purpose, seeded, stream_seed, torch_generator
 from celllm.pretrain import optim
-from celllm.pretrain.batch import StepBatch, make_batch
-from celllm.pretrain.checkpoint import Checkpoints, Progress
-from celllm.pretrain.corpus import Corpus, choose_panel, divided
-from celllm.pretrain.divide import NonFiniteError
-from celllm.pretrain.memory import OutOfMemory, is_out_of_memory
+from celllm.pretrain.batch import Corpus, StepBatch, choose_panel, hold_out, make_batch
+from celllm.pretrain.checkpoint import Checkpoints, Progress, RunIdentity
+from celllm.pretrain.chunks import NonFiniteError
 from celllm.pretrain.monitor import HistoryRow, Monitor, history_row
 from celllm.pretrain.ranks import Ranks
-from celllm.pretrain.step import Pretrained, StepLoss
+from celllm.pretrain.step import StepLoss, check_trainable, initial_module
+from celllm.pretrain.stopping import DivergedError, OutOfMemory, Stopped, StopRequest, is_out_of_memory
 
 CELLS_AHEAD = 4096
 """Cells that are made into tokens ahead of the step, at 3 bytes a token; at least one batch, at most four."""
@@ -37,8 +40,108 @@ NOT_VALIDATED = ("pass_difference", "check_difference", "tokens")
 """Figures of a step that say nothing of the validation cells."""
 
 
-class DivergedError(CellLMError, FloatingPointError):
-    """A loss or gradient is not finite; the parameters are those before the step named."""
+@dataclass(frozen=True)
+class PretrainingResult:
+    """What a finished run leaves.
+
+    The encoder is on the CPU in evaluation mode, the history has one row every `log_every` steps, the panel of layout
+    `full` is its gene indices.
+    """
+
+    encoder: Encoder
+    history: list[HistoryRow]
+    panel: NDArray[np.int64] | None
+
+
+def pretrain(
+    recipe: Recipe,
+    corpus: Corpus,
+    *,
+    gene_embedding: NDArray[np.float32] | None,
+    gene_digest: str,
+    seed: int,
+    fabric: Fabric | None = None,
+    checkpoints: Path | None = None,
+    stage: str = "pretrain",
+    monitors: Sequence[Monitor] = (),
+    stop_after: int | None = None,
+) -> PretrainingResult:
+    """Train an encoder as the recipe says.
+
+    On a CPU with the same numbers of threads and ranks, the same arguments give the same weights to the last bit, also
+    when the run was stopped and went on from its checkpoint. SIGTERM, SIGINT and SIGUSR1 end it after the step in
+    which they come, with a checkpoint.
+
+    Parameters
+    ----------
+    recipe
+        Everything but the data and the seed.
+    corpus
+        The cells to learn from.
+    gene_embedding
+        G x D, frozen; None: learned with the rest.
+    gene_digest
+        Names the gene embedding in checkpoints.
+    seed
+        Random seed of initial weights, order of cells, truncation, masks, dropout and random features.
+    fabric
+        Launched; says which device this process has, and how many ranks there are. None: one device, the best there is.
+    checkpoints
+        Folder to go on from and to save to, the same for all ranks; None: neither.
+    stage
+        Name and version of the stage; a checkpoint of another is refused.
+    monitors
+        Told of each row of the history, on the first rank.
+    stop_after
+        Stop after this many steps of the schedule, as if killed right after a checkpoint; None: run to the end.
+
+    Raises
+    ------
+    InputError
+        If the recipe cannot be trained from, or the folder's checkpoint belongs to another run.
+    DivergedError
+        If a loss or gradient is not finite.
+    CheckpointError
+        If a checkpoint could not be written.
+    OutOfMemory
+        If a step does not fit into memory, also with half the recipe's `chunk_tokens`.
+    Stopped
+        If a signal asked for it.
+    """
+    check_trainable(recipe)
+    if fabric is None:
+        # an environment of its own: on a login node it would look for srun
+        alone = [LightningEnvironment()]
+        fabric = Fabric(accelerator="auto", devices=1, precision=recipe.training.precision, plugins=alone)
+    identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
+    run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric)
+    if checkpoints is not None:
+        run.resume(Checkpoints(checkpoints, identity, keep_last=recipe.training.keep_last))
+    told = monitors if fabric.is_global_zero else ()
+    last = recipe.training.steps if stop_after is None else min(stop_after, recipe.training.steps)
+    with StopRequest() as stop, run.loader() as loader, _told(told, recipe.training.steps, run.progress):
+        while run.progress.step < last:
+            row = run.step(loader, told)
+            if row is not None:
+                for monitor in told:
+                    monitor.row(row)
+            is_asked = run.is_any(bool(stop.signal_name))
+            run.save(is_due=is_asked or run.progress.step == last)
+            if is_asked and run.progress.step < last:
+                asked_by = stop.signal_name or "the signal of another rank"
+                raise Stopped(run.progress.step, asked_by, is_saved=checkpoints is not None)
+    return PretrainingResult(run.encoder(), run.progress.history, run.panel)
+
+
+@contextmanager
+def _told(monitors: Sequence[Monitor], n_steps: int, progress: Progress) -> Iterator[None]:
+    for monitor in monitors:
+        monitor.begin(n_steps, progress.step, progress.history)
+    try:
+        yield
+    finally:
+        for monitor in monitors:
+            monitor.end()
 
 
 class Run:
@@ -46,15 +149,15 @@ class Run:
 
     Parameters
     ----------
-    recipe, corpus, gene_table, seed, fabric
-        As in `loop.pretrain`.
+    recipe, corpus, gene_embedding, seed, fabric
+        As in `pretrain`.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         corpus: Corpus,
-        gene_table: NDArray[np.float32] | None,
+        gene_embedding: NDArray[np.float32] | None,
         *,
         seed: int,
         fabric: Fabric,
@@ -62,11 +165,11 @@ class Run:
         settings = recipe.training
         self._recipe, self._corpus, self._seed, self._fabric = recipe, corpus, seed, fabric
         self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else None
-        self._module = _initial(recipe, corpus.n_genes, gene_table, seed=seed, device=fabric.device)
+        self._module = initial_module(recipe, corpus.n_genes, gene_embedding, seed=seed, device=fabric.device)
         if settings.compile:
             self._module.encoder.compile_layers()
         self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)
-        cells = divided(corpus.n_cells, settings.validation_cells)
+        cells = hold_out(corpus.n_cells, settings.validation_cells)
         self._training = cells.training
         self._sampler = BatchSampler(
             len(cells.training), settings.batch_cells, seed, rank=self._rank, ranks=fabric.world_size
@@ -213,12 +316,12 @@ class Run:
         except NonFiniteError as error:
             rows = None if error.rows is None else self._training[drawn.indices[error.rows]]
             cells = [] if rows is None else self._corpus.names(rows)
-            raise _diverged(step, str(error.what), chunk=error.chunk, cells=cells) from None
+            raise DivergedError.at(step, str(error.what), chunk=error.chunk, cells=cells) from None
         trained = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(trained, self._recipe.optimiser.clip_norm)
         for name, value in (("loss", loss), ("norm of the gradient", norm)):
             if not torch.isfinite(value):
-                raise _diverged(step, f"the {name}")
+                raise DivergedError.at(step, f"the {name}")
         self._optimiser.step()
         return figures | {"gradient_norm": float(norm)}
 
@@ -231,28 +334,3 @@ class Run:
         if self._is_best:
             self.progress.best = {"step": step, "loss": loss}
         return {f"validation_{name}": value for name, value in figures.items() if name not in NOT_VALIDATED}
-
-
-def _initial(
-    recipe: Recipe,
-    n_genes: int,
-    gene_table: NDArray[np.float32] | None,
-    *,
-    seed: int,
-    device: torch.device,
-) -> Pretrained:
-    with seeded(stream_seed(seed, 0, Purpose.INITIAL_WEIGHTS), torch.device("cpu")):
-        table = None if gene_table is None else torch.from_numpy(np.array(gene_table, dtype=np.float32))
-        length = recipe.padded_length
-        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, padded_length=length)
-        module = Pretrained(encoder, recipe.objectives)
-    return module.to(device).train()
-
-
-def _diverged(step: int, what: str, *, chunk: int | None = None, cells: Sequence[str] = ()) -> DivergedError:
-    where = "" if chunk is None else f" in chunk {chunk}, cells {', '.join(cells)}"
-    return DivergedError(
-        f"step {step}: {what} is not finite{where}; the weights are those of step {step - 1}, the last checkpoint is "
-        "kept\n  do this:  lower optimiser.learning_rate or raise optimiser.warmup_fraction in the recipe, or train in "
-        "32-true"
-    )

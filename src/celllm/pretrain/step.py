@@ -16,16 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from celllm.config.recipe import ObjectiveSettings
+from celllm.base.errors import InputError
+from celllm.config.recipe import ObjectiveSettings, Recipe
 from celllm.model.encoder import Encoder
 from celllm.model.heads import MalignancyHead, Projection
-from celllm.pretrain import contrastive, malignancy, masked
-from celllm.pretrain.batch import StepBatch
-from celllm.pretrain.chunks import Rows, by_tokens
-from celllm.pretrain.divide import Record, divide_and_conquer, sum_over_chunks
-from celllm.pretrain.malignancy import MalignancyLoss
-from celllm.pretrain.masked import MaskedLoss
-from celllm.pretrain.passes import Batch, pair, undivided
+from celllm.model.randomness import Purpose, seeded, stream_seed
+from celllm.pretrain import diagnostics, losses
+from celllm.pretrain.batch import IGNORED, StepBatch, positions
+from celllm.pretrain.chunks import Batch, Rows, by_tokens, full_batch, pair, sum_over_chunks
+from celllm.pretrain.divide import Record, divide_and_conquer
+from celllm.pretrain.losses import LossSum
 from celllm.pretrain.ranks import Ranks
 
 
@@ -38,6 +38,41 @@ class Pretrained(nn.Module):
         self.malignancy_head = MalignancyHead(encoder.width)
         is_projected = objectives is not None and objectives.contrastive.projection == "mlp"
         self.projection = Projection(encoder.width) if is_projected else None
+
+
+def check_trainable(recipe: Recipe) -> None:
+    """Refuse attention `released`: with it a cell's embedding depends on the other cells of the batch.
+
+    Raises
+    ------
+    InputError
+        For that attention.
+    """
+    if recipe.encoder.attention == "released":
+        raise InputError(
+            file="recipe",
+            field="encoder.attention",
+            expected="favor or softmax",
+            found="released",
+            remedy="train with favor; released is for checkpoints of the authors' code",
+        )
+
+
+def initial_module(
+    recipe: Recipe,
+    n_genes: int,
+    gene_embedding: NDArray[np.float32] | None,
+    *,
+    seed: int,
+    device: torch.device,
+) -> Pretrained:
+    """Draw what is trained from the seed, in training mode."""
+    with seeded(stream_seed(seed, 0, Purpose.INITIAL_WEIGHTS), torch.device("cpu")):
+        table = None if gene_embedding is None else torch.from_numpy(np.array(gene_embedding, dtype=np.float32))
+        length = recipe.padded_length
+        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, padded_length=length)
+        module = Pretrained(encoder, recipe.objectives)
+    return module.to(device).train()
 
 
 class StepLoss:
@@ -88,7 +123,7 @@ class StepLoss:
     ) -> tuple[Tensor, dict[str, float | None]]:
         """Add the step's gradient to the parameters; return the loss, detached, and the step's figures.
 
-        With `check`, the figure `check_difference` tells how far the gradient is from that of the undivided step; with
+        With `check`, the figure `check_difference` tells how far the gradient is from that of the full-batch step; with
         `health`, four figures tell how spread out the embeddings are. Losses and accuracies are those of all ranks,
         and so is the spread; majorities are this rank's.
         """
@@ -135,7 +170,7 @@ class StepLoss:
     def _embedded(self, chunks: list[NDArray[np.int64]]) -> tuple[Tensor, ...]:
         """Embed both views without a graph."""
         with torch.no_grad():
-            whole, _ = undivided(
+            whole, _ = full_batch(
                 lambda cells: pair(self._encode(cells))[0], self._views(self._batch), chunks
             )  # what comes with an embedding is let go at once
         return tuple(z_BD.float() for z_BD in whole)
@@ -145,13 +180,13 @@ class StepLoss:
         self._batch = batch
         self._targets_N = torch.from_numpy(batch.targets()).long()
         self._n_masked = max(1, int(self._total(len(self._targets_N))))
-        self._n_labelled = max(1, int(self._total((batch.is_malignant_B != malignancy.UNKNOWN).sum())))
-        self._told: dict[int, tuple[MaskedLoss | None, MalignancyLoss | None]] = {}
+        self._n_labelled = max(1, int(self._total((batch.is_malignant_B != losses.UNKNOWN).sum())))
+        self._told: dict[int, tuple[LossSum | None, LossSum | None]] = {}
         self._masked = batch.masked()
         return by_tokens(batch.lengths_B, self.max_tokens)
 
     def _gathered(self, z_BD: Tensor) -> Tensor:
-        return z_BD if self.ranks is None else self.ranks.gather(z_BD)[0]
+        return z_BD if self.ranks is None else self.ranks.gather(z_BD)
 
     def _total(self, number: float) -> float:
         return number if self.ranks is None else self.ranks.total(number, self._batch.device)
@@ -166,7 +201,7 @@ class StepLoss:
 
     def _info_nce(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
         settings = self.settings.contrastive
-        return contrastive.info_nce(
+        return losses.info_nce(
             first_BD,
             second_BD,
             temperature=settings.temperature,
@@ -181,16 +216,16 @@ class StepLoss:
                 if is_mean:
                     return self._vector(encoder(view["genes"], view["bins"]), view["bins"])
                 return self._projected(encoder.embed(view["genes"], view["bins"]))
-            places_BQ, targets_BQ = masked.places(view["targets"])
+            positions_BQ, targets_BQ = positions(view["targets"])
             if is_mean and self.settings.shared_masked_view:
                 hidden_BLD = encoder(view["genes"], view["bins"])
-                hidden_BQD = hidden_BLD.gather(1, places_BQ[:, :, None].expand(-1, -1, encoder.width))
+                hidden_BQD = hidden_BLD.gather(1, positions_BQ[:, :, None].expand(-1, -1, encoder.width))
                 return self._vector(hidden_BLD, view["bins"]), (hidden_BQD, targets_BQ)
-            hidden_BQD = encoder.at(view["genes"], view["bins"], places_BQ)
+            hidden_BQD = encoder.at(view["genes"], view["bins"], positions_BQ)
             return self._projected(hidden_BQD[:, 0]), (hidden_BQD, targets_BQ)
 
     def _vector(self, hidden_BLD: Tensor, bins_BL: Tensor) -> Tensor:
-        return self._projected(contrastive.mean_of_genes(hidden_BLD, bins_BL))
+        return self._projected(losses.mean_of_genes(hidden_BLD, bins_BL))
 
     def _projected(self, z_BD: Tensor) -> Tensor:
         return z_BD if self.module.projection is None else self.module.projection(z_BD)
@@ -204,13 +239,13 @@ class StepLoss:
         told = judged = None
         with self.autocast():
             if settings.masked.weight > 0:
-                is_target_CQ = targets_CQ != masked.IGNORED
+                is_target_CQ = targets_CQ != IGNORED
                 logits_NT = self.module.encoder.expression_logits(hidden_CQD[is_target_CQ])
-                told = masked.masked_loss(logits_NT, targets_CQ[is_target_CQ])
+                told = losses.masked_loss(logits_NT, targets_CQ[is_target_CQ])
                 terms.append(settings.masked.weight / self._n_masked * told.loss_sum)
             if settings.malignancy.weight > 0:
                 logits_C = self.module.malignancy_head(hidden_CQD[:, 0])
-                judged = malignancy.malignancy_loss(logits_C, self._batch.labels(rows))
+                judged = losses.malignancy_loss(logits_C, self._batch.labels(rows))
                 terms.append(settings.malignancy.weight / self._n_labelled * judged.loss_sum)
         # by chunk and not summed up here: a check goes through the chunks a second time
         first = int(rows.start if isinstance(rows, slice) else rows[0])
@@ -233,26 +268,26 @@ class StepLoss:
         judged = [one for _, one in self._told.values() if one is not None]
         figures: dict[str, float | None] = {"loss": float(loss)}
         is_masked, is_judged = settings.masked.weight > 0, settings.malignancy.weight > 0
-        is_judged &= self._total(sum(one.n_cells for one in judged)) > 0
+        is_judged &= self._total(sum(one.n for one in judged)) > 0
         targets_N = self._targets_N
         n_masked, n_labelled = self._n_masked, self._n_labelled
         loss_sum = self._total(sum(float(one.loss_sum) for one in told))
         figures["masked"] = loss_sum / n_masked if is_masked else None
         figures["masked_accuracy"] = self._total(sum(one.n_correct for one in told)) / n_masked if is_masked else None
-        figures["masked_majority"] = masked.majority_accuracy(targets_N) if is_masked and len(targets_N) else None
+        figures["masked_majority"] = losses.majority_accuracy(targets_N) if is_masked and len(targets_N) else None
         loss_sum = self._total(sum(float(one.loss_sum) for one in judged))
         n_correct = self._total(sum(one.n_correct for one in judged))
         figures["malignancy"] = loss_sum / n_labelled if is_judged else None
         figures["malignancy_accuracy"] = n_correct / n_labelled if is_judged else None
         labels_B = torch.from_numpy(batch.is_malignant_B)
-        figures["malignancy_majority"] = malignancy.majority_accuracy(labels_B) if is_judged else None
+        figures["malignancy_majority"] = losses.majority_accuracy(labels_B) if is_judged else None
         figures["contrastive"] = contrasted
         figures["pass_difference"] = record.pass_difference if math.isfinite(record.pass_difference) else None
         figures["check_difference"] = record.check_difference if math.isfinite(record.check_difference) else None
         embeddings = [self._gathered(z_BD) for z_BD in record.embeddings] if health else []
-        figures["alignment"] = contrastive.alignment(*embeddings) if embeddings else None
-        figures["uniformity"] = contrastive.uniformity(embeddings[0]) if embeddings else None
-        figures["mean_cosine"] = contrastive.mean_cosine(embeddings[0]) if embeddings else None
-        figures["effective_rank"] = contrastive.effective_rank(embeddings[0]) if embeddings else None
+        figures["alignment"] = diagnostics.alignment(*embeddings) if embeddings else None
+        figures["uniformity"] = diagnostics.uniformity(embeddings[0]) if embeddings else None
+        figures["mean_cosine"] = diagnostics.mean_cosine(embeddings[0]) if embeddings else None
+        figures["effective_rank"] = diagnostics.effective_rank(embeddings[0]) if embeddings else None
         figures["tokens"] = self._total(int(batch.lengths_B.sum()))
         return figures

@@ -1,7 +1,7 @@
 """`step_cost.tsv`: what a step took; one row a number of cells and mode, columns B, mode, seconds, peak_gb, fits.
 
-`mode` is divided or undivided; `fits` is yes, or no for a step that needs more memory than the limit, whose seconds and
-peak_gb (10^9 bytes, interpreter and libraries included) are empty. Values depend on the machine.
+`mode` is chunked or full-batch; `fits` is yes, or no for a step that needs more memory than the limit, whose seconds
+and peak_gb (10^9 bytes, interpreter and libraries included) are empty. Values depend on the machine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 
 COLUMNS = ("B", "mode", "seconds", "peak_gb", "fits")
-MODES = ("divided", "undivided")
+MODES = ("chunked", "full-batch")
 _FITS = {"yes": True, "no": False}
 _REMEDY = "measure again: snakemake --forcerun measure_step"
 

@@ -1,11 +1,14 @@
-"""A run that is asked to stop ends after its step, with a checkpoint, instead of losing what it did."""
+"""What ends a run before its last step: a signal, memory that ran out, numbers that are not finite."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any
+
+import torch
 
 from celllm.base.errors import CellLMError
 
@@ -13,6 +16,8 @@ STATUS = 75
 """Exit status of a stopped run: EX_TEMPFAIL of sysexits.h, "try again later"."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """What schedulers send before they kill, and what Ctrl-C sends."""
+# oneDNN, which runs layers on a CPU, names no reason when it gets no memory for one; torch passes these on as they are.
+ONEDNN = ("could not create a primitive", "could not execute a primitive")
 
 
 class Stopped(CellLMError):
@@ -65,3 +70,47 @@ class StopRequest:
         self.signal_name = signal.Signals(number).name
         if number == signal.SIGINT:
             signal.signal(number, self._before[signal.SIGINT])
+
+
+class OutOfMemory(CellLMError, MemoryError):
+    """A step does not fit into memory; nothing of it was kept.
+
+    Parameters
+    ----------
+    step
+        Its number.
+    chunk_tokens
+        Tokens that were encoded at once.
+    cause
+        What the allocator said.
+    """
+
+    def __init__(self, step: int, chunk_tokens: int, cause: str) -> None:
+        super().__init__(
+            f"step {step} does not fit into memory with chunk_tokens {chunk_tokens}: {cause}\n"
+            f"  do this:  set training.chunk_tokens to {max(1, chunk_tokens // 2)} or less in the recipe; it changes "
+            "memory and, dropout aside, no result. `celllm plan` says what a budget needs"
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on a GPU or a CPU."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    # torch's allocator on a CPU has no error of its own, only this text
+    text = str(error)
+    return "can't allocate memory" in text or text.strip() in ONEDNN
+
+
+class DivergedError(CellLMError, FloatingPointError):
+    """A loss or gradient is not finite; the parameters are those before the step named."""
+
+    @classmethod
+    def at(cls, step: int, what: str, *, chunk: int | None = None, cells: Sequence[str] = ()) -> DivergedError:
+        """Return the error of a step, with the chunk and its cells where they are known."""
+        where = "" if chunk is None else f" in chunk {chunk}, cells {', '.join(cells)}"
+        return cls(
+            f"step {step}: {what} is not finite{where}; the weights are those of step {step - 1}, the last checkpoint "
+            "is kept\n  do this:  lower optimiser.learning_rate or raise optimiser.warmup_fraction in the recipe, or "
+            "train in 32-true"
+        )

@@ -28,7 +28,7 @@ def fetch(
     mirror: list[Path] | None = None,
     checkout: Path = Path(),
 ) -> None:
-    """Download a dataset, verify it and record its checksums.
+    r"""Download a dataset, verify it and record its checksums.
 
     Files are looked for in an installed package or the checkout, among those already fetched, in the mirror folders,
     and then downloaded. An interrupted download resumes.
@@ -56,11 +56,13 @@ def fetch(
 
     Example::
 
-        celllm fetch --dataset '{"dataset": "pbmc68k_reduced", "title": "PBMC", "role": "task", "reader":
-            "pbmc68k_reduced", "units": "counts", "simulated": false, "label_column": null, "sample_column": null,
-            "malignancy": "normal", "min_genes": 0, "citation": null, "licence": null}' --files '[{"dataset":
-            "pbmc68k_reduced", "file": "pbmc.h5ad", "url": "package:scanpy:datasets/10x_pbmc68k_reduced.h5ad",
-            "bytes": null, "sha256": null, "sample": null}]' --manifest resources/raw/pbmc68k_reduced/manifest.json
+        python -m celllm fetch \
+            --dataset '{"dataset": "pbmc", "title": "PBMC", "role": "task", "reader": "pbmc68k_reduced",
+                "units": "counts", "simulated": false, "label_column": "bulk_labels", "sample_column": null,
+                "malignancy": "normal", "min_genes": 1, "citation": null, "licence": null}' \
+            --files '[{"dataset": "pbmc", "file": "pbmc.h5ad", "bytes": null, "sha256": null, "sample": null,
+                "url": "package:scanpy:datasets/10x_pbmc68k_reduced.h5ad"}]' \
+            --manifest resources/raw/pbmc/manifest.json
     """
     from celllm.sources import raw
     from celllm.sources import samples as sample_lists
@@ -91,7 +93,7 @@ def simulate(
     seed: int,
     manifest: Path,
 ) -> None:
-    """Simulate a dataset that the demo has no real cells for, in the form in which a source would publish it.
+    r"""Simulate a dataset that the demo has no real cells for, in the form in which a source would publish it.
 
     Parameters
     ----------
@@ -108,8 +110,8 @@ def simulate(
 
     Example::
 
-        celllm simulate --dataset simulated_drug_cells --kind drug_cells --hgnc resources/raw/hgnc_demo/manifest.json \
-            --seed 0 --manifest resources/raw/simulated_drug_cells/manifest.json
+        python -m celllm simulate --dataset simulated_drug_cells --kind drug_cells --seed 0 \
+            --hgnc resources/raw/hgnc_demo/manifest.json --manifest resources/raw/simulated_drug_cells/manifest.json
     """
     from celllm.sources import hgnc as annotation
     from celllm.sources import raw, simulated
@@ -164,7 +166,7 @@ def sources(
 
     Example::
 
-        celllm sources --config config/paper.yaml
+        python -m celllm sources --config config/paper.yaml
     """
     from snakemake.utils import update_config
 

@@ -1,6 +1,7 @@
 """`resources/raw/{dataset}/manifest.json`: the files of a dataset as published, with their checksums.
 
-The manifest is written last, so a half-fetched dataset has none.
+The manifest is written last, so a half-fetched dataset has none. One of a file of one's own:
+`raw.write("mine", [raw.describe("my.h5ad")], "manifest.json")`.
 """
 
 from __future__ import annotations

@@ -211,7 +211,7 @@ def _cancerscem(path: Path) -> SampleList:
     samples = []
     for number, row in enumerate(rows, start=2):
         kind = row["Sample Type"]
-        _check_cell(path, number, "Sample Type", CANCERSCEM_TYPES, kind)
+        _check_value(path, number, "Sample Type", CANCERSCEM_TYPES, kind)
         facts = {"study": row["Project ID"], "malignancy": CANCERSCEM_TYPES[kind], "sample_type": kind}
         facts |= {fact: row[column] for column, fact in CANCERSCEM_KNOWN.items() if row.get(column)}
         samples.append(Sample(name=row["Sample ID"], fields={"sample": row["Sample ID"]}, facts=facts))
@@ -226,7 +226,7 @@ def _sample_table(path: Path) -> SampleList:
     _, rows = _with_header(path, "\t", needed=("sample", "study", "malignancy"))
     samples = []
     for number, row in enumerate(rows, start=2):
-        _check_cell(path, number, "malignancy", MALIGNANCY, row["malignancy"])
+        _check_value(path, number, "malignancy", MALIGNANCY, row["malignancy"])
         facts = {name: value for name, value in row.items() if name != "sample"}
         samples.append(Sample(name=row["sample"], fields=dict(row), facts=facts))
     remarks = (f"{len(samples)} samples; {_counted(samples)}",)
@@ -260,7 +260,7 @@ def _checked(listed: SampleList) -> SampleList:
     return listed
 
 
-def _check_cell(path: Path, number: int, column: str, allowed: Collection[str], found: str) -> None:
+def _check_value(path: Path, number: int, column: str, allowed: Collection[str], found: str) -> None:
     if found not in allowed:
         raise _error(path, f"{column} (line {number})", f"one of {', '.join(allowed)}", repr(found))
 

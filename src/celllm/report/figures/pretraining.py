@@ -120,8 +120,8 @@ def _draw_panel(axis: Axes, panel: Panel, histories: Mapping[str, pd.DataFrame])
 
 
 _NAMES = {
-    "divided": "divided: one chunk's graph at a time",
-    "undivided": "undivided: all graphs held",
+    "chunked": "chunked: one chunk's graph at a time",
+    "full-batch": "full-batch: all graphs held",
 }
 
 

@@ -1,12 +1,13 @@
-"""InfoNCE between two dropout views of the same cells, and how spread out embeddings are (paper section 7).
+"""The three losses of pretraining: InfoNCE between two dropout views, masked bins, tumour or normal (paper section 7).
 
-Shapes: B cells, R of them in a tile, L tokens a cell (CLS first), D width. No B x B matrix is formed: rows of it are
-made a tile at a time.
+Shapes: B cells, R of them in a tile, L tokens a cell (CLS first), D width, N hidden tokens, T kinds of token. No B x B
+matrix is formed: rows of it are made a tile at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from torch.nn import functional
 
 from celllm.corpus.tokens import CLS, PAD
 
+UNKNOWN = -1
+"""Label of a cell of which nobody says whether it is malignant."""
 TILE_NUMBERS = 1 << 21
 """Similarities of a tile: 8 MiB in float32, of which two are held at once, three if symmetric."""
 
@@ -65,7 +68,7 @@ def info_nce(
     van den Oord et al. 2018, arXiv:1807.03748; dropout as the two views: Gao et al. 2021, arXiv:2104.08821.
     """
     with torch.autocast(first_BD.device.type, enabled=False):
-        return _InfoNCE.apply(_unit(first_BD), _unit(second_BD), temperature, symmetric, tile_numbers)  # type: ignore[no-any-return]
+        return _InfoNCE.apply(unit(first_BD), unit(second_BD), temperature, symmetric, tile_numbers)  # type: ignore[no-any-return]
 
 
 class _InfoNCE(torch.autograd.Function):
@@ -81,7 +84,7 @@ class _InfoNCE(torch.autograd.Function):
         tile_numbers: int,
     ) -> Tensor:
         n_cells = len(u_BD)
-        tiles = list(_tiles(n_cells, tile_numbers))
+        tiles = list(tiles_of(n_cells, tile_numbers))
         own_B = (u_BD * w_BD).sum(-1) / temperature
         needs_gradient = any(ctx.needs_input_grad[:2])
         weight = 1 / (n_cells * (2 if symmetric else 1))
@@ -124,59 +127,73 @@ def _log_sums_of_columns(u_BD: Tensor, w_BD: Tensor, temperature: float, tiles: 
     return sums_B
 
 
-def _tiles(n_cells: int, tile_numbers: int) -> Iterator[slice]:
+def tiles_of(n_cells: int, tile_numbers: int) -> Iterator[slice]:
     """Cut the rows of a B x B matrix into runs of at most `tile_numbers` entries."""
     n_rows = max(1, tile_numbers // max(1, n_cells))
     for start in range(0, n_cells, n_rows):
         yield slice(start, min(start + n_rows, n_cells))
 
 
-def alignment(first_BD: Tensor, second_BD: Tensor) -> float:
-    """Return the mean squared distance between two views of a cell on the unit sphere; 0 is perfect."""
-    return float((_unit(first_BD) - _unit(second_BD)).square().sum(-1).mean())
+def unit(z_BD: Tensor) -> Tensor:
+    """Return vectors of length 1, in float32 at least."""
+    return functional.normalize(_at_least_float32(z_BD), dim=-1)
 
 
-def uniformity(z_BD: Tensor) -> float:
-    """Return log mean exp(-2 d^2) over pairs of cells on the unit sphere; 0 is collapsed, lower is more even.
+@dataclass(frozen=True)
+class LossSum:
+    """Sums over a chunk, so that chunks of any size add up to the batch.
 
-    Notes
-    -----
-    Wang and Isola 2020, arXiv:2005.10242.
+    Parameters
+    ----------
+    loss_sum
+        Cross-entropy in nats, summed, with its graph; 0 where nothing is predicted.
+    n
+        Predictions.
+    n_correct
+        Of those, how many right.
     """
-    unit_BD = _unit(z_BD)
-    n_cells = len(unit_BD)
-    total = unit_BD.new_zeros((), dtype=torch.float64)
-    for rows in _tiles(n_cells, TILE_NUMBERS):
-        terms_RB = (unit_BD[rows] @ unit_BD.t()).sub_(1).mul_(4).exp_()  # d^2 = 2 - 2 cos
-        terms_RB.diagonal(rows.start).zero_()
-        total += terms_RB.sum(dtype=torch.float64)
-    return float((total / (n_cells * (n_cells - 1))).log())
+
+    loss_sum: Tensor
+    n: int
+    n_correct: int
 
 
-def mean_cosine(z_BD: Tensor) -> float:
-    """Return the mean cosine similarity over pairs of cells; near 1 is the anisotropy the paper speaks of."""
-    unit_BD = _unit(z_BD).double()
-    n_cells = len(unit_BD)
-    pairs = unit_BD.sum(0).square().sum() - unit_BD.square().sum()
-    return float(pairs / (n_cells * (n_cells - 1)))
+def masked_loss(logits_NT: Tensor, targets_N: Tensor) -> LossSum:
+    """Score predictions of hidden bins; in float32 at least.
 
-
-def effective_rank(z_BD: Tensor) -> float:
-    """Return in how many directions embeddings spread: the exponential of the entropy of their singular values.
-
-    1: all on one line; D: as much in every direction.
-
-    Notes
-    -----
-    Roy and Vetterli 2007, EUSIPCO 606; of embeddings: Garrido et al. 2023, arXiv:2210.02885.
+    Parameters
+    ----------
+    logits_NT
+        Scores of the token kinds for hidden tokens only.
+    targets_N
+        Their true bins.
     """
-    wide_BD = z_BD.double()
-    values_D = torch.linalg.eigvalsh(wide_BD.t() @ wide_BD).clamp_min(0).sqrt()
-    shares_D = values_D / values_D.sum()
-    return float(torch.special.entr(shares_D).sum().exp())
+    logits_NT = _at_least_float32(logits_NT)
+    loss_sum = functional.cross_entropy(logits_NT, targets_N, reduction="sum")
+    return LossSum(loss_sum, len(targets_N), int((logits_NT.detach().argmax(dim=-1) == targets_N).sum()))
 
 
-def _unit(z_BD: Tensor) -> Tensor:
-    if z_BD.dtype in (torch.float16, torch.bfloat16):
-        z_BD = z_BD.float()
-    return functional.normalize(z_BD, dim=-1)
+def malignancy_loss(logits_B: Tensor, is_malignant_B: Tensor) -> LossSum:
+    """Score the logits of "tumour" by the binary cross-entropy of the labelled cells; in float32 at least.
+
+    Parameters
+    ----------
+    logits_B
+        Above 0 means tumour.
+    is_malignant_B
+        1 tumour, 0 normal, -1 unknown and ignored.
+    """
+    is_known_B = is_malignant_B != UNKNOWN
+    logits, truth = _at_least_float32(logits_B)[is_known_B], is_malignant_B[is_known_B]
+    loss_sum = functional.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype), reduction="sum")
+    return LossSum(loss_sum, len(truth), int(((logits.detach() > 0) == (truth == 1)).sum()))
+
+
+def majority_accuracy(truth: Tensor) -> float:
+    """Return the accuracy of always saying the commonest class, unknown ones left out: what has to be beaten."""
+    known = truth[truth != UNKNOWN]
+    return float(torch.bincount(known).max() / len(known)) if len(known) else float("nan")
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

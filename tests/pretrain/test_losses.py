@@ -1,4 +1,4 @@
-"""InfoNCE against a naive loop and in known cases."""
+"""The three losses, and embedding diagnostics, against naive loops and in known cases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from celllm.corpus.tokens import CLS, MASK, PAD
-from celllm.pretrain.contrastive import alignment, effective_rank, info_nce, mean_cosine, mean_of_genes, uniformity
+from celllm.pretrain.diagnostics import alignment, effective_rank, mean_cosine, uniformity
+from celllm.pretrain.losses import info_nce, majority_accuracy, malignancy_loss, masked_loss, mean_of_genes
 
 
 def views() -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,7 +78,7 @@ def plain(first: torch.Tensor, second: torch.Tensor, *, symmetric: bool) -> torc
 
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize(("dtype", "bar"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
-@pytest.mark.parametrize("tile_numbers", [1, 100, 57 * 8, 10**6])
+@pytest.mark.parametrize("tile_numbers", [1, 100, 10**6])
 def test_tiles_of_any_size_have_the_value_and_gradient_of_the_whole_matrix(
     symmetric: bool, dtype: torch.dtype, bar: float, tile_numbers: int
 ) -> None:
@@ -114,7 +115,7 @@ def test_spread_in_tiles_is_that_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -
     unit = torch.nn.functional.normalize(z, dim=-1)
     pairs = (unit @ unit.t())[*torch.triu_indices(40, 40, offset=1)]
     assert mean_cosine(z) == pytest.approx(pairs.mean().item(), abs=1e-12)
-    monkeypatch.setattr("celllm.pretrain.contrastive.TILE_NUMBERS", 40 * 7)
+    monkeypatch.setattr("celllm.pretrain.diagnostics.TILE_NUMBERS", 40 * 7)
     assert uniformity(z) == pytest.approx((4 * pairs - 4).exp().mean().log().item(), rel=1e-12)
 
 
@@ -154,3 +155,48 @@ def test_the_effective_rank_counts_the_directions_in_which_embeddings_spread() -
     values = torch.tensor([3.0, 1.0])  # shares 3/4 and 1/4 of the singular values, not of their squares
     expected = (4 / 3) ** 0.75 * 4**0.25
     assert effective_rank(torch.diag(values)) == pytest.approx(expected)
+
+
+LOGITS = torch.tensor([2.0, -1.0, 0.5, 3.0])
+LABELS = torch.tensor([1, 0, 0, -1])
+
+
+def test_the_loss_is_the_binary_cross_entropy_of_known_cells() -> None:
+    made = malignancy_loss(LOGITS, LABELS)
+    expected = math.log1p(math.exp(-2)) + math.log1p(math.exp(-1)) + math.log1p(math.exp(0.5))
+    assert made.loss_sum.item() == pytest.approx(expected, rel=1e-6)
+    assert (made.n, made.n_correct) == (3, 2)
+
+
+def test_an_unknown_cell_gets_no_gradient() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    malignancy_loss(logits, LABELS).loss_sum.backward()
+    assert logits.grad is not None
+    assert (logits.grad != 0).tolist() == [True, True, True, False]
+
+
+def test_a_chunk_without_labels_costs_nothing_and_still_has_a_graph() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    made = malignancy_loss(logits, torch.full((4,), -1))
+    made.loss_sum.backward()
+    assert (made.loss_sum.item(), made.n) == (0, 0)
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+def test_the_majority_is_the_share_of_the_commonest_known_class() -> None:
+    assert majority_accuracy(LABELS) == pytest.approx(2 / 3)
+    assert math.isnan(majority_accuracy(torch.tensor([-1])))
+    assert majority_accuracy(torch.tensor([0, 0, 3, 0, 5])) == pytest.approx(0.6)
+
+
+def test_masked_losses_of_chunks_add_up_to_that_of_all() -> None:
+    logits = torch.randn(11, 9, dtype=torch.float64)
+    targets = torch.randint(6, (11,))
+    whole = masked_loss(logits, targets)
+    parts = [masked_loss(logits[rows], targets[rows]) for rows in (slice(0, 4), slice(4, 4), slice(4, 11))]
+    expected = -logits.log_softmax(-1)[torch.arange(11), targets].sum()
+    torch.testing.assert_close(whole.loss_sum, expected)
+    torch.testing.assert_close(torch.stack([part.loss_sum for part in parts]).sum(), expected)
+    assert sum(part.n for part in parts) == 11
+    assert sum(part.n_correct for part in parts) == whole.n_correct == int((logits.argmax(-1) == targets).sum())

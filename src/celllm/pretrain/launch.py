@@ -1,0 +1,57 @@
+"""What a run begins with: the processes of all ranks, and a corpus that fits vocabulary and recipe."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+
+from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.config.recipe import Recipe
+from celllm.corpus.reader import ShardReader
+from celllm.harmonise.vocabulary import Vocabulary
+
+
+def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, devices: int, nodes: int) -> Fabric:
+    """Start the other ranks, if there are any, and tell this process which device it has.
+
+    Under srun each task is a rank already, under torchrun each process. Elsewhere this process starts the others of its
+    node, also in a SLURM job of one task.
+    """
+    # a job of one task is no distributed run, though its variables look like one
+    is_alone = int(os.environ.get("SLURM_NTASKS", "1")) == 1 and "TORCHELASTIC_RUN_ID" not in os.environ
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
+        precision=precision,
+        plugins=[LightningEnvironment()] if is_alone else None,
+    )
+    fabric.launch()
+    return fabric
+
+
+def open_corpus(manifest: Path, known: Vocabulary, recipe: Recipe) -> ShardReader:
+    """Open the shards, and check that they fit vocabulary and recipe."""
+    corpus = ShardReader(manifest)
+    if corpus.vocabulary != known.digest:
+        raise VocabularyMismatch(
+            file=manifest,
+            found=corpus.vocabulary,
+            expected=known.digest,
+            remedy="rebuild the shards: snakemake --forcerun write_shards",
+        )
+    training = recipe.training
+    if corpus.n_cells < training.batch_cells + training.validation_cells:
+        raise InputError(
+            file=manifest,
+            field="n_cells",
+            expected=f"at least one batch of {training.batch_cells} and {training.validation_cells} validation cells",
+            found=f"{corpus.n_cells} cells",
+            remedy="lower training.batch_cells in the recipe, or put more cells into the corpus",
+        )
+    return corpus

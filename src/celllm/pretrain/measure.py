@@ -1,0 +1,288 @@
+"""Steps over synthetic cells, measured: seconds and peak memory, chunked and full-batch, and seconds of a FLOP.
+
+Shapes: B cells in the batch, D embedding width.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from celllm.base.errors import CellLMError
+from celllm.config.recipe import EncoderSettings, Recipe
+from celllm.model.encoder import Encoder
+from celllm.model.randomness import seeded
+from celllm.pretrain import optim
+from celllm.pretrain.chunks import Batch, Encode, Rows, by_tokens, full_batch
+from celllm.pretrain.divide import divide_and_conquer
+from celllm.pretrain.flops import step_flops
+from celllm.pretrain.losses import info_nce
+from celllm.pretrain.step import StepLoss
+from celllm.pretrain.stopping import is_out_of_memory
+from celllm.pretrain.synthetic import synthetic_batch, synthetic_module
+
+Mode = Literal["chunked", "full-batch"]
+MODES: tuple[Mode, ...] = ("chunked", "full-batch")
+MIN_CHUNKS = 3
+"""Of a timed step; one chunk alone would be encoded less often than those of a whole step."""
+MIN_STEPS, MAX_STEPS = 2, 9
+MIN_LENGTH = 64
+"""Tokens of the cells of the first timed step."""
+
+
+def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
+    """Call a function in a process of its own, whose peak memory is then that of the call; errors are raised here."""
+    # spawned: a forked child would begin with the parent's memory
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """One step to be measured: the contrastive loss alone, dropout on.
+
+    `max_tokens` are the tokens of a chunk, padding included. The fastest of `n_repeats` counts, after a small step that
+    is not timed. A step that needs more than `limit_bytes` in all does not fit; None: no limit.
+    """
+
+    settings: EncoderSettings
+    n_genes: int
+    lengths_B: NDArray[np.int64]
+    max_tokens: int
+    mode: Mode = "chunked"
+    temperature: float = 0.05
+    n_repeats: int = 1
+    threads: int = 1
+    limit_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one step took; memory is that of the process, interpreter and libraries included."""
+
+    seconds: float
+    peak_bytes: int
+    before_bytes: int
+
+
+def take_step(
+    encode: Encode, views: Sequence[Batch], loss: Callable[..., Tensor], *, chunks: Sequence[Rows], mode: Mode
+) -> Tensor:
+    """Accumulate one step's gradient; full-batch: the same chunks with all their graphs held."""
+    if mode == "chunked":
+        return divide_and_conquer(encode, views, loss, chunks=chunks)
+    whole, _ = full_batch(encode, views, chunks)
+    value = loss(*whole)
+    value.backward()  # type: ignore[no-untyped-call]
+    return value.detach()
+
+
+def measured_step(plan: StepPlan) -> Cost | None:
+    """Take the plan's step in this process; None if it needs more memory than the limit."""
+    torch.set_num_threads(plan.threads)
+    cpu = torch.device("cpu")
+    with seeded(0, cpu):
+        table = torch.randn(plan.n_genes, plan.settings.width)
+        encoder = Encoder(plan.settings, n_genes=plan.n_genes, gene_embedding=table).train()
+
+    def step(lengths_B: NDArray[np.int64], max_tokens: int) -> float:
+        batch = synthetic_batch(lengths_B, np.zeros_like(lengths_B), n_genes=plan.n_genes, device=cpu)
+        encoder.zero_grad(set_to_none=True)
+        started = time.perf_counter()
+        take_step(
+            lambda cells: encoder.embed(cells["genes"], cells["bins"]),
+            [batch.plain()] * 2,
+            lambda first_BD, second_BD: info_nce(first_BD, second_BD, temperature=plan.temperature),
+            chunks=by_tokens(lengths_B, max_tokens),
+            mode=plan.mode,
+        )
+        return time.perf_counter() - started
+
+    step(np.array([8, 8]), 8)
+    before_bytes = process_bytes("VmRSS")
+    if plan.limit_bytes is not None:
+        # resident memory cannot be limited; what is mapped from here on will be resident
+        allowed = process_bytes("VmSize") + max(0, plan.limit_bytes - before_bytes)
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    try:
+        seconds = min(step(plan.lengths_B, plan.max_tokens) for _ in range(plan.n_repeats))
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            return None
+        raise
+    return Cost(seconds, process_bytes("VmHWM"), before_bytes)
+
+
+def sweep(
+    plan: StepPlan, batches: Sequence[int], *, report: Callable[[str], object] = lambda message: None
+) -> list[dict[str, Any]]:
+    """Measure chunked and full-batch steps over ever more cells, each in a fresh process.
+
+    Parameters
+    ----------
+    plan
+        What all steps share; its first B cells make a batch of B.
+    batches
+        Values of B. Where a mode does not fit, larger ones are not tried in that mode.
+    report
+        Told of each step.
+
+    Returns
+    -------
+    Rows of `celllm.pretrain.step_cost`.
+
+    Raises
+    ------
+    CellLMError
+        If a process dies.
+    """
+    rows: list[dict[str, Any]] = []
+    for mode in MODES:
+        for n_cells in sorted(batches):
+            one = replace(plan, lengths_B=plan.lengths_B[:n_cells], mode=mode)
+            try:
+                cost: Cost | None = in_fresh_process(measured_step, one)
+            except BrokenProcessPool:
+                msg = (
+                    f"the process that measured {n_cells} cells, {mode}, died; the system may have ended it for want "
+                    "of memory\n  do this:  set step_cost.limit_gb below the memory of the machine"
+                )
+                raise CellLMError(msg) from None
+            told = "does not fit"
+            seconds = peak_gb = float("nan")
+            if cost is not None:
+                seconds, peak_gb = cost.seconds, cost.peak_bytes / 1e9
+                told = f"{seconds:.2f} s, {peak_gb:.2f} GB"
+            report(f"{mode}, {n_cells} cells: {told}")
+            rows.append({"B": n_cells, "mode": mode, "seconds": seconds, "peak_gb": peak_gb, "fits": cost is not None})
+            if cost is None:
+                break
+    return rows
+
+
+def process_bytes(field: str) -> int:
+    """Return this process's memory: `VmRSS` resident, `VmHWM` its peak, `VmSize` mapped.
+
+    Where the kernel does not say (no /proc), the peak comes from getrusage, and the others are 0.
+    """
+    try:
+        found = re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
+        return int(found[1]) * 1024 if found else 0
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return peak if field == "VmHWM" else 0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was timed on a device: seconds of a FLOP of encoding, whatever its precision, and of clipping and AdamW."""
+
+    seconds_per_flop: float
+    optimiser_s: float
+    n_cells: int
+    n_tokens: int
+    n_steps: int
+    device: str
+    threads: int
+
+    def step_s(self, flops: int) -> float:
+        """Return the time of a step with so many FLOPs."""
+        return flops * self.seconds_per_flop + self.optimiser_s
+
+
+def precision_context(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which the recipe's precision holds."""
+    return nullcontext() if recipe.training.precision == "32-true" else torch.autocast(device.type, torch.bfloat16)
+
+
+def time_steps(
+    recipe: Recipe,
+    lengths_B: NDArray[np.int64],
+    targets_B: NDArray[np.int64],
+    *,
+    n_genes: int,
+    seconds: float,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timing:
+    """Time steps with all losses of the recipe, over ever longer and more cells until one fills a fifth of the time.
+
+    Parameters
+    ----------
+    recipe
+        What is trained.
+    lengths_B, targets_B
+        Tokens of the cells of one batch, and how many of each are hidden.
+    n_genes
+        Size of the vocabulary.
+    seconds
+        Approximate time budget; four steps are taken in any case.
+    device
+        What is timed.
+    clock
+        Where it reads the time; `time.process_time` for a machine that others use as well.
+    """
+    module = synthetic_module(recipe, n_genes, device=device)
+    optimiser = optim.optimiser_of(module, recipe.optimiser)
+    trained = [p for group in optimiser.param_groups for p in group["params"]]
+
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return clock()
+
+    def step(n_cells: int, max_length: int) -> tuple[float, float, float]:
+        lengths = np.minimum(lengths_B[:n_cells], max_length)
+        targets = np.minimum(targets_B[:n_cells] * lengths // lengths_B[:n_cells], lengths - 1)
+        budget = max(1, min(recipe.training.chunk_tokens, int(lengths.sum()) // MIN_CHUNKS))
+        loss = StepLoss(
+            module, recipe.objectives, max_tokens=budget, autocast=lambda: precision_context(recipe, device)
+        )
+        batch = synthetic_batch(lengths, targets, n_genes=n_genes, device=device)
+        optimiser.zero_grad(set_to_none=True)
+        started = now()
+        loss.accumulate(batch, health=False)
+        encoded = now()
+        torch.nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip_norm)
+        optimiser.step()
+        flops = step_flops(recipe, lengths, targets, by_tokens(lengths, budget)).total
+        return encoded - started, now() - encoded, (encoded - started) / flops
+
+    started = now()
+    n_cells, max_length = min(2 * MIN_CHUNKS, len(lengths_B)), MIN_LENGTH
+    step(n_cells, max_length)  # the first of all takes longer
+    while step(n_cells, max_length)[0] < seconds / 5:
+        if max_length < lengths_B[:n_cells].max():
+            max_length *= 2
+        elif n_cells < len(lengths_B):
+            n_cells *= 2
+        else:
+            break
+    timed: list[tuple[float, float, float]] = []
+    while len(timed) < MIN_STEPS or (len(timed) < MAX_STEPS and now() - started < seconds):
+        timed.append(step(n_cells, max_length))
+    _, optimiser_s, rates = (float(np.median(column)) for column in zip(*timed, strict=True))
+    return Timing(
+        seconds_per_flop=rates,
+        optimiser_s=optimiser_s,
+        n_cells=min(n_cells, len(lengths_B)),
+        n_tokens=int(np.minimum(lengths_B[:n_cells], max_length).sum()),
+        n_steps=len(timed),
+        device=str(device),
+        threads=torch.get_num_threads(),
+    )

@@ -1,0 +1,98 @@
+"""What a step costs, measured in fresh processes, and the table it goes into."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from celllm.base.errors import CellLMError, InputError
+from celllm.config.recipe import EncoderSettings
+from celllm.model.encoder import Encoder
+from celllm.model.randomness import seeded
+from celllm.pretrain import measure, step_cost
+from celllm.pretrain.losses import info_nce
+from celllm.pretrain.synthetic import synthetic_batch
+
+SETTINGS = EncoderSettings(width=8, depth=1, heads=1, head_width=8, dropout=0.1)
+PLAN = measure.StepPlan(SETTINGS, n_genes=50, lengths_B=np.array([5, 9, 7, 6]), max_tokens=16)
+
+
+def test_chunked_and_full_batch_steps_leave_the_same_gradient() -> None:
+    gradients = []
+    batch = synthetic_batch(PLAN.lengths_B, np.zeros(4, dtype=int), n_genes=50, device=torch.device("cpu"))
+    encoder = Encoder(SETTINGS, n_genes=50, gene_embedding=torch.randn(50, 8)).train()
+    for mode in measure.MODES:
+        encoder.zero_grad()
+        with seeded(0, torch.device("cpu")):
+            measure.take_step(
+                lambda view: encoder.embed(view["genes"], view["bins"]),
+                [batch.plain()] * 2,
+                lambda a, b: info_nce(a, b, temperature=0.05),
+                chunks=[np.array([1]), np.array([0, 2]), np.array([3])],
+                mode=mode,
+            )
+        gradients.append(encoder.layers[0].attention.to_qkv.weight.grad.clone())
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_is_measured() -> None:
+    found = measure.measured_step(PLAN)
+    assert found is not None
+    assert found.seconds > 0
+    assert found.peak_bytes >= found.before_bytes > 0
+
+
+@pytest.mark.slow
+def test_a_step_that_does_not_fit_is_said_and_no_larger_one_is_tried() -> None:
+    told: list[str] = []
+    plan = replace(PLAN, lengths_B=np.full(2_000, 500), max_tokens=100_000, limit_bytes=1 << 20)
+    rows = measure.sweep(plan, [1_000, 2_000], report=told.append)
+    assert [(row["B"], row["mode"], row["fits"]) for row in rows] == [
+        (1_000, "chunked", False),
+        (1_000, "full-batch", False),
+    ]
+    assert told == ["chunked, 1000 cells: does not fit", "full-batch, 1000 cells: does not fit"]
+
+
+def test_a_process_that_dies_is_an_error_and_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = measure.in_fresh_process
+    monkeypatch.setattr(measure, "in_fresh_process", lambda function, plan: real(os._exit, 3))
+    with pytest.raises(CellLMError, match=r"(?s)4 cells, chunked, died.*step_cost\.limit_gb"):
+        measure.sweep(PLAN, [4])
+
+
+ROWS = [
+    (16, "chunked", 1.5, 0.5, True),
+    (16, "full-batch", 1.25, 2.0, True),
+    (64, "full-batch", math.nan, math.nan, False),
+]
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    table = pd.DataFrame(ROWS, columns=list(step_cost.COLUMNS))
+    step_cost.write(table.iloc[::-1], tmp_path / "cost.tsv")
+    pd.testing.assert_frame_equal(step_cost.read(tmp_path / "cost.tsv"), table)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("16\tchunked\t\t0.5\tyes", "an empty value"),
+        ("16\tby hand\t1\t0.5\tyes", "by hand"),
+        ("16\tchunked\t1\t0.5\tmaybe", "yes or no"),
+        ("few\tchunked\t1\t0.5\tyes", "few"),
+    ],
+    ids=["fits without seconds", "unknown mode", "unknown answer", "no number"],
+)
+def test_a_wrong_row_is_refused(tmp_path: Path, row: str, message: str) -> None:
+    (tmp_path / "cost.tsv").write_text("\t".join(step_cost.COLUMNS) + "\n" + row + "\n")
+    with pytest.raises(InputError, match=message):
+        step_cost.read(tmp_path / "cost.tsv")
