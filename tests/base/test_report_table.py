@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from celllm.base.report_table import Column, ReportTable, write_page, write_tsv
+from celllm.base.report_table import Column, ReportTable, as_markdown, write_page, write_tsv
 
 
 def page(tmp_path, *tables: ReportTable, **options) -> str:
@@ -77,3 +77,12 @@ def test_a_page_of_several_tables_has_a_list_of_contents(tmp_path):
 
 def test_a_table_without_rows_says_so(tmp_path):
     assert "No rows." in page(tmp_path, ReportTable("t", pd.DataFrame(columns=["a"]), [Column("a")]))
+
+
+def test_markdown_keeps_text_as_it_stands_and_sets_columns_below_one_another():
+    rows = pd.DataFrame({"value": ["0.500", "007"], "name": ["a", "bc"]})
+    assert as_markdown(rows, title="T", note="N").splitlines() == [
+        *("## T", "", "N", ""),
+        *("| value | name |", "| ----- | ---- |", "| 0.500 | a    |", "| 007   | bc   |"),
+    ]
+    assert as_markdown(rows.iloc[:0], title="T") == "## T\n\nNo rows.\n"

@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from celllm.base.errors import CellLMError, InputError, VocabularyMismatch
-from celllm.bench import commands, job, predictions, runs
+from celllm.bench import commands, job, predictions, process, runs
 from celllm.bench.method import Classifier
 from celllm.config.rows import as_json
 from celllm.config.tables import Method, Task
@@ -347,7 +347,7 @@ def test_a_job_that_is_killed_again_and_again_during_a_run_gives_that_run_up(fol
     with pytest.raises(_Stopped):
         fit(folder, n_splits=2)
     assert not begun.exists()  # an interrupt is no kill
-    begun.write_text(str(job.MAX_KILLS))  # what a killed process leaves
+    begun.write_text(str(process.MAX_KILLS))  # what a killed process leaves
 
     made = fit(folder, n_splits=2)
 

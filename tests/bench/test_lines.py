@@ -60,7 +60,7 @@ def test_nothing_is_kept_of_lines_that_are_cut_at_random(pretrained, pairs):
 
 
 def test_nothing_is_kept_beyond_the_limit(pretrained, source, monkeypatch):
-    monkeypatch.setattr(lines, "MOST_KEPT_BYTES", 100)
+    monkeypatch.setattr(lines, "MAX_KEPT_BYTES", 100)
     seen = []
     pretrained.encoder.layers[0].register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
     embedder = LineEmbedder(source, pretrained.encoder, pool="mean", n_frozen=1)

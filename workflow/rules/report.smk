@@ -151,7 +151,8 @@ def category_of(wildcards) -> str:
 def labels_of(wildcards) -> dict[str, str]:
     """What the report calls an item, and the task, method, data set or encoder that it is about."""
     item, subject = item_of(wildcards)
-    return {"item": CAPTIONS[item]["label"], "of": subject}
+    label = {"item": CAPTIONS[item]["label"]}
+    return label | {"of": subject} if subject else label
 
 
 def title_of(wildcards) -> str:
@@ -312,7 +313,7 @@ rule audit_leakage:
             "results/report/tables/audit_leakage.html",
             caption="../report/caption.rst",
             category=CAPTIONS["tables/audit_leakage"]["category"],
-            labels={"item": CAPTIONS["tables/audit_leakage"]["label"], "of": ""},
+            labels={"item": CAPTIONS["tables/audit_leakage"]["label"]},
         ),
         tsv="results/report/tables/audit_leakage.tsv",
         exact_duplicates="results/report/details/exact_duplicates.tsv",
@@ -354,7 +355,7 @@ rule audit_source:
             "results/report/tables/audit_source.html",
             caption="../report/caption.rst",
             category=CAPTIONS["tables/audit_source"]["category"],
-            labels={"item": CAPTIONS["tables/audit_source"]["label"], "of": ""},
+            labels={"item": CAPTIONS["tables/audit_source"]["label"]},
         ),
         tsv="results/report/tables/audit_source.tsv",
         label_rule="results/report/details/label_rule.tsv",
@@ -399,7 +400,7 @@ rule audit_embeddings:
             "results/report/tables/audit_embeddings.html",
             caption="../report/caption.rst",
             category=CAPTIONS["tables/audit_embeddings"]["category"],
-            labels={"item": CAPTIONS["tables/audit_embeddings"]["label"], "of": ""},
+            labels={"item": CAPTIONS["tables/audit_embeddings"]["label"]},
         ),
         tsv="results/report/tables/audit_embeddings.tsv",
     log:

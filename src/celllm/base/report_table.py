@@ -133,8 +133,12 @@ def write_page(tables: Sequence[ReportTable], path: Path | str, *, title: str, n
 
 
 def as_markdown(rows: pd.DataFrame, *, title: str, note: str = "") -> str:
-    """Return a heading, a note and the rows as a Markdown table; cells must be text already."""
-    body = "No rows." if rows.empty else rows.astype(str).to_markdown(index=False, disable_numparse=True)
+    """Return a heading, a note and the rows as a Markdown table, for a terminal."""
+    lines = [list(map(str, rows.columns)), *rows.astype(str).to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    texts = [" | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines]
+    body = "No rows." if rows.empty else "\n".join(f"| {text} |" for text in texts)
     return "\n\n".join(part for part in (f"## {title}", note, body) if part) + "\n"
 
 

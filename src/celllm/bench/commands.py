@@ -131,7 +131,8 @@ def fit(
     """
     # the job by hand: paste this line
     print("python -m celllm", shlex.join(sys.argv[1:]), flush=True)
-    from celllm.bench.job import Job, end_on_sigterm, numbered, run_all
+    from celllm.bench.job import Job, numbered, run_all
+    from celllm.bench.process import end_on_sigterm
 
     optional = {"responses": responses, "encoder": encoder}
     job = Job(

@@ -8,13 +8,10 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import resource
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +22,7 @@ from celllm.base.provenance import digest, digest_of, stamp
 from celllm.bench import predictions, runs
 from celllm.bench.method import Classifier, Regressor, build, class_of
 from celllm.bench.predictions import PredictionsMeta
+from celllm.bench.process import counted, peak_mb, reset_peak
 from celllm.bench.protocol import fitted, predicted, subsets_of
 from celllm.bench.runs import Failure, Runs, predictions_path
 from celllm.config.tables import Method, Task
@@ -32,9 +30,6 @@ from celllm.harmonise import vocabulary
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.format import Split
 from celllm.splits.units import Cells, Pairs
-
-MAX_KILLS = 2
-"""A run during which the process was killed so often is a failure; the other runs go on."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +138,7 @@ class Job:
 
     def run(self, number: int, seed: int, path: Path) -> None:
         """Fit and predict once; write the predictions and what they cost."""
-        _reset_peak()
+        reset_peak()
         data, row, split = self.data, self.method, self.split(number)
         subsets = subsets_of(split, self.task, data.units)
         encoder = self.files.get("encoder")
@@ -173,7 +168,7 @@ class Job:
             trials=choice.trials,
             fit_s=fitted_at - start,
             predict_s=time.perf_counter() - fitted_at,
-            peak_mb=_peak_mb(),
+            peak_mb=peak_mb(),
             trained_parameters=int(choice.method.trained_parameters),
             vocabulary=self.genes.digest,
             encoder=self.digests.get("encoder"),
@@ -217,7 +212,7 @@ def run_all(job: Job, path: Path, *, on_failure: Literal["show", "stop"], log: s
             continue
         place.unlink(missing_ok=True)
         try:
-            with _counted(place.with_name("attempts")):
+            with counted(place.with_name("attempts")):
                 job.run(split, seed, place)
             finished.append((split, seed))
         except Exception as error:  # whatever it is, the other runs go on
@@ -230,33 +225,6 @@ def run_all(job: Job, path: Path, *, on_failure: Literal["show", "stop"], log: s
     made = Runs(job.task.task, job.method.method, tuple(finished), tuple(failures), provenance=job.stamp(*job.splits))
     runs.write(made, path)
     return made
-
-
-class Killed(CellLMError):
-    """The process was killed each time it came to a run."""
-
-    status = 137
-
-
-@contextmanager
-def _counted(file: Path) -> Iterator[None]:
-    """Count in `file` how often a run was begun; the count outlives a process that is killed, and no other one.
-
-    Raises
-    ------
-    Killed
-        If the process was killed as often as is allowed.
-    """
-    n_kills = int(file.read_text()) if file.is_file() else 0
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(str(n_kills + 1))
-    try:
-        if n_kills >= MAX_KILLS:
-            msg = f"the process was killed {n_kills} times during this run, mostly for memory: raise mem_mb of rule fit"
-            raise Killed(msg)
-        yield
-    finally:
-        file.unlink()
 
 
 def numbered(splits: Sequence[Path]) -> dict[int, Path]:
@@ -274,11 +242,6 @@ def numbered(splits: Sequence[Path]) -> dict[int, Path]:
             )
         found[int(number.group())] = path
     return found
-
-
-def end_on_sigterm() -> None:
-    """Leave as an exit does when the scheduler ends the job, so that its wall clock does not count as a kill."""
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
 def _told(error: Exception) -> tuple[int, str]:
@@ -303,18 +266,3 @@ def _use_threads(n_threads: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(n_threads)
-
-
-def _reset_peak() -> None:
-    """Let the peak of resident memory start anew, where the system can."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_mb() -> float:
-    """Return the largest resident memory since `_reset_peak`, in MiB; elsewhere than on Linux since the start."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024  # in kB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

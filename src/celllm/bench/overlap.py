@@ -1,4 +1,4 @@
-"""Cells that occur twice: in a benchmark and in the pretraining corpus, or in two parts of a split.
+"""Cells that occur twice: in a benchmark and in the pretraining corpus, or in two subsets of a split.
 
 A cell is known by the hash of its counts (celllm.harmonise.quality.cell_hashes), whatever its name.
 """
@@ -54,55 +54,57 @@ def leakage(benchmark: Collection[str], *, corpus: pd.DataFrame, shards: pd.Data
 
 
 @dataclass(frozen=True)
-class Twins:
-    """Cells of a task that have a twin: another cell with the same counts.
+class Duplicates:
+    """Cells of a task that have an exact duplicate: another cell with the same counts.
 
     Parameters
     ----------
     n_cells
-        Cells in the split, those in no part included.
-    n_twins
-        Cells with a twin anywhere in the task.
+        Cells in the split, those in no subset included.
+    n_duplicates
+        Cells with a duplicate anywhere in the task.
     across
-        By (part, other part): cells of `part` that have a twin in `other part`.
+        By (subset, other subset): cells of `subset` that have a duplicate in `other subset`.
     """
 
     n_cells: int
-    n_twins: int
+    n_duplicates: int
     across: Mapping[tuple[str, str], int]
 
 
 ACROSS = (("validation", "train"), ("test", "train"), ("test", "validation"))
-"""Pairs of parts whose twins flatter a score: part, and the other part that gives it away."""
+"""Pairs of subsets whose duplicates flatter a score: subset, and the other subset that gives it away."""
 
 
-def twins(hash_of: Mapping[str, str], *, cells: Sequence[str], parts: Sequence[str]) -> Twins:
-    """Count the cells of a split with a twin, and those whose twin lies in another part.
+def exact_duplicates(hash_of: Mapping[str, str], *, cells: Sequence[str], subsets: Sequence[str]) -> Duplicates:
+    """Count the cells of a split with an exact duplicate, and those whose duplicate lies in another subset.
 
-    A line of a regression task stands in the split once a drug, so it may be in several parts by design; a line is no
-    twin of its own.
+    A line of a regression task stands in the split once a drug, so it may be in several subsets by design; a line is no
+    duplicate of itself.
 
     Parameters
     ----------
     hash_of
         Hash of each cell or line.
-    cells, parts
-        Cell or line, and part, of each unit of the split.
+    cells, subsets
+        Cell or line, and subset, of each unit of the split.
     """
-    units = pd.DataFrame({"cell": list(cells), "part": list(parts)}).drop_duplicates()
+    units = pd.DataFrame({"cell": list(cells), "subset": list(subsets)}).drop_duplicates()
     units["hash"] = units["cell"].map(hash_of)
     n_names = units.groupby("hash")["cell"].transform("nunique")
-    with_twin = units[n_names > 1]
-    pairs = with_twin.merge(with_twin, on="hash", suffixes=("", "_of_twin"))
-    pairs = pairs[pairs["cell"] != pairs["cell_of_twin"]]
+    repeated = units[n_names > 1]
+    pairs = repeated.merge(repeated, on="hash", suffixes=("", "_other"))
+    pairs = pairs[pairs["cell"] != pairs["cell_other"]]
     across = {
-        (part, other): int(pairs.loc[(pairs["part"] == part) & (pairs["part_of_twin"] == other), "cell"].nunique())
-        for part, other in ACROSS
+        (subset, other): int(
+            pairs.loc[(pairs["subset"] == subset) & (pairs["subset_other"] == other), "cell"].nunique()
+        )
+        for subset, other in ACROSS
     }
-    return Twins(n_cells=int(units["cell"].nunique()), n_twins=int(with_twin["cell"].nunique()), across=across)
+    return Duplicates(n_cells=int(units["cell"].nunique()), n_duplicates=int(repeated["cell"].nunique()), across=across)
 
 
-def part_sizes(parts: Sequence[str]) -> dict[str, int]:
-    """Count the units of each part of a split."""
-    names, sizes = np.unique(np.asarray(parts, dtype=str), return_counts=True)
+def subset_sizes(subsets: Sequence[str]) -> dict[str, int]:
+    """Count the units of each subset of a split."""
+    names, sizes = np.unique(np.asarray(subsets, dtype=str), return_counts=True)
     return dict(zip(names.tolist(), sizes.tolist(), strict=True))

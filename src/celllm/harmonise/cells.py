@@ -5,7 +5,6 @@ obs: index `{dataset}:{barcode}` or `{dataset}:{sample}:{barcode}`, unique; samp
 there is none), is_malignant (int8: 1 tumour, 0 normal, -1 unknown), n_counts, n_genes, cell_hash (of gene and
 count, so that equal cells are found across datasets). var: index = symbols; is_named: whether the source has a name for
 the gene. uns: dataset, vocabulary (digest), units (celllm.config.units), simulated, provenance (JSON).
-
 Any AnnData release from 0.8 on reads the file.
 """
 
@@ -15,9 +14,8 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import anndata as ad
 import h5py
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +28,10 @@ from celllm.config.units import Units
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.sources.values import check_values, dtype_of
 
+if TYPE_CHECKING:
+    import anndata as ad
+
 CATEGORICAL = ("sample", "donor", "study", "label")
-"""Columns of few different values."""
 NUMERIC: Final = {"is_malignant": np.int8, "n_counts": np.float64, "n_genes": np.int64}
 OBS_COLUMNS = (*CATEGORICAL, *NUMERIC, "cell_hash")
 UNS_KEYS = ("dataset", "vocabulary", "units", "simulated", "provenance")
@@ -51,6 +51,8 @@ def build(
     provenance: Mapping[str, Any],
 ) -> ad.AnnData:
     """Put aligned cells into the form this module writes; parameters as of `CellsWriter.append`, `writing_cells`."""
+    import anndata as ad
+
     ordered = sparse.csr_matrix(matrix, dtype=dtype_of(units))
     ordered.sort_indices()
     return ad.AnnData(
@@ -84,6 +86,8 @@ def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> ad.AnnDat
     VocabularyMismatch
         If the cells were aligned to another vocabulary than the one given.
     """
+    import anndata as ad
+
     cells = ad.read_h5ad(path)
     check(cells, path)
     for column in (*CATEGORICAL, "cell_hash"):
@@ -94,20 +98,17 @@ def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> ad.AnnDat
 
 
 def header(path: Path | str, *, vocabulary: str | None = None) -> dict[str, Any]:
-    """Read what stands in `uns` of aligned cells, and n_cells and n_genes beside it; cells are not read.
+    """Read what stands in `uns` of aligned cells, and n_cells and n_genes beside it; no cell is read.
 
-    Raises
-    ------
-    InputError
-        If something of it is missing.
-    VocabularyMismatch
-        If the cells were aligned to another vocabulary than the one of the digest given.
+    Errors as of `read`; `vocabulary` is the digest expected.
     """
+    import anndata as ad
+
     with h5py.File(path) as file:
         uns = {key: ad.io.read_elem(file["uns"][key]) for key in file.get("uns", ())}
         _check_present("uns", UNS_KEYS, list(uns), path)
         _check_vocabulary(uns, vocabulary, path)
-        n_cells, n_genes = ad.io.sparse_dataset(file["X"]).shape
+        n_cells, n_genes = map(int, file["X"].attrs["shape"])
         return uns | {"n_cells": n_cells, "n_genes": n_genes}
 
 
@@ -115,32 +116,28 @@ def named_genes(path: Path | str, *, vocabulary: str | None = None) -> npt.NDArr
     """Tell for each gene whether the source had a name for it; errors as in `header`."""
     header(path, vocabulary=vocabulary)
     with h5py.File(path, "r") as file:
-        return np.asarray(ad.io.read_elem(file["var"])["is_named"], dtype=bool)
+        return np.asarray(file["var/is_named"], dtype=bool)
 
 
 def obs_pieces(path: Path | str, *, size: int = PIECE) -> Iterator[pd.DataFrame]:
     """Read what is known of aligned cells, `size` at a time, indexed by cell id; no count is read."""
     with h5py.File(path, "r") as file:
-        yield from _obs_of(file["obs"], size)
+        stored = file["obs"]
+        index = stored[stored.attrs["_index"]]
+        for start in range(0, len(index), size):
+            rows = slice(start, start + size)
+            columns = {name: _values(stored[name], rows) for name in OBS_COLUMNS}
+            yield pd.DataFrame(columns, index=pd.Index(index.asstr()[rows], dtype=object))
 
 
 def pieces(path: Path | str, *, size: int = PIECE) -> Iterator[tuple[sparse.csr_matrix, pd.DataFrame]]:
     """Read aligned cells, `size` at a time: the matrix, and `obs` indexed by cell id."""
+    import anndata as ad
+
     with h5py.File(path, "r") as file:
         matrix = ad.io.sparse_dataset(file["X"])
-        start = 0
-        for obs in _obs_of(file["obs"], size):
-            yield sparse.csr_matrix(matrix[start : start + len(obs)]), obs
-            start += len(obs)
-
-
-def _obs_of(stored: h5py.Group, size: int) -> Iterator[pd.DataFrame]:
-    """Read a table that AnnData or `CellsWriter` wrote, some rows at a time."""
-    index = stored[stored.attrs["_index"]]
-    for start in range(0, len(index), size):
-        rows = slice(start, start + size)
-        columns = {name: _values(stored[name], rows) for name in OBS_COLUMNS}
-        yield pd.DataFrame(columns, index=pd.Index(index.asstr()[rows], dtype=object))
+        for start, obs in enumerate(obs_pieces(path, size=size)):
+            yield sparse.csr_matrix(matrix[start * size : start * size + len(obs)]), obs
 
 
 def _values(column: h5py.Group | h5py.Dataset, rows: slice) -> npt.NDArray[Any]:
@@ -192,6 +189,8 @@ class CellsWriter:
     """Appends aligned cells to an open file; `writing_cells` makes one. Memory holds a piece and 8 bytes a cell."""
 
     def __init__(self, file: h5py.File, no_cells: ad.AnnData, path: Path) -> None:
+        import anndata as ad
+
         self._file, self._path, self._units = file, path, Units(no_cells.uns["units"])
         self._codes: dict[str, dict[str, int]] = {column: {} for column in CATEGORICAL}
         self._name_hashes: list[npt.NDArray[np.uint64]] = []
@@ -203,7 +202,9 @@ class CellsWriter:
         growing = {"X/data": no_cells.X.dtype, "X/indices": np.int32, "X/indptr": np.int64}
         growing |= dict.fromkeys(("obs/_index", "obs/cell_hash"), h5py.string_dtype())
         growing |= {f"obs/{column}": dtype for column, dtype in NUMERIC.items()}
-        for name, dtype in (growing | {f"obs/{column}/codes": np.int32 for column in CATEGORICAL}).items():
+        for column in CATEGORICAL:
+            growing |= {f"obs/{column}/codes": np.int32, f"obs/{column}/categories": h5py.string_dtype()}
+        for name, dtype in growing.items():
             _make_growable(file, name, dtype)
         _extend(file["X/indptr"], np.zeros(1, dtype=np.int64))
         self._matrix = ad.io.sparse_dataset(file["X"])
@@ -228,7 +229,7 @@ class CellsWriter:
         """Refuse repeated cell ids, then write what is known only now."""
         self._check_names()
         for column, known in self._codes.items():
-            ad.io.write_elem(self._obs[column], "categories", np.array(list(known), dtype=object))
+            _extend(self._obs[column]["categories"], np.array(list(known), dtype=object))
         self._file["var/is_named"][:] = self.is_named
 
     def _check_names(self) -> None:
@@ -261,9 +262,8 @@ def _make_growable(file: h5py.File, name: str, dtype: npt.DTypeLike) -> None:
 
 
 def _extend(stored: h5py.Dataset, values: npt.NDArray[Any]) -> None:
-    start = stored.shape[0]
-    stored.resize((start + len(values),))
-    stored[start:] = values
+    stored.resize((len(stored) + len(values),))
+    stored[len(stored) - len(values) :] = values
 
 
 def _check_vocabulary(uns: Mapping[str, Any], expected: str | None, path: Path | str) -> None:
@@ -273,8 +273,7 @@ def _check_vocabulary(uns: Mapping[str, Any], expected: str | None, path: Path |
 
 
 def _check_present(field: str, expected: tuple[str, ...], present: list[str], path: Path | str) -> None:
-    missing = [name for name in expected if name not in present]
-    if missing:
+    if missing := [name for name in expected if name not in present]:
         found = f"no {', '.join(missing)} among {', '.join(map(str, present)) or 'none'}"
         raise InputError(file=path, field=field, expected=", ".join(expected), found=found, remedy=REMEDY)
 
@@ -284,7 +283,7 @@ def check(cells: ad.AnnData, path: Path | str) -> None:
     _check_present("obs columns", OBS_COLUMNS, list(cells.obs.columns), path)
     _check_present("uns", UNS_KEYS, list(cells.uns), path)
     is_repeated = cells.obs_names.duplicated()
-    strange = sorted(set(np.unique(cells.obs["is_malignant"].to_numpy()).tolist()) - {-1, 0, 1})
+    strange = sorted(set(cells.obs["is_malignant"]) - {-1, 0, 1})
     units = cells.uns["units"]
     fault: tuple[str, str, str] | None = None
     if is_repeated.any():

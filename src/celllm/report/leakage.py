@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from celllm.base.report_table import Column, ReportTable
-from celllm.bench.overlap import ACROSS, Leakage, Twins, leakage, part_sizes, twins
+from celllm.bench.overlap import ACROSS, Duplicates, Leakage, exact_duplicates, leakage, subset_sizes
 from celllm.config.catalogue import Catalogue
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.writer import benchmark_hashes
@@ -54,7 +54,7 @@ def leakage_tables(
         n_corpus={name: len(cells) for name, cells in corpus.items()},
         catalogue=catalogue,
     )
-    sizes = {(split.task, split.seed): part_sizes(split.subsets.tolist()) for split in drawn}
+    sizes = {(split.task, split.seed): subset_sizes(split.subsets.tolist()) for split in drawn}
     leaked = [name for leak in leaks.values() for name in leak.in_shards]
     return made, duplicates_rows(equal, parts=sizes), leaked
 
@@ -73,12 +73,13 @@ def _cells_in(shards: ShardReader) -> pd.DataFrame:
     return shards.cells[["cell_id", "dataset"]].assign(cell_hash=hashes)
 
 
-def _duplicates_in(split: Split, cells: pd.DataFrame, kind: str) -> Twins:
+def _duplicates_in(split: Split, cells: pd.DataFrame, kind: str) -> Duplicates:
     """Count the exact duplicates of a split; in a task of pairs of line and drug, the equal lines."""
     names, units = cells["cell_id"], split.units
     if kind == "regression":  # a unit is {line}|{drug}, a cell id {dataset}:{line}
         names, units = names.str.split(":", n=1).str[-1], [unit.split("|", 1)[0] for unit in units]
-    return twins(dict(zip(names, cells["cell_hash"], strict=True)), cells=units, parts=split.subsets.tolist())
+    hash_of = dict(zip(names, cells["cell_hash"], strict=True))
+    return exact_duplicates(hash_of, cells=units, subsets=split.subsets.tolist())
 
 
 def leakage_table(
@@ -133,7 +134,7 @@ def leakage_table(
 
 
 def duplicates_rows(
-    found: Mapping[tuple[str, int], Twins], *, parts: Mapping[tuple[str, int], Mapping[str, int]]
+    found: Mapping[tuple[str, int], Duplicates], *, parts: Mapping[tuple[str, int], Mapping[str, int]]
 ) -> pd.DataFrame:
     """Count the exact duplicates within each task's split files.
 
@@ -151,7 +152,7 @@ def duplicates_rows(
                 "split": seed,
                 "cells": one.n_cells,
                 **{f"{part}_units": parts[task, seed].get(part, 0) for part in ("train", "validation", "test")},
-                "exact_duplicates": one.n_twins,
+                "exact_duplicates": one.n_duplicates,
                 **{f"{part}_in_{other}": one.across[part, other] for part, other in ACROSS},
             }
             for (task, seed), one in found.items()

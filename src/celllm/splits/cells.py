@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Task
@@ -54,6 +53,8 @@ def stratified(
     InputError
         If fewer than two classes are large enough, or the classes are too many for the test subset.
     """
+    from sklearn.model_selection import train_test_split
+
     usable, classes = _usable(labels, units, task)
     n_test, n_validation, n_train = subset_sizes(task, len(usable))
     if len(classes) < 2 or not len(classes) <= n_test <= len(usable) - len(classes):
@@ -176,6 +177,8 @@ def _draw(
     seed: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (left, drawn), `drawn` being `n` rows, stratified; all rows if none, or too few to divide, stay over."""
+    from sklearn.model_selection import train_test_split
+
     n_left = len(rows) - n
     if n_left <= 0:
         return rows[:0], rows

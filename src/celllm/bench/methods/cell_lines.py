@@ -1,7 +1,7 @@
 """Baselines and controls of the drug-response tasks.
 
 Means of drugs and lines reach most of the global correlation, so they stand beside every model. All learn from the
-training part alone, as every method does, and choose nothing on the validation part.
+training subset alone, as every method does, and choose nothing on the validation subset.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ class RidgePerDrug(Regressor):
 
 
 class LeakedResponses(RidgePerDrug):
-    """Must win: ridge regression that is also shown the response, in the test part too.
+    """Must win: ridge regression that is also shown the response, in the test subset too.
 
-    A drug with too few training pairs for a regression, be it one that is met in the test part alone, is answered by
+    A drug with too few training pairs for a regression, be it one that is met in the test subset alone, is answered by
     the response itself.
     """
 

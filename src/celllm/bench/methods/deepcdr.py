@@ -1,4 +1,4 @@
-"""DeepCDR as a method: its network, taught pair by pair, the epoch chosen on the validation part.
+"""DeepCDR as a method: its network, taught pair by pair, the epoch chosen on the validation subset.
 
 Shapes: L lines, G genes, P pairs of a batch, M drugs of a batch.
 """
@@ -41,7 +41,7 @@ class DeepCDRResponse(Regressor):
 
     Genes are standardised by the training lines, as for ridge regression, and responses by the training pairs; the
     released code does neither, on a table of expression that is scaled already. It picks its epoch on the test set;
-    here it is picked on the validation part.
+    here it is picked on the validation subset.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class DeepCDRResponse(Regressor):
         )
 
     def _judged(self, pairs: Pairs, validation: np.ndarray) -> float:
-        """Return how good this epoch is on the validation part; more is better."""
+        """Return how good this epoch is on the validation subset; more is better."""
         truth, predicted = pairs.response[validation], self.predict(pairs, validation)
         if self.options["select"] == "rmse":
             return -rmse(truth, predicted)

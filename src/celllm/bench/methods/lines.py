@@ -14,7 +14,7 @@ from celllm.bench.tokens import TokenSource
 from celllm.corpus.tokens import PAD
 from celllm.model.encoder import Encoder
 
-MOST_KEPT_BYTES = 2**30
+MAX_KEPT_BYTES = 2**30
 """Hidden states that are kept, at most; where all lines need more, they are computed anew each time."""
 
 
@@ -42,7 +42,7 @@ class LineEmbedder:
         all_lines = np.arange(source.values.shape[0])
         # a bin is an int64, a hidden state float32s
         size = int((source.lengths(all_lines) + 1).sum()) * (4 * encoder.width + 8)
-        self._keeps = bool(self._n_frozen) and not encoder.is_released and size <= MOST_KEPT_BYTES
+        self._keeps = bool(self._n_frozen) and not encoder.is_released and size <= MAX_KEPT_BYTES
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
 
     def embedded(self, rows: np.ndarray, generator: np.random.Generator | None = None, *, draw: int = 0) -> Tensor:

@@ -55,7 +55,7 @@ def read_pbmc68k_reduced(manifest: RawManifest, _: Dataset) -> Iterator[RawCells
         )
     whole = sparse.csr_matrix((counts.astype(np.int32), matrix.indices, matrix.indptr), shape=matrix.shape)
     names = [str(name) for name in cells.raw.var_names]
-    yield from in_pieces(RawCells(matrix=whole, names=names, obs=cells.obs, file=path, sample=file.sample))
+    yield from in_pieces(RawCells.of(file, whole, names, cells.obs))
 
 
 def read_zscore_table(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
@@ -65,12 +65,5 @@ def read_zscore_table(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
             table = pd.read_parquet(file.path)
         except (OSError, ValueError) as error:
             raise unreadable(file.path, "a parquet table, lines x genes", error) from None
-        yield from in_pieces(
-            RawCells(
-                matrix=sparse.csr_matrix(table.to_numpy(dtype=np.float32)),
-                names=[str(name) for name in table.columns],
-                obs=pd.DataFrame(index=table.index.astype(str)),
-                file=file.path,
-                sample=file.sample,
-            )
-        )
+        matrix, names = sparse.csr_matrix(table.to_numpy(dtype=np.float32)), [str(name) for name in table.columns]
+        yield from in_pieces(RawCells.of(file, matrix, names, pd.DataFrame(index=table.index.astype(str))))

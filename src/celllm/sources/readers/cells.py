@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
-from celllm.sources.raw import RawManifest
+from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.values import check_values, without_log
 
 PIECE: Final = 2048
@@ -49,6 +49,14 @@ class RawCells:
     file: Path
     sample: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, file: RawFile, matrix: sparse.csr_matrix, names: list[str], cells: pd.DataFrame | Iterable[str]
+    ) -> RawCells:
+        """Give cells of a file; `cells` is their `obs`, or their barcodes where nothing else is known."""
+        obs = cells if isinstance(cells, pd.DataFrame) else pd.DataFrame(index=pd.Index(list(cells), dtype=object))
+        return cls(matrix, names, obs, file.path, file.sample, file.facts)
 
 
 Reader = Callable[[RawManifest, Dataset], Iterator[RawCells]]

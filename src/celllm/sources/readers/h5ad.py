@@ -47,14 +47,7 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
         for start in range(0, max(1, len(obs)), piece):
             rows = sparse.csr_matrix(stored[start : start + piece])
             rows.check_format()
-            yield RawCells(
-                matrix=rows,
-                names=names,
-                obs=obs.iloc[start : start + piece],
-                file=file.path,
-                sample=file.sample,
-                facts=file.facts,
-            )
+            yield RawCells.of(file, rows, names, obs.iloc[start : start + piece])
 
 
 @contextmanager

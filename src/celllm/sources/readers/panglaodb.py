@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import pandas as pd
 from scipy import sparse
 
 from celllm.base.errors import InputError
@@ -31,14 +30,7 @@ def read_panglaodb(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     """
     for file in manifest.ending(".RData"):
         matrix, names, barcodes = _sm(file.path)
-        cells = RawCells(
-            matrix=narrow(sparse.csr_matrix(matrix.T)),
-            names=names,
-            obs=pd.DataFrame(index=pd.Index(barcodes, dtype=object)),
-            file=file.path,
-            sample=file.sample,
-            facts=file.facts,
-        )
+        cells = RawCells.of(file, narrow(sparse.csr_matrix(matrix.T)), names, barcodes)
         yield from in_pieces(cells)
 
 

@@ -96,14 +96,7 @@ def read_baron_raw_tar(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
                 )
             for rows in cells_by_genes(table):
                 obs = rows.texts.set_axis(["cell", "barcode", "assigned_cluster"], axis=1).set_index("cell")
-                yield RawCells(
-                    matrix=rows.matrix,
-                    names=table.columns,
-                    obs=obs,
-                    file=file.path,
-                    sample=donor[1],
-                    facts=file.facts,
-                )
+                yield replace(RawCells.of(file, rows.matrix, table.columns, obs), sample=donor[1])
         if not n_donors:
             raise wrong_members(file.path, expected="GSM…_human1_umifm_counts.csv.gz", found=names_found)
 
@@ -117,28 +110,14 @@ def read_depmap_csv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
         with reading(file.path, "cell lines x genes, comma-separated"), opened(file.path) as stream:
             table = TextTable(stream, file.path, separator=",")
             for rows in cells_by_genes(table):
-                yield RawCells(
-                    matrix=rows.matrix,
-                    names=table.columns,
-                    obs=pd.DataFrame(index=pd.Index(rows.texts[0], name=None)),
-                    file=file.path,
-                    sample=file.sample,
-                    facts=file.facts,
-                )
+                yield RawCells.of(file, rows.matrix, table.columns, rows.texts[0])
 
 
 def _whole(file: RawFile, separator: str) -> RawCells:
     """Read a table of genes x cells, of which no part is complete before its end."""
     with reading(file.path, "genes x cells as text"), opened(file.path) as stream:
         matrix, names, barcodes = genes_by_cells(TextTable(stream, file.path, separator=separator))
-    return RawCells(
-        matrix=matrix,
-        names=names,
-        obs=pd.DataFrame(index=pd.Index(barcodes, dtype=object)),
-        file=file.path,
-        sample=file.sample,
-        facts=file.facts,
-    )
+    return RawCells.of(file, matrix, names, barcodes)
 
 
 def _patients(obs: pd.DataFrame, info: RawFile) -> list[str]:

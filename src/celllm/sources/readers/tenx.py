@@ -107,13 +107,11 @@ class _Parts:
                 remedy="take the three parts from one and the same folder of Cell Ranger",
             )
         is_gene = is_expression(self.features["type"])
-        return RawCells(
-            matrix=self.matrix if is_gene.all() else self.matrix[:, np.flatnonzero(is_gene)],
-            names=gene_names(self.features["id"][is_gene], self.features["name"][is_gene]),
-            obs=pd.DataFrame(index=pd.Index(self.barcodes, dtype=object)),
-            file=file.path,
-            sample=file.sample,
-            facts=file.facts,
+        return RawCells.of(
+            file,
+            self.matrix if is_gene.all() else self.matrix[:, np.flatnonzero(is_gene)],
+            gene_names(self.features["id"][is_gene], self.features["name"][is_gene]),
+            self.barcodes,
         )
 
 
@@ -219,14 +217,7 @@ def read_h5(file: RawFile, *, piece: int = PIECE) -> Iterator[RawCells]:
             parts = (group["data"][begin:end], group["indices"][begin:end], indptr[start : stop + 1] - begin)
             matrix = sparse.csr_matrix(parts, shape=(stop - start, n_genes))
             matrix.check_format()
-            yield RawCells(
-                matrix=matrix if len(kept) == n_genes else matrix[:, kept],
-                names=names,
-                obs=pd.DataFrame(index=pd.Index(barcodes[start:stop], dtype=object)),
-                file=file.path,
-                sample=file.sample,
-                facts=file.facts,
-            )
+            yield RawCells.of(file, matrix if len(kept) == n_genes else matrix[:, kept], names, barcodes[start:stop])
 
 
 def _h5_group(source: h5py.File, file: RawFile) -> h5py.Group:
