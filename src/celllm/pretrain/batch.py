@@ -281,16 +281,9 @@ def hold_out(n_cells: int, n_validation: int) -> Division:
 
 
 def choose_panel(corpus: Corpus, panel_size: int | None, *, piece: int = 4096) -> NDArray[np.int64]:
-    """Return the genes of highest mean share of a cell's counts, in the order of the vocabulary.
+    """Return the `panel_size` (None: all) genes of highest mean share of a cell's counts, in vocabulary order.
 
-    Parameters
-    ----------
-    corpus
-        The cells whose mean counts.
-    panel_size
-        How many; None: all.
-    piece
-        Cells read at once.
+    Cells are read `piece` at a time.
     """
     if panel_size is None or panel_size >= corpus.n_genes:
         return np.arange(corpus.n_genes, dtype=np.int64)

@@ -36,7 +36,7 @@ class Record:
     """What a step leaves behind besides gradients; filled by `divide_and_conquer`."""
 
     embeddings: tuple[Tensor, ...] = ()
-    """One B x D cache a view, as of the first pass, without a graph."""
+    """B x D of each view, as of the first pass, without a graph."""
     coupled_loss: float = float("nan")
     """The loss over embeddings alone, without the chunks' own losses."""
     pass_difference: float = float("nan")
@@ -81,8 +81,7 @@ def divide_and_conquer(
     chunk_size
         C; the last chunk may be smaller. It sets memory; dropout aside it does not change the gradient.
     chunks
-        In place of `chunk_size`: the rows of each chunk, every cell in one of them. `chunks.by_tokens` makes them from
-        the cells' lengths and a budget of tokens.
+        In place of `chunk_size`: the rows of each chunk, every cell in one of them, such as from `chunks.by_tokens`.
     per_chunk_loss
         Called once a chunk with its rows and what `encode` returned besides the embeddings (None if nothing); its
         scalar is added to the loss. For a mean over something that is spread unevenly over the chunks, such as masked
@@ -109,13 +108,12 @@ def divide_and_conquer(
         If an embedding, a loss or (where `parameters` are known) a gradient is not finite; it says which and where.
         Gradients are cleared then, parameters untouched.
     ValueError
-        If there is no view or no cell, views differ in the number of cells, chunks do not hold every cell once, or
-        `ranks` or `check` come without parameters.
+        If there is no cell, views or chunks do not fit together, or `ranks` or `check` come without parameters.
 
     Notes
     -----
-    Zhao et al. 2023, arXiv:2306.04371; the same cut as Gao et al. 2021, arXiv:2101.06983 (gradient caching).
-    Equality with the full batch needs an encoder that treats each cell alone and the same way in both passes:
+    Zhao et al. 2023, arXiv:2306.04371; the same cut as Gao et al. 2021, arXiv:2101.06983 (gradient caching). Equality
+    with the full batch needs an encoder that treats each cell alone and the same way in both passes:
     no batch norm, no change of mode, parameters or random features in between. The cache is kept in float32 at least.
     """
     chunks = partition(n_cells_of(views), chunk_size, chunks)

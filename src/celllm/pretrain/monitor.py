@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,18 @@ class Terminal(Monitor):
     def end(self) -> None:
         """Leave the bar as it stands."""
         self._bar.close()
+
+
+@contextmanager
+def following(monitors: Sequence[Monitor], n_steps: int, step: int, rows: Sequence[HistoryRow]) -> Iterator[None]:
+    """Tell monitors of the run's beginning, and of its end however it comes."""
+    for monitor in monitors:
+        monitor.begin(n_steps, step, rows)
+    try:
+        yield
+    finally:
+        for monitor in monitors:
+            monitor.end()
 
 
 def history_row(

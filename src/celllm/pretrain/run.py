@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from celllm.pretrain import optim
 from celllm.pretrain.batch import Corpus, StepBatch, choose_panel, hold_out, make_batch
 from celllm.pretrain.checkpoint import Checkpoints, Progress, RunIdentity
 from celllm.pretrain.chunks import NonFiniteError
-from celllm.pretrain.monitor import HistoryRow, Monitor, history_row
+from celllm.pretrain.monitor import HistoryRow, Monitor, following, history_row
 from celllm.pretrain.ranks import Ranks
 from celllm.pretrain.step import StepLoss, check_trainable, initial_module
 from celllm.pretrain.stopping import DivergedError, OutOfMemory, Stopped, StopRequest, is_out_of_memory
@@ -119,7 +118,11 @@ def pretrain(
         run.resume(Checkpoints(checkpoints, identity, keep_last=recipe.training.keep_last))
     told = monitors if fabric.is_global_zero else ()
     last = recipe.training.steps if stop_after is None else min(stop_after, recipe.training.steps)
-    with StopRequest() as stop, run.loader() as loader, _told(told, recipe.training.steps, run.progress):
+    with (
+        StopRequest() as stop,
+        run.loader() as loader,
+        following(told, recipe.training.steps, run.progress.step, run.progress.history),
+    ):
         while run.progress.step < last:
             row = run.step(loader, told)
             if row is not None:
@@ -131,17 +134,6 @@ def pretrain(
                 asked_by = stop.signal_name or "the signal of another rank"
                 raise Stopped(run.progress.step, asked_by, is_saved=checkpoints is not None)
     return PretrainingResult(run.encoder(), run.progress.history, run.panel)
-
-
-@contextmanager
-def _told(monitors: Sequence[Monitor], n_steps: int, progress: Progress) -> Iterator[None]:
-    for monitor in monitors:
-        monitor.begin(n_steps, progress.step, progress.history)
-    try:
-        yield
-    finally:
-        for monitor in monitors:
-            monitor.end()
 
 
 class Run:
