@@ -49,9 +49,6 @@ ENVIRONMENT = {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "PYTHONWARNINGS": "ignore",
 }
-
-
-OLD = {path.stem for path in (ROOT / "src/celllm").glob("*/commands/*.py")} - {"__init__"}
 COMMANDS = [name for name in app if not name.startswith("-")]
 
 
@@ -207,8 +204,6 @@ def test_a_documented_line_calls_a_known_program_and_names_files_that_are_there(
 @of_tool("celllm")
 def test_a_documented_line_of_celllm_is_parsed(line):
     command, *arguments = line.arguments
-    if command not in app and OLD:
-        pytest.skip("not moved yet")
     assert command in app, f"no command {command}"
     if not line.is_whole or (line.is_inline and not arguments):
         given = {word.partition("=")[0] for word in arguments if word.startswith("--")}
@@ -228,8 +223,6 @@ def test_a_documented_line_of_snakemake_runs_dry(line, tmp_path):
     asks_gres = "gres=" in str(arguments)
     if asks_gres and "--config" not in arguments:
         arguments += ["--config", "accelerator=gpu"]
-    if line.words[0].startswith("--") and OLD and line.words[0] not in snakemake_parser().format_help():
-        pytest.skip("not moved yet")
     asked = parse_snakemake(arguments)
     profile = yaml.safe_load((ROOT / (asked.workflow_profile or "profiles/default") / "profile.yaml").read_text())
     if line.words[0] == "snakemake" and line.is_whole and not (NOT_DRY | {"-n", "--dry-run"}) & set(arguments):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from pathlib import Path
@@ -68,7 +69,7 @@ class Imports(ast.NodeVisitor):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         assert node.module is not None
-        self.names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        self.names += [f"{node.module}.{alias.name}" for alias in node.names]
 
     def visit_Call(self, node: ast.Call) -> None:
         """`import_module(f"package.{name}")` may import any module of the package."""
@@ -90,51 +91,59 @@ def imports_of(statements: list[ast.stmt]) -> list[str]:
     return visitor.names
 
 
-def code_of(command: str, tree: ast.Module) -> list[ast.stmt]:
-    """What runs of a `commands.py` for a command: its top level, the command's function, and what that calls."""
+def code_of(function: str, tree: ast.Module) -> list[ast.stmt]:
+    """What runs of a module for one of its functions: its top level, the function, and those that these name."""
     functions = {node.name: node for node in tree.body if isinstance(node, FUNCTIONS)}
     reached: set[str] = set()
-    new = {command} & set(functions)
+    new = [node for node in tree.body if not isinstance(node, FUNCTIONS) or node.name == function]
     while new:
-        reached |= new
-        named = {node.id for name in new for node in ast.walk(functions[name]) if isinstance(node, ast.Name)}
-        new = named & set(functions) - reached
+        reached |= {node.name for node in new if isinstance(node, FUNCTIONS)}
+        named = {name.id for node in new for name in ast.walk(node) if isinstance(name, ast.Name)}
+        new = [functions[name] for name in named & set(functions) - reached]
     return [node for node in tree.body if not isinstance(node, FUNCTIONS) or node.name in reached]
 
 
+@functools.cache
+def tree_of(module: tuple[str, ...], source: Path) -> ast.Module | None:
+    path = source / Path(*module)
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(path.read_text()) if path.is_file() else None
+
+
 def third_party(names: list[str], source: Path, seen: set[str]) -> set[str]:
-    """Third-party packages that imports reach, through modules of ours and the packages above those."""
+    """Third-party packages that imports reach, through modules of ours and the packages above those.
+
+    Of a module from which something is imported by name, a function say, only what that needs is followed.
+    """
     found: set[str] = set()
     for name in names:
         parts = name.split(".")
-        if parts[-1] == "*":
-            folder = Path(*parts[:-1])
-            modules = [".".join((folder / path.stem).parts) for path in sorted((source / folder).glob("*.py"))]
-            found |= third_party(modules, source, seen)
-        elif parts[0] != "celllm":
+        if parts[0] != "celllm":
             found.add(parts[0])
-            continue
-        for depth in range(1, len(parts) + 1):  # Python runs the __init__ of every package above a module first
-            module = ".".join(parts[:depth])
-            path = source / Path(*parts[:depth])
-            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-            if module not in seen and path.is_file():
-                seen.add(module)
-                found |= third_party(imports_of(ast.parse(path.read_text()).body), source, seen)
+        elif parts[-1] == "*":
+            folder = parts[:-1]
+            modules = [".".join([*folder, path.stem]) for path in sorted((source / Path(*folder)).glob("*.py"))]
+            found |= third_party(modules, source, seen)
+        elif name not in seen:
+            seen.add(name)
+            for depth in range(1, len(parts) + 1):  # Python runs the __init__ of every package above a module first
+                tree = tree_of(tuple(parts[:depth]), source)
+                if tree is not None:
+                    code = tree.body if depth == len(parts) else code_of(parts[depth], tree)
+                    found |= third_party(imports_of(code), source, seen)
     return found - set(sys.stdlib_module_names)
 
 
+@functools.cache
 def packages_of(command: str, source: Path = ROOT / "src") -> set[str]:
     """Third-party packages that `python -m celllm {command}` imports, by names in methods.tsv and items.py too."""
-    names = ["celllm.__main__"]
-    for path in sorted(source.glob("celllm/*/commands.py")):  # __main__ reads those of all rooms
-        names += [f"celllm.{path.parent.name}", *imports_of(code_of(command, ast.parse(path.read_text())))]
-    for path in source.glob(f"celllm/*/commands/{command}.py"):
-        names.append(f"celllm.{path.parent.parent.name}.commands.{command}")
-    if command == "fit":
-        names += re.findall(r"\b(\w+(?:\.\w+)+):\w", (ROOT / "config/methods.tsv").read_text())
+    rooms = sorted(path.parent.name for path in source.glob("celllm/*/commands.py"))
+    names = ["celllm.__main__", *(f"celllm.{room}.commands.{command}" for room in rooms)]  # __main__ reads all rooms'
+    named_in = {"fit": ROOT / "config/methods.tsv"}.get(command)
     if command.startswith("report_"):
-        names += re.findall(r"\b(celllm(?:\.\w+)+):\w", (source / "celllm/report/items.py").read_text())
+        named_in = source / "celllm/report/items.py"
+    if named_in is not None:
+        names += [name.replace(":", ".") for name in re.findall(r"\b\w+(?:\.\w+)+:\w+", named_in.read_text())]
     return third_party(names, source, seen=set())
 
 
