@@ -5,6 +5,7 @@ A command is a function with keyword-only, typed parameters; its docstring is it
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,6 +24,15 @@ def commands(**options: Any) -> App:  # noqa: ANN401 - cyclopts's own options
         result_action="return_value",
         **options,
     )
+
+
+def show_examples(app: App) -> None:
+    """End each command's help with the example at the end of its docstring, which stands after `Example::`."""
+    for command in app.subapps:
+        text = inspect.getdoc(command.default_command) or ""
+        _, found, example = text.partition("Example::")
+        if found:
+            command.help_epilogue = f"Example:\n\n```\n{inspect.cleandoc(example)}\n```"
 
 
 def run(app: Callable[..., Any], argv: Sequence[str] | None = None) -> None:

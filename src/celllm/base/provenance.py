@@ -67,7 +67,9 @@ def stamp(stage: str, inputs: Mapping[str, Path | str] | None = None, **extra: A
         "celllm": __version__,
         "commit": commit(),
         "stage": stage,
-        "command": Path(sys.argv[0]).stem,
+        "command": sys.argv[1]
+        if Path(sys.argv[0]).stem == "__main__" and len(sys.argv) > 1
+        else Path(sys.argv[0]).stem,
         "inputs": {role: digest(path) for role, path in (inputs or {}).items()},
         **extra,
     }

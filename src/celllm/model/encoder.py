@@ -209,6 +209,7 @@ class Encoder(nn.Module):
         Names of parameters stay. A kernel is written for each way in which a layer is called: with padding or without,
         for all tokens or some, with a graph or without.
         """
+        Dropout.stay_out_of_graphs()
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, KERNELS)
         for layer in self.layers:
             layer.compile(dynamic=True)
