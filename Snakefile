@@ -20,6 +20,7 @@ include: "workflow/rules/genes.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/bench.smk"
 include: "workflow/rules/annotate.smk"
+include: "workflow/rules/items.smk"
 include: "workflow/rules/report.smk"
 
 

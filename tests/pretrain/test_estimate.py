@@ -21,18 +21,16 @@ from celllm.model.store import save_encoder
 from celllm.pretrain import measure
 from celllm.pretrain.chunks import by_tokens
 from celllm.pretrain.estimate import (
-    GPUS,
     USABLE,
     chunk_cost,
     disk_of,
     estimate,
-    gpu_of,
-    gpu_seconds,
     max_budget,
     memory_of,
     parameters_of,
 )
 from celllm.pretrain.flops import Flops, encoding_flops, probe, step_flops
+from celllm.pretrain.gpus import GPUS, gpu_of, gpu_seconds
 from celllm.pretrain.run import pretrain
 from celllm.pretrain.step import StepLoss
 from celllm.pretrain.synthetic import (

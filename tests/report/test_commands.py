@@ -70,7 +70,7 @@ def test_a_table_is_written_as_a_page_and_as_rows(tmp_path, inputs, table, n_row
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        pytest.param("mian", Inputs(), "did you mean main", id="unknown"),
+        pytest.param("maim", Inputs(), "did you mean main", id="unknown"),
         pytest.param("costs", Inputs(), "no scores, catalogue", id="input missing"),
         pytest.param("per_drug", Inputs(), "no runs, catalogue", id="inputs of a subject missing"),
     ],

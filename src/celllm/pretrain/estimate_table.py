@@ -8,7 +8,8 @@ import pandas as pd
 
 from celllm.base.report_table import as_markdown
 from celllm.config.recipe import Recipe
-from celllm.pretrain.estimate import GPUS, USABLE, Estimate, Memory
+from celllm.pretrain.estimate import USABLE, Estimate, Memory
+from celllm.pretrain.gpus import GPUS
 from celllm.pretrain.measure import Timing
 
 GB = 1e9

@@ -35,6 +35,11 @@ def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, dev
     return fabric
 
 
+def alone(precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
+    """Return one device, the best there is; with an environment of its own, which on a login node looks for no srun."""
+    return Fabric(accelerator="auto", devices=1, precision=precision, plugins=[LightningEnvironment()])
+
+
 def open_corpus(manifest: Path, known: Vocabulary, recipe: Recipe) -> ShardReader:
     """Open the shards, and check that they fit vocabulary and recipe."""
     corpus = ShardReader(manifest)

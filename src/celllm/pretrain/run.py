@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
 
 from celllm.base.errors import CellLMError
@@ -28,6 +27,7 @@ from celllm.pretrain import optim
 from celllm.pretrain.batch import Corpus, StepBatch, choose_panel, hold_out, make_batch
 from celllm.pretrain.checkpoint import Checkpoints, Progress, RunIdentity
 from celllm.pretrain.chunks import NonFiniteError
+from celllm.pretrain.launch import alone
 from celllm.pretrain.monitor import HistoryRow, Monitor, following, history_row
 from celllm.pretrain.ranks import Ranks
 from celllm.pretrain.step import StepLoss, check_trainable, initial_module
@@ -41,11 +41,7 @@ NOT_VALIDATED = ("pass_difference", "check_difference", "tokens")
 
 @dataclass(frozen=True)
 class PretrainingResult:
-    """What a finished run leaves.
-
-    The encoder is on the CPU in evaluation mode, the history has one row every `log_every` steps, the panel of layout
-    `full` is its gene indices.
-    """
+    """What a finished run leaves: the encoder on the CPU, a row every `log_every` steps, genes of the layout `full`."""
 
     encoder: Encoder
     history: list[HistoryRow]
@@ -108,10 +104,7 @@ def pretrain(
         If a signal asked for it.
     """
     check_trainable(recipe)
-    if fabric is None:
-        # an environment of its own: on a login node it would look for srun
-        alone = [LightningEnvironment()]
-        fabric = Fabric(accelerator="auto", devices=1, precision=recipe.training.precision, plugins=alone)
+    fabric = fabric or alone(recipe.training.precision)
     identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
     run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric)
     if checkpoints is not None:

@@ -1,0 +1,170 @@
+"""Items of the report: which tables and figures there are, what each is made from, and its caption; no rules.
+
+Reads: workflow/report/captions.tsv
+"""
+
+import csv
+
+with (Path(workflow.basedir) / "workflow/report/captions.tsv").open() as file:
+    CAPTIONS = {row["item"]: row for row in csv.DictReader(file, delimiter="\t")}
+
+SCORED = {
+    "catalogue": "results/bench/catalogue.json",
+    "scores": "results/bench/scores.tsv",
+}
+NAMED = {
+    "catalogue": SCORED["catalogue"],
+    "harmonisation": expand(
+        "results/cells/{dataset}.harmonisation.json", dataset=CELL_DATASETS
+    ),
+}
+REGRESSIONS = [task for task in RUN_TASKS if TASKS[task].kind == "regression"]
+# Inputs by item; {subject} is what follows the first slash of a name such as umap/pbmc3k_10x.
+ITEM_INPUTS = {
+    "tables/main": SCORED | {"failures": "results/bench/failures.json"},
+    "tables/comparisons": SCORED,
+    "tables/claims": SCORED,
+    "tables/costs": SCORED,
+    "tables/per_drug": {"catalogue": SCORED["catalogue"]},
+    "tables/failures": {
+        "catalogue": SCORED["catalogue"],
+        "failures": "results/bench/failures.json",
+    },
+    "tables/controls": SCORED,
+    "tables/corpus": {
+        "catalogue": SCORED["catalogue"],
+        "shards": "results/shards/manifest.json",
+    },
+    "tables/harmonisation": NAMED,
+    "figures/scores": SCORED,
+    "figures/fewshot": SCORED,
+    "figures/per_drug": {"catalogue": SCORED["catalogue"]},
+    "figures/confusion": {"catalogue": SCORED["catalogue"]},
+    "figures/umap": {
+        "catalogue": SCORED["catalogue"],
+        "embeddings": f"results/embeddings/{MAIN_ENCODER}/{{subject}}.parquet",
+        "cells": "results/cells/{subject}.h5ad",
+    },
+    "figures/curves": {
+        "history": expand(
+            "results/pretrain/{encoder}/seed{seed}/history.jsonl",
+            encoder=USED_ENCODERS,
+            seed=config["pretrain_seed"],
+        ),
+        "shards": "results/shards/manifest.json",
+    },
+    "figures/step_cost": {
+        "catalogue": SCORED["catalogue"],
+        "cost": "results/step_cost/{subject}.tsv",
+    },
+    "figures/harmonisation": NAMED,
+}
+REPORT_TABLES = [
+    *("main", "comparisons", "claims", "costs", "failures", "controls"),
+    *("corpus", "harmonisation"),
+    *(f"per_drug/{task}" for task in REGRESSIONS),
+]
+REPORT_FIGURES = [
+    *("scores", "fewshot", "curves", "harmonisation"),
+    *(f"per_drug/{task}" for task in REGRESSIONS),
+    *(
+        f"confusion/{task}/{method}"
+        for task in RUN_TASKS
+        for method in methods_of(task)
+        if TASKS[task].kind == "classification"
+        and METHODS[method].role in ("ours", tables.LINEAR)
+    ),
+    *(f"umap/{dataset}" for dataset in config["embed"]),
+    *([f"step_cost/{STEP_COST['encoder']}"] if STEP_COST["encoder"] else []),
+]
+AUDITS = [
+    "audit_leakage",
+    "audit_source",
+    *(["audit_embeddings"] if config["embed"] else []),
+]
+
+
+wildcard_constraints:
+    table="|".join(REPORT_TABLES),
+    figure="|".join(REPORT_FIGURES),
+
+
+def item_of(wildcards) -> tuple[str, str]:
+    """Item of captions.tsv, such as figures/umap, and what it is about; the page of details and audits have no wildcard."""
+    for folder, name in wildcards.items():
+        item, _, subject = name.partition("/")
+        return f"{folder}s/{item}", subject
+    return "", ""
+
+
+def item_inputs(wildcards) -> dict[str, str | list[str]]:
+    """Files that a table or figure is made from, by role."""
+    item, subject = item_of(wildcards)
+    found = {
+        role: files.format(subject=subject) if isinstance(files, str) else files
+        for role, files in ITEM_INPUTS[item].items()
+    }
+    task, _, method = subject.partition("/")
+    methods = {
+        "per_drug": [
+            name
+            for name in (methods_of(task) if task in RUN_TASKS else [])
+            if METHODS[name].role not in ("trivial", *CONTROLS)
+        ],
+        "confusion": [method],
+    }.get(item.split("/")[1], [])
+    if methods:
+        found["runs"] = [runs_of(task, name) for name in methods]
+    return found
+
+
+def item_options(_wildcards, input) -> str:
+    """`--role FILES` for each named input."""
+    files = {
+        role: [paths] if isinstance(paths, str) else paths
+        for role, paths in input.items()
+    }
+    return " ".join(
+        f"--{role.replace('_', '-')} {' '.join(quote(path) for path in paths)}"
+        for role, paths in files.items()
+        if paths
+    )
+
+
+def caption_of(name: str):
+    """A function of wildcards that fills an item's caption in: its subject, and keys of the configuration."""
+
+    def caption(wildcards) -> str:
+        item, subject = item_of(wildcards)
+        values = config | {"subject": subject, "embed": ", ".join(config["embed"])}
+        return CAPTIONS[item or name]["caption"].format(**values)
+
+    return caption
+
+
+def category_of(wildcards) -> str:
+    """Category of the report that an item stands in."""
+    return CAPTIONS[item_of(wildcards)[0]]["category"]
+
+
+def labels_of(wildcards) -> dict[str, str]:
+    """What the report calls an item, and the task, method, data set or encoder that it is about."""
+    item, subject = item_of(wildcards)
+    label = {"item": CAPTIONS[item]["label"]}
+    return label | {"of": subject} if subject else label
+
+
+def title_of(wildcards) -> str:
+    """Title of a table's page: its label without the number that orders it."""
+    return title_in_captions(item_of(wildcards)[0])
+
+
+def title_in_captions(item: str) -> str:
+    """Title of an item's page."""
+    return CAPTIONS[item]["label"].lstrip("0123456789 ")
+
+
+def stage_of(wildcards) -> str:
+    """Behaviour version of a table or figure, each its own."""
+    folder, name = item_of(wildcards)[0].split("/")
+    return STAGES[f"{folder[:-1]}_{name}"]
