@@ -77,7 +77,7 @@ class Line:
 
     @property
     def tool(self) -> str:
-        """What is called: celllm, snakemake, make, perf, option (one of celllm's or of a benchmark's, alone) or another program."""
+        """What is called: celllm, snakemake, make, perf, option (one of celllm or perf) or another program."""
         if "-m" in self.words and self.words[self.words.index("-m") + 1].startswith("celllm"):
             return "celllm"
         if self.words[:1] == ("python",) and self.words[1].startswith("perf/"):
