@@ -77,14 +77,16 @@ class Line:
 
     @property
     def tool(self) -> str:
-        """What is called: celllm, snakemake, make, perf, option (one of celllm's, alone) or another program."""
+        """What is called: celllm, snakemake, make, perf, option (one of celllm's or of a benchmark's, alone) or another program."""
         if "-m" in self.words and self.words[self.words.index("-m") + 1].startswith("celllm"):
             return "celllm"
         if self.words[:1] == ("python",) and self.words[1].startswith("perf/"):
             return "perf"
         if self.words[0].startswith("--"):
             name = self.words[0].partition("=")[0]
-            return "option" if any(name in options_of(command) for command in COMMANDS) else "snakemake"
+            is_ours = any(name in options_of(command) for command in COMMANDS)
+            is_ours |= any(f'"{name}"' in path.read_text() for path in (ROOT / "perf").glob("*.py"))
+            return "option" if is_ours else "snakemake"
         return self.words[0]
 
     @property
