@@ -17,7 +17,7 @@ from celllm.corpus.tokens import N_TOKENS
 from celllm.model.encoder import Encoder
 from celllm.pretrain.chunks import by_tokens, padding_fraction
 from celllm.pretrain.flops import Flops, Layout, Passes, probe, step_flops
-from celllm.pretrain.gpus import gpu_seconds
+from celllm.pretrain.gpus import gpu_of, gpu_seconds
 from celllm.pretrain.losses import TILE_NUMBERS
 from celllm.pretrain.run import CELLS_AHEAD
 from celllm.pretrain.step import Pretrained, check_trainable

@@ -183,7 +183,6 @@ class Run:
         self._checkpoints = checkpoints
         self.progress = checkpoints.load(self._module, self._optimiser) or self.progress
         self._sampler.resume(self.progress.sampler)
-        # the recipe's, or less where memory did not hold it
         self.progress.chunk_tokens = min(self.progress.chunk_tokens, self._recipe.training.chunk_tokens)
         self._step_loss.max_tokens = self.progress.chunk_tokens
         self._saved_step = self.progress.step
