@@ -85,7 +85,7 @@ class EncoderSettings(_Section):
     """Random features of FAVOR+; null: int(head_width x ln head_width)."""
     attention: Literal["favor", "softmax", "released"] = "favor"
     """`favor`: linear, the paper's; `softmax`: exact; `released`: the authors' code, in which a cell depends on its
-    padding and its companions, for checkpoints that were trained so."""
+    padding and the other cells of the batch, for checkpoints that were trained so."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on embedding, attention output and feed-forward during pretraining."""
 
@@ -201,7 +201,7 @@ class TrainingSettings(_Section):
     health_every: Annotated[int, Field(ge=1)] = 10
     """Optimiser steps between two looks at how spread out the embeddings are."""
     check_every: Annotated[int, Field(ge=1)] | None = None
-    """Optimiser steps between two comparisons with the undivided step, which holds the graph of the whole batch; null:
+    """Optimiser steps between two comparisons with the full-batch step, which holds the graph of the whole batch; null:
     none."""
     redraw_every: Annotated[int, Field(ge=1)] = 100
     """Optimiser steps between two draws of the random features."""
