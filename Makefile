@@ -28,7 +28,7 @@ demo: .venv/complete
 	@printf '\nThe report: %s\nIts tables:  %s\n' "$(CURDIR)/$(REPORT)" "$(CURDIR)/results/report/tables/"
 
 test: .venv/complete lint
-	$(RUN) OMP_NUM_THREADS=1 python -m pytest --numprocesses $(shell nproc) --dist loadgroup
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest --numprocesses $(shell nproc) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/complete
 	$(RUN) ruff check .

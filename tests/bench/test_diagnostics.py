@@ -22,8 +22,6 @@ from celllm.bench.diagnostics import (
 from celllm.model.inference import embed_cells
 from celllm.model.store import load_encoder
 
-pytestmark = pytest.mark.xdist_group("embedding")  # one worker: its fixture is dear
-
 N = 120
 
 

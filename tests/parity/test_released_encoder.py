@@ -21,8 +21,6 @@ from celllm.model.encoder import Encoder
 from celllm.model.imported import Sizes, import_encoder
 from celllm.model.released import released_features
 
-pytestmark = pytest.mark.xdist_group("released")  # one worker: its fixture is dear
-
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-5
 CASES = [("celllm", "padded"), ("celllm", "without_padding"), ("celllm", "truncated"), ("scbert", "whole")]

@@ -17,7 +17,7 @@ from rank_worker import pretraining_step, small_step
 
 SIZES = [3, 6]
 N_CELLS = sum(SIZES)
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ranks")]  # one worker: its fixture is dear
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from safetensors import safe_open
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]  # one worker: its fixture is dear
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "tests/smoke/config.yaml"
