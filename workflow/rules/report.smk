@@ -4,6 +4,7 @@ Reads:   results/, workflow/report/captions.tsv
 Writes:  results/report/
 """
 
+
 rule report_table:
     """A table of the report: a sortable page, and its rows tab separated."""
     input:
