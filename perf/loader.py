@@ -31,7 +31,6 @@ from simulated import drawn_from, pool
 from celllm.config.recipe import TokenSettings
 from celllm.corpus import format as shards
 from celllm.corpus.buckets import Buckets
-from celllm.corpus.loader import Loader
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.sampler import BatchSampler
 from celllm.corpus.tokens import tokenise
@@ -103,11 +102,7 @@ def in_turn(
 
 def ours(reader: ShardReader) -> Iterator[sparse.csr_matrix]:
     """Read batches in a random order of all cells."""
-    with Loader(
-        lambda indices, _: reader.rows(indices), BatchSampler(reader.n_cells, BATCH, seed=0), threads=0
-    ) as loader:
-        for batch in loader:
-            yield batch.cells
+    yield from map(reader.rows, BatchSampler(reader.n_cells, BATCH, seed=0))
 
 
 def backed(path: Path) -> Iterator[sparse.csr_matrix]:

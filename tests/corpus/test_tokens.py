@@ -12,6 +12,15 @@ def rule(**changes):
     return TokenSettings(**{"max_length": 64, **changes})
 
 
+def genes_of(cells, rule, **options):
+    return tokenise(csr_matrix(cells), rule, **options).padded()[0]
+
+
+def lists(tokens):
+    """Genes and bins of padded cells."""
+    return [part.tolist() for part in tokens.padded()]
+
+
 def counts_of_level(level):
     """One cell whose gene 0 has the given log2(1 + x) at 10,000 counts; gene 1 takes the rest."""
     value = 2.0**level - 1
@@ -68,13 +77,9 @@ def test_packed_cells_are_padded_in_any_order_and_again_and_again():
 
 
 def test_an_empty_cell_is_cls_alone():
-    between = tokenise(csr_matrix(np.array([[1, 0], [0, 0], [0, 2], [0, 0]])), rule())
-    alone = tokenise(csr_matrix((1, 2), dtype=np.int32), rule())
-    no_cells = tokenise(csr_matrix((0, 2), dtype=np.int32), rule())
-
-    assert between.genes_BL.tolist() == [[2, 0], [2, 3], [2, 1], [2, 3]]
-    assert alone.bins_BL.tolist() == [[CLS]]
-    assert no_cells.bins_BL.shape == (0, 1)
+    assert genes_of([[1, 0], [0, 0], [0, 2], [0, 0]], rule()).tolist() == [[2, 0], [2, 3], [2, 1], [2, 3]]
+    assert lists(tokenise(csr_matrix((1, 2), dtype=np.int32), rule())) == [[[2]], [[CLS]]]
+    assert genes_of(csr_matrix((0, 2), dtype=np.int32), rule()).shape == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -86,66 +91,58 @@ def test_an_empty_cell_is_cls_alone():
     ids=["stored zero", "unsorted"],
 )
 def test_stored_zeros_and_unsorted_genes_change_nothing(untidy):
-    tidy = csr_matrix(np.array([[0, 2, 7]]))
     before = untidy.data.copy()
-
-    np.testing.assert_array_equal(tokenise(untidy, rule()).genes_BL, tokenise(tidy, rule()).genes_BL)
-    np.testing.assert_array_equal(tokenise(untidy, rule()).bins_BL, tokenise(tidy, rule()).bins_BL)
+    assert lists(tokenise(untidy, rule())) == lists(tokenise(csr_matrix([[0, 2, 7]]), rule()))
     np.testing.assert_array_equal(untidy.data, before)
 
 
 @pytest.mark.parametrize("truncation", ["random_subset", "head", "top_expressed"])
 def test_truncation_obeys_the_length_keeps_the_order_and_loses_no_short_cell(cells, truncation):
     whole = tokenise(cells, rule())
-
     cut = tokenise(cells, rule(truncation=truncation, max_length=16))
 
-    assert cut.genes_BL.shape == (12, 16)
+    assert cut.padded()[0].shape == (12, 16)
     np.testing.assert_array_equal(cut.lengths_B, np.minimum(whole.lengths_B, 16))
-    for row in range(12):
-        pairs = list(zip(whole.genes_BL[row], whole.bins_BL[row], strict=True))
-        kept = [p for p in zip(cut.genes_BL[row], cut.bins_BL[row], strict=True) if p[1] != PAD]
-        assert [p for p in pairs if p in kept] == kept
+    for wholes, cuts in zip(zip(*whole.padded(), strict=True), zip(*cut.padded(), strict=True), strict=True):
+        pairs = list(zip(*wholes, strict=True))
+        kept = [pair for pair in zip(*cuts, strict=True) if pair[1] != PAD]
+        assert [pair for pair in pairs if pair in kept] == kept
 
 
 def test_head_keeps_the_first_genes_and_top_expressed_the_highest():
-    counts = csr_matrix(np.array([[1, 2, 5, 4, 2]]))
+    counts = [[1, 2, 5, 4, 2]]
 
-    assert tokenise(counts, rule(truncation="head", max_length=4)).genes_BL.tolist() == [[5, 0, 1, 2]]
+    assert genes_of(counts, rule(truncation="head", max_length=4)).tolist() == [[5, 0, 1, 2]]
     # genes 1 and 4 are equal: the earlier one stays
-    assert tokenise(counts, rule(truncation="top_expressed", max_length=4)).genes_BL.tolist() == [[5, 1, 2, 3]]
+    assert genes_of(counts, rule(truncation="top_expressed", max_length=4)).tolist() == [[5, 1, 2, 3]]
 
 
 def test_normalisation_sees_the_genes_that_truncation_drops():
-    counts = csr_matrix(np.array([[1, 9999]]))
-
-    assert tokenise(counts, rule(truncation="head", max_length=2)).bins_BL.tolist() == [[CLS, 1]]
+    tokens = tokenise(csr_matrix([[1, 9999]]), rule(truncation="head", max_length=2))
+    assert tokens.bins_N.tolist() == [CLS, 1]
 
 
 def test_a_fixed_subset_depends_neither_on_companions_nor_on_their_order(cells):
     cut = rule(max_length=10)
-    together = tokenise(cells, cut).genes_BL
+    together = genes_of(cells, cut)
 
-    alone = np.vstack([tokenise(cells[row], cut).genes_BL for row in range(12)])
-    backwards = tokenise(cells[::-1], cut).genes_BL[::-1]
-
-    np.testing.assert_array_equal(alone, together)
-    np.testing.assert_array_equal(backwards, together)
+    np.testing.assert_array_equal(np.vstack([genes_of(cells[row], cut) for row in range(12)]), together)
+    np.testing.assert_array_equal(genes_of(cells[::-1], cut)[::-1], together)
 
 
 def test_each_draw_is_another_subset_fixed_by_the_cell(cells):
     cut = rule(max_length=10)
-    first, second = (tokenise(cells, cut, draw=draw).genes_BL for draw in (0, 1))
+    first, second = (genes_of(cells, cut, draw=draw) for draw in (0, 1))
 
-    np.testing.assert_array_equal(first, tokenise(cells, cut).genes_BL)
-    np.testing.assert_array_equal(second[5:6], tokenise(cells[5], cut, draw=1).genes_BL)
+    np.testing.assert_array_equal(first, genes_of(cells, cut))
+    np.testing.assert_array_equal(second[5:6], genes_of(cells[5], cut, draw=1))
     assert (np.sort(first) != np.sort(second)).any(axis=1).all()
 
 
 def test_fixed_subsets_are_spread_evenly_and_differ_between_cells(generator):
     counts = csr_matrix((generator.random((2000, 30)) < 0.8).astype(np.int32))
 
-    kept = tokenise(counts, rule(max_length=11)).genes_BL[:, 1:]
+    kept = genes_of(counts, rule(max_length=11))[:, 1:]
 
     share = np.bincount(kept.ravel(), minlength=30) / counts.sum(axis=0).A1
     assert np.ptp(share) < 0.1  # each gene is expressed in about 1,600 cells: standard error 0.012
@@ -155,49 +152,38 @@ def test_fixed_subsets_are_spread_evenly_and_differ_between_cells(generator):
 def test_a_generator_draws_another_subset_each_time_and_the_same_from_one_seed(cells):
     cut = rule(max_length=10)
     generator = np.random.default_rng(5)
-    first, second = tokenise(cells, cut, generator=generator), tokenise(cells, cut, generator=generator)
+    first, second = (genes_of(cells, cut, generator=generator) for _ in range(2))
 
-    again = tokenise(cells, cut, generator=np.random.default_rng(5))
-
-    assert (first.genes_BL != second.genes_BL).any()
-    np.testing.assert_array_equal(first.genes_BL, again.genes_BL)
+    assert (first != second).any()
+    np.testing.assert_array_equal(first, genes_of(cells, cut, generator=np.random.default_rng(5)))
 
 
 def test_zscores_above_zero_are_tokens_of_their_whole_part():
-    table = csr_matrix(np.array([[-1.5, 0.4, 0.0, 2.9, 7.0]]))
-
-    tokens = tokenise(table, rule(), units="zscore")
-
-    assert tokens.genes_BL.tolist() == [[5, 1, 3, 4]]
-    assert tokens.bins_BL.tolist() == [[CLS, 0, 2, 5]]
+    tokens = tokenise(csr_matrix([[-1.5, 0.4, 0.0, 2.9, 7.0]]), rule(), units="zscore")
+    assert lists(tokens) == [[[5, 1, 3, 4]], [[CLS, 0, 2, 5]]]
 
 
 def test_tpm_gives_the_tokens_of_the_counts_it_is_proportional_to(cells):
-    counts, tpm = tokenise(cells, rule()), tokenise(cells * 250.0, rule(), units="tpm")
-
-    np.testing.assert_array_equal(tpm.genes_BL, counts.genes_BL)
-    np.testing.assert_array_equal(tpm.bins_BL, counts.bins_BL)
+    assert lists(tokenise(cells * 250.0, rule(), units="tpm")) == lists(tokenise(cells, rule()))
 
 
 def test_full_layout_shows_the_panel_in_its_order_with_silent_genes_as_bin_zero():
-    counts = csr_matrix(np.array([[0, 1, 0, 9999], [3, 0, 0, 9997]]))
+    counts = csr_matrix([[0, 1, 0, 9999], [3, 0, 0, 9997]])
 
     tokens = tokenise(counts, rule(layout="full"), panel=np.array([3, 0, 1]))
 
-    assert tokens.genes_BL.tolist() == [[4, 3, 0, 1]] * 2
-    assert tokens.bins_BL.tolist() == [[CLS, 5, 0, 1], [CLS, 5, 2, 0]]
+    assert lists(tokens) == [[[4, 3, 0, 1]] * 2, [[CLS, 5, 0, 1], [CLS, 5, 2, 0]]]
+    assert genes_of([[0, 1, 0]], rule(layout="full")).tolist() == [[3, 0, 1, 2]]  # without a panel, all genes
 
 
-def test_full_layout_without_a_panel_shows_all_genes():
-    assert tokenise(csr_matrix([[0, 1, 0]]), rule(layout="full")).genes_BL.tolist() == [[3, 0, 1, 2]]
-
-
-def test_a_panel_longer_than_a_sequence_is_refused():
-    with pytest.raises(ValueError, match="a panel of 4 genes and CLS do not fit into max_length 4"):
-        tokenise(csr_matrix([[0, 1, 0, 5]]), rule(layout="full", max_length=4))
-
-
-@pytest.mark.parametrize("gene", [-1, 4])
-def test_a_panel_with_a_gene_that_is_not_in_the_vocabulary_is_refused(gene):
-    with pytest.raises(ValueError, match="the vocabulary has 0 to 3"):
-        tokenise(csr_matrix([[0, 1, 0, 5]]), rule(layout="full"), panel=np.array([0, gene]))
+@pytest.mark.parametrize(
+    ("panel", "message"),
+    [
+        pytest.param(None, "a panel of 4 genes and CLS do not fit into max_length 4", id="too long"),
+        pytest.param([0, -1], "the vocabulary has 0 to 3", id="negative gene"),
+        pytest.param([0, 4], "the vocabulary has 0 to 3", id="unknown gene"),
+    ],
+)
+def test_a_panel_that_does_not_fit_is_refused(panel, message):
+    with pytest.raises(ValueError, match=message):
+        tokenise(csr_matrix([[0, 1, 0, 5]]), rule(layout="full", max_length=4), panel=panel)

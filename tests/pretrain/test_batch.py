@@ -30,13 +30,14 @@ def test_chunks_are_padded_to_their_own_longest_cell_and_hold_the_tokens_of_the_
     recipe = tiny_recipe(tokens={"max_length": 60})
     batch = made(corpus, recipe)
     tokens = tokenise(corpus.rows(INDICES), recipe.tokens)
+    genes_BL, bins_BL = tokens.padded()
     assert batch.lengths_B.tolist() == tokens.lengths_B.tolist()
     assert batch.genes_N.dtype == batch.tokens_N.dtype == np.uint8  # 40 genes and CLS
     for rows in (slice(0, 6), slice(2, 4), np.array([4, 1])):
         view = batch.plain()[rows]
         longest = int(batch.lengths_B[rows].max())
-        assert view["genes"].tolist() == tokens.genes_BL[rows, :longest].tolist()
-        assert view["bins"].tolist() == tokens.bins_BL[rows, :longest].tolist()
+        assert view["genes"].tolist() == genes_BL[rows, :longest].tolist()
+        assert view["bins"].tolist() == bins_BL[rows, :longest].tolist()
         assert batch.labels(rows).tolist() == corpus.is_malignant[INDICES][rows].tolist()
 
 

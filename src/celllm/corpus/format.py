@@ -70,17 +70,10 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class ShardManifest:
-    """All shards, and where their cells come from.
-
-    Parameters
-    ----------
-    vocabulary
-        Digest of the gene axis.
-    datasets
-        By name: what became of its cells.
-    """
+    """All shards, and where their cells come from."""
 
     vocabulary: str
+    """Digest of the gene axis."""
     n_genes: int
     n_cells: int
     n_nonzero: int
@@ -123,18 +116,12 @@ def write_shard(manifest: Path | str, name: str, shard: Shard, cells: pa.Table) 
 
     `cells` has one row a cell of the shard; of its columns only those of the format are kept, so no label comes in.
     """
-    arrays: tuple[tuple[Part, NDArray[Any], type[np.generic]], ...] = (
-        ("indptr.npy", shard.indptr, np.int64),
-        ("genes.npy", shard.genes, np.uint16),
-        ("counts.npy", shard.counts, np.uint16),
-        ("large.npy", shard.large, np.int64),
-    )
-    for part, array, dtype in arrays:
-        with writing(file_of(manifest, name, part)) as path, path.open("wb") as file:
-            np.save(file, np.asarray(array, dtype=dtype), allow_pickle=False)
-    with writing(file_of(manifest, name, "cells.parquet")) as path:
-        pq.write_table(cells.select(CELLS.names).cast(CELLS), path)
     files = {part: file_of(manifest, name, part) for part in PARTS}
+    for file, array, dtype in zip(files.values(), shard, (np.int64, np.uint16, np.uint16, np.int64), strict=False):
+        with writing(file) as part, part.open("wb") as stream:
+            np.save(stream, np.asarray(array, dtype=dtype), allow_pickle=False)
+    with writing(files["cells.parquet"]) as part:
+        pq.write_table(cells.select(CELLS.names).cast(CELLS), part)
     return ShardEntry(
         name=name,
         n_cells=len(cells),
@@ -146,12 +133,8 @@ def write_shard(manifest: Path | str, name: str, shard: Shard, cells: pa.Table) 
 
 def open_shard(manifest: Path | str, entry: ShardEntry) -> Shard:
     """Map a shard's matrix into memory; nothing is read before it is asked for."""
-    arrays = (
-        np.load(file_of(manifest, entry.name, part), mmap_mode="r", allow_pickle=False)
-        for part in PARTS
-        if part.endswith(".npy")
-    )
-    return Shard(*arrays)
+    files = [file_of(manifest, entry.name, part) for part in PARTS if part.endswith(".npy")]
+    return Shard(*(np.load(file, mmap_mode="r", allow_pickle=False) for file in files))
 
 
 def read_cells(manifest: Path | str, entry: ShardEntry, columns: list[str] | None = None) -> pd.DataFrame:
@@ -175,14 +158,7 @@ def write(manifest: ShardManifest, path: Path | str) -> None:
 
 
 def read(path: Path | str) -> ShardManifest:
-    """Read a manifest and check that the shards are there, whole.
-
-    Raises
-    ------
-    InputError
-        If the manifest is missing, malformed or of another format, or a shard's file is missing or of another
-        size than the manifest says.
-    """
+    """Read a manifest; InputError if it is missing or no manifest, or a shard's file is missing or of another size."""
     path = Path(path)
     if not path.is_file():
         raise InputError(
@@ -219,11 +195,5 @@ def _parse(path: Path) -> ShardManifest:
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         found, complete = f"{type(error).__name__}: {error}", False
     if found != FORMAT or not complete:
-        raise InputError(
-            file=path,
-            field="format",
-            expected=FORMAT,
-            found=str(found),
-            remedy=REMEDY,
-        )
+        raise InputError(file=path, field="format", expected=FORMAT, found=str(found), remedy=REMEDY)
     return manifest

@@ -18,15 +18,19 @@ from celllm.corpus.format import LARGEST, DatasetShare
 class ShardReader:
     """All shards of a manifest as one matrix, of which only the rows asked for are read.
 
-    Parameters
-    ----------
-    manifest
-        The manifest's path. InputError if it or a shard is missing, or a shard has another size.
+    InputError if the manifest or a shard is missing, or a shard has another size than the manifest says.
     """
 
     def __init__(self, manifest: Path | str) -> None:
         self.path = Path(manifest)
         self._manifest = shards.read(self.path)
+        self.n_cells, self.n_genes = self._manifest.n_cells, self._manifest.n_genes
+        self.vocabulary = self._manifest.vocabulary
+        """Digest of the gene axis."""
+        self.digest = self._manifest.digest
+        """Of the shards' content; it does not change when equal shards are written again."""
+        self.datasets: dict[str, DatasetShare] = self._manifest.datasets
+        """By dataset: what became of its cells."""
         opened = [shards.open_shard(self.path, entry) for entry in self._manifest.shards]
         # Plain views: a slice of an np.memmap costs many times as much.
         self._genes = [shard.genes.view(np.ndarray) for shard in opened]
@@ -37,66 +41,33 @@ class ShardReader:
         # 4 bytes a cell: where it begins in its shard; a shard has one more entry than cells.
         self._begins = np.concatenate([shard.indptr.astype(np.uint32) for shard in opened])
 
-    @property
-    def n_cells(self) -> int:
-        """Number of cells in all shards."""
-        return self._manifest.n_cells
-
-    @property
-    def n_genes(self) -> int:
-        """Length of the gene axis."""
-        return self._manifest.n_genes
-
-    @property
-    def vocabulary(self) -> str:
-        """Digest of the gene axis."""
-        return self._manifest.vocabulary
-
-    @property
-    def digest(self) -> str:
-        """Digest of the shards' content; it does not change when equal shards are written again."""
-        return self._manifest.digest
-
-    @property
-    def datasets(self) -> dict[str, DatasetShare]:
-        """By dataset: what became of its cells."""
-        return self._manifest.datasets
-
     @cached_property
     def cells(self) -> pd.DataFrame:
         """Columns of corpus.format.CELLS; one row a cell, in the order of `rows`."""
-        tables = [shards.read_cells(self.path, entry) for entry in self._manifest.shards]
-        return pd.concat(tables, ignore_index=True)
+        return self._table()
 
     @cached_property
     def is_malignant(self) -> NDArray[np.int8]:
         """For each cell 1 tumour, 0 normal, -1 unknown."""
-        columns = [shards.read_cells(self.path, entry, ["is_malignant"]) for entry in self._manifest.shards]
-        return np.concatenate([column["is_malignant"].to_numpy(dtype=np.int8) for column in columns])
+        return self._table(["is_malignant"])["is_malignant"].to_numpy(dtype=np.int8)
 
     @cached_property
     def dataset(self) -> pd.Categorical[str]:
         """Name of each cell's dataset."""
-        names = list(self.datasets)
-        columns = [shards.read_cells(self.path, entry, ["dataset"])["dataset"] for entry in self._manifest.shards]
-        codes = [np.asarray(pd.Categorical(column, categories=names).codes, dtype=np.int32) for column in columns]
-        return pd.Categorical.from_codes(np.concatenate(codes), categories=pd.Index(names))
+        return pd.Categorical(self._table(["dataset"])["dataset"], categories=list(self.datasets))
+
+    def _table(self, columns: list[str] | None = None) -> pd.DataFrame:
+        tables = [shards.read_cells(self.path, entry, columns) for entry in self._manifest.shards]
+        return pd.concat(tables, ignore_index=True)
 
     def names(self, indices: ArrayLike) -> list[str]:
         """Return the ids of some cells, in the order asked for."""
         return [str(name) for name in self.cells["cell_id"].to_numpy()[np.asarray(indices)]]
 
     def rows(self, indices: ArrayLike) -> csr_matrix:
-        """Read cells in the order asked for; a number may come twice.
+        """Read the counts, float32, of cells in the order asked for; a number may come twice.
 
-        Returns
-        -------
-        Counts, cells asked for x genes, float32.
-
-        Raises
-        ------
-        IndexError
-            If a number is not in 0…n_cells-1.
+        IndexError if one is not in 0…n_cells-1.
         """
         asked = np.asarray(indices, dtype=np.int64)
         if len(asked) and (asked.min() < 0 or asked.max() >= self.n_cells):

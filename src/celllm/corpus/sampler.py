@@ -12,62 +12,38 @@ _IDENTITY: Final = ("n_cells", "batch", "seed")
 
 
 class BatchSampler(Iterator[NDArray[np.int64]]):
-    """Endless batches of cell numbers, each of exactly `batch` cells.
+    """Endless batches of cell numbers, each of exactly `batch` cells, at most `n_cells`.
 
     Every epoch is a new permutation of all cells and none is dropped: where an epoch ends within a batch, the
     next one fills it up. A batch never holds a cell twice, for a contrastive loss would push it from itself.
 
     Several ranks share a batch: each gets its part of every batch, and the parts together are the batch that one rank
-    alone would get. Several workers take turns: each gets every so many-th batch. So ranks and workers together see
-    every cell of an epoch once, and their number changes no batch.
-
-    Parameters
-    ----------
-    n_cells
-        Cells to draw from.
-    batch
-        Cells in a batch over all ranks, at most `n_cells`.
-    seed
-        Of the order; the same seed gives the same batches on every machine.
-    rank, ranks
-        Which part of a batch this sampler gives, of how many; parts differ by one cell at most.
-    worker, workers
-        Which batches it gives: number worker, worker + workers, …
+    alone would get, so their number changes no batch. Parts differ by one cell at most.
     """
 
-    def __init__(
-        self,
-        n_cells: int,
-        batch: int,
-        seed: int,
-        *,
-        rank: int = 0,
-        ranks: int = 1,
-        worker: int = 0,
-        workers: int = 1,
-    ) -> None:
+    def __init__(self, n_cells: int, batch: int, seed: int, *, rank: int = 0, ranks: int = 1) -> None:
         if not 1 <= batch <= n_cells:
             msg = f"a batch must have 1 to {n_cells} cells (all there are), got {batch}"
             raise ValueError(msg)
         if not 0 <= rank < ranks <= batch:
             msg = f"rank must be 0 to ranks - 1, and each rank must get a cell: rank {rank} of {ranks}, batch {batch}"
             raise ValueError(msg)
-        if not 0 <= worker < workers:
-            msg = f"worker must be 0 to workers - 1: worker {worker} of {workers}"
-            raise ValueError(msg)
         self.n_cells = n_cells
         self.batch = batch
         self.seed = seed
         self._rank, self._ranks = rank, ranks
-        self._worker, self._workers = worker, workers
-        self._n_drawn = 0
         self._position: int
         self._start(epoch=0, behind=np.empty(0, dtype=np.int64))
 
     def __next__(self) -> NDArray[np.int64]:
-        while self._n_drawn % self._workers != self._worker:
-            self._draw()
-        return np.array_split(self._draw(), self._ranks)[self._rank]
+        chosen = self._order[self._position : self._position + self.batch]
+        self._position += len(chosen)
+        missing = self.batch - len(chosen)
+        if missing:
+            self._start(epoch=self._epoch + 1, behind=chosen)
+            chosen = np.concatenate([chosen, self._order[:missing]])
+            self._position = missing
+        return np.array_split(chosen, self._ranks)[self._rank]
 
     @property
     def epoch(self) -> int:
@@ -80,7 +56,6 @@ class BatchSampler(Iterator[NDArray[np.int64]]):
             "n_cells": self.n_cells,
             "batch": self.batch,
             "seed": self.seed,
-            "n_drawn": self._n_drawn,
             "epoch": self._epoch,
             "position": self._position,
             "behind": self._behind.tolist(),
@@ -89,7 +64,7 @@ class BatchSampler(Iterator[NDArray[np.int64]]):
     def resume(self, state: dict[str, Any]) -> None:
         """Go on where another sampler of the same cells, batch and seed stood; ValueError if they differ.
 
-        The number of ranks and workers may be another one.
+        The number of ranks may be another one.
         """
         for key in _IDENTITY:
             if state[key] != getattr(self, key):
@@ -97,27 +72,13 @@ class BatchSampler(Iterator[NDArray[np.int64]]):
                 raise ValueError(msg)
         self._start(epoch=int(state["epoch"]), behind=np.asarray(state["behind"], dtype=np.int64))
         self._position = int(state["position"])
-        self._n_drawn = int(state["n_drawn"])
-
-    def _draw(self) -> NDArray[np.int64]:
-        """Take the next batch of all ranks."""
-        chosen = self._order[self._position : self._position + self.batch]
-        self._position += len(chosen)
-        missing = self.batch - len(chosen)
-        if missing:
-            self._start(epoch=self._epoch + 1, behind=chosen)
-            chosen = np.concatenate([chosen, self._order[:missing]])
-            self._position = missing
-        self._n_drawn += 1
-        return chosen
 
     def _start(self, *, epoch: int, behind: NDArray[np.int64]) -> None:
         """Shuffle an epoch; cells `behind`, in the batch already, may not come up before it is full."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.n_cells)
         if len(behind):
             missing = self.batch - len(behind)
-            is_new = ~np.isin(order, behind)
-            first = np.flatnonzero(is_new)[:missing]
+            first = np.flatnonzero(~np.isin(order, behind))[:missing]
             order = np.concatenate([order[first], np.delete(order, first)])
         self._epoch = epoch
         self._behind = behind

@@ -33,38 +33,20 @@ N_TOKENS = 9
 
 @dataclass(frozen=True)
 class Tokens:
-    """Cells as packed tokens, CLS first in each and no PAD.
-
-    Parameters
-    ----------
-    genes_N
-        Gene ids, int32; n_genes at CLS.
-    bins_N
-        Bins of expression, CLS at CLS, uint8.
-    lengths_B
-        Tokens of each cell, CLS included.
-    n_genes
-        Size of the vocabulary.
-    """
+    """Cells as packed tokens, CLS first in each and no PAD."""
 
     genes_N: NDArray[np.int32]
+    """Gene ids; n_genes at CLS."""
     bins_N: NDArray[np.uint8]
+    """Bins of expression; CLS at CLS."""
     lengths_B: NDArray[np.int64]
+    """Tokens of each cell, CLS included."""
     n_genes: int
 
     def padded(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return gene ids and bins, B x L each, for the encoder."""
-        return self.genes_BL, self.bins_BL
-
-    @property
-    def genes_BL(self) -> NDArray[np.int64]:
-        """Gene ids, padded with gene n_genes + 1."""
-        return padded(self.genes_N, self.lengths_B, fill=self.n_genes + 1)
-
-    @property
-    def bins_BL(self) -> NDArray[np.int64]:
-        """Bins, padded with PAD."""
-        return padded(self.bins_N, self.lengths_B, fill=PAD)
+        genes_BL = padded(self.genes_N, self.lengths_B, fill=self.n_genes + 1)
+        return genes_BL, padded(self.bins_N, self.lengths_B, fill=PAD)
 
 
 def padded(
@@ -76,16 +58,8 @@ def padded(
 ) -> NDArray[np.int64]:
     """Lay packed cells out as rows, B x L, int64; shorter ones end in `fill`.
 
-    Parameters
-    ----------
-    values_N
-        One number a token.
-    lengths_B
-        Tokens of each cell.
-    fill
-        What stands behind the last token of a shorter cell.
-    starts_B
-        Where each cell begins in `values_N`, in any order; None: the cells follow each other from the first token on.
+    `starts_B` says where each cell begins in `values_N`, in any order; None: the cells follow each other from the first
+    token on.
     """
     if starts_B is None:
         starts_B = np.cumsum(lengths_B) - lengths_B
@@ -104,16 +78,8 @@ def bins_of(values: csr_matrix, rule: TokenSettings, *, units: Units | str = Uni
     `zscore` values are neither counts nor logarithms: a gene's z is its distance from its own mean over
     the lines, in standard deviations. There a gene above its mean is a token of bin min(floor(z), top_bin)
     (or rounded, as the rule says), and z <= 0 is silent. Such bins say "unusually high", not "high", so
-    results on them are not comparable with the paper.
-
-    Parameters
-    ----------
-    values
-        Cells x genes; every stored value counts as expressed, so z-scores must be positive.
-    rule
-        The recipe's `tokens`.
-    units
-        What the values are.
+    results on them are not comparable with the paper. Every stored value, cells x genes, counts as expressed, so z-scores
+    must be positive.
     """
     if Units(units).is_proportional:
         levels = log_normalised(values, target_sum=rule.target_sum, base=rule.log_base).data
@@ -142,10 +108,8 @@ def tokenise(
     ----------
     values
         Cells x genes of the vocabulary. Stored zeros are silent, and so are z-scores below 0.
-    rule
-        The recipe's `tokens`.
-    units
-        What the values are (see `bins_of`).
+    rule, units
+        The recipe's `tokens`, and what the values are (see `bins_of`).
     generator
         Draws the genes that stay under `random_subset`. None: a pseudo-random choice fixed by the cell's
         own expressed genes, so that it does not depend on the other cells of the batch.
@@ -164,8 +128,8 @@ def tokenise(
     if rule.layout == "full":
         return _full(cells, bins, rule, panel)
     kept = _kept(cells, rule, generator, draw)
-    lengths = np.minimum(np.diff(cells.indptr), rule.max_length - 1).astype(np.int64)
-    return _packed(cells.indices[kept], bins[kept], lengths, n_genes=cells.shape[1])
+    lengths = np.minimum(np.diff(cells.indptr), rule.max_length - 1)
+    return _packed(cells.indices[kept], bins[kept], lengths.astype(np.int64), n_genes=cells.shape[1])
 
 
 def _expressed(values: csr_matrix, units: Units) -> csr_matrix:
@@ -214,9 +178,7 @@ def _full(
     # bins + 1, because a sparse matrix cannot tell a stored bin 0 from a silent gene; both are bin 0 in the end
     table = csr_matrix((bins + 1, cells.indices, cells.indptr), shape=cells.shape)
     shown = np.maximum(table[:, genes].toarray() - 1, 0)
-    return _packed(
-        np.tile(genes, n_cells), shown.ravel(), np.full(n_cells, len(genes), dtype=np.int64), n_genes=n_genes
-    )
+    return _packed(np.tile(genes, n_cells), shown.ravel(), np.full(n_cells, len(genes)), n_genes=n_genes)
 
 
 def _kept(

@@ -27,19 +27,13 @@ from celllm.harmonise import cells as cells_file
 
 @dataclass(frozen=True)
 class Excluded:
-    """Benchmark cells, which no encoder may be pretrained on.
-
-    Parameters
-    ----------
-    ids
-        Test cells of tasks whose data sets are in the corpus too.
-    hashes
-        By data set: hashes of its benchmark cells. A cell of the corpus with the same counts is left out, whatever its
-        name.
-    """
+    """Benchmark cells, which no encoder may be pretrained on."""
 
     ids: Collection[str]
+    """Test cells of tasks whose data sets are in the corpus too."""
     hashes: Mapping[str, Collection[str]]
+    """By data set: hashes of its benchmark cells. A cell of the corpus with the same counts is left out, whatever its
+    name."""
 
 
 def benchmark_hashes(files: Sequence[Path], corpus: Sequence[Path], tested: Collection[str]) -> dict[str, set[str]]:
@@ -70,24 +64,9 @@ def write(
 ) -> ShardManifest:
     """Write shards of at most `shard_cells` cells and, last of all, their manifest.
 
-    Whatever an earlier run left beside the manifest is removed first.
-
-    Parameters
-    ----------
-    sources
-        Files of aligned cells; each is read twice, in pieces.
-    manifest
-        Where the manifest is to stand; the shards lie beside it.
-    vocabulary, n_genes
-        Digest and length of the gene axis that all sources must have.
-    excluded
-        Cells to be left out and counted.
-    shard_cells
-        Cells in a shard; the last one may have fewer.
-    seed
-        Random seed of the order over all cells. The same sources in the same order and seed give the same files.
-    provenance
-        Kept in the manifest.
+    Whatever an earlier run left beside the manifest is removed first. The sources are files of aligned cells on the gene
+    axis of this digest and length; each is read twice, in pieces. The same sources in the same order and the same seed
+    give the same files.
 
     Raises
     ------
