@@ -30,10 +30,10 @@ from simulated import drawn_from, pool
 
 from celllm.config.recipe import TokenSettings
 from celllm.corpus import format as shards
-from celllm.corpus.buckets import Buckets
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.sampler import BatchSampler
 from celllm.corpus.tokens import tokenise
+from celllm.corpus.writer import Buckets
 
 BATCH = 64
 

@@ -19,7 +19,6 @@ from celllm.annotate import commands as annotate_commands
 from celllm.bench.predictions import PredictionsMeta
 from celllm.config import recipe as recipes
 from celllm.corpus import writer
-from celllm.corpus.writer import Excluded
 from celllm.genes import commands as genes_commands
 from celllm.genes import network
 from celllm.genes.network import Edges
@@ -175,6 +174,25 @@ def made_of() -> Callable[..., PredictionsMeta]:
     return make
 
 
+def aligned_cells(
+    matrix: Any, genes: Vocabulary, *, dataset: str = "d", units: str = "counts", simulated: bool = False, **obs: Any
+) -> ad.AnnData:
+    """Aligned cells, named by data set and number; `obs` says what is known of them."""
+    matrix = sparse.csr_matrix(matrix)
+    names = [f"{dataset}:{number}" for number in range(matrix.shape[0])]
+    known = {"sample": "s", "donor": "s", "study": dataset, "label": "x", "is_malignant": 0}
+    known |= {"n_counts": np.asarray(matrix.sum(1)).ravel(), "n_genes": np.diff(matrix.indptr), "cell_hash": names}
+    table = pd.DataFrame(known | obs, index=names)
+    facts = {"dataset": dataset, "units": units, "simulated": simulated, "provenance": {}}
+    return counts.build(matrix, table, vocabulary=genes, **facts)
+
+
+@pytest.fixture(scope="session")
+def aligned() -> Callable[..., ad.AnnData]:
+    """Make aligned cells."""
+    return aligned_cells
+
+
 N_CELLS = 50
 
 
@@ -257,27 +275,15 @@ def write_inputs(path: Path, genes: Vocabulary, generator: np.random.Generator) 
     a, b = a[is_edge].astype(np.int32), b[is_edge].astype(np.int32)
     network.write(Edges(a, b, genes.digest, "test"), path / "edges.parquet")
     matrix = sparse.csr_matrix(generator.poisson(1.0, (N_CELLS, genes.n_genes)))
-    obs = pd.DataFrame(
-        {
-            "sample": "s",
-            "donor": "s",
-            "study": "d",
-            "label": "x",
-            "is_malignant": np.arange(N_CELLS) % 2,
-            "n_counts": np.asarray(matrix.sum(1)).ravel(),
-            "n_genes": np.diff(matrix.indptr),
-            "cell_hash": [f"{i:02x}" for i in range(N_CELLS)],
-        },
-        index=[f"d:{i}" for i in range(N_CELLS)],
-    )
-    cells = counts.build(matrix, obs, vocabulary=genes, dataset="d", units="counts", simulated=True, provenance={})
+    cells = aligned_cells(matrix, genes, simulated=True, is_malignant=np.arange(N_CELLS) % 2)
     counts.write(cells, path / "cells.h5ad")
     writer.write(
         [path / "cells.h5ad"],
         path / "manifest.json",
         vocabulary=genes.digest,
         n_genes=genes.n_genes,
-        excluded=Excluded(ids=(), hashes={}),
+        tested=(),
+        hashes={},
         shard_cells=20,
         seed=0,
         provenance={},

@@ -23,32 +23,23 @@ def genes_of(*symbols):
     return Vocabulary(pd.DataFrame(table))
 
 
-def write_cells(path, dataset, genes, first=0):
-    matrix = csr_matrix(np.arange(first, first + N_CELLS * genes.n_genes).reshape(N_CELLS, -1))
-    obs = pd.DataFrame(
-        {
-            "sample": "s",
-            "donor": "s",
-            "study": "d",
-            "label": "secret",
-            "is_malignant": 1,
-            "n_counts": 1.0,
-            "n_genes": 1,
-            "cell_hash": cell_hashes(matrix),
-        },
-        index=[f"{dataset}:{number}" for number in range(N_CELLS)],
-    )
-    facts = {"vocabulary": genes, "dataset": dataset, "units": "counts", "provenance": {}}
-    with cells_file.writing_cells(path, simulated=dataset.startswith("simulated"), **facts) as writer:
-        writer.append(matrix, obs)
+@pytest.fixture
+def write_cells(aligned, tmp_path):
+    def write(dataset, genes, first=0):
+        matrix = csr_matrix(np.arange(first, first + N_CELLS * genes.n_genes).reshape(N_CELLS, -1))
+        simulated = dataset.startswith("simulated")
+        cells = aligned(matrix, genes, dataset=dataset, simulated=simulated, cell_hash=cell_hashes(matrix))
+        cells_file.write(cells, tmp_path / f"{dataset}.h5ad")
+
+    return write
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path, write_cells):
     genes = genes_of("A", "B", "C")
     vocabulary.write(genes, tmp_path / "genes.tsv")
-    write_cells(tmp_path / "blood.h5ad", "blood", genes)
-    write_cells(tmp_path / "simulated_skin.h5ad", "simulated_skin", genes, first=1000)
+    write_cells("blood", genes)
+    write_cells("simulated_skin", genes, first=1000)
     for seed, test in enumerate((["blood:1", "blood:2"], ["blood:2", "blood:3"])):
         units = [f"blood:{number}" for number in range(N_CELLS)]
         parts = np.array(["test" if unit in test else "train" for unit in units])
@@ -82,10 +73,10 @@ def test_test_cells_of_every_seed_stay_out(files, capsys):
     assert "37 cells in 3 shards; left out: 3 test cells, and 0 cells" in capsys.readouterr().out
 
 
-def test_cells_with_the_counts_of_a_benchmark_cell_stay_out_whatever_their_data_set(files):
+def test_cells_with_the_counts_of_a_benchmark_cell_stay_out_whatever_their_data_set(files, write_cells):
     genes = genes_of("A", "B", "C")
     # its first ten cells have the counts of blood's last ten
-    write_cells(files / "copy.h5ad", "copy", genes, first=30)
+    write_cells("copy", genes, first=30)
 
     reader = write(files, "blood", "copy", benchmark_cells=[files / "blood.h5ad"])
 
@@ -96,8 +87,8 @@ def test_cells_with_the_counts_of_a_benchmark_cell_stay_out_whatever_their_data_
     assert set(reader.cells["cell_id"]) == {f"copy:{number}" for number in range(10, 20)}
 
 
-def test_cells_of_another_vocabulary_stop_the_command(files):
-    write_cells(files / "other.h5ad", "other", genes_of("A", "C", "B"))
+def test_cells_of_another_vocabulary_stop_the_command(files, write_cells):
+    write_cells("other", genes_of("A", "C", "B"))
 
     with pytest.raises(VocabularyMismatch, match=r"other\.h5ad"):
         write(files, "blood", "other")

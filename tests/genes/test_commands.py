@@ -17,7 +17,6 @@ from celllm.base.app import run
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config import recipe as recipes
 from celllm.corpus import writer
-from celllm.corpus.writer import Excluded
 from celllm.genes import commands, gene2vec, gene_embedding, link_prediction, network
 from celllm.genes.link_prediction import METHODS
 from celllm.genes.network import Edges
@@ -95,32 +94,22 @@ def test_the_string_network_keeps_most_of_its_edges(mirror: Path, tmp_path: Path
     assert len(np.union1d(made.a_E, made.b_E)) > 13_500
 
 
-def write_shards(folder: Path, matrix: np.ndarray, genes: Vocabulary) -> Path:
-    values = {"sample": "s", "donor": "s", "study": "d", "label": "", "is_malignant": 0}
-    values |= {"n_counts": 1.0, "n_genes": 1, "cell_hash": "a"}
-    cells: ad.AnnData = cells_file.build(
-        sparse.csr_matrix(matrix),
-        pd.DataFrame(values, index=[f"d:{i}" for i in range(len(matrix))]),
-        vocabulary=genes,
-        dataset="d",
-        units="counts",
-        simulated=False,
-        provenance={},
-    )
+def write_shards(folder: Path, cells: ad.AnnData, genes: Vocabulary) -> Path:
     cells_file.write(cells, folder / "d.h5ad")
-    nothing = Excluded(ids=(), hashes={})
-    sizes = {"n_genes": genes.n_genes, "shard_cells": 50, "seed": 0, "excluded": nothing, "provenance": {}}
-    writer.write([folder / "d.h5ad"], folder / "shards.json", vocabulary=genes.digest, **sizes)
+    options = {"n_genes": genes.n_genes, "shard_cells": 50, "seed": 0, "tested": (), "hashes": {}, "provenance": {}}
+    writer.write([folder / "d.h5ad"], folder / "shards.json", vocabulary=genes.digest, **options)
     return folder / "shards.json"
 
 
-def test_coexpression_comes_from_the_shards(tmp_path: Path, genes: Vocabulary, generator: np.random.Generator) -> None:
+def test_coexpression_comes_from_the_shards(
+    tmp_path: Path, genes: Vocabulary, generator: np.random.Generator, aligned: Any
+) -> None:
     shared = generator.poisson(3, 80)
     matrix = np.zeros((80, genes.n_genes), dtype=np.int32)
     matrix[:, 7] = shared
     matrix[:, 3] = 2 * shared
     matrix[:, 100:110] = generator.poisson(50, (80, 10))
-    shards = write_shards(tmp_path, matrix, genes)
+    shards = write_shards(tmp_path, aligned(matrix, genes), genes)
     made = built(tmp_path, coexpression=shards)
     assert (3, 7) in set(zip(made.a_E.tolist(), made.b_E.tolist(), strict=True))
     assert made.source == "co-expression in 80 cells"

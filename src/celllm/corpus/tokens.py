@@ -78,8 +78,8 @@ def bins_of(values: csr_matrix, rule: TokenSettings, *, units: Units | str = Uni
     `zscore` values are neither counts nor logarithms: a gene's z is its distance from its own mean over
     the lines, in standard deviations. There a gene above its mean is a token of bin min(floor(z), top_bin)
     (or rounded, as the rule says), and z <= 0 is silent. Such bins say "unusually high", not "high", so
-    results on them are not comparable with the paper. Every stored value, cells x genes, counts as expressed, so z-scores
-    must be positive.
+    results on them are not comparable with the paper. Every stored value, cells x genes, counts as expressed, so
+    z-scores must be positive.
     """
     if Units(units).is_proportional:
         levels = log_normalised(values, target_sum=rule.target_sum, base=rule.log_base).data

@@ -10,30 +10,21 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from celllm.base.errors import InputError
 from celllm.corpus import format as shards
-from celllm.corpus.buckets import Buckets
 from celllm.corpus.format import CELLS, LARGEST, DatasetShare, ShardManifest
 from celllm.harmonise import cells as cells_file
 
-
-@dataclass(frozen=True)
-class Excluded:
-    """Benchmark cells, which no encoder may be pretrained on."""
-
-    ids: Collection[str]
-    """Test cells of tasks whose data sets are in the corpus too."""
-    hashes: Mapping[str, Collection[str]]
-    """By data set: hashes of its benchmark cells. A cell of the corpus with the same counts is left out, whatever its
-    name."""
+_BUCKET: Final = CELLS.append(pa.field("place", pa.int64()))
 
 
 def benchmark_hashes(files: Sequence[Path], corpus: Sequence[Path], tested: Collection[str]) -> dict[str, set[str]]:
@@ -57,16 +48,30 @@ def write(
     *,
     vocabulary: str,
     n_genes: int,
-    excluded: Excluded,
+    tested: Collection[str],
+    hashes: Mapping[str, Collection[str]],
     shard_cells: int,
     seed: int,
     provenance: Mapping[str, Any],
 ) -> ShardManifest:
     """Write shards of at most `shard_cells` cells and, last of all, their manifest.
 
-    Whatever an earlier run left beside the manifest is removed first. The sources are files of aligned cells on the gene
-    axis of this digest and length; each is read twice, in pieces. The same sources in the same order and the same seed
-    give the same files.
+    Whatever an earlier run left beside the manifest is removed first. The same sources in the same order and the same
+    seed give the same files.
+
+    Parameters
+    ----------
+    sources
+        Files of aligned cells; each is read twice, in pieces.
+    manifest, provenance
+        Where the manifest is to stand, the shards beside it; and what it says of their making.
+    vocabulary, n_genes
+        Digest and length of the gene axis that all sources must have.
+    tested, hashes
+        Benchmark cells, to be left out and counted: ids of test cells; and, by data set, hashes of cells, whose counts
+        no cell of the corpus may have, whatever its name.
+    shard_cells, seed
+        Cells in a shard, the last of which may have fewer; random seed of the order over all cells.
 
     Raises
     ------
@@ -78,20 +83,14 @@ def write(
     manifest = Path(manifest)
     manifest.parent.mkdir(parents=True, exist_ok=True)
     shards.discard(manifest)
-    ids, hashes = frozenset(excluded.ids), frozenset().union(*excluded.hashes.values())
+    equal: frozenset[str] = frozenset().union(*hashes.values())
     datasets: dict[str, DatasetShare] = {}
     is_kept = []
     for file in sources:
-        name, share, kept = _survey(file, ids, hashes, vocabulary=vocabulary, n_genes=n_genes)
-        if name in datasets:
-            raise InputError(
-                file=file,
-                field="dataset",
-                expected="each dataset once",
-                found=f"{name} a second time",
-                remedy="name it once in the config's corpus",
-            )
-        datasets[name] = share
+        header = cells_file.header(file, vocabulary=vocabulary)
+        name = str(header["dataset"])
+        _check(file, header, n_genes=n_genes, is_repeated=name in datasets)
+        datasets[name], kept = _survey(file, tested, equal, simulated=bool(header["simulated"]))
         is_kept.append(kept)
     places = _places(sum(share["kept"] for share in datasets.values()), seed, manifest)
     with _scratch(manifest.parent) as folder:
@@ -117,30 +116,37 @@ def write(
     return written
 
 
+def _check(file: Path, header: Mapping[str, Any], *, n_genes: int, is_repeated: bool) -> None:
+    """Raise unless the cells are counts on an axis of the given length, of a data set not yet met."""
+    fault: tuple[str, str, str] | None = None
+    if header["units"] != "counts":
+        fault = ("units", "counts", str(header["units"]))
+    elif header["n_genes"] != n_genes:
+        fault = ("X", f"{n_genes} genes, as in the vocabulary", str(header["n_genes"]))
+    elif n_genes > LARGEST + 1:
+        fault = ("X", f"at most {LARGEST + 1} genes (shards hold 16 bits)", str(n_genes))
+    elif is_repeated:
+        fault = ("dataset", "each dataset once", f"{header['dataset']} a second time")
+    if fault is not None:
+        remedy = "leave this dataset out of the config's corpus, or align it again"
+        raise InputError(file=file, field=fault[0], expected=fault[1], found=fault[2], remedy=remedy)
+
+
 def _survey(
-    file: Path,
-    ids: Collection[str],
-    hashes: Collection[str],
-    *,
-    vocabulary: str,
-    n_genes: int,
-) -> tuple[str, DatasetShare, NDArray[np.bool_]]:
-    """Check a source and decide which of its cells stay."""
-    header = cells_file.header(file, vocabulary=vocabulary)
-    _check(file, header, n_genes=n_genes)
-    is_test, is_equal = [], []
-    for obs in cells_file.obs_pieces(file):
-        is_test.append(np.array([name in ids for name in obs.index], dtype=bool))
-        is_equal.append(np.array([digest in hashes for digest in obs["cell_hash"]], dtype=bool))
-    test, equal = np.concatenate(is_test), np.concatenate(is_equal)
-    kept = ~(test | equal)
+    file: Path, tested: Collection[str], equal: Collection[str], *, simulated: bool
+) -> tuple[DatasetShare, NDArray[np.bool_]]:
+    """Decide which cells of a source stay."""
+    pieces = list(cells_file.obs_pieces(file))
+    is_test = np.concatenate([obs.index.isin(tested) for obs in pieces])
+    is_equal = np.concatenate([obs["cell_hash"].isin(equal) for obs in pieces])
+    kept = ~(is_test | is_equal)
     share = DatasetShare(
         kept=int(kept.sum()),
-        excluded_test=int(test.sum()),
-        excluded_equal=int((equal & ~test).sum()),
-        simulated=bool(header["simulated"]),
+        excluded_test=int(is_test.sum()),
+        excluded_equal=int((is_equal & ~is_test).sum()),
+        simulated=simulated,
     )
-    return str(header["dataset"]), share, kept
+    return share, kept
 
 
 def _places(n_cells: int, seed: int, manifest: Path) -> NDArray[np.uint32]:
@@ -182,20 +188,49 @@ def _scratch(folder: Path) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def _check(file: Path, header: Mapping[str, Any], *, n_genes: int) -> None:
-    """Raise unless the cells are counts on an axis of the given length."""
-    fault: tuple[str, str, str] | None = None
-    if header["units"] != "counts":
-        fault = ("units", "counts", str(header["units"]))
-    elif header["n_genes"] != n_genes:
-        fault = ("X", f"{n_genes} genes, as in the vocabulary", str(header["n_genes"]))
-    elif n_genes > LARGEST + 1:
-        fault = ("X", f"at most {LARGEST + 1} genes (shards hold 16 bits)", str(n_genes))
-    if fault is not None:
-        raise InputError(
-            file=file,
-            field=fault[0],
-            expected=fault[1],
-            found=fault[2],
-            remedy="leave this dataset out of the config's corpus, or align it again",
-        )
+class Buckets:
+    """Cells on disk by the shard they will be in; each bucket is a file of Arrow streams, one behind the other.
+
+    Cell number n of the whole order is in bucket n // shard_cells.
+    """
+
+    def __init__(self, folder: Path, shard_cells: int) -> None:
+        self._folder = folder
+        self._shard_cells = shard_cells
+        self.n_buckets = 0
+
+    def add(self, places: NDArray[np.integer], cells: csr_matrix, table: pd.DataFrame) -> None:
+        """Put cells, with their places in the order of all and the columns of CELLS, into their buckets."""
+        if not len(places):
+            return
+        bucket_of = places // self._shard_cells
+        order = np.argsort(bucket_of, kind="stable")
+        rows = pa.Table.from_pandas(table.assign(place=places.astype(np.int64)), _BUCKET, preserve_index=False)
+        rows, cells = rows.take(pa.array(order)), cells[order]
+        ends = pa.array(cells.indptr.astype(np.int64))
+        for name, values in (("genes", cells.indices.astype(np.uint16)), ("counts", cells.data.astype(np.int32))):
+            rows = rows.append_column(name, pa.LargeListArray.from_arrays(ends, pa.array(values)))
+        buckets, starts = np.unique(bucket_of[order], return_index=True)
+        self.n_buckets = max(self.n_buckets, int(buckets[-1]) + 1)
+        sizes = np.diff(starts, append=len(order))
+        for bucket, start, size in zip(buckets.tolist(), starts.tolist(), sizes.tolist(), strict=True):
+            with self._file(bucket).open("ab") as file, pa.ipc.new_stream(file, rows.schema) as stream:
+                stream.write_table(rows.slice(start, size))
+
+    def take(self, bucket: int) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.int32], pa.Table]:
+        """Return a bucket in the order of places as indptr, genes, counts and table, and remove it."""
+        tables = []
+        path = self._file(bucket)
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            while file.tell() < size:
+                with pa.ipc.open_stream(file) as stream:
+                    tables.append(stream.read_all())
+        path.unlink()
+        rows = pa.concat_tables(tables)
+        rows = rows.take(pa.array(np.argsort(rows["place"].to_numpy(), kind="stable"))).combine_chunks()
+        genes, counts = (rows[name].combine_chunks() for name in ("genes", "counts"))
+        return genes.offsets.to_numpy(), genes.values.to_numpy(), counts.values.to_numpy(), rows.select(CELLS.names)
+
+    def _file(self, bucket: int) -> Path:
+        return self._folder / f"{bucket}.arrows"
