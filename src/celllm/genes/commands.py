@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +13,6 @@ from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config.recipe import RecipeOption
 
 if TYPE_CHECKING:
-    import torch
-
-    from celllm.genes.embed import Embedded
     from celllm.genes.network import Edges
     from celllm.harmonise.vocabulary import Vocabulary
 
@@ -173,6 +172,7 @@ def embed_genes(
     from celllm.base.provenance import stamp
     from celllm.genes import embed, gene_embedding
     from celllm.genes import gene2vec as published
+    from celllm.genes import network as network_file
     from celllm.harmonise import vocabulary as vocabulary_file
     from celllm.model.randomness import Purpose, torch_generator
 
@@ -181,7 +181,7 @@ def embed_genes(
     inputs = {"network": network, "vocabulary": vocabulary}
     generator = torch_generator(seed, 0, Purpose.GENE_EMBEDDING)
     started = time.perf_counter()
-    method = recipe.genes.method
+    method, width = recipe.genes.method, recipe.encoder.width
     if method == "imported":
         raise InputError(
             file="--recipe",
@@ -199,12 +199,16 @@ def embed_genes(
                 found="only one of them" if gene2vec or hgnc else "neither",
                 remedy="name the data set of the vectors as gene2vec in the config, or choose genes.method svd",
             )
-        vectors_ND, genes_N = published.on_axis(gene2vec, hgnc, genes, width=recipe.encoder.width)
+        vectors_ND, genes_N = published.on_axis(gene2vec, hgnc, genes, width=width)
         genes_GD, report = embed.from_vectors(vectors_ND, genes_N, n_genes=genes.n_genes, generator=generator)
         inputs |= {"gene2vec": gene2vec, "hgnc": hgnc}
         missing = f"{report['genes_without_vector']} without a vector"
     else:
-        genes_GD, report = _from_network(network, recipe, genes, generator)
+        edges = network_file.read(network, vocabulary=genes)
+        with _too_small(network, width):
+            genes_GD, report = embed.from_network(
+                edges.a_E, edges.b_E, n_genes=genes.n_genes, width=width, settings=recipe.genes, generator=generator
+            )
         missing = f"{report['genes_without_edges']} without an edge"
     provenance = stamp(stage, inputs, recipe=recipe.digest, seed=seed)
     made = gene_embedding.GeneEmbedding(genes_GD, genes.digest, method, report, provenance)
@@ -214,23 +218,18 @@ def embed_genes(
     print(f"{genes.n_genes} genes by {method}, {missing}{course}; {time.perf_counter() - started:.0f} s")
 
 
-def _from_network(path: Path, recipe: RecipeOption, genes: Vocabulary, generator: torch.Generator) -> Embedded:
-    """Embed genes by their edges, or by nothing but noise."""
-    from celllm.genes import embed, network
-
-    edges = network.read(path, vocabulary=genes)
-    width = recipe.encoder.width
+@contextmanager
+def _too_small(network: Path, width: int) -> Iterator[None]:
+    """Say of which file and setting it comes that a network is too small, or too dense, for what is asked."""
     try:
-        return embed.from_network(
-            edges.a_E, edges.b_E, n_genes=genes.n_genes, width=width, settings=recipe.genes, generator=generator
-        )
+        yield
     except ValueError as error:
         raise InputError(
-            file=path,
+            file=network,
             field="a, b",
-            expected=f"a network of more than {width} genes",
+            expected=f"a network of more than {width} genes, most of whose pairs are no edges",
             found=str(error),
-            remedy="choose a smaller encoder.width or genes.method random in the recipe",
+            remedy="choose a smaller encoder.width or genes.method random in the recipe, or another network",
         ) from error
 
 
@@ -282,17 +281,9 @@ def evaluate_genes(
     genes = vocabulary_file.read(vocabulary)
     edges = network_file.read(network, vocabulary=genes)
     edges_E2 = np.stack([edges.a_E, edges.b_E], axis=1).astype(np.int64)
-    options: dict[str, Any] = {"width": recipe.encoder.width, "settings": recipe.genes}
-    try:
-        rows = [row for seed in seeds for row in score_links(edges_E2, n_genes=genes.n_genes, seed=seed, **options)]
-    except ValueError as error:
-        raise InputError(
-            file=network,
-            field="a, b",
-            expected=f"a network of more than {recipe.encoder.width} genes, most of whose pairs are no edges",
-            found=str(error),
-            remedy="choose a smaller encoder.width in the recipe, or another network",
-        ) from error
+    options: dict[str, Any] = {"n_genes": genes.n_genes, "width": recipe.encoder.width, "settings": recipe.genes}
+    with _too_small(network, recipe.encoder.width):
+        rows = [row for seed in seeds for row in score_links(edges_E2, seed=seed, **options)]
     table = pd.DataFrame(rows)
     with writing(out) as part:
         table.to_csv(part, sep="\t", index=False, float_format="%.6g")

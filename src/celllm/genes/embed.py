@@ -37,21 +37,7 @@ def from_network(
     Every embedding is scaled to unit root mean square: the CLS row is all ones and expression embeddings start with
     unit variance, so gene and expression begin with equal weight in their sum, whatever the method.
 
-    Parameters
-    ----------
-    a_E, b_E
-        Ends of the edges.
-    n_genes, width
-        G and D.
-    settings
-        The recipe's `genes`.
-    generator
-        On the CPU.
-
-    Raises
-    ------
-    ValueError
-        If a method that needs a network gets one with too few genes for D, or the method needs something else.
+    ValueError if a method that needs a network gets one with too few genes for D, or the method needs something else.
     """
     if settings.method in ("random", "learned"):
         noise_GD = torch.randn(n_genes, width, generator=generator)
@@ -84,18 +70,9 @@ def from_vectors(
     n_genes: int,
     generator: torch.Generator,
 ) -> Embedded:
-    """Put published vectors in the vocabulary's order; other genes, the centre and the scale as in `from_network`.
+    """Put the published vectors of genes, two at least and no gene twice, in the vocabulary's order.
 
-    Parameters
-    ----------
-    vectors_ND
-        One vector a gene; two at least.
-    genes_N
-        Vocabulary index of each, no gene twice.
-    n_genes
-        G.
-    generator
-        On the CPU.
+    Other genes, the centre and the scale are as in `from_network`.
     """
     genes_GD = _filled(torch.from_numpy(vectors_ND), genes_N, n_genes, generator)
     return genes_GD, {"genes_without_vector": n_genes - len(genes_N), "losses": []}

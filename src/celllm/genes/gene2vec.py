@@ -23,11 +23,7 @@ from celllm.sources.archives import opened, reading
 def read(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
     """Read gene vectors, gzipped or not: names of n genes, each once, and their vectors, n x d, float32.
 
-    Raises
-    ------
-    InputError
-        If the first line is not two numbers; a line has more or fewer numbers than d, or something that is none;
-        there are more or fewer lines than n; or a name stands twice.
+    InputError names the first line that is not of the format.
     """
     with reading(path, "gene vectors as text"), opened(path) as stream:
         sizes = stream.readline().split()
@@ -46,34 +42,18 @@ def read(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
             rows.append(_vector(fields[1:], number, path))
     if len(names) != n_genes:
         raise _error(path, "lines", f"{n_genes} genes, as line 1 says", f"{len(names)}")
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise _error(path, name, "each gene once", "more than once")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise _error(path, twice[0], "each gene once", "more than once")
     return names, np.stack(rows) if rows else np.zeros((0, width), dtype=np.float32)
 
 
 def on_axis(
     manifest: Path, hgnc: Path, genes: Vocabulary, *, width: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Read gene vectors and map their names to the vocabulary; of several names of a gene one gives the vector.
+    """Read the gene vectors of a manifest; return one a gene, and the vocabulary index of each.
 
-    Parameters
-    ----------
-    manifest, hgnc
-        Manifests of the vectors and of HGNC's gene annotation.
-    genes
-        The vocabulary.
-    width
-        Numbers that a vector must have.
-
-    Returns
-    -------
-    Vectors, one a gene, and the vocabulary index of each.
-
-    Raises
-    ------
-    InputError
-        If the file is not of its format, the vectors have another width, or fewer than two genes are known.
+    Names are mapped by the gene annotation of the manifest `hgnc`. InputError if the file is not of its format, the
+    vectors have another width, or fewer than two genes are known.
     """
     file = raw.read(manifest).only().path
     names, vectors_ND = read(file)

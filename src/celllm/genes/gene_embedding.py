@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,16 @@ REMEDY = "rebuild it: snakemake --forcerun embed_genes"
 
 @dataclass(frozen=True)
 class GeneEmbedding:
-    """What the file holds.
-
-    Parameters
-    ----------
-    genes_GD
-        Row i belongs to gene i of the vocabulary; no rows for CLS and PAD.
-    vocabulary
-        Its digest.
-    method
-        graphmae, svd, gene2vec, random or learned (a start that training need not keep).
-    report
-        How it went: genes without edges or without a vector, loss of each epoch.
-    provenance
-        What made it.
-    """
+    """What the file holds."""
 
     genes_GD: NDArray[np.float32]
+    """Row i belongs to gene i of the vocabulary; no rows for CLS and PAD."""
     vocabulary: str
+    """Its digest."""
     method: str
+    """The recipe's `genes.method`; `learned` is a start that training need not keep."""
     report: Mapping[str, Any] = field(default_factory=dict)
+    """How it went: genes without edges or without a vector, loss of each epoch."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -48,15 +38,7 @@ class GeneEmbedding:
 
 
 def read(path: Path | str, *, vocabulary: str | None = None) -> GeneEmbedding:
-    """Read a gene embedding, made for the vocabulary of this digest (None: any).
-
-    Raises
-    ------
-    InputError
-        If the file is no gene embedding.
-    VocabularyMismatch
-        If its genes are others than those of `vocabulary`.
-    """
+    """Read a gene embedding, made for the vocabulary of this digest (None: any); errors as of `base.tensors.read`."""
     header, found = tensors.read(path, form=FORMAT, remedy=REMEDY, vocabulary=vocabulary)
     del header["format"]
     return GeneEmbedding(genes_GD=found["genes"], **header)
@@ -64,11 +46,6 @@ def read(path: Path | str, *, vocabulary: str | None = None) -> GeneEmbedding:
 
 def write(embedding: GeneEmbedding, path: Path | str) -> None:
     """Write a gene embedding, whole or not at all."""
-    header = {
-        "vocabulary": embedding.vocabulary,
-        "method": embedding.method,
-        "report": dict(embedding.report),
-        "provenance": dict(embedding.provenance),
-    }
-    genes_GD = np.asarray(embedding.genes_GD, dtype=np.float32)
+    header = asdict(embedding)
+    genes_GD = np.asarray(header.pop("genes_GD"), dtype=np.float32)
     tensors.write(path, form=FORMAT, header=header, tensors={"genes": genes_GD})

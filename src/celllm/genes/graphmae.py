@@ -46,16 +46,7 @@ def scaled_cosine_error(predicted_NF: Tensor, true_NF: Tensor, *, alpha: float) 
 
 
 class GraphMAE(nn.Module):
-    """Two graph convolutions encode, one decodes, with hidden genes masked before either.
-
-    Parameters
-    ----------
-    width
-        D.
-    hidden
-        H, between the two convolutions of the encoder.
-    feature_width
-        F; None: D.
+    """Two graph convolutions encode, H wide between them, one decodes, with hidden genes masked before either.
 
     Notes
     -----
@@ -97,18 +88,7 @@ def train_graphmae(
 ) -> tuple[Tensor, list[float]]:
     """Train on the whole graph, one step an epoch; return its genes' embeddings N x D and the loss of each epoch.
 
-    Genes are embedded with nothing hidden.
-
-    Parameters
-    ----------
-    adjacency_NN
-        From `normalised_adjacency`, of genes that have an edge.
-    width
-        D.
-    settings
-        The recipe's `genes`.
-    generator
-        On the CPU; source of features, initial weights and masks.
+    Genes are embedded with nothing hidden. Features, initial weights and masks come from the generator.
     """
     features_NF = neighbourhood_features(adjacency_NN, settings.feature_width or width, generator)
     model = _drawn(GraphMAE(width, settings.hidden, feature_width=settings.feature_width), generator)

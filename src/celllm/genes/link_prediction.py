@@ -39,11 +39,7 @@ def hold_out(edges_E2: Pairs, seed: int) -> tuple[Pairs, Pairs]:
     """Part the edges into those to learn from and a tenth to be found again, drawn without regard to their genes.
 
     A gene may lose all its edges. It then stays among the held-out ones: nothing is known of it, which counts.
-
-    Raises
-    ------
-    ValueError
-        If no edge would be held out.
+    ValueError if no edge would be held out.
     """
     n_held = round(SHARE * len(edges_E2))
     if not n_held:
@@ -61,12 +57,8 @@ def non_edges(held_P2: Pairs, edges_E2: Pairs, kind: Negatives, seed: int) -> Pa
     an end of as many of these pairs as of held-out edges, so that a gene's degree alone says nothing about which of its
     pairs is an edge. What is no good pair is drawn, or shuffled together with as many good ones, again.
 
-    torch_geometric's samplers draw from global generators, and none matches the degrees of both ends.
-
-    Raises
-    ------
-    ValueError
-        If the network is too dense for such pairs.
+    torch_geometric's samplers draw from global generators, and none matches the degrees of both ends. ValueError if the
+    network is too dense for such pairs.
     """
     generator = np.random.default_rng(seed)
     genes, edges = np.unique(edges_E2), _codes(edges_E2)
@@ -147,15 +139,8 @@ def score_links(
 ) -> list[dict[str, Any]]:
     """Hold out edges, learn from the others, and tell the held-out ones from pairs of each kind that are no edges.
 
-    Returns
-    -------
-    A row for each method and kind of negatives: method, negatives, seed, auroc, average_precision, held_out (edges) and
-    cut_off (genes that lost all their edges to the held-out ones).
-
-    Raises
-    ------
-    ValueError
-        If the network is too small for the width, or too dense for non-edges.
+    Returned is a row for each method and kind of negatives; its `held_out` counts edges, its `cut_off` genes that lost
+    all their edges to the held-out ones. ValueError if the network is too small for the width, or too dense.
     """
     train_T2, held_P2 = hold_out(edges_E2, seed)
     kinds: tuple[Negatives, ...] = ("uniform", "degree_matched")

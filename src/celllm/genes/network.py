@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,6 @@ from celllm.sources.archives import opened, reading
 from celllm.sources.raw import RawManifest
 
 REMEDY = "rebuild it: snakemake --forcerun build_network"
-MIN_SCORE: Final = 700
-"""STRING's own bound of high confidence, of its combined score from 0 to 1000."""
 LINKS: Final = ("protein1", "protein2", "combined_score")
 LINES: Final = 1_000_000
 """Lines of STRING's links read at once; version 11.0 has 12 million for human."""
@@ -40,24 +39,14 @@ Indices = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Edges:
-    """Undirected edges between vocabulary genes, E of them.
-
-    Parameters
-    ----------
-    a_E, b_E
-        Vocabulary indices; a < b; sorted; no pair twice.
-    vocabulary
-        Digest of the vocabulary that the indices belong to.
-    source
-        What the edges were made from, for the report.
-    provenance
-        What made them.
-    """
+    """Undirected edges between vocabulary genes, a < b, sorted, no pair twice."""
 
     a_E: Indices
     b_E: Indices
     vocabulary: str
+    """Digest of the vocabulary that the indices belong to."""
     source: str
+    """What the edges were made from, for the report."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -72,15 +61,7 @@ def write(edges: Edges, path: Path | str) -> None:
 
 
 def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> Edges:
-    """Read the edges.
-
-    Raises
-    ------
-    InputError
-        If a column or the metadata is missing, or an edge is out of order or out of range.
-    VocabularyMismatch
-        If they were made for another vocabulary than the one given.
-    """
+    """Read the edges; errors name a missing column or metadata, an edge out of order or range, another vocabulary."""
     table = pq.read_table(path)
     metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     if not {"a", "b"} <= set(table.column_names) or not {"vocabulary", "source"} <= set(metadata):
@@ -97,13 +78,8 @@ def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> Edges:
     a_E, b_E = (table[end].to_numpy().astype(np.int32) for end in "ab")
     n_genes = vocabulary.n_genes if vocabulary is not None else np.iinfo(np.int32).max
     if not ((a_E >= 0) & (a_E < b_E) & (b_E < n_genes)).all():
-        raise InputError(
-            file=path,
-            field="a, b",
-            expected=f"0 <= a < b < {n_genes}",
-            found="an edge that breaks this",
-            remedy=REMEDY,
-        )
+        expected = f"0 <= a < b < {n_genes}"
+        raise InputError(file=path, field="a, b", expected=expected, found="an edge that breaks this", remedy=REMEDY)
     return Edges(a_E, b_E, found, metadata["source"], json.loads(metadata.get("provenance", "{}")))
 
 
@@ -119,21 +95,12 @@ def from_pairs(first_E: npt.NDArray[np.int64], second_E: npt.NDArray[np.int64]) 
 
 
 def coexpression(values_CG: sparse.csr_matrix, *, n_partners: int = 10) -> tuple[Indices, Indices]:
-    """Connect each gene to the genes it is most strongly co-expressed with.
+    """Connect each gene to the genes it is most strongly co-expressed with in log-normalised cells.
 
     Pearson's correlation over cells; of each gene's positive partners the strongest `n_partners` are
     kept, ties to the lower index. A gene that never varies has none. An edge needs to be chosen from
     one side only, so a gene can end with more.
 
-    Parameters
-    ----------
-    values_CG
-        Log-normalised expression, cells x genes.
-    n_partners
-        Partners each gene may choose.
-
-    Notes
-    -----
     A stand-in where no protein network is at hand: it follows the cells it was made from and must be
     called co-expression wherever it is shown.
     """
@@ -161,23 +128,12 @@ def coexpression(values_CG: sparse.csr_matrix, *, n_partners: int = 10) -> tuple
     return from_pairs(*np.concatenate(chosen).T)
 
 
-def read_published(manifest: RawManifest, *, min_score: int = MIN_SCORE) -> tuple[Sequence[str], Sequence[str]]:
+def read_published(manifest: RawManifest, *, min_score: int = 700) -> tuple[Sequence[str], Sequence[str]]:
     """Read a published network as pairs of gene symbols, by what its files are.
 
-    A parquet file is a table of symbols, columns a and b, one edge a row. Otherwise there must be STRING's
-    `protein.links` and `protein.info`, whose links come as often as the file has them (both ways round).
-
-    Parameters
-    ----------
-    manifest
-        Files of the network.
-    min_score
-        STRING's pairs with a lower combined score, 0 to 1000, are left out; a list without scores is taken whole.
-
-    Raises
-    ------
-    InputError
-        If the files are neither, or not of their format.
+    A parquet file is a table of symbols, columns a and b, one edge a row, and is taken whole. Otherwise there must be
+    STRING's `protein.links` and `protein.info`, whose links come as often as the file has them (both ways round), but
+    for those whose combined score, 0 to 1000, is below `min_score`. InputError if the files are neither, or broken.
     """
     files = manifest.ending(".parquet", ".txt.gz", ".txt")
     for file in files:
@@ -236,34 +192,37 @@ def _string_pairs(links: Path, info: Path, *, min_score: int) -> tuple[list[str]
 
 
 def _string_links(path: Path) -> Iterator[pd.DataFrame]:
-    expected = "STRING's links: protein1 protein2 combined_score, separated by blanks"
-    with reading(path, expected), opened(path) as stream:
-        try:
-            for chunk in pd.read_csv(stream, sep=" ", chunksize=LINES):
-                if tuple(chunk.columns) != LINKS or chunk["combined_score"].dtype.kind != "i":
-                    raise _not_string(path, expected, f"the columns {', '.join(map(str, chunk.columns[:5]))}")
-                yield chunk
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise _not_string(path, expected, str(error).strip()) from None
+    with _string_file(path, "links: protein1 protein2 combined_score, separated by blanks") as stream:
+        for chunk in pd.read_csv(stream, sep=" ", chunksize=LINES):
+            if tuple(chunk.columns) != LINKS or chunk["combined_score"].dtype.kind != "i":
+                raise _other_columns(chunk)
+            yield chunk
 
 
 def _string_names(path: Path) -> pd.Series[str]:
-    expected = "STRING's info: protein_external_id, preferred_name, …, tab-separated"
-    with reading(path, expected), opened(path) as stream:
-        try:
-            table = pd.read_csv(stream, sep="\t", dtype=str, quoting=3, keep_default_na=False)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise _not_string(path, expected, str(error).strip()) from None
-    if "preferred_name" not in table.columns or not table.iloc[:, 0].is_unique:
-        raise _not_string(path, expected, f"the columns {', '.join(map(str, table.columns[:5]))}")
+    with _string_file(path, "info: protein_external_id, preferred_name, …, tab-separated") as stream:
+        table = pd.read_csv(stream, sep="\t", dtype=str, quoting=3, keep_default_na=False)
+        if "preferred_name" not in table.columns or not table.iloc[:, 0].is_unique:
+            raise _other_columns(table)
     return table.set_index(table.columns[0])["preferred_name"]
 
 
-def _not_string(path: Path, expected: str, found: str) -> InputError:
-    return InputError(
-        file=path,
-        field="(whole file)",
-        expected=expected,
-        found=found,
-        remedy="fetch the file again; if it is whole, check the dataset's rows in config/files.tsv",
-    )
+def _other_columns(table: pd.DataFrame) -> pd.errors.ParserError:
+    return pd.errors.ParserError(f"the columns {', '.join(map(str, table.columns[:5]))}")
+
+
+@contextmanager
+def _string_file(path: Path, content: str) -> Iterator[BinaryIO]:
+    """Open a file of STRING; what pandas cannot read of it is said as an InputError."""
+    expected = f"STRING's {content}"
+    with reading(path, expected), opened(path) as stream:
+        try:
+            yield stream
+        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise InputError(
+                file=path,
+                field="(whole file)",
+                expected=expected,
+                found=str(error).strip(),
+                remedy="fetch the file again; if it is whole, check the dataset's rows in config/files.tsv",
+            ) from None
