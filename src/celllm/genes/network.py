@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -212,7 +212,7 @@ def _other_columns(table: pd.DataFrame) -> pd.errors.ParserError:
 
 
 @contextmanager
-def _string_file(path: Path, content: str) -> Iterator[BinaryIO]:
+def _string_file(path: Path, content: str) -> Iterator[IO[bytes]]:
     """Open a file of STRING; what pandas cannot read of it is said as an InputError."""
     expected = f"STRING's {content}"
     with reading(path, expected), opened(path) as stream:

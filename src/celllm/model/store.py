@@ -72,7 +72,8 @@ def load_encoder(path: Path | str, *, vocabulary: str | None = None) -> Pretrain
     recipe = recipes.parse(header["recipe"], file=path)
     weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     try:
-        with torch.random.fork_rng(devices=[]):  # torch.device("meta") would draw nothing, but imports torch._dynamo: 3 s
+        # torch.device("meta") would draw nothing, but imports torch._dynamo: 3 s
+        with torch.random.fork_rng(devices=[]):
             encoder = Encoder(
                 recipe.encoder,
                 n_genes=len(weights["embedding.genes.weight"]) - 2,  # without CLS and PAD
