@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 
 from celllm.config import tables
-from celllm.sources import raw
+from celllm.sources import download, raw
 from celllm.sources.readers.registry import read_raw
-from celllm.sources.resume import Patience
 
 CONTENT = np.random.default_rng(5).bytes(300_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Patience(attempts=4, base_s=0.001, max_s=0.01, connect_s=5.0, read_s=0.3)
+QUICK = {"ATTEMPTS": 4, "FIRST_WAIT_S": 0.001, "MAX_WAIT_S": 0.01, "READ_S": 0.1}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -98,8 +97,10 @@ class Served:
 
 @pytest.fixture
 def server(monkeypatch) -> Iterator[Served]:
-    """The server; proxies of the environment are not asked."""
+    """The server, of which little patience is had; proxies of the environment are not asked."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name, value in QUICK.items():
+        monkeypatch.setattr(download, name, value)
     served = Served()
     handler = type("Bound", (Handler,), {"served": served})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
@@ -108,12 +109,6 @@ def server(monkeypatch) -> Iterator[Served]:
         threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield served
         http.shutdown()
-
-
-@pytest.fixture
-def quick() -> Patience:
-    """Little patience."""
-    return QUICK
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from celllm.base.errors import InputError
 from celllm.config import tables
 from celllm.config.tables import SourceFile
-from celllm.sources import raw, samples
+from celllm.sources import samples
 from celllm.sources.samples import Sample
 
 PANGLAO = '"SRA1","SRS1","Lung","10x chromium","Homo sapiens","NextSeq 500","200","1249","12","{}","1","{}"'
@@ -23,8 +23,7 @@ def read(tmp_path, root):
     def read(name, text, *, reader=None):
         path = tmp_path / "list.txt"
         path.write_text(text, encoding="utf-8")
-        raw.write(name, [raw.describe(path)], tmp_path / "manifest.json")
-        return samples.read(raw.read(tmp_path / "manifest.json"), reader or datasets.row(name).reader)
+        return samples.read(path, reader or datasets.row(name).reader, dataset=name)
 
     return read
 
@@ -78,7 +77,10 @@ def test_the_published_panglaodb_table_holds_what_the_paper_counts(mirror, read)
     number = Counter(sample.facts["malignancy"] for sample in listed.samples)
     # Of 33 tumour samples 13 are cell lines and 1 has no accession; 29 are cell lines.
     assert number == {"tumour": 19, "unknown": 29, "normal": 251}
-    assert "19 tumour, 29 unknown; 27 counted as normal without a flag" in listed.remarks[-1]
+    assert listed.remarks[-2:] == (
+        "27 counted as normal without a flag",
+        "299 samples; 251 normal, 19 tumour, 29 unknown",
+    )
     assert len({sample.facts["study"] for sample in listed.samples}) == 73
 
 
@@ -122,7 +124,7 @@ def test_columns_of_cancerscem_that_are_not_used_are_named(read):
         pytest.param(
             CANCERSCEM.replace("PBMC", "Pbmc"), r"Sample Type \(line 3\).*Tumour, Normal, PBMC.*Pbmc", id="type"
         ),
-        pytest.param(CANCERSCEM + "P1,P1-03,Normal\n", r"line 4.*4 fields.*found: +3", id="short line"),
+        pytest.param(CANCERSCEM + "P1,P1-03,Normal\n", r"line 4.*4 columns.*found: +3", id="short line"),
         pytest.param(CANCERSCEM + "P1,P1-01,Normal,Skin\n", r"each sample once.*P1-01, 2 times", id="twice"),
         pytest.param(CANCERSCEM + "P1,../x,Normal,Skin\n", r"letters, digits.*'\.\./x'", id="path"),
         pytest.param("", "an empty file", id="empty"),

@@ -72,7 +72,7 @@ def load_encoder(path: Path | str, *, vocabulary: str | None = None) -> Pretrain
     recipe = recipes.parse(header["recipe"], file=path)
     weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     try:
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):  # torch.device("meta") would draw nothing, but imports torch._dynamo: 3 s
             encoder = Encoder(
                 recipe.encoder,
                 n_genes=len(weights["embedding.genes.weight"]) - 2,  # without CLS and PAD
@@ -80,7 +80,7 @@ def load_encoder(path: Path | str, *, vocabulary: str | None = None) -> Pretrain
                 n_tokens=len(weights["embedding.expression.weight"]),
                 padded_length=recipe.padded_length,
             )
-        encoder.load_state_dict(weights, assign=True)
+        encoder.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
         raise InputError(
             file=path,

@@ -60,62 +60,39 @@ def reading(path: Path | str, expected: str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, *, limit: int = LIMIT) -> Iterator[IO[bytes]]:
-    """Open a file that may be gzipped.
-
-    Parameters
-    ----------
-    path
-        The file.
-    limit
-        Bytes it may unpack to.
-
-    Raises
-    ------
-    InputError
-        While reading, if it is damaged, breaks off or unpacks to more.
-    """
+    """Open a file that may be gzipped; reading raises InputError if it is damaged or unpacks to over `limit` bytes."""
     with path.open("rb") as file:
-        yield unpacked(file, path, limit=limit)
-
-
-def unpacked(stream: IO[bytes], name: Path | str, *, limit: int = LIMIT) -> IO[bytes]:
-    """Return the stream itself or, if it begins as gzip does, what is in it; at most `limit` bytes of it."""
-    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(_Raw(stream))
-    if buffered.peek(2)[:2] != GZIP:
-        return cast("IO[bytes]", io.BufferedReader(_Bounded(buffered, name, limit)))
-    return cast("IO[bytes]", io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=buffered), name, limit)))
+        yield _unpacked(file, path, limit)
 
 
 def chained(first: bytes, rest: IO[bytes]) -> IO[bytes]:
     """Return bytes that were read already, then the rest of their stream."""
-    return cast("IO[bytes]", io.BufferedReader(_Chained(first, rest)))
+    return cast("IO[bytes]", io.BufferedReader(_Bounded(rest, "(stream)", LIMIT, first)))
 
 
 def members(path: Path, *, limit: int = LIMIT) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the regular files of a tar (plain or gzipped) or zip archive, gzip within undone.
+    """Yield name and stream of each regular file of a tar (plain or gzipped) or zip archive, gzip within undone.
 
     A stream is good until the next one is asked for. Directories, and the `._*` and `__MACOSX` files that macOS
     adds, are passed over.
-
-    Parameters
-    ----------
-    path
-        The archive.
-    limit
-        Bytes that a member may unpack to.
-
-    Returns
-    -------
-    Name in the archive and stream of each file, in the order of the archive.
 
     Raises
     ------
     InputError
         If it is no archive, or truncated; if a member has an absolute path, a path with `..`, is a link or a device,
-        or unpacks to more than `limit`.
+        or unpacks to more than `limit` bytes. tarfile's filters would mend some of these paths in silence.
     """
     with reading(path, "a tar or zip archive"):
-        yield from _zip(path, limit) if zipfile.is_zipfile(path) else _tar(path, limit)
+        for name, size, is_regular, content in _zip(path) if zipfile.is_zipfile(path) else _tar(path, limit):
+            parts = PurePosixPath(name.replace("\\", "/")).parts
+            if ".." in parts or (parts and (parts[0].startswith("/") or parts[0].endswith(":"))):
+                raise _refused(path, name, "a path that leaves the archive's folder")
+            if not is_regular:
+                raise _refused(path, name, "a link or a device")
+            if size > limit:
+                raise _too_large(limit, name=f"{path}: {name}")
+            if content is not None and "__MACOSX" not in parts and not PurePosixPath(name).name.startswith("._"):
+                yield name, _unpacked(content, f"{path}: {name}", limit)
 
 
 def is_archive(name: str) -> bool:
@@ -136,46 +113,28 @@ def wrong_members(path: Path, *, expected: str, found: Iterable[str]) -> InputEr
     )
 
 
-def _tar(path: Path, limit: int) -> Iterator[tuple[str, IO[bytes]]]:
+Member = tuple[str, int, bool, IO[bytes] | None]
+"""Name, size, whether it is a file or a folder, and what a file holds."""
+
+
+def _tar(path: Path, limit: int) -> Iterator[Member]:
     # Streamed: the archive is read once, front to back. The bound on the whole stops a bomb of many members.
     with opened(path, limit=16 * limit) as stream:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
-                if not (member.isfile() or member.isdir()):
-                    raise _refused(path, member.name, "a link or a device")
-                _check(path, member.name, member.size, limit)
-                content = archive.extractfile(member)
-                if content is not None and not _is_litter(member.name):
-                    yield member.name, unpacked(content, f"{path}: {member.name}", limit=limit)
+                content = archive.extractfile(member) if member.isfile() else None
+                yield member.name, member.size, member.isfile() or member.isdir(), content
         # tarfile stops at the end mark; gzip's checksum stands behind it.
         while stream.read(1 << 20):
             pass
 
 
-def _zip(path: Path, limit: int) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip(path: Path) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             kind = member.external_attr >> 28  # upper four bits of the Unix mode: 8 a file, 4 a folder, 0 not given
-            if kind not in {0, 4, 8}:
-                raise _refused(path, member.filename, "a link or a device")
-            _check(path, member.filename, member.file_size, limit)
-            if member.is_dir() or _is_litter(member.filename):
-                continue
             with archive.open(member) as content:
-                yield member.filename, unpacked(content, f"{path}: {member.filename}", limit=limit)
-
-
-def _check(path: Path, name: str, size: int, limit: int) -> None:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if ".." in parts or (parts and (parts[0].startswith("/") or parts[0].endswith(":"))):
-        raise _refused(path, name, "a path that leaves the archive's folder")
-    if size > limit:
-        raise _too_large(limit, name=f"{path}: {name}")
-
-
-def _is_litter(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return "__MACOSX" in parts or bool(parts and parts[-1].startswith("._"))
+                yield member.filename, member.file_size, kind in {0, 4, 8}, None if member.is_dir() else content
 
 
 def _refused(path: Path, name: str, what: str) -> InputError:
@@ -198,51 +157,33 @@ def _too_large(limit: int, *, name: Path | str) -> InputError:
     )
 
 
-class _Raw(io.RawIOBase):
-    """Give an object that can only `read` the form that buffers want."""
+def _unpacked(stream: IO[bytes], name: Path | str, limit: int) -> IO[bytes]:
+    """Return the stream itself or, if it begins as gzip does, what is in it; at most `limit` bytes of it."""
+    first = stream.read(2)
+    whole = cast("IO[bytes]", io.BufferedReader(_Bounded(stream, name, limit, first)))
+    if first != GZIP:
+        return whole
+    content = cast("IO[bytes]", gzip.GzipFile(fileobj=whole))
+    return cast("IO[bytes]", io.BufferedReader(_Bounded(content, name, limit)))
 
-    def __init__(self, stream: IO[bytes] | gzip.GzipFile) -> None:
-        self._stream = stream
+
+class _Bounded(io.RawIOBase):
+    """Bytes that were read already, then at most so many of a stream; says what file it was that broke off."""
+
+    def __init__(self, stream: IO[bytes], name: Path | str, limit: int, first: bytes = b"") -> None:
+        self._stream, self._name, self._first = stream, name, first
+        self._limit = self._left = limit
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
-        data = self._stream.read(len(view))
-        view[: len(data)] = data
-        return len(data)
-
-
-class _Bounded(_Raw):
-    """Read no more than a number of bytes; say what file it was that broke off."""
-
-    def __init__(self, stream: IO[bytes] | gzip.GzipFile, name: Path | str, limit: int) -> None:
-        super().__init__(stream)
-        self._name = name
-        self._limit = limit
-        self._left = limit
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
         with reading(self._name, "a whole file"):
-            n_read = super().readinto(buffer)
-        self._left -= n_read
+            data = self._first[: len(view)] or self._stream.read(len(view))
+        self._first = self._first[len(data) :]
+        view[: len(data)] = data
+        self._left -= len(data)
         if self._left < 0:
             raise _too_large(self._limit, name=self._name)
-        return n_read
-
-
-class _Chained(_Raw):
-    """Bytes that were read already, then the rest of their stream."""
-
-    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
-        super().__init__(rest)
-        self._first = first
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        if not self._first:
-            return super().readinto(buffer)
-        view = memoryview(buffer).cast("B")
-        data, self._first = self._first[: len(view)], self._first[len(view) :]
-        view[: len(data)] = data
         return len(data)

@@ -18,20 +18,14 @@ from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
-from celllm.base.provenance import digest
 from celllm.config.table import ROW, Table, read_rows
 from celllm.config.tables import SourceFile
 from celllm.sources.raw import RawFile
 
 FILES: Final = "config/files.tsv"
 """Where the rows of files stand; errors name it."""
-MIRROR: Final = "mirror"
-"""The source of a file that a mirror folder gave."""
 LOCKS: Final = ".locks"
 """Beside the datasets' folders: files that processes lock."""
-JOURNAL: Final = ".fetched.tsv"
-"""In a dataset's folder, a table of the same form: what arrived, so that a killed fetch resumes without asking for it
-again, also where the checkout cannot be written."""
 
 
 @dataclass(frozen=True, config=ROW)
@@ -76,19 +70,7 @@ def of(path: Path | str | None, *, dataset: str, file: str) -> Checksum | None:
 def record(row: Checksum, path: Path | str, *, lock: Path) -> None:
     """Put a file's row into the table, in place of the one it may have; rows stand sorted by dataset and file.
 
-    Parameters
-    ----------
-    row
-        The row.
-    path
-        The table; made if it does not exist.
-    lock
-        A file that all writers of the table lock while they read and rewrite it, so that none loses a row of another.
-
-    Raises
-    ------
-    OSError
-        If the table cannot be written.
+    All writers lock the file `lock` while they read and rewrite the table, so that none loses a row of another.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
@@ -98,18 +80,28 @@ def record(row: Checksum, path: Path | str, *, lock: Path) -> None:
             part.write_text(HEADER + "".join(row.line() for row in ordered), encoding="utf-8")
 
 
+def record_first(row: SourceFile, file: RawFile, table: Path | None) -> None:
+    """Record a file that has arrived, unless its row of files.tsv or the table say already what it has to be."""
+    if table is None or row.sha256 is not None or of(table, dataset=row.dataset, file=row.file) is not None:
+        return
+    today = datetime.now(UTC).date().isoformat()
+    line = Checksum(row.dataset, row.file, file.bytes, file.sha256, file.source, today)
+    try:
+        record(line, table, lock=file.path.parents[1] / LOCKS / "checksums.lock")
+    except OSError as error:
+        sys.stderr.write(f"{table} cannot be written ({error}); add this line to it:\n{line.line()}")
+
+
 @dataclass(frozen=True)
 class Expected:
-    """Size and checksum that somebody has written down."""
+    """Size and checksum that somebody has written down; none where unknown."""
 
     said_by: str
     """Who says so, as the end of a sentence: `as config/files.tsv says of zheng68k`."""
     remedy: str
     """What to type where the file is something else."""
     bytes: int | None = None
-    """Size; none where unknown."""
     sha256: str | None = None
-    """Checksum in hex; none where unknown."""
 
 
 def check(
@@ -117,10 +109,11 @@ def check(
 ) -> None:
     """Raise InputError if a size in bytes or a checksum is not what is expected; `file` is a path or an address."""
     for said in expected:
-        pairs = {"size": (said.bytes, size), "sha256": (said.sha256, sha256)}
-        for field, (wanted, found) in pairs.items():
+        for field, wanted, found, unit in (
+            ("size", said.bytes, size, " bytes"),
+            ("sha256", said.sha256, sha256, ""),
+        ):
             if wanted is not None and found is not None and wanted != found:
-                unit = " bytes" if field == "size" else ""
                 raise InputError(
                     file=file,
                     field=field,
@@ -130,52 +123,14 @@ def check(
                 )
 
 
-def expected_of(row: SourceFile, lock: Path | None) -> list[Expected]:
-    """Return what a file has to be: as its row says, and, where that has no checksum, as the lock does."""
-    expected = [
-        Expected(
-            said_by=f"as {FILES} says of {row.dataset}",
-            remedy="replace the file by the published one, or correct the row if the publisher changed it",
-            bytes=row.bytes,
-            sha256=row.sha256,
-        ),
-    ]
-    locked = None if row.sha256 is not None else of(lock, dataset=row.dataset, file=row.file)
-    if locked is not None:
-        expected.append(
-            Expected(
-                said_by=f"as {lock} says since {locked.date}, when it came from {locked.source}",
-                remedy=f"to accept a file that the publisher changed, delete the line of {row.dataset} {row.file} "
-                f"from {lock} and try again",
-                bytes=locked.bytes,
-                sha256=locked.sha256,
-            ),
-        )
+def expected_of(row: SourceFile, table: Path | None) -> list[Expected]:
+    """Return what a file has to be: as its row says, and, where that has no checksum, as the table does."""
+    remedy = "replace the file by the published one, or correct the row if the publisher changed it"
+    expected = [Expected(f"as {FILES} says of {row.dataset}", remedy, row.bytes, row.sha256)]
+    first = None if row.sha256 is not None else of(table, dataset=row.dataset, file=row.file)
+    if first is not None:
+        said_by = f"as {table} says since {first.date}, when it came from {first.source}"
+        remedy = f"to accept a file that the publisher changed, delete the line of {row.dataset} {row.file} "
+        remedy += f"from {table} and try again"
+        expected.append(Expected(said_by, remedy, first.bytes, first.sha256))
     return expected
-
-
-def unchanged(place: Path, row: SourceFile, lock: Path | None, *, sources: Sequence[str]) -> Checksum | None:
-    """Return what is written down of the file at `place`, if it still is that, as expected, from one of `sources`."""
-    known = of(place.parent / JOURNAL, dataset=row.dataset, file=row.file)
-    known = known or of(lock, dataset=row.dataset, file=row.file)
-    if known is None or known.source not in sources or place.is_symlink() or not place.is_file():
-        return None
-    try:
-        check(expected_of(row, lock), file=place, size=known.bytes, sha256=known.sha256)
-    except InputError:
-        return None
-    return known if place.stat().st_size == known.bytes and digest(place) == known.sha256 else None
-
-
-def write_down(row: SourceFile, file: RawFile, lock: Path | None) -> None:
-    """Write a file that has arrived into the journal, and into the lock if nothing else says what it has to be."""
-    today = datetime.now(UTC).date().isoformat()
-    line = Checksum(row.dataset, row.file, file.bytes, file.sha256, file.source, today)
-    folder = file.path.parent
-    record(line, folder / JOURNAL, lock=folder.parent / LOCKS / f"{row.dataset}.fetched.lock")
-    if row.sha256 is not None or lock is None or of(lock, dataset=row.dataset, file=row.file) is not None:
-        return
-    try:
-        record(line, lock, lock=folder.parent / LOCKS / "checksums.lock")
-    except OSError as error:
-        sys.stderr.write(f"{lock} cannot be written ({error}); add this line to it:\n{line.line()}")

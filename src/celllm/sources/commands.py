@@ -70,14 +70,16 @@ def fetch(
 
     listed, excluded = None, exclude_studies or []
     if samples is not None:
-        listed = sample_lists.without_studies(sample_lists.read(raw.read(samples), samples_reader), excluded)
+        listing = raw.read(samples)
+        listed = sample_lists.read(listing.only().path, samples_reader, dataset=listing.dataset)
+        listed = sample_lists.without_studies(listed, excluded)
         sys.stderr.writelines(f"{remark}\n" for remark in listed.remarks)
     how_to = sample_lists.HOW_TO.get(dataset.reader)
     context = FetchContext(
         folder=manifest.parent,
         mirrors=tuple(mirror or ()),
         checkout=checkout,
-        lock=checksums,
+        checksums=checksums,
         how_to=None if how_to is None else f"{dataset.title}: {how_to}",
     )
     fetched = fetch_all(sample_lists.expand(files, listed, excluded=excluded), context)
@@ -196,7 +198,7 @@ def sources(
     look = inventory.Inventory(
         datasets=datasets,
         files=tables.read_files(folder / "files.tsv"),
-        lock=checksums.read(folder / "checksums.tsv"),
+        checksums=checksums.read(folder / "checksums.tsv"),
         raw=raw,
         mirrors=[] if mirror is None else [mirror],
         checkout=checkout,

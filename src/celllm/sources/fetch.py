@@ -1,14 +1,13 @@
-"""The files of a dataset, from wherever they are at hand: package, checkout, the folder itself, mirror, network."""
+"""The files of a dataset, from wherever they are at hand: package, checkout, mirror, the folder itself, network."""
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import as_file, files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +17,11 @@ from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest
 from celllm.config.tables import SourceFile
-from celllm.sources.checksums import FILES, LOCKS, MIRROR, check, expected_of, unchanged, write_down
-from celllm.sources.download import DownloadError, download, progress
-from celllm.sources.mirror import find, unpack
+from celllm.sources.archives import reading
+from celllm.sources.checksums import FILES, LOCKS, check, expected_of, record_first
+from celllm.sources.download import DownloadError, download, public
+from celllm.sources.mirror import find, shipped
 from celllm.sources.raw import RawFile
-from celllm.sources.resume import PATIENCE, Patience, Report, public
 
 MAX_FAILURES: Final = 5
 """Files of one dataset that may fail before the rest is not tried any more."""
@@ -38,12 +37,10 @@ class FetchContext:
     """Folders that are looked in before the network."""
     checkout: Path = Path()
     """Folder that `repo:` addresses start from."""
-    lock: Path | None = None
+    checksums: Path | None = None
     """`config/checksums.tsv`, committed; none: not kept."""
     how_to: str | None = None
     """What the file is and how to make it by hand, where it has no address."""
-    patience: Patience = PATIENCE
-    """How long servers are asked."""
 
 
 def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: FetchContext) -> list[RawFile]:
@@ -51,10 +48,6 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
 
     One that fails does not keep the others from arriving, so that the next call has less to do; after MAX_FAILURES
     the rest is not tried.
-
-    Returns
-    -------
-    The files in the order of `wanted`.
 
     Raises
     ------
@@ -66,8 +59,7 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
     with _alone(context):
         for number, (row, facts) in enumerate(wanted, start=1):
             try:
-                with progress(row.file) as report:
-                    file = fetch_file(row, context, facts=facts, report=report)
+                file = fetch_file(row, context, facts)
             except InputError as error:
                 failures.append(error)
                 if len(wanted) > 1:
@@ -110,44 +102,21 @@ def _alone(context: FetchContext) -> Iterator[None]:
         ) from None
 
 
-def fetch_file(
-    row: SourceFile,
-    context: FetchContext,
-    *,
-    facts: Mapping[str, str] | None = None,
-    report: Report = lambda _size, _total: None,
-) -> RawFile:
-    """Put one file into the dataset's folder, checked.
-
-    It is a copy out of package or checkout, a link into a mirror folder, or a download. A file that is there already
-    is kept if it came from an address of its row and has not changed since.
-
-    Parameters
-    ----------
-    row
-        The file; no template.
-    context
-        Where it goes and may come from.
-    facts
-        What the list of samples says of it.
-    report
-        Told the bytes of a download.
+def fetch_file(row: SourceFile, context: FetchContext, facts: Mapping[str, str]) -> RawFile:
+    """Put one file into the dataset's folder: a copy out of package or checkout, a link into a mirror, or a download.
 
     Raises
     ------
     InputError
-        If the file is nowhere, or another than expected.
+        If the file is nowhere, or another than expected; or the folder cannot be written.
     """
     place = context.folder / Path(row.file).name
-    is_shipped = (row.url or "").startswith(("package:", "repo:"))
     try:
-        if is_shipped:
-            source, sha256 = str(row.url), _shipped(row, place, context.checkout)
-        else:
-            source, sha256 = _published(row, place, context, report)
-        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, dict(facts or {}), source)
+        is_shipped = (row.url or "").startswith(("package:", "repo:"))
+        source, sha256 = (_copied if is_shipped else _published)(row, place, context)
+        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, dict(facts), source)
         if not is_shipped:
-            write_down(row, file, context.lock)
+            record_first(row, file, context.checksums)
     except OSError as error:
         raise InputError(
             file=place,
@@ -159,61 +128,44 @@ def fetch_file(
     return file
 
 
-def _shipped(row: SourceFile, place: Path, checkout: Path) -> str:
+def _copied(row: SourceFile, place: Path, context: FetchContext) -> tuple[str, str]:
     """Copy a file of an installed package or of this checkout, whose versions are pinned anyway."""
-    scheme, _, rest = str(row.url).partition(":")
-    module, _, inside = rest.partition(":")
-    if scheme == "repo":
-        found = _copy(checkout / rest, place)
-    elif find_spec(module) is None:
-        found = f"no installed package {module}"
-    else:
-        with as_file(files(module).joinpath(inside)) as source:
-            found = _copy(source, place)
-    if found is not None:
+    url = str(row.url)
+    held = shipped(url, context.checkout)
+    if held is None:
         raise InputError(
             file=FILES,
             field=f"url of {row.dataset}",
-            expected=f"the file {row.url}",
-            found=found,
+            expected=f"the file {url}",
+            found=f"no such file, with {context.checkout.absolute()} as the checkout",
             remedy="give the checkout's root folder as --checkout, with the packages of the lock file installed",
         )
+    with writing(place) as part:
+        shutil.copyfile(held, part)
     sha256 = digest(place)
     check(expected_of(row, None), file=place, size=place.stat().st_size, sha256=sha256)
-    return sha256
+    return url, sha256
 
 
-def _copy(source: Path, place: Path) -> str | None:
-    """Copy a file; say so where there is none."""
-    if not source.is_file():
-        return f"no file at {source.absolute()}"
-    with writing(place) as part:
-        shutil.copyfile(source, part)
-    return None
-
-
-def _published(row: SourceFile, place: Path, context: FetchContext, report: Report) -> tuple[str, str]:
-    """Keep, link, unpack or download a file; return its source and checksum."""
-    expected = expected_of(row, context.lock)
-    sources = [MIRROR, *(public(address) for address in (row.url, *row.mirrors) if address)]
-    known = unchanged(place, row, context.lock, sources=sources)
-    if known is not None:
-        return known.source, known.sha256
+def _published(row: SourceFile, place: Path, context: FetchContext) -> tuple[str, str]:
+    """Link, unpack, keep or download a file; return its source and checksum."""
+    expected = expected_of(row, context.checksums)
     held = find(context.mirrors, dataset=row.dataset, file=row.file)
     if held is not None:
         with writing(place) as part:
             if held.name == f"{place.name}.gz":
-                unpack(held, part)
+                with reading(held, "a whole gzip file"), gzip.open(held) as packed, part.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
             else:
                 part.symlink_to(held.resolve())
             sha256 = digest(part)
             check(expected, file=held, size=part.stat().st_size, sha256=sha256)
-        return MIRROR, sha256
+        return "mirror", sha256
     addresses = _addresses(row, context)
     if place.is_symlink():
         place.unlink()
     try:
-        source, sha256 = download(addresses, place, expected=expected, patience=context.patience, report=report)
+        source, sha256 = download(addresses, place, expected=expected)
     except DownloadError as error:
         raise InputError(
             file=FILES,
@@ -226,7 +178,7 @@ def _published(row: SourceFile, place: Path, context: FetchContext, report: Repo
 
 
 def _addresses(row: SourceFile, context: FetchContext) -> list[str]:
-    """All addresses of a file; InputError if it has none, or one of a kind that is unknown here."""
+    """Return all addresses of a file; InputError if it has none, or one of a kind that is unknown here."""
     addresses = [address for address in (row.url, *row.mirrors) if address is not None]
     if not addresses:
         raise InputError(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
+
+from tqdm import tqdm
 
 from celllm.config.tables import Dataset, SourceFile, Table, Task
 from celllm.sources import raw, samples
 from celllm.sources.checksums import Checksum
-from celllm.sources.mirror import find, unpack
-from celllm.sources.raw import RawManifest
-from celllm.sources.samples import SampleList
+from celllm.sources.mirror import find, shipped
 
 MISSING: Final = "missing"
 MAX_NAMED: Final = 6
@@ -26,18 +23,14 @@ COEXPRESSION: Final = "coexpression"
 
 @dataclass(frozen=True)
 class Inventory:
-    """Where to look for files."""
+    """The tables of datasets, files and checksums, and where to look for files."""
 
     datasets: Table[Dataset]
-    """`config/datasets.tsv`."""
     files: Table[SourceFile]
-    """`config/files.tsv`."""
-    lock: Table[Checksum]
-    """`config/checksums.tsv`."""
+    checksums: Table[Checksum]
     raw: Path
     """`resources/raw`."""
     mirrors: Sequence[Path]
-    """Mirror folders, at most one."""
     checkout: Path
     """Where `repo:` addresses start."""
     excluded: Sequence[str]
@@ -54,11 +47,11 @@ class Inventory:
         """
         dataset = self.datasets.row(name)
         rows = list(self.files.of(name))
-        listed = self._samples(dataset) if any("{" in row.file for row in rows) else None
-        if listed is not None:
+        if dataset.samples is not None and (held := self._sample_list(dataset.samples)) is not None:
+            listed = samples.read(held, self.datasets.row(dataset.samples).reader, dataset=dataset.samples)
             kept = samples.without_studies(listed, self.excluded)
             rows = [row for row, _ in samples.expand(rows, kept, excluded=self.excluded)]
-        locked = {row.file: row.bytes for row in self.lock if row.dataset == name}
+        first = {row.file: row.bytes for row in self.checksums if row.dataset == name}
         return {
             "dataset": name,
             "title": dataset.title,
@@ -68,7 +61,7 @@ class Inventory:
                 {
                     "file": row.file,
                     "address": row.url,
-                    "bytes": locked.get(row.file) if row.bytes is None else row.bytes,
+                    "bytes": first.get(row.file) if row.bytes is None else row.bytes,
                     "state": self._state(row),
                 }
                 for row in rows
@@ -77,34 +70,18 @@ class Inventory:
             "how_to": samples.HOW_TO.get(dataset.reader),
         }
 
-    def _samples(self, dataset: Dataset) -> SampleList | None:
-        """Read a dataset's list of samples, fetched or in the mirror; none where it is in neither."""
-        if dataset.samples is None:
-            return None
-        reader = self.datasets.row(dataset.samples).reader
-        fetched = self.raw / dataset.samples / "manifest.json"
+    def _sample_list(self, name: str) -> Path | None:
+        """Return the list of samples, fetched or in the mirror; none where it is in neither."""
+        fetched = self.raw / name / "manifest.json"
         if fetched.is_file():
-            return samples.read(raw.read(fetched), reader)
-        row = self.files.row(dataset.samples)
-        held = find(self.mirrors, dataset=row.dataset, file=row.file)
-        if held is None:
-            return None
-        with TemporaryDirectory() as folder:
-            place = Path(folder, row.file)
-            if held.name == f"{place.name}.gz":
-                unpack(held, place)
-            else:
-                place.symlink_to(held.absolute())
-            return samples.read(RawManifest(row.dataset, (raw.describe(place),), held), reader)
+            return raw.read(fetched).only().path
+        return find(self.mirrors, dataset=name, file=self.files.row(name).file)
 
     def _state(self, row: SourceFile) -> str:
-        scheme, _, rest = (row.url or "").partition(":")
-        if scheme == "package":
-            module, _, inside = rest.partition(":")
-            here = find_spec(module) is not None and files(module).joinpath(inside).is_file()
-            return "in package" if here else MISSING
-        if scheme == "repo":
-            return "in checkout" if (self.checkout / rest).is_file() else MISSING
+        scheme = (row.url or "").partition(":")[0]
+        if scheme in {"package", "repo"}:
+            here = shipped(str(row.url), self.checkout)
+            return MISSING if here is None else {"package": "in package", "repo": "in checkout"}[scheme]
         if (self.raw / row.dataset / Path(row.file).name).is_file():
             return "fetched"
         return "in mirror" if find(self.mirrors, dataset=row.dataset, file=row.file) else MISSING
@@ -150,20 +127,13 @@ def as_text(entries: Sequence[Mapping[str, Any]], *, mirror: Path | None, cite: 
     return text
 
 
-def amount(size: float) -> str:
-    """Write bytes for people, in powers of 1000: 21.4 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
 def _size(every: Sequence[Mapping[str, Any]]) -> str:
+    """Write the bytes of files for people, in powers of 1000: 21.4MB."""
     known = [file["bytes"] for file in every if file["bytes"] is not None]
-    if len(known) == len(every):
-        return amount(sum(known))
-    return f"{amount(sum(known))} + {len(every) - len(known)} of unknown size" if known else "?"
+    if every and not known:
+        return "?"
+    unknown = f" + {len(every) - len(known)} of unknown size" if len(known) < len(every) else ""
+    return tqdm.format_sizeof(sum(known), "B") + unknown
 
 
 def _states(every: Sequence[Mapping[str, Any]]) -> str:

@@ -27,9 +27,7 @@ class RawFile:
     path: Path
     """Where it lies; absolute once read."""
     bytes: int
-    """Its size."""
     sha256: str
-    """Its checksum in hex."""
     sample: str | None = None
     """The sample it holds, where a dataset has one file a sample."""
     facts: dict[str, str] = field(default_factory=dict)
@@ -43,7 +41,6 @@ class RawManifest:
     """All files of a dataset."""
 
     dataset: str
-    """Name of the dataset."""
     files: tuple[RawFile, ...]
     """In the order of `files.tsv`."""
     file: Path
@@ -53,26 +50,22 @@ class RawManifest:
         """Return the files whose names end so; InputError if there is none."""
         found = tuple(file for file in self.files if file.name.endswith(suffixes))
         if not found:
-            raise InputError(
-                file=self.file,
-                field="files",
-                expected=f"a file of {self.dataset} ending in {' or '.join(suffixes)}",
-                found=", ".join(file.name for file in self.files) or "no file",
-                remedy="correct the dataset's reader in config/datasets.tsv or its rows in config/files.tsv",
-            )
+            expected = f"a file of {self.dataset} ending in {' or '.join(suffixes)}"
+            remedy = "correct the dataset's reader in config/datasets.tsv or its rows in config/files.tsv"
+            raise self.other_files(expected, remedy)
         return found
 
     def only(self) -> RawFile:
         """Return the only file; InputError if there are several or none."""
         if len(self.files) != 1:
-            raise InputError(
-                file=self.file,
-                field="files",
-                expected=f"one file in {self.dataset}",
-                found=", ".join(file.name for file in self.files) or "no file",
-                remedy="keep one row of the dataset in config/files.tsv",
-            )
+            expected = f"one file in {self.dataset}"
+            raise self.other_files(expected, "keep one row of the dataset in config/files.tsv")
         return self.files[0]
+
+    def other_files(self, expected: str, remedy: str = "correct the dataset's rows in config/files.tsv") -> InputError:
+        """Say that the dataset has other files than are expected."""
+        found = ", ".join(file.name for file in self.files) or "no file"
+        return InputError(file=self.file, field="files", expected=expected, found=found, remedy=remedy)
 
 
 def describe(path: Path | str, *, sample: str | None = None, facts: Mapping[str, str] | None = None) -> RawFile:
@@ -95,13 +88,7 @@ def write(dataset: str, files: Iterable[RawFile], path: Path | str) -> None:
 
 
 def read(path: Path | str) -> RawManifest:
-    """Read a manifest and check that its files are there with the sizes it gives.
-
-    Raises
-    ------
-    InputError
-        If the manifest is malformed, or a file is gone or of another size.
-    """
+    """Read a manifest; InputError if it is malformed, or a file is gone or of another size than it gives."""
     path = Path(path)
     folder = path.parent.absolute()
     try:

@@ -6,6 +6,7 @@ A dataset with such a list has one row in `files.tsv`, whose name and address ho
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,7 +17,7 @@ from urllib.parse import quote
 
 from celllm.base.errors import InputError
 from celllm.config.tables import SourceFile
-from celllm.sources.raw import RawManifest
+from celllm.sources.archives import opened, reading
 
 UNKNOWN: Final = r"\N"
 """PanglaoDB's unknown, as MySQL writes it."""
@@ -59,33 +60,40 @@ class Sample:
 
 @dataclass(frozen=True)
 class SampleList:
-    """The samples of a dataset."""
+    """The samples of a dataset, in the order of the list."""
 
     file: Path
     """The list; errors name it."""
     samples: tuple[Sample, ...]
-    """In the order of the list."""
     remarks: tuple[str, ...] = ()
     """What was left out, and what the list is silent about; to be printed."""
 
 
-def read(manifest: RawManifest, reader: str) -> SampleList:
-    """Read the list of samples that a manifest's only file holds.
+def read(path: Path, reader: str, *, dataset: str) -> SampleList:
+    """Read a list of samples, gzipped or not.
 
     Raises
     ------
     InputError
-        If no reader of that name reads lists, or the file is not what the reader expects.
+        If no reader of that name reads lists, or the file is not what the reader expects; if it has no sample, lists
+        one twice, or has a name that cannot be part of a file's name.
     """
     if reader not in READERS:
-        raise InputError(
-            file=manifest.file,
-            field=f"reader of {manifest.dataset}",
-            expected=f"one of {', '.join(READERS)}, which read lists of samples",
-            found=reader,
-            remedy="name the list of samples in the column samples of config/datasets.tsv",
-        )
-    return READERS[reader](manifest.only().path)
+        expected = f"one of {', '.join(READERS)}, which read lists of samples"
+        remedy = "name the list of samples in the column samples of config/datasets.tsv"
+        raise _error(path, f"reader of {dataset}", expected, reader, remedy)
+    samples, remarks = READERS[reader](path)
+    if not samples:
+        remedy = "replace the list by the published one"
+        raise _error(path, "(whole file)", "at least one sample", "none that can be used", remedy)
+    ((name, times),) = Counter(sample.name for sample in samples).most_common(1)
+    unsafe = [sample.name for sample in samples if not SAFE.fullmatch(sample.name)]
+    if times > 1 or unsafe:
+        found = f"{name}, {times} times" if times > 1 else repr(unsafe[0])
+        raise _error(path, "sample", "each sample once, its name of letters, digits and . _ + -", found)
+    number = Counter(sample.facts["malignancy"] for sample in samples)
+    counted = f"{len(samples)} samples; {', '.join(f'{number[name]} {name}' for name in MALIGNANCY)}"
+    return SampleList(path, tuple(samples), (*remarks, counted))
 
 
 def without_studies(listed: SampleList, studies: Collection[str]) -> SampleList:
@@ -99,11 +107,7 @@ def without_studies(listed: SampleList, studies: Collection[str]) -> SampleList:
 def expand(
     rows: Sequence[SourceFile], listed: SampleList | None, *, excluded: Collection[str] = ()
 ) -> list[tuple[SourceFile, Mapping[str, str]]]:
-    """Fill templates in, one file a sample of the list.
-
-    Returns
-    -------
-    Each file's row, and the facts of its sample.
+    """Fill templates in, one file a sample of the list; give each file's row and the facts of its sample.
 
     Raises
     ------
@@ -163,101 +167,82 @@ def fill(row: SourceFile, sample: Sample) -> SourceFile:
     )
 
 
-def _panglaodb(path: Path) -> SampleList:
+Listed = tuple[list[Sample], list[str]]
+"""Samples and remarks."""
+
+
+def _panglaodb(path: Path) -> Listed:
     r"""Read PanglaoDB's table: quoted, no header, `\N` for unknown, mouse and human.
 
     A cell line is `unknown` also where it is flagged as tumour (13 of the 33 human tumour samples are): its cells are
     neither a tumour nor normal tissue, so they take no part in telling the two apart.
     """
-    rows = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, cells in enumerate(csv.reader(file), start=1):
-            if len(cells) != len(PANGLAODB_COLUMNS):
-                expected = f"{len(PANGLAODB_COLUMNS)} columns: {', '.join(PANGLAODB_COLUMNS)}"
-                remedy = "fetch the version that config/files.tsv names; a table with other columns needs a reader"
-                raise _error(path, f"line {number}", expected, f"{len(cells)} columns", remedy)
-            rows.append(dict(zip(PANGLAODB_COLUMNS, cells, strict=True)))
+    rows = _rows(path, ",", header=PANGLAODB_COLUMNS)
     human = [row for row in rows if row["species"] == HUMAN]
-    samples = tuple(_panglaodb_sample(row) for row in human if row["srs"] != NO_ACCESSION)
-    silent = sum("note" in sample.facts for sample in samples)
-    remarks = [
-        f"{row['sra']} ({row['tissue']}) is skipped: no accession, so no file"
-        for row in human
-        if row["srs"] == NO_ACCESSION
-    ]
-    remarks += [
-        f"{len(human)} human of {len(rows)} samples, {len(samples)} of them with an accession",
-        _counted(samples) + (f"; {silent} counted as normal without a flag" if silent else ""),
-    ]
-    return _checked(SampleList(file=path, samples=samples, remarks=tuple(remarks)))
+    samples, remarks, n_silent = [], [], 0
+    for row in human:
+        if row["srs"] == NO_ACCESSION:
+            remarks.append(f"{row['sra']} ({row['tissue']}) is skipped: no accession, so no file")
+            continue
+        facts = {"study": row["sra"], "tissue": row["tissue"], "protocol": row["protocol"]}
+        if row["cell_line"] == "1":
+            facts["malignancy"] = "unknown"
+        elif row["tumour"] == "1":
+            facts["malignancy"] = "tumour"
+        else:
+            facts["malignancy"] = "normal"
+            if UNKNOWN in {row["tumour"], row["cell_line"]}:
+                facts["note"] = "flag unknown"
+                n_silent += 1
+        samples.append(Sample(f"{row['sra']}_{row['srs']}", {"sra": row["sra"], "srs": row["srs"]}, facts))
+    remarks.append(f"{len(human)} human of {len(rows)} samples, {len(samples)} of them with an accession")
+    if n_silent:
+        remarks.append(f"{n_silent} counted as normal without a flag")
+    return samples, remarks
 
 
-def _panglaodb_sample(row: dict[str, str]) -> Sample:
-    facts = {"study": row["sra"], "tissue": row["tissue"], "protocol": row["protocol"]}
-    if row["cell_line"] == "1":
-        facts["malignancy"] = "unknown"
-    elif row["tumour"] == "1":
-        facts["malignancy"] = "tumour"
-    else:
-        facts["malignancy"] = "normal"
-        if UNKNOWN in {row["tumour"], row["cell_line"]}:
-            facts["note"] = "flag unknown"
-    return Sample(name=f"{row['sra']}_{row['srs']}", fields={"sra": row["sra"], "srs": row["srs"]}, facts=facts)
-
-
-def _cancerscem(path: Path) -> SampleList:
+def _cancerscem(path: Path) -> Listed:
     """Read CancerSCEM's table of samples: CSV with a header. Blood of patients counts as normal."""
-    columns, rows = _with_header(path, ",", needed=CANCERSCEM_NEEDED)
+    rows = _rows(path, ",", needed=CANCERSCEM_NEEDED)
     samples = []
     for number, row in enumerate(rows, start=2):
         kind = row["Sample Type"]
         _check_value(path, number, "Sample Type", CANCERSCEM_TYPES, kind)
         facts = {"study": row["Project ID"], "malignancy": CANCERSCEM_TYPES[kind], "sample_type": kind}
         facts |= {fact: row[column] for column, fact in CANCERSCEM_KNOWN.items() if row.get(column)}
-        samples.append(Sample(name=row["Sample ID"], fields={"sample": row["Sample ID"]}, facts=facts))
-    unused = [column for column in columns if column not in {*CANCERSCEM_NEEDED, *CANCERSCEM_KNOWN}]
-    remarks = [f"columns not used: {', '.join(unused)}"] if unused else []
-    remarks.append(f"{len(samples)} samples; {_counted(samples)}")
-    return _checked(SampleList(file=path, samples=tuple(samples), remarks=tuple(remarks)))
+        samples.append(Sample(row["Sample ID"], {"sample": row["Sample ID"]}, facts))
+    unused = [column for row in rows[:1] for column in row if column not in {*CANCERSCEM_NEEDED, *CANCERSCEM_KNOWN}]
+    return samples, [f"columns not used: {', '.join(unused)}"] if unused else []
 
 
-def _sample_table(path: Path) -> SampleList:
+def _sample_table(path: Path) -> Listed:
     """Read a list of one's own: tab-separated; sample, study, malignancy, and any further column, field and fact."""
-    _, rows = _with_header(path, "\t", needed=("sample", "study", "malignancy"))
     samples = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(_rows(path, "\t", needed=("sample", "study", "malignancy")), start=2):
         _check_value(path, number, "malignancy", MALIGNANCY, row["malignancy"])
-        facts = {name: value for name, value in row.items() if name != "sample"}
-        samples.append(Sample(name=row["sample"], fields=dict(row), facts=facts))
-    remarks = (f"{len(samples)} samples; {_counted(samples)}",)
-    return _checked(SampleList(file=path, samples=tuple(samples), remarks=remarks))
+        samples.append(Sample(row["sample"], row, {name: value for name, value in row.items() if name != "sample"}))
+    return samples, []
 
 
-def _with_header(path: Path, delimiter: str, *, needed: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = [line for line in csv.reader(file, delimiter=delimiter) if line]
-    header = lines[0] if lines else []
+def _rows(
+    path: Path, delimiter: str, *, header: Sequence[str] = (), needed: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Read the lines of a table as dicts; without a `header` given, its first line names the columns."""
+    with reading(path, "a list of samples"), opened(path) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        lines = [line for line in csv.reader(text, delimiter=delimiter) if line]
+    first = 1 if header else 2
+    if not header:
+        header, lines = (lines[0], lines[1:]) if lines else ([], [])
     missing = [column for column in needed if column not in header]
     if missing:
         expected, remedy = f"a header line with {', '.join(needed)}", f"add the column {missing[0]}; others may stay"
         raise _error(path, f"column {missing[0]}", expected, ", ".join(header) or "an empty file", remedy)
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in enumerate(lines, start=first):
         if len(line) != len(header):
-            raise _error(path, f"line {number}", f"{len(header)} fields, as in the header", f"{len(line)}")
-    return header, [dict(zip(header, line, strict=True)) for line in lines[1:]]
-
-
-def _checked(listed: SampleList) -> SampleList:
-    """Refuse a list without samples, a sample listed twice, and what cannot be part of a file's name."""
-    if not listed.samples:
-        remedy = "replace the list by the published one"
-        raise _error(listed.file, "(whole file)", "at least one sample", "none that can be used", remedy)
-    ((name, times),) = Counter(sample.name for sample in listed.samples).most_common(1)
-    unsafe = [sample.name for sample in listed.samples if not SAFE.fullmatch(sample.name)]
-    if times > 1 or unsafe:
-        found = f"{name}, {times} times" if times > 1 else repr(unsafe[0])
-        raise _error(listed.file, "sample", "each sample once, its name of letters, digits and . _ + -", found)
-    return listed
+            expected, remedy = f"{len(header)} columns: {', '.join(header)}", "correct the list, or its reader"
+            raise _error(path, f"line {number}", expected, f"{len(line)} columns", remedy)
+    return [dict(zip(header, line, strict=True)) for line in lines]
 
 
 def _check_value(path: Path, number: int, column: str, allowed: Collection[str], found: str) -> None:
@@ -269,12 +254,7 @@ def _error(path: Path, field: str, expected: str, found: str, remedy: str = "cor
     return InputError(file=path, field=field, expected=expected, found=found, remedy=remedy)
 
 
-def _counted(samples: Sequence[Sample]) -> str:
-    number = Counter(sample.facts["malignancy"] for sample in samples)
-    return ", ".join(f"{number[name]} {name}" for name in MALIGNANCY)
-
-
-READERS: Final[dict[str, Callable[[Path], SampleList]]] = {
+READERS: Final[dict[str, Callable[[Path], Listed]]] = {
     "panglaodb_metadata": _panglaodb,
     "cancerscem_samples": _cancerscem,
     "sample_table": _sample_table,

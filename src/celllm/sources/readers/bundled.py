@@ -14,7 +14,7 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawManifest
 from celllm.sources.readers.cells import RawCells, in_pieces
-from celllm.sources.readers.h5ad import reading
+from celllm.sources.readers.h5ad import old_formats, opening
 
 
 def read_pbmc68k_reduced(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
@@ -27,7 +27,7 @@ def read_pbmc68k_reduced(manifest: RawManifest, _: Dataset) -> Iterator[RawCells
     """
     (file,) = manifest.ending(".h5ad")
     path = file.path
-    with reading(path):
+    with opening(path), old_formats():
         cells = ad.read_h5ad(path)
     if cells.raw is None or "n_counts" not in cells.obs:
         raise InputError(

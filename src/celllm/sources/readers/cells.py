@@ -14,7 +14,6 @@ from scipy import sparse
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
 from celllm.sources.raw import RawFile, RawManifest
-from celllm.sources.values import check_values, without_log
 
 PIECE: Final = 2048
 """Cells that a reader gives at once, where its format can be read in pieces."""
@@ -25,30 +24,20 @@ MALIGNANCY: Final = {"normal": 0, "tumour": 1, "unknown": -1}
 
 @dataclass(frozen=True)
 class RawCells:
-    """Some cells of one file. Pieces of a file follow each other and share their names.
-
-    Parameters
-    ----------
-    matrix
-        Cells x source names, as published.
-    names
-        Gene names as the source gives them, one a column; repeats are possible. The same list in all pieces of a file.
-    obs
-        What the source says of these cells, indexed by barcode.
-    file
-        Where they were read from; errors name it.
-    sample
-        The sample that the whole file holds, if the manifest or the format names one.
-    facts
-        What the list of samples says of that sample: study, tissue, malignancy (`normal`, `tumour` or `unknown`) …
-    """
+    """Some cells of one file. Pieces of a file follow each other and share their names."""
 
     matrix: sparse.csr_matrix
+    """Cells x source names, as published."""
     names: list[str]
+    """Gene names as the source gives them, one a column, repeats possible; the same list in all pieces of a file."""
     obs: pd.DataFrame
+    """What the source says of these cells, indexed by barcode."""
     file: Path
+    """Where they were read from; errors name it."""
     sample: str | None = None
+    """The sample that the whole file holds, if the manifest or the format names one."""
     facts: Mapping[str, str] = field(default_factory=dict)
+    """What the list of samples says of that sample: study, tissue, malignancy (`normal`, `tumour` or `unknown`) …"""
 
     @classmethod
     def of(
@@ -70,22 +59,6 @@ def in_pieces(cells: RawCells, size: int = PIECE) -> Iterator[RawCells]:
         yield replace(cells, matrix=cells.matrix[rows], obs=cells.obs.iloc[rows])
 
 
-def admitted(cells: RawCells, dataset: Dataset) -> RawCells:
-    """Check that the values are what the dataset's row says, and undo its logarithm.
-
-    Raises
-    ------
-    InputError
-        If they are something else; sources/values.py says how that is seen.
-    """
-    if dataset.units is None:
-        return cells
-    check_values(cells.matrix.data, dataset.units, file=cells.file, field="units", log=dataset.log)
-    if dataset.log is None:
-        return cells
-    return replace(cells, matrix=without_log(cells.matrix, dataset.log))
-
-
 def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd.DataFrame:
     """Find each cell's sample, donor, study, label and malignancy, as the dataset's row says.
 
@@ -94,7 +67,7 @@ def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd
     cells
         A piece.
     dataset
-        Its row.
+        Its row. `label_column` may be `sample`: the sample is then the label.
     rule
         Where malignancy comes from: `metadata` (the row's `malignancy`: annotation of cells or samples) or `by_source`
         (the row's `source_malignancy`: one label for the whole source, the paper's literal reading).
@@ -102,7 +75,7 @@ def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd
     Returns
     -------
     Columns sample, donor, study, label (str; "" where there is none), is_malignant (int8: 1 tumour, 0 normal,
-    -1 unknown); index as in `cells.obs`. `label_column` may be `sample`: the sample is then the label.
+    -1 unknown); index as in `cells.obs`.
 
     Raises
     ------
@@ -110,32 +83,22 @@ def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd
         If a column that the row names is missing (the message lists those there are), or a label is not in the
         row's `label_map`.
     """
-    index = cells.obs.index
-    sample = _constant(cells.sample or dataset.dataset, index)
+    made = pd.DataFrame(index=cells.obs.index)
+    made["sample"] = cells.sample or dataset.dataset
     if cells.sample is None and dataset.sample_column is not None:
-        sample = _column(cells, dataset.sample_column, "sample_column", dataset)
-    donor = sample
+        made["sample"] = _column(cells, dataset.sample_column, "sample_column", dataset)
+    made["donor"] = made["sample"]
     if dataset.donor_column is not None:
-        donor = _column(cells, dataset.donor_column, "donor_column", dataset)
-    label = _constant("", index)
+        made["donor"] = _column(cells, dataset.donor_column, "donor_column", dataset)
+    made["study"] = cells.facts.get("study", dataset.dataset)
+    made["label"] = ""
     if dataset.label_column == "sample":
-        label = sample
+        made["label"] = made["sample"]
     elif dataset.label_column is not None:
-        label = _column(cells, dataset.label_column, "label_column", dataset)
-    return pd.DataFrame(
-        {
-            "sample": sample,
-            "donor": donor,
-            "study": _constant(cells.facts.get("study", dataset.dataset), index),
-            "label": _mapped(label.where(~label.isin(NO_LABEL), ""), cells, dataset),
-            "is_malignant": _malignancy(cells, dataset, rule),
-        },
-        index=index,
-    )
-
-
-def _constant(value: str, index: pd.Index[Any]) -> pd.Series[Any]:
-    return pd.Series([value] * len(index), index=index, dtype=object)
+        made["label"] = _column(cells, dataset.label_column, "label_column", dataset)
+    made["label"] = _mapped(made["label"].where(~made["label"].isin(NO_LABEL), ""), cells, dataset)
+    made["is_malignant"] = _malignancy(cells, dataset, rule)
+    return made
 
 
 def _mapped(label: pd.Series[Any], cells: RawCells, dataset: Dataset) -> pd.Series[Any]:
@@ -159,16 +122,16 @@ def _malignancy(cells: RawCells, dataset: Dataset, rule: str) -> np.ndarray:
         _, column, value = said.split(":", 2)
         return (_column(cells, column, "malignancy", dataset) == value).to_numpy().astype(np.int8)
     if said == "samples":
-        if cells.facts.get("malignancy") not in MALIGNANCY:
+        said = cells.facts.get("malignancy", "")
+        if said not in MALIGNANCY:
             raise InputError(
                 file=cells.file,
                 field=f"malignancy of sample {cells.sample}",
                 expected=f"normal, tumour or unknown, as the list of samples of {dataset.dataset} has it",
-                found=repr(cells.facts.get("malignancy")),
+                found=repr(said),
                 remedy=f"fetch {dataset.dataset} again: snakemake --forcerun fetch; or name another malignancy in "
                 "config/datasets.tsv",
             )
-        said = cells.facts["malignancy"]
     return np.full(len(cells.obs), MALIGNANCY[said], dtype=np.int8)
 
 

@@ -63,19 +63,12 @@ def opening(path: Path, expected: str = "an h5ad file") -> Iterator[h5py.File]:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[h5py.File]:
-    """Open an AnnData file as `opening` does. Files of older AnnData releases are read without their warnings.
-
-    Not to be held over a `yield`: the warnings of whoever asks for the next piece would be silenced too.
-    """
-    with warnings.catch_warnings(), opening(path) as source:
-        _accept_old_formats()
-        yield source
-
-
-def _accept_old_formats() -> None:
-    warnings.simplefilter("ignore", ad.OldFormatWarning)
-    warnings.filterwarnings("ignore", message="Moving element from", category=FutureWarning)
+def old_formats() -> Iterator[None]:
+    """Silence the warnings about files of older AnnData releases, but for whoever asks for the next piece."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ad.OldFormatWarning)
+        warnings.filterwarnings("ignore", message="Moving element from", category=FutureWarning)
+        yield
 
 
 def _places(source: h5py.File, matrix: str, path: Path) -> tuple[str, str]:
@@ -83,8 +76,7 @@ def _places(source: h5py.File, matrix: str, path: Path) -> tuple[str, str]:
     kind, _, layer = matrix.partition(":")
     group, var = {"X": ("X", "var"), "raw": ("raw/X", "raw/var"), "layers": (f"layers/{layer}", "var")}[kind]
     if "obs" in source and "var" in source and group not in source:
-        offered = ["X"] if "X" in source else []
-        offered += ["raw"] if "raw/X" in source else []
+        offered = [name for name, place in {"X": "X", "raw": "raw/X"}.items() if place in source]
         offered += [f"layers:{name}" for name in source.get("layers", ())]
         raise InputError(
             file=path,
@@ -97,8 +89,7 @@ def _places(source: h5py.File, matrix: str, path: Path) -> tuple[str, str]:
 
 
 def _table(element: h5py.Group | h5py.Dataset, path: Path) -> pd.DataFrame:
-    with warnings.catch_warnings():
-        _accept_old_formats()
+    with old_formats():
         table = ad.io.read_elem(element)
     if isinstance(table, np.ndarray) and table.dtype.names:  # AnnData before 0.7
         table = pd.DataFrame(table).set_index(table.dtype.names[0])
@@ -109,12 +100,14 @@ def _table(element: h5py.Group | h5py.Dataset, path: Path) -> pd.DataFrame:
 
 
 def _names(var: pd.DataFrame) -> list[str]:
-    names = [str(name) for name in var.index]
-    for column in GENE_ID_COLUMNS:
-        if column in var.columns:
-            ids = var[column].astype(str)
-            return [f"{name}_{i}" if i.startswith("ENSG") else name for name, i in zip(names, ids, strict=True)]
-    return names
+    column = next((column for column in GENE_ID_COLUMNS if column in var.columns), None)
+    return named(var.index if column is None else var[column], var.index)
+
+
+def named(ids: Any, symbols: Any) -> list[str]:  # noqa: ANN401 - any list of texts
+    """Name genes `SYMBOL_ENSG…`, or by the symbol alone where the id is none of Ensembl's, or is the symbol."""
+    pairs = ((str(i), str(symbol)) for i, symbol in zip(ids, symbols, strict=True))
+    return [f"{symbol}_{i}" if i.startswith("ENSG") and i != symbol else symbol for i, symbol in pairs]
 
 
 def _matrix(stored: h5py.Group | h5py.Dataset, path: Path) -> Any:  # noqa: ANN401 - three kinds of matrix

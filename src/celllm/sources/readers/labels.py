@@ -17,16 +17,10 @@ NOTHING: Final = re.compile(r"(?!)")
 
 
 def read_labels(path: Path, *, key: tuple[str, ...]) -> pd.DataFrame:
-    """Read a tab- or comma-separated table of labels, gzipped or not, and index it by cell.
+    """Read a table of labels, gzipped or not, comma-separated where its name says csv, and index it by cell.
 
-    Its first line names the columns; where R left the corner out, the first column is the row's name.
-
-    Parameters
-    ----------
-    path
-        The table; `,` separates where its name says csv.
-    key
-        Names that the column of cell names may have, the first there is taken.
+    Its first line names the columns; where R left the corner out, the first column is the row's name. `key` has the
+    names that the column of cell names may have: the first there is taken.
 
     Raises
     ------
@@ -54,14 +48,7 @@ def joined(obs: pd.DataFrame, labels: pd.DataFrame, *, cells: Path, file: Path) 
     Every cell must have labels and every label a cell: where the two differ, one of the files is not the one meant.
     The numbers that Cell Ranger puts behind barcodes (`-1`) are overlooked only where that makes all join.
 
-    Parameters
-    ----------
-    obs
-        Cells, indexed by name.
-    labels
-        Indexed by cell name, each once.
-    cells, file
-        Files of the two, named in errors.
+    `cells` and `file` are the files of the two, named in errors.
 
     Raises
     ------

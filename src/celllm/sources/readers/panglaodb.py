@@ -49,18 +49,29 @@ def _sm(path: Path) -> tuple[sparse.csc_matrix, list[str], list[str]]:
     except (*BROKEN, *UNREADABLE) as error:
         raise unreadable(path, "an RData file", error) from None
     found = objects.get("sm")
-    if isinstance(found, _Sparse):
-        return _checked(found, path)
-    kinds = [
-        f"{name} ({'dgCMatrix' if isinstance(value, _Sparse) else 'another class'})" for name, value in objects.items()
-    ]
-    raise InputError(
-        file=path,
-        field="sm",
-        expected="the sparse matrix sm (dgCMatrix), as in PanglaoDB's *.sparse.RData",
-        found=f"the objects {', '.join(kinds) or '(none)'}",
-        remedy="fetch the sample with filetype=R and datatype=readcounts",
-    )
+    if not isinstance(found, _Sparse):
+        kinds = [
+            f"{name} ({'dgCMatrix' if isinstance(value, _Sparse) else 'another class'})"
+            for name, value in objects.items()
+        ]
+        raise _other(path, "the sparse matrix sm (dgCMatrix)", f"the objects {', '.join(kinds) or '(none)'}")
+    slots = found.slots
+    try:
+        shape = tuple(int(n) for n in slots["Dim"])
+        matrix = sparse.csc_matrix((slots["x"], slots["i"], slots["p"]), shape=shape)
+        matrix.check_format()
+        rows, columns = ([] if names is None else [str(name) for name in names] for names in slots["Dimnames"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise unreadable(path, "a dgCMatrix sm with slots x, i, p, Dim, Dimnames", error) from None
+    if (len(rows), len(columns)) != shape:
+        expected = f"a name for each of {shape[0]} genes and {shape[1]} cells"
+        raise _other(path, expected, f"{len(rows)} gene names and {len(columns)} cell names")
+    return matrix, rows, columns
+
+
+def _other(path: Path, expected: str, found: str) -> InputError:
+    remedy = "fetch the sample with filetype=R and datatype=readcounts"
+    return InputError(file=path, field="sm", expected=expected, found=found, remedy=remedy)
 
 
 @dataclass(frozen=True)
@@ -72,22 +83,3 @@ class _Sparse:
 
 def _dgcmatrix(_: Any, attributes: Mapping[str, Any]) -> _Sparse:  # noqa: ANN401 - what rdata hands over
     return _Sparse(dict(attributes))
-
-
-def _checked(found: _Sparse, path: Path) -> tuple[sparse.csc_matrix, list[str], list[str]]:
-    try:
-        shape = tuple(int(n) for n in found.slots["Dim"])
-        matrix = sparse.csc_matrix((found.slots["x"], found.slots["i"], found.slots["p"]), shape=shape)
-        matrix.check_format()
-        rows, columns = ([] if names is None else [str(name) for name in names] for names in found.slots["Dimnames"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise unreadable(path, "a dgCMatrix sm with slots x, i, p, Dim, Dimnames", error) from None
-    if (len(rows), len(columns)) != shape:
-        raise InputError(
-            file=path,
-            field="sm",
-            expected=f"a name for each of {shape[0]} genes and {shape[1]} cells",
-            found=f"{len(rows)} gene names and {len(columns)} cell names",
-            remedy="fetch the sample with filetype=R and datatype=readcounts",
-        )
-    return matrix, rows, columns

@@ -7,13 +7,15 @@ openpyxl), so no reader is imported on the way to another.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from typing import Final, cast
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
 from celllm.sources.raw import RawManifest
-from celllm.sources.readers.cells import RawCells, Reader, admitted
+from celllm.sources.readers.cells import RawCells, Reader
+from celllm.sources.values import check_values, without_log
 
 READERS: Final = {
     "baron_raw_tar": "tables",
@@ -44,8 +46,8 @@ def read_raw(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
     Raises
     ------
     InputError
-        If no reader of that name exists, a file is not of its format, or its values are not what the
-        dataset's row says.
+        If no reader of that name exists, a file is not of its format, or its values are not what the dataset's row
+        says (values.py says how that is seen).
     """
     if dataset.reader not in READERS:
         raise InputError(
@@ -56,4 +58,6 @@ def read_raw(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
             remedy="convert the cells to h5ad and set reader to h5ad in config/datasets.tsv",
         )
     for cells in reader(dataset.reader)(manifest, dataset):
-        yield admitted(cells, dataset)
+        if dataset.units is not None:
+            check_values(cells.matrix.data, dataset.units, file=cells.file, field="units", log=dataset.log)
+        yield cells if dataset.log is None else replace(cells, matrix=without_log(cells.matrix, dataset.log))

@@ -13,9 +13,9 @@ from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
 from celllm.sources.archives import members, opened, reading, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
-from celllm.sources.readers.cells import RawCells, in_pieces
+from celllm.sources.readers.cells import RawCells, Reader, in_pieces
 from celllm.sources.readers.labels import joined, read_labels
-from celllm.sources.readers.text import TextTable, cells_by_genes, genes_by_cells
+from celllm.sources.readers.text import TextTable, genes_by_cells
 
 PATIENT: Final = re.compile(r"HN\d+")
 """A patient's line in GSE117872: HN120, HN137 or HN148."""
@@ -23,30 +23,23 @@ DONOR: Final = re.compile(r"(human\d+)_umifm_counts\.csv(?:\.gz)?$")
 """A human donor's table in GSE84133_RAW.tar, `GSM2230757_human1_umifm_counts.csv.gz`."""
 
 
-def read_cancerscem_tsv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
-    """Read CancerSCEM's `SAMPLE.counts.matrix.tsv.gz`: tab-separated counts, genes x cells, one file a sample.
+def _of_genes_by_cells(separator: str, *endings: str) -> Reader:
+    """Make a reader of tables of genes x cells, one file a sample, whose line 1 holds the cells' names."""
 
-    Source: ngdc.cncb.ac.cn/cancerscem/downloads. Line 1 holds the cells' names; R wrote it, so the corner may
-    be left out.
-    """
-    for file in manifest.ending(".tsv.gz", ".tsv"):
-        yield from in_pieces(_whole(file, "\t"))
+    def read(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+        for file in manifest.ending(*endings):
+            yield from in_pieces(_whole(file, separator))
 
-
-def read_dge(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
-    """Read Drop-seq's digital expression tables, `*.dge.txt.gz`: tab-separated counts, genes x cells.
-
-    Line 1 is `GENE` and the cells' barcodes (Drop-seq tools, DigitalExpression). Barcodes are not filtered: most
-    may be nearly empty.
-    """
-    for file in manifest.ending(".dge.txt.gz", ".dge.txt"):
-        yield from in_pieces(_whole(file, "\t"))
+    return read
 
 
-def read_csv_genes_by_cells(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
-    """Read comma-separated counts, genes x cells, as R's `write.csv` leaves them: line 1 is `""` and the cells."""
-    for file in manifest.ending(".csv.gz", ".csv"):
-        yield from in_pieces(_whole(file, ","))
+read_cancerscem_tsv = _of_genes_by_cells("\t", ".tsv.gz", ".tsv")
+"""CancerSCEM's `SAMPLE.counts.matrix.tsv.gz`, ngdc.cncb.ac.cn/cancerscem/downloads: R wrote it."""
+read_dge = _of_genes_by_cells("\t", ".dge.txt.gz", ".dge.txt")
+"""Drop-seq's digital expression tables (Drop-seq tools, DigitalExpression). Barcodes are not filtered: most may be
+nearly empty."""
+read_csv_genes_by_cells = _of_genes_by_cells(",", ".csv.gz", ".csv")
+"""Comma-separated counts as R's `write.csv` leaves them."""
 
 
 def read_tpm_with_cells(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
@@ -59,13 +52,8 @@ def read_tpm_with_cells(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]
     infos = manifest.ending("cellinfo.txt.gz", "cellinfo.txt")
     others = [file for file in manifest.files if file not in infos]
     if len(infos) != 1 or len(others) != 1:
-        raise InputError(
-            file=manifest.file,
-            field="files",
-            expected="two files: TPM and cellinfo",
-            found=", ".join(file.name for file in manifest.files),
-            remedy="correct the dataset's rows in config/files.tsv",
-        )
+        expected = "two files: TPM and cellinfo"
+        raise manifest.other_files(expected)
     info = infos[0]
     labels = read_labels(info.path, key=("groups", "cell", "Unnamed: 0"))
     cells = _whole(others[0], "\t")
@@ -94,9 +82,9 @@ def read_baron_raw_tar(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
                     expected="members whose columns are a name, barcode, assigned_cluster, then genes",
                     found=[f"{name} with the columns {', '.join(table.text_names)}, …"],
                 )
-            for rows in cells_by_genes(table):
-                obs = rows.texts.set_axis(["cell", "barcode", "assigned_cluster"], axis=1).set_index("cell")
-                yield replace(RawCells.of(file, rows.matrix, table.columns, obs), sample=donor[1])
+            for texts, matrix in table.rows():
+                obs = texts.set_axis(["cell", "barcode", "assigned_cluster"], axis=1).set_index("cell")
+                yield replace(RawCells.of(file, matrix, table.columns, obs), sample=donor[1])
         if not n_donors:
             raise wrong_members(file.path, expected="GSM…_human1_umifm_counts.csv.gz", found=names_found)
 
@@ -109,8 +97,8 @@ def read_depmap_csv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     for file in manifest.ending("expression.csv", "expression.csv.gz"):
         with reading(file.path, "cell lines x genes, comma-separated"), opened(file.path) as stream:
             table = TextTable(stream, file.path, separator=",")
-            for rows in cells_by_genes(table):
-                yield RawCells.of(file, rows.matrix, table.columns, rows.texts[0])
+            for texts, matrix in table.rows():
+                yield RawCells.of(file, matrix, table.columns, texts[0])
 
 
 def _whole(file: RawFile, separator: str) -> RawCells:

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 from scipy.io import mmread
@@ -31,7 +30,7 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import chained, is_archive, members, opened, reading, unreadable, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells, in_pieces
-from celllm.sources.readers.h5ad import opening
+from celllm.sources.readers.h5ad import named, opening
 from celllm.sources.readers.labels import joined, read_labels
 from celllm.sources.readers.text import narrow
 
@@ -41,6 +40,7 @@ EXPECTED: Final = "matrix.mtx, features.tsv or genes.tsv, and barcodes.tsv of on
 EXPRESSION: Final = "Gene Expression"
 """The type of a feature that is a gene; others are antibodies, guides, peaks."""
 BANNER: Final = re.compile(rb"(?i)%%matrixmarket\s+matrix\s+coordinate\s+(integer|real|double)\s+general\s*$")
+FEATURES: Final = {"id": "id", "name": "name", "type": "feature_type"}
 HDF5: Final = "Cell Ranger's HDF5 file with one group, matrix or that of a genome"
 BARCODES: Final = ("barcodes", "barcode", "cell")
 """Names of the column of barcodes in a table of labels, as in `68k_pbmc_barcodes_annotation.tsv`."""
@@ -59,13 +59,8 @@ def read_tenx_mtx(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     if not matrices and not archives:
         manifest.ending(".tar.gz", ".tar", ".tgz", ".zip", "matrix.mtx", "matrix.mtx.gz")
     if labels and (len(labels) > 1 or len(matrices) + len(archives) > 1):
-        raise InputError(
-            file=manifest.file,
-            field="files",
-            expected="one matrix and one table of labels, or matrices only",
-            found=", ".join(file.name for file in manifest.files),
-            remedy="make each matrix with labels a dataset of its own in config/files.tsv",
-        )
+        expected = "one matrix and one table of labels, or matrices only"
+        raise manifest.other_files(expected, "make each matrix with labels a dataset of its own in config/files.tsv")
     for file, parts in (*matrices, *((file, None) for file in archives)):
         cells = (parts or _in_archive(file)).cells(file)
         if labels:
@@ -106,13 +101,9 @@ class _Parts:
                 found=f"{self.matrix.shape[1]} x {self.matrix.shape[0]}",
                 remedy="take the three parts from one and the same folder of Cell Ranger",
             )
-        is_gene = is_expression(self.features["type"])
-        return RawCells.of(
-            file,
-            self.matrix if is_gene.all() else self.matrix[:, np.flatnonzero(is_gene)],
-            gene_names(self.features["id"][is_gene], self.features["name"][is_gene]),
-            self.barcodes,
-        )
+        genes = self.features[self.features["type"] == EXPRESSION]
+        matrix = self.matrix if len(genes) == n_genes else self.matrix[:, genes.index]
+        return RawCells.of(file, matrix, named(genes["id"], genes["name"]), self.barcodes)
 
 
 def _in_archive(file: RawFile) -> _Parts:
@@ -149,13 +140,10 @@ def _separate(manifest: RawManifest) -> Iterator[tuple[RawFile, _Parts]]:
 def read_mtx(stream: IO[bytes], name: Path | str) -> sparse.csr_matrix:
     """Read Matrix Market coordinates of genes x cells, counted from 1, as cells x genes.
 
-    The file begins `%%MatrixMarket matrix coordinate integer general`; further lines with `%` are comments; then come
-    the numbers of genes, cells and values, and a line `gene cell value` for each value.
-
     Raises
     ------
     InputError
-        If it begins otherwise, a line does not fit, or there are fewer or more values than it says.
+        If it does not begin as BANNER says, a line does not fit, or there are fewer or more values than it says.
     """
     banner = stream.readline()
     if BANNER.match(banner) is None:
@@ -181,17 +169,6 @@ def _features(stream: IO[bytes], name: Path | str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "name", "type"], dtype=object)
 
 
-def gene_names(ids: Iterable[Any], names: Iterable[Any]) -> list[str]:
-    """Name genes `SYMBOL_ENSG…`: the id settles what a repeated or an ambiguous symbol leaves open."""
-    pairs = ((str(i), str(name)) for i, name in zip(ids, names, strict=True))
-    return [f"{name}_{i}" if i.startswith("ENSG") and i != name else name for i, name in pairs]
-
-
-def is_expression(types: Iterable[Any]) -> npt.NDArray[np.bool_]:
-    """Tell which features are genes by their type."""
-    return np.array([kind == EXPRESSION for kind in types], dtype=bool)
-
-
 def read_tenx_h5(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     """Read Cell Ranger's HDF5 matrices; names and features as in `read_tenx_mtx`."""
     for file in manifest.ending(".h5"):
@@ -199,39 +176,40 @@ def read_tenx_h5(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
 
 
 def read_h5(file: RawFile, *, piece: int = PIECE) -> Iterator[RawCells]:
-    """Read one file in pieces of at most `piece` cells."""
+    """Read one file in pieces of at most `piece` cells.
+
+    scanpy's reader would hold counts as float32 and take the first of two groups in silence.
+    """
     with opening(file.path, HDF5) as source:
-        group = _h5_group(source, file)
-        ids, symbols, types = _h5_features(group)
+        groups = [name for name in source if isinstance(source[name], h5py.Group) and "indptr" in source[name]]
+        if len(groups) != 1:
+            found = f"the groups {', '.join(groups)}" if groups else f"{', '.join(source) or 'nothing'} without indptr"
+            raise unreadable(file.path, HDF5, found)
+        group = source[groups[0]]
+        features = _h5_features(group)
         n_genes, n_cells = (int(n) for n in group["shape"][:])
         barcodes = group["barcodes"].asstr()[:]
         indptr = group["indptr"][:].astype(np.int64)
-        if not len(ids) == len(symbols) == len(types) == n_genes or not len(barcodes) == len(indptr) - 1 == n_cells:
-            found = f"shape {n_genes} x {n_cells}, {len(ids)} features, {len(barcodes)} barcodes, {len(indptr)} indptr"
+        if len(features) != n_genes or not len(barcodes) == len(indptr) - 1 == n_cells:
+            found = f"shape {n_genes} x {n_cells}, {len(features)} features, {len(barcodes)} barcodes, "
+            found += f"{len(indptr)} indptr"
             raise unreadable(file.path, "as many features and barcodes as the shape says", found)
-        kept = np.flatnonzero(is_expression(types))
-        names = gene_names(ids[kept], symbols[kept])
+        genes = features[features["type"] == EXPRESSION]
+        names = named(genes["id"], genes["name"])
         for start in range(0, max(1, n_cells), piece):
             stop = min(start + piece, n_cells)
             begin, end = int(indptr[start]), int(indptr[stop])
             parts = (group["data"][begin:end], group["indices"][begin:end], indptr[start : stop + 1] - begin)
             matrix = sparse.csr_matrix(parts, shape=(stop - start, n_genes))
             matrix.check_format()
-            yield RawCells.of(file, matrix if len(kept) == n_genes else matrix[:, kept], names, barcodes[start:stop])
+            kept = matrix if len(genes) == n_genes else matrix[:, genes.index]
+            yield RawCells.of(file, kept, names, barcodes[start:stop])
 
 
-def _h5_group(source: h5py.File, file: RawFile) -> h5py.Group:
-    groups = [name for name in source if isinstance(source[name], h5py.Group) and "indptr" in source[name]]
-    if len(groups) != 1:
-        found = f"the groups {', '.join(groups)}" if groups else f"{', '.join(source) or 'nothing'} without indptr"
-        raise unreadable(file.path, HDF5, found)
-    return source[groups[0]]
-
-
-def _h5_features(group: h5py.Group) -> tuple[Any, Any, Any]:
-    """Return ids, names and types of the features."""
-    if "features" in group:
-        features = group["features"]
-        return features["id"].asstr()[:], features["name"].asstr()[:], features["feature_type"].asstr()[:]
-    ids = group["genes"].asstr()[:]
-    return ids, group["gene_names"].asstr()[:], np.full(len(ids), "Gene Expression", dtype=object)
+def _h5_features(group: h5py.Group) -> pd.DataFrame:
+    """Return id, name and type of the features; of files older than Cell Ranger 3, which hold genes only."""
+    if "features" not in group:
+        columns = {"id": group["genes"].asstr()[:], "name": group["gene_names"].asstr()[:]}
+        return pd.DataFrame(columns).assign(type=EXPRESSION)
+    features = group["features"]
+    return pd.DataFrame({name: features[key].asstr()[:] for name, key in FEATURES.items()})

@@ -1,15 +1,14 @@
 """Tables of numbers as text, read some rows at a time and kept sparse; the dense matrix never exists.
 
-Layouts: genes x cells (`genes_by_cells`), whose first line holds the cells' names, and cells x genes
-(`cells_by_genes`), whose first line holds the genes'. R's `write.table` leaves the corner of such a table out, so its
-header is one field short; `write.csv`, Drop-seq tools and pandas put ``""``, `GENE` or a name there.
+R's `write.table` leaves the corner of such a table out, so its header is one field short; `write.csv`, Drop-seq tools
+and pandas put ``""``, `GENE` or a name there.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -25,22 +24,8 @@ from celllm.sources.readers.cells import PIECE
 AT_ONCE: Final = 16_000_000
 """Numbers of a table that are dense in memory at a time: 128 MB. pandas spends as long on a column as on a thousand
 numbers, so fewer would be slow in tables of thousands of cells."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Some rows of a table.
-
-    Parameters
-    ----------
-    texts
-        The leading columns, as text; column 0 holds the rows' names.
-    matrix
-        The numbers, rows x columns.
-    """
-
-    texts: pd.DataFrame
-    matrix: sparse.csr_matrix
+RAGGED: Final = re.compile(r"in line (\d+), saw (\d+)")
+"""How pandas says that a line has too many fields."""
 
 
 class TextTable:
@@ -67,20 +52,17 @@ class TextTable:
         self._path = path
         self._separator = separator
         self._n_texts = n_texts
-        with reading(path, f"a table of {self._what} as text"):
+        self._what = "tab-separated" if separator == "\t" else "comma-separated"
+        with reading(path, f"a table of {self._what} text"):
             header, first = stream.readline(), stream.readline()
             fields, values = self._fields(header), self._fields(first)
         self._n_fields = len(values)
         if not header.strip() or not first.strip():
             found = "a header and no row" if header.strip() else "an empty file"
-            raise unreadable(self._path, field="(whole file)", expected="a header and at least one row", found=found)
+            raise unreadable(path, "a header and at least one row", found)
         if self._n_fields <= n_texts or len(fields) not in {self._n_fields, self._n_fields - 1}:
-            raise unreadable(
-                self._path,
-                field="line 1",
-                expected=f"names of the {self._n_fields} {self._what} fields of line 2; the first name may be left out",
-                found=f"{len(fields)} names",
-            )
+            expected = f"names of the {self._n_fields} {self._what} fields of line 2; the first name may be left out"
+            raise unreadable(path, expected, f"{len(fields)} names", field="line 1")
         missing = self._n_fields - len(fields)
         self.text_names = [""] * missing + fields[: n_texts - missing]
         """Names of the leading columns; the first may be empty."""
@@ -88,15 +70,14 @@ class TextTable:
         """Names of the columns of numbers."""
         self._stream = chained(first, stream)
 
-    def rows(self, *, at_most: int) -> Iterator[Rows]:
-        """Read the rows, at most so many at a time.
+    def rows(self) -> Iterator[tuple[pd.DataFrame, sparse.csr_matrix]]:
+        """Read the rows, at most PIECE at a time: the leading columns as text, and the numbers.
 
         Raises
         ------
         InputError
             If a line has too many or too few fields, or a field is no number; or the file breaks off.
         """
-        n_rows = max(1, min(at_most, AT_ONCE // len(self.columns)))
         chunks = pd.read_csv(
             self._stream,
             sep=self._separator,
@@ -106,26 +87,22 @@ class TextTable:
             dtype=dict.fromkeys(range(self._n_texts), str),
             na_filter=False,  # text such as NA is no number and has to be said so
             skip_blank_lines=False,
-            chunksize=n_rows,
+            chunksize=max(1, min(PIECE, AT_ONCE // len(self.columns))),
             encoding="utf-8",
             low_memory=False,
         )
         line = 2
-        with reading(self._path, f"a table of {self._what} as text"):
+        with reading(self._path, f"a table of {self._what} text"):
             while True:
                 try:
                     chunk = next(chunks)
                 except StopIteration:
                     return
                 except pd.errors.ParserError as error:
-                    raise self._ragged(str(error)) from None
+                    raise self._ragged(str(error).strip()) from None
                 values = self._numbers(chunk.iloc[:, self._n_texts :], line)
-                yield Rows(texts=chunk.iloc[:, : self._n_texts], matrix=sparse.csr_matrix(values))
+                yield chunk.iloc[:, : self._n_texts], narrow(sparse.csr_matrix(values))
                 line += len(chunk)
-
-    @property
-    def _what(self) -> str:
-        return {"\t": "tab-separated", ",": "comma-separated"}.get(self._separator, "separated")
 
     def _fields(self, line: bytes) -> list[str]:
         text = line.decode("utf-8-sig").rstrip("\r\n")
@@ -133,8 +110,7 @@ class TextTable:
 
     def _numbers(self, table: pd.DataFrame, line: int) -> npt.NDArray[Any]:
         """Return the numbers of a chunk that begins at `line`; whole where the text is whole."""
-        kinds = {dtype.kind for dtype in table.dtypes}
-        if not kinds <= set("iuf"):
+        if not {dtype.kind for dtype in table.dtypes} <= set("iuf"):
             table = pd.DataFrame({column: self._column(table[column], line) for column in table.columns})
         values = np.asarray(table.to_numpy())
         # whole numbers beyond 64 bits come as objects
@@ -146,71 +122,39 @@ class TextTable:
         numbers = pd.to_numeric(column.astype(str), errors="coerce")
         bad = np.flatnonzero(~np.isfinite(numbers.to_numpy(dtype=np.float64)))
         if len(bad):
-            found = str(column.iloc[bad[0]])
+            text = str(column.iloc[bad[0]])
             name = self.columns[int(column.name) - self._n_texts]  # type: ignore[call-overload]
-            raise unreadable(
-                self._path,
-                field=f"line {line + bad[0]}, column {name}",
-                expected="a number",
-                found=repr(found) if found else "nothing, or too few fields in the line",
-            )
+            found = repr(text) if text else "nothing, or too few fields in the line"
+            raise unreadable(self._path, "a number", found, field=f"line {line + bad[0]}, column {name}")
         return numbers
 
     def _ragged(self, message: str) -> InputError:
-        # pandas counts lines from our second one: "Expected 4 fields in line 3, saw 5"
-        words = message.split()
-        if "line" in words and "saw" in words:
-            line = int(words[words.index("line") + 1].rstrip(",")) + 1
-            return unreadable(
-                self._path,
-                field=f"line {line}",
-                expected=f"{self._n_fields} fields",
-                found=f"{words[words.index('saw') + 1]} fields",
-            )
-        return unreadable(
-            self._path, field="(whole file)", expected=f"a table of {self._what} fields", found=message.strip()
-        )
+        found = RAGGED.search(message)
+        if found is None:
+            return unreadable(self._path, f"a table of {self._what} fields", message)
+        # pandas counts lines from our second one
+        field = f"line {int(found[1]) + 1}"
+        return unreadable(self._path, f"{self._n_fields} fields", f"{found[2]} fields", field=field)
 
 
 def genes_by_cells(table: TextTable) -> tuple[sparse.csr_matrix, list[str], list[str]]:
-    """Read a table whose rows are genes.
-
-    Parameters
-    ----------
-    table
-        One leading column, the genes' names.
-
-    Returns
-    -------
-    Matrix cells x genes; names of genes, repeats kept; names of cells.
-    """
+    """Read a table whose rows are genes: the matrix, cells x genes; names of genes, repeats kept; names of cells."""
     parts: list[sparse.csr_matrix] = []
     names: list[str] = []
-    for rows in table.rows(at_most=PIECE):
-        parts.append(narrow(rows.matrix))
-        names.extend(rows.texts[0])
-    matrix = sparse.vstack(parts, format="csr")
-    return narrow(sparse.csr_matrix(matrix.T)), names, table.columns
-
-
-def cells_by_genes(table: TextTable) -> Iterator[Rows]:
-    """Read a table whose rows are cells, in pieces of at most PIECE cells."""
-    for rows in table.rows(at_most=PIECE):
-        yield Rows(texts=rows.texts, matrix=narrow(rows.matrix))
+    for texts, matrix in table.rows():
+        parts.append(matrix)
+        names.extend(texts[0])
+    return narrow(sparse.csr_matrix(sparse.vstack(parts, format="csr").T)), names, table.columns
 
 
 def narrow(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     """Hold whole values that fit into 32 bits as int32; all others stay as they are."""
-    data = matrix.data
-    if data.dtype == np.int32 or (len(data) and not _fits(data)):
+    data, limits = matrix.data, np.iinfo(np.int32)
+    if data.dtype == np.int32:
+        return matrix
+    # a comparison with NaN is false
+    if len(data) and not (limits.min <= data.min() and data.max() <= limits.max):
+        return matrix
+    if data.dtype.kind not in "iu" and not np.array_equal(data, np.rint(data)):
         return matrix
     return sparse.csr_matrix((data.astype(np.int32), matrix.indices, matrix.indptr), shape=matrix.shape)
-
-
-def _fits(data: npt.NDArray[Any]) -> bool:
-    limits = np.iinfo(np.int32)
-    if not (np.isfinite(data.min()) and np.isfinite(data.max())):
-        return False
-    if data.min() < limits.min or data.max() > limits.max:
-        return False
-    return data.dtype.kind in "iu" or bool(np.array_equal(data, np.rint(data)))
