@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from scipy import sparse
 from celllm.annotate import commands as annotate_commands
 from celllm.bench.predictions import PredictionsMeta
 from celllm.config import recipe as recipes
+from celllm.config.tables import Task
 from celllm.corpus import writer
 from celllm.genes import commands as genes_commands
 from celllm.genes import network
@@ -106,6 +107,33 @@ def pairs() -> Pairs:
         response=response,
         simulated=True,
     )
+
+
+@pytest.fixture(scope="session")
+def cells_task() -> Task:
+    """A task of cells, stratified at random."""
+    return Task(
+        task="types",
+        kind="classification",
+        title="Types",
+        dataset="tiny",
+        response=None,
+        split="random",
+        split_seeds=(0, 1, 2),
+        train=0.7,
+        validation=0.1,
+        test=0.2,
+        min_class_size=5,
+        protocol="clean",
+        headline="macro_f1",
+    )
+
+
+@pytest.fixture(scope="session")
+def pairs_task(cells_task: Task) -> Task:
+    """A task of pairs of line and drug."""
+    kind = {"kind": "regression", "split": "pairs", "response": "tiny", "headline": "pearson"}
+    return replace(cells_task, task="lines", **kind, train=0.8, validation=0.1, test=0.1)
 
 
 @pytest.fixture

@@ -9,86 +9,71 @@ import numpy as np
 import pytest
 
 from celllm.base.errors import InputError
-from celllm.config.tables import Task
 from celllm.splits.cells import by_donor, stratified
 
-FULL = Task(
-    task="annotation",
-    kind="classification",
-    title="Annotation",
-    dataset="cells",
-    response=None,
-    split="random",
-    split_seeds=(0, 1, 2),
-    train=0.7,
-    validation=0.1,
-    test=0.2,
-    min_class_size=10,
-    protocol="clean",
-    headline="macro_f1",
-)
-FEW = replace(FULL, task="fewshot", train=0.05, validation=0.0)
-DONORS = replace(FULL, split="donors", train=0.9, validation=0.1, test=0.0)
 SIZES = {"T": 300, "B": 120, "NK": 60, "rare": 12, "tiny": 9, "": 40}
+LABELS = np.random.default_rng(1).permutation(np.repeat(list(SIZES), list(SIZES.values())))
+UNITS = [f"cells:{number:04d}" for number in range(len(LABELS))]
+DONORS = np.resize(["d2", "d1", "d3"], len(LABELS))
+IS_USABLE = ~np.isin(LABELS, ["", "tiny"])
+FEW = {"train": 0.05, "validation": 0.0}
 
 
 @pytest.fixture
-def labels():
-    return np.random.default_rng(1).permutation(np.repeat(list(SIZES), list(SIZES.values())))
+def split(cells_task):
+    def make(seed=0, **changes):
+        return stratified(LABELS, UNITS, replace(cells_task, **{"min_class_size": 10, **changes}), seed=seed)
+
+    return make
 
 
 @pytest.fixture
-def units(labels):
-    return [f"cells:{number:04d}" for number in range(len(labels))]
+def held_out(cells_task):
+    task = replace(cells_task, split="donors", train=0.9, validation=0.1, test=0.0, min_class_size=10)
+
+    def make(seed, *, labels=LABELS, donors=DONORS):
+        return by_donor(labels, donors, UNITS, task, seed=seed)
+
+    return make
 
 
-@pytest.fixture
-def donors(labels):
-    return np.resize(["d2", "d1", "d3"], len(labels))
-
-
-def test_every_class_has_nearly_its_share_in_every_subset_and_no_usable_cell_is_left_over(labels, units):
-    subsets = stratified(labels, units, FULL, seed=0)
+def test_every_class_has_nearly_its_share_in_every_subset_and_no_usable_cell_is_left_over(split):
+    subsets = split()
 
     for label in ("T", "B", "NK", "rare"):
         for subset, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
-            assert abs(np.sum((labels == label) & (subsets == subset)) - share * SIZES[label]) <= 1.01
-    np.testing.assert_array_equal(subsets == "unused", np.isin(labels, ["", "tiny"]))
+            assert abs(np.sum((label == LABELS) & (subsets == subset)) - share * SIZES[label]) <= 1.01
+    np.testing.assert_array_equal(subsets != "unused", IS_USABLE)
 
 
-def test_few_shot_trains_on_a_share_of_all_cells_and_is_tested_on_those_of_full_training(labels, units):
-    full, few = stratified(labels, units, FULL, seed=0), stratified(labels, units, FEW, seed=0)
+def test_few_shot_trains_on_a_share_of_all_cells_and_is_tested_on_those_of_full_training(split):
+    few = split(**FEW)
 
-    np.testing.assert_array_equal(full == "test", few == "test")
-    assert np.sum(few == "test") == round(0.2 * 492)
-    assert np.sum(few == "train") == round(0.05 * 492)
-    assert not np.any(few == "validation")
-    assert set(few[np.isin(labels, ["", "tiny"])]) == {"unused"}
+    np.testing.assert_array_equal(split() == "test", few == "test")
+    assert [np.sum(few == subset) for subset in ("train", "validation", "test")] == [25, 0, 98]
+    assert set(few[~IS_USABLE]) == {"unused"}
 
 
-@pytest.mark.parametrize("seed", range(15))
-def test_every_class_has_a_training_cell_even_in_few_shot(labels, units, seed):
-    few = stratified(labels, units, replace(FEW, train=0.01), seed=seed)
-
-    assert set(labels[few == "train"]) == {"T", "B", "NK", "rare"}
-    np.testing.assert_array_equal(few == "test", stratified(labels, units, FULL, seed=seed) == "test")
+@pytest.mark.parametrize("seed", range(5))
+def test_every_class_has_a_training_cell_even_in_few_shot(split, seed):
+    assert set(LABELS[split(seed, train=0.01, validation=0.0) == "train"]) == {"T", "B", "NK", "rare"}
 
 
-def test_seeds_differ_one_seed_repeats_and_the_order_of_the_cells_does_not_matter(labels, units):
-    first = stratified(labels, units, FULL, seed=3)
-    order = np.random.default_rng(7).permutation(len(labels))
+def test_seeds_differ_one_seed_repeats_and_the_order_of_the_cells_does_not_matter(split, cells_task):
+    first = split(3)
+    order = np.random.default_rng(7).permutation(len(LABELS))
+    task = replace(cells_task, min_class_size=10)
 
-    shuffled = stratified(labels[order], [units[row] for row in order], FULL, seed=3)
+    shuffled = stratified(LABELS[order], [UNITS[row] for row in order], task, seed=3)
 
     np.testing.assert_array_equal(shuffled, first[order])
-    assert (stratified(labels, units, FULL, seed=4) != first).any()
+    assert (split(4) != first).any()
 
 
-def test_classes_that_are_all_too_small_are_refused(labels, units):
+def test_classes_that_are_all_too_small_are_refused(split):
     with pytest.raises(InputError, match="1 classes of at least 200 labelled cells") as caught:
-        stratified(labels, units, replace(FULL, min_class_size=200), seed=0)
-    assert caught.value.field == "min_class_size, test of annotation"
-    assert caught.value.file == "config/tasks.tsv"
+        split(min_class_size=200)
+    assert (caught.value.file, caught.value.field) == ("config/tasks.tsv", "min_class_size, test of types")
 
 
 def test_splits_do_not_depend_on_the_hash_seed_of_the_process(root):
@@ -117,35 +102,29 @@ def test_splits_do_not_depend_on_the_hash_seed_of_the_process(root):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_one_donor_is_tested_and_met_nowhere_else(labels, units, donors, seed):
-    subsets = by_donor(labels, donors, units, DONORS, seed=seed)
+def test_one_donor_is_tested_and_met_nowhere_else(held_out, seed):
+    subsets, is_tested = held_out(seed), f"d{seed + 1}" == DONORS
 
-    usable = ~np.isin(labels, ["", "tiny"])
-    assert set(donors[subsets == "test"]) == {f"d{seed + 1}"}
-    assert (subsets[usable & (donors == f"d{seed + 1}")] == "test").all()
-    assert (subsets[usable & (donors != f"d{seed + 1}")] != "unused").all()
-    assert (subsets[~usable] == "unused").all()
+    np.testing.assert_array_equal(subsets == "test", IS_USABLE & is_tested)
+    np.testing.assert_array_equal(subsets != "unused", IS_USABLE)
     for label in ("T", "B", "NK"):
-        others = (labels == label) & (donors != f"d{seed + 1}")
-        assert (subsets[others] == "validation").mean() == pytest.approx(0.1, abs=0.03)
+        assert (subsets[(label == LABELS) & ~is_tested] == "validation").mean() == pytest.approx(0.1, abs=0.03)
 
 
-def test_a_class_of_the_tested_donor_alone_stays_in_the_test_subset(labels, units, donors):
-    donors = np.where(labels == "rare", "d1", donors)
-    subsets = by_donor(labels, donors, units, DONORS, seed=0)
+def test_a_class_of_the_tested_donor_alone_stays_in_the_test_subset(held_out):
+    subsets = held_out(0, donors=np.where(LABELS == "rare", "d1", DONORS))
 
-    assert set(subsets[labels == "rare"]) == {"test"}
+    assert set(subsets[LABELS == "rare"]) == {"test"}
 
 
 @pytest.mark.parametrize(
-    ("change", "seed", "message"),
+    ("donors", "seed", "message"),
     [
-        (lambda _labels, donors: donors, 3, "0-2, one a donor: d1, d2, d3"),
-        (lambda _labels, donors: np.full_like(donors, "d1"), 0, "two donors or more"),
-        (lambda labels, _donors: np.where(labels == "T", "d1", "d2"), 1, "at least 2 classes among the cells"),
+        pytest.param(DONORS, 3, "0-2, one a donor: d1, d2, d3", id="more seeds than donors"),
+        pytest.param(np.full_like(DONORS, "d1"), 0, "two donors or more", id="one donor"),
+        pytest.param(np.where(LABELS == "T", "d1", "d2"), 1, "at least 2 classes among", id="one class to train on"),
     ],
-    ids=["more seeds than donors", "one donor", "one class left to train on"],
 )
-def test_donors_that_cannot_be_held_out_are_refused(labels, units, donors, change, seed, message):
+def test_donors_that_cannot_be_held_out_are_refused(held_out, donors, seed, message):
     with pytest.raises(InputError, match=message):
-        by_donor(labels, change(labels, donors), units, DONORS, seed=seed)
+        held_out(seed, donors=donors)

@@ -6,34 +6,22 @@ import numpy as np
 import pytest
 
 from celllm.base.errors import InputError
-from celllm.config.tables import Task
 from celllm.splits.pairs import divide
 
-TASK = Task(
-    task="response",
-    kind="regression",
-    title="Response",
-    dataset="lines",
-    response="lines",
-    split="pairs",
-    split_seeds=(0, 1, 2),
-    train=0.8,
-    validation=0.1,
-    test=0.1,
-    min_class_size=0,
-    protocol="clean",
-    headline="pearson",
-)
-TASKS = {rule: replace(TASK, split=rule) for rule in ("pairs", "lines", "drugs")}
-TASKS["both"] = replace(TASK, split="both", train=0.6, validation=0.2, test=0.2)
+RULES = ("pairs", "lines", "drugs", "both")
 LINES = np.repeat([f"line{number}" for number in range(50)], 20)
 DRUGS = np.tile([f"drug{number}" for number in range(20)], 50)
 SUBSETS = ("train", "validation", "test")
+EACH_FIFTH = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
-def split(rule, lines=LINES, drugs=DRUGS, *, seed=0, structures=None, **shares):
-    task = replace(TASKS[rule], **shares)
-    return divide(lines, drugs, drugs if structures is None else structures, task, seed=seed)
+@pytest.fixture
+def split(pairs_task):
+    def make(rule, lines=LINES, drugs=DRUGS, *, seed=0, structures=None, **shares):
+        task = replace(pairs_task, split=rule, **(EACH_FIFTH if rule == "both" else {}) | shares)
+        return divide(lines, drugs, drugs if structures is None else structures, task, seed=seed)
+
+    return make
 
 
 def sizes(subsets):
@@ -44,7 +32,7 @@ def names_by_subset(names, subsets):
     return {subset: set(names[subsets == subset]) for subset in SUBSETS}
 
 
-def test_pairs_are_divided_eight_to_one_to_one_and_share_lines_and_drugs():
+def test_pairs_are_divided_eight_to_one_to_one_and_share_lines_and_drugs(split):
     subsets = split("pairs")
 
     assert sizes(subsets) == [800, 100, 100, 0]
@@ -54,46 +42,32 @@ def test_pairs_are_divided_eight_to_one_to_one_and_share_lines_and_drugs():
 
 
 @pytest.mark.parametrize(("rule", "names", "wanted"), [("lines", LINES, [40, 5, 5]), ("drugs", DRUGS, [16, 2, 2])])
-def test_whole_lines_or_whole_drugs_are_in_one_subset(rule, names, wanted):
+def test_whole_lines_or_whole_drugs_are_in_one_subset(split, rule, names, wanted):
     by_subset = names_by_subset(names, split(rule))
 
     assert [len(by_subset[subset]) for subset in SUBSETS] == wanted
     assert sum(wanted) == len(set.union(*by_subset.values()))
 
 
-def test_a_pair_of_both_has_line_and_drug_in_its_subset_and_any_other_pair_is_unused():
-    subsets = split("both")
+def test_a_pair_of_both_has_line_and_drug_in_its_subset_and_any_other_pair_is_unused(split):
+    subsets = split("both", seed=1)
+    # one seed holds out the same lines whether the drugs are known or not, so the two tasks can be compared
+    of_line, of_drug = (split(rule, seed=1, **EACH_FIFTH) for rule in ("lines", "drugs"))
 
     assert sizes(subsets) == [30 * 12, 10 * 4, 10 * 4, 1000 - 360 - 80]
-    lines, drugs = names_by_subset(LINES, subsets), names_by_subset(DRUGS, subsets)
-    for names, by_subset in ((LINES, lines), (DRUGS, drugs)):
-        assert (
-            sum(len(by_subset[subset]) for subset in SUBSETS) == len(set(names)) == len(set.union(*by_subset.values()))
-        )
-    of_line, of_drug = (
-        {name: subset for subset in SUBSETS for name in by_subset[subset]} for by_subset in (lines, drugs)
-    )
-    mixed = [of_line[line] != of_drug[drug] for line, drug in zip(LINES, DRUGS, strict=True)]
-    np.testing.assert_array_equal(subsets == "unused", mixed)
+    np.testing.assert_array_equal(subsets, np.where(of_line == of_drug, of_line, "unused"))
 
 
-@pytest.mark.parametrize("rule", TASKS)
-def test_seeds_differ_one_seed_repeats_and_the_order_of_the_pairs_does_not_matter(rule, generator):
+@pytest.mark.parametrize("rule", RULES)
+def test_seeds_differ_one_seed_repeats_and_the_order_of_the_pairs_does_not_matter(split, rule, generator):
     order = generator.permutation(len(LINES))
 
     np.testing.assert_array_equal(split(rule, LINES[order], DRUGS[order], seed=2), split(rule, seed=2)[order])
     assert (split(rule, seed=3) != split(rule, seed=4)).any()
 
 
-def test_the_lines_of_both_are_those_of_lines():
-    # one seed holds out the same lines whether the drugs are known or not, so the two tasks can be compared
-    by_line = split("lines", seed=1, train=0.6, validation=0.2, test=0.2)
-
-    assert set(by_line[split("both", seed=1) == "test"]) == {"test"}
-
-
 @pytest.mark.parametrize("rule", ["drugs", "both"])
-def test_two_names_of_one_structure_are_held_out_together(rule):
+def test_two_names_of_one_structure_are_held_out_together(split, rule):
     lines = np.repeat([f"line{number}" for number in range(6)], 3)
     drugs, structures = np.tile(["a", "b", "c"], 6), np.tile(["s", "t", "t"], 6)
     for seed in range(6):
@@ -102,32 +76,23 @@ def test_two_names_of_one_structure_are_held_out_together(rule):
         assert set(subsets[drugs == "a"]) != set(subsets[drugs == "b"])
 
 
-def test_a_rule_for_cells_is_refused():
-    cells = replace(TASK, kind="classification", split="random", headline="macro_f1")
-    with pytest.raises(InputError, match="pairs, lines, drugs"):
-        divide(LINES, DRUGS, DRUGS, cells, seed=0)
-
-
-def test_one_drug_alone_cannot_be_held_out():
+def test_one_drug_alone_cannot_be_held_out(split):
     with pytest.raises(InputError, match="at least one of the drugs") as caught:
         split("drugs", LINES[:30], np.full(30, "aspirin"))
-    assert caught.value.field == "validation of response"
-    assert caught.value.found == "none: the share 0.1 of 1"
+    assert (caught.value.field, caught.value.found) == ("validation of lines", "none: the share 0.1 of 1")
 
 
-@pytest.mark.parametrize("n_lines", [1, 2, 4])
-def test_fewer_lines_than_subsets_are_refused(n_lines):
+@pytest.mark.parametrize("n_lines", [1, 4])
+def test_fewer_lines_than_subsets_are_refused(split, n_lines):
     with pytest.raises(InputError, match="at least one of the cell lines"):
         split("lines", LINES[: 20 * n_lines], DRUGS[: 20 * n_lines])
 
 
-def test_a_subset_whose_share_is_zero_may_be_empty():
-    subsets = split("lines", train=0.2, validation=0, test=0.8)
-
-    assert [size / 20 for size in sizes(subsets)] == [10, 0, 40, 0]
+def test_a_subset_whose_share_is_zero_may_be_empty(split):
+    assert sizes(split("lines", train=0.2, validation=0, test=0.8)) == [200, 0, 800, 0]
 
 
-def test_a_sparse_table_that_leaves_both_without_a_test_pair_is_refused():
+def test_a_sparse_table_that_leaves_both_without_a_test_pair_is_refused(split):
     # every line met one drug only: a test line and a test drug need not meet
     lines, drugs = np.array([f"l{number}" for number in range(10)]), np.array([f"d{number}" for number in range(10)])
     shares = {"train": 0.8, "validation": 0, "test": 0.2}
@@ -136,6 +101,6 @@ def test_a_sparse_table_that_leaves_both_without_a_test_pair_is_refused():
     free, taken = drugs[~is_test_drug], drugs[is_test_drug]
     met = [*lines[is_test_line], *lines[~is_test_line]], [*free[:2], *taken, *free[2:]]
 
-    with pytest.raises(InputError, match="test of response") as caught:
+    with pytest.raises(InputError, match="test of lines") as caught:
         split("both", *map(np.array, met), **shares)
     assert caught.value.found == "2 pairs of its lines, 2 of its drugs"

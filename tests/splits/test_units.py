@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from celllm.base.errors import InputError
+from celllm.sources.responses import Responses
 from celllm.splits.units import cells_from, pairs_from
 
 
@@ -17,9 +18,9 @@ def lines():
     )
 
 
-def _responses(**changes):
+def _responses(*, simulated=False, **changes):
     columns = {"line": ["L1", "L:3", "L9"], "drug": ["b", "a", "a"], "smiles": ["CC", "C", "C"], "response": [1, 2, 3]}
-    return pd.DataFrame({**columns, **changes})
+    return Responses(pd.DataFrame({**columns, **changes}), simulated=simulated)
 
 
 def test_pairs_point_to_the_row_of_their_line_and_lines_without_expression_fall_out(lines):
@@ -31,22 +32,25 @@ def test_pairs_point_to_the_row_of_their_line_and_lines_without_expression_fall_
     np.testing.assert_array_equal(pairs.response, [1, 2])
 
 
-def test_no_common_line_is_an_error_that_shows_both_sides(lines):
-    with pytest.raises(InputError, match="L2") as caught:
-        pairs_from(lines, _responses(line=["X1", "X2", "X3"]), file="r")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param(
+            {"line": ["X1", "X2", "X3"]}, r"such as L2, L1, L:3(.|\n)*such as X1, X2, X3", id="no common line"
+        ),
+        *(pytest.param({"smiles": [no, "C", "C"]}, "for drug b", id=f"structure {no!r}") for no in (None, "", " ")),
+        pytest.param(
+            {"line": ["L1", "L1", "L2"], "smiles": ["C", "C", "O"]}, "one structure for drug a", id="two structures"
+        ),
+    ],
+)
+def test_a_table_without_common_lines_or_one_structure_a_drug_is_refused(lines, changes, message):
+    with pytest.raises(InputError, match=message):
+        pairs_from(lines, _responses(**changes), file="r")
 
-    assert "X1" in str(caught.value)
 
-
-@pytest.mark.parametrize("nothing", [None, "", " "])
-def test_a_drug_without_structure_is_named(lines, nothing):
-    with pytest.raises(InputError, match="drug b"):
-        pairs_from(lines, _responses(smiles=[nothing, "C", "C"]), file="r")
-
-
-def test_a_drug_with_two_structures_is_named(lines):
-    with pytest.raises(InputError, match="one structure for drug a"):
-        pairs_from(lines, _responses(line=["L1", "L1", "L2"], drug=["b", "a", "a"], smiles=["C", "C", "O"]), file="r")
+def test_simulated_responses_mark_the_pairs(lines):
+    assert pairs_from(lines, _responses(simulated=True), file="r").simulated
 
 
 def test_hiding_blanks_the_answers_of_these_rows_and_leaves_the_original(cells, pairs):

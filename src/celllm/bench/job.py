@@ -29,7 +29,7 @@ from celllm.config.tables import Method, Task
 from celllm.harmonise import vocabulary
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.format import Split
-from celllm.splits.units import Cells, Pairs
+from celllm.splits.units import Cells, Pairs, cells_from, check_responses, pairs_from
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,12 @@ class Job:
         """The cells of the task, or its pairs of line and drug."""
         from celllm.harmonise import cells as aligned
         from celllm.sources import responses
-        from celllm.splits.units import cells_from, pairs_from
 
         cells = aligned.read(self.files["cells"], vocabulary=self.genes)
         if "responses" not in self.files:
             return cells_from(cells)
         table = responses.read(self.files["responses"])
-        pairs = pairs_from(cells, table.table, file=self.files["responses"])
-        return pairs.marked_simulated() if table.simulated else pairs
+        return pairs_from(cells, table, file=self.files["responses"])
 
     def check(self) -> None:
         """Refuse a method for tasks of another kind, and a regression without responses."""
@@ -98,14 +96,7 @@ class Job:
                 found=method.kind,
                 remedy=f"choose a method of kind {task.kind}",
             )
-        if (task.kind == "regression") != ("responses" in self.files):
-            raise InputError(
-                file="config/tasks.tsv",
-                field=f"kind of {task.task}",
-                expected="--responses for a regression, and only there",
-                found=f"{task.kind}, {self.files.get('responses', 'no --responses')}",
-                remedy="give or leave out --responses, or correct the task's columns kind and response",
-            )
+        check_responses(task, self.files.get("responses"))
 
     def split(self, number: int) -> Split:
         """Read a split; that of another task or number is refused."""

@@ -20,41 +20,18 @@ MIN_CLASS_SIZE = 3
 """Cells a class needs to be in training, validation and test."""
 
 
-def stratified(
-    labels: NDArray[np.str_],
-    units: Sequence[str],
-    task: Task,
-    *,
-    seed: int,
-) -> NDArray[np.str_]:
-    """Divide cells so that each class has nearly the same share of every subset.
+def stratified(labels: NDArray[np.str_], units: Sequence[str], task: Task, *, seed: int) -> NDArray[np.str_]:
+    """Return the subset of each cell, so that each class has nearly the same share of every subset.
 
-    Cells without a label, and those of classes with fewer than `min_class_size` cells, are `unused`. The shares
+    Cells without a label (""), and those of classes with fewer than `min_class_size` cells, are `unused`. The shares
     refer to the others. What the shares leave over is `unused` too: a few-shot task has train 0.05, validation 0,
-    test 0.2. Every class has at least one training cell.
-
-    Parameters
-    ----------
-    labels
-        One a cell; "" where there is none.
-    units
-        Ids of the cells. The split follows the ids, not the order they come in.
-    task
-        Its shares and its min_class_size.
-    seed
-        Random seed.
-
-    Returns
-    -------
-    The subset of each cell: `train`, `validation`, `test` or `unused`.
+    test 0.2. Every class has at least one training cell. The split follows the ids (`units`), not their order.
 
     Raises
     ------
     InputError
         If fewer than two classes are large enough, or the classes are too many for the test subset.
     """
-    from sklearn.model_selection import train_test_split
-
     usable, classes = _usable(labels, units, task)
     n_test, n_validation, n_train = subset_sizes(task, len(usable))
     if len(classes) < 2 or not len(classes) <= n_test <= len(usable) - len(classes):
@@ -66,34 +43,18 @@ def stratified(
             f"test has {n_test} of {len(usable)}",
             remedy="lower min_class_size or change test, or check the dataset's label_column in config/datasets.tsv",
         )
-    subsets = np.full(len(labels), "unused", dtype="<U10")
-    rest, test = train_test_split(usable, test_size=n_test, stratify=labels[usable], random_state=seed)
-    subsets[test] = "test"
-    _divide_rest(subsets, rest, labels, classes, n_train=n_train, n_validation=n_validation, seed=seed)
-    return subsets
+    rest, test = _draw(usable, n_test, labels, seed)
+    return _divided(labels, test, rest, classes, n_train=n_train, n_validation=n_validation, seed=seed)
 
 
 def by_donor(
-    labels: NDArray[np.str_],
-    donors: NDArray[np.str_],
-    units: Sequence[str],
-    task: Task,
-    *,
-    seed: int,
+    labels: NDArray[np.str_], donors: NDArray[np.str_], units: Sequence[str], task: Task, *, seed: int
 ) -> NDArray[np.str_]:
     """Test one donor's cells; train and choose on those of the others.
 
     The others' cells are divided as by `stratified`, the shares `train` and `validation` being of them. A class that
-    only the tested donor has stays in the test subset: no method can know it, and it counts as missed.
-
-    Parameters
-    ----------
-    labels, units, task
-        As of `stratified`.
-    donors
-        One a cell.
-    seed
-        Position of the tested donor among the donors with usable cells, sorted by name, from 0; and random seed.
+    only the tested donor has stays in the test subset: no method can know it, and it counts as missed. `seed` is the
+    position of the tested donor among the donors with usable cells, sorted by name, from 0; and the random seed.
 
     Raises
     ------
@@ -122,21 +83,14 @@ def by_donor(
             found=f"{len(known)} classes, {len(rest)} cells, {n_validation} of them for validation",
             remedy="lower validation, or the task's min_class_size",
         )
-    subsets = np.full(len(labels), "unused", dtype="<U10")
-    subsets[usable[is_tested]] = "test"
-    _divide_rest(subsets, rest, labels, known, n_train=n_train, n_validation=n_validation, seed=seed)
-    return subsets
+    return _divided(labels, usable[is_tested], rest, known, n_train=n_train, n_validation=n_validation, seed=seed)
 
 
 def _smallest(task: Task) -> int:
     return max(task.min_class_size, MIN_CLASS_SIZE)
 
 
-def _usable(
-    labels: NDArray[np.str_],
-    units: Sequence[str],
-    task: Task,
-) -> tuple[NDArray[np.int64], list[str]]:
+def _usable(labels: NDArray[np.str_], units: Sequence[str], task: Task) -> tuple[NDArray[np.int64], list[str]]:
     """Return the cells of classes that are large enough, in the order of their ids, and those classes."""
     found = dict(zip(*np.unique(labels, return_counts=True), strict=True))
     classes = [str(label) for label, size in found.items() if label != "" and size >= _smallest(task)]
@@ -144,23 +98,26 @@ def _usable(
     return by_unit[np.isin(labels[by_unit], classes)], classes
 
 
-def _divide_rest(
-    subsets: NDArray[np.str_],
-    rest: NDArray[np.int64],
+def _divided(
     labels: NDArray[np.str_],
+    test: NDArray[np.int64],
+    rest: NDArray[np.int64],
     classes: Sequence[str],
     *,
     n_train: int,
     n_validation: int,
     seed: int,
-) -> None:
-    """Mark what is left for validation and training, a training cell for each class at least."""
+) -> NDArray[np.str_]:
+    """Divide the rest into validation and training, a training cell for each class at least."""
+    subsets = np.full(len(labels), "unused", dtype="<U10")
+    subsets[test] = "test"
     if n_validation:
         rest, validation = _draw(rest, max(n_validation, len(classes)), labels, seed)
         subsets[validation] = "validation"
     rest, train = _draw(rest, max(n_train, len(classes)), labels, seed)
     subsets[train] = "train"
     _give_each_class_a_cell(subsets, rest, labels, classes, np.random.default_rng(seed))
+    return subsets
 
 
 def subset_sizes(task: Task, n: int) -> tuple[int, int, int]:
@@ -171,12 +128,9 @@ def subset_sizes(task: Task, n: int) -> tuple[int, int, int]:
 
 
 def _draw(
-    rows: NDArray[np.int64],
-    n: int,
-    labels: NDArray[np.str_],
-    seed: int,
+    rows: NDArray[np.int64], n: int, labels: NDArray[np.str_], seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (left, drawn), `drawn` being `n` rows, stratified; all rows if none, or too few to divide, stay over."""
+    """Return (left, drawn), `drawn` being `n` rows, stratified; all rows where none would be left."""
     from sklearn.model_selection import train_test_split
 
     n_left = len(rows) - n

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celllm.base.app import commands
-from celllm.base.errors import InputError
 from celllm.config.rows import TaskRow
 
 if TYPE_CHECKING:
@@ -55,15 +54,9 @@ def make_splits(
     from celllm.base.provenance import stamp
     from celllm.splits import format as split_file
     from celllm.splits.format import SUBSETS, Split
+    from celllm.splits.units import check_responses
 
-    if (task.kind == "classification") != (responses is None):
-        raise InputError(
-            file="config/tasks.tsv",
-            field=f"response of {task.task}",
-            expected="a response for a regression, and only there",
-            found=f"{task.kind}, {'no responses' if responses is None else responses}",
-            remedy="correct the task's columns kind and response, or the option --responses",
-        )
+    check_responses(task, responses)
     inputs = {"cells": cells}
     if responses is None:
         units, subsets = _of_cells(cells, task, seed=seed)

@@ -28,17 +28,7 @@ _KEY = b"celllm"
 
 @dataclass(frozen=True)
 class Split:
-    """The subsets of a task for one seed.
-
-    Parameters
-    ----------
-    units
-        Cell ids or `{line}|{drug}`, each once.
-    subsets
-        The subset of each unit.
-    file
-        Where it was read from; errors name it.
-    """
+    """The subset of each unit of a task for one seed; errors name the `file` it was read from."""
 
     task: str
     seed: int
@@ -49,7 +39,7 @@ class Split:
 
     def units_of(self, subset: Subset) -> list[str]:
         """Return the units of a subset, in the order of the file."""
-        return [self.units[row] for row in np.flatnonzero(self.subsets == subset)]
+        return [unit for unit, of_unit in zip(self.units, self.subsets, strict=True) if of_unit == subset]
 
     def rows(self, subset: Subset, units: Sequence[str]) -> NDArray[np.int64]:
         """Return where the units of a subset stand in `units`, the task's units as the data has them; ascending.
@@ -116,12 +106,12 @@ def read(path: Path | str) -> Split:
 def _check(split: Split, path: Path | str) -> None:
     unknown = sorted(set(split.subsets.tolist()) - set(SUBSETS))
     n_units = len(set(split.units))
-    fault: tuple[str, str, str] | None = None
     if unknown:
         fault = ("subset", f"one of {', '.join(SUBSETS)}", unknown[0])
     elif n_units != len(split.units):
         fault = ("unit", "each unit once", f"{len(split.units)} units, {n_units} different ones")
     elif len(split.subsets) != len(split.units):
         fault = ("subset", f"one for each of {len(split.units)} units", str(len(split.subsets)))
-    if fault is not None:
-        raise InputError(file=path, field=fault[0], expected=fault[1], found=fault[2], remedy=REMEDY)
+    else:
+        return
+    raise InputError(file=path, field=fault[0], expected=fault[1], found=fault[2], remedy=REMEDY)

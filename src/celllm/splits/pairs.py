@@ -18,38 +18,22 @@ from celllm.splits.cells import TABLE, subset_sizes
 
 
 def divide(
-    lines: NDArray[np.str_],
-    drugs: NDArray[np.str_],
-    structures: NDArray[np.str_],
-    task: Task,
-    *,
-    seed: int,
+    lines: NDArray[np.str_], drugs: NDArray[np.str_], structures: NDArray[np.str_], task: Task, *, seed: int
 ) -> NDArray[np.str_]:
-    """Divide the pairs of a task at random, by its rule; whole lines or drugs where the rule names them.
+    """Return the subset of each pair, by the task's rule; whole lines or drugs where the rule names them.
 
     Under `both` a training pair has a training line and a training drug, and a validation pair a validation line and a
     validation drug, so that what is chosen on validation is chosen for the question that the test asks. All other pairs
     are `unused`: of a share of 0.7, 0.1 and 0.2 nearly half of the pairs are for training, 1 % for validation, 4 % for
     test.
 
-    Parameters
-    ----------
-    lines, drugs, structures
-        Of each pair; no pair of line and drug twice. Drugs are held out by their structure: a compound that was
-        screened under two names is one drug.
-    task
-        Its rule, and its shares: of the pairs, the lines, the drugs, or of the lines and again of the drugs.
-    seed
-        Random seed.
-
-    Returns
-    -------
-    The subset of each pair: `train`, `validation`, `test` or `unused`.
+    No pair of line and drug may come twice. Drugs are held out by their structure: a compound that was screened under
+    two names is one drug.
 
     Raises
     ------
     InputError
-        If the rule is none for pairs, or a subset that has a share gets nothing.
+        If a subset that has a share gets nothing.
     """
     if task.split == "pairs":
         order = np.lexsort((drugs, lines))
@@ -58,26 +42,13 @@ def divide(
         return subsets
     if task.split == "lines":
         return _whole(lines, task, seed=seed, of="cell lines")
+    by_drug = _whole(structures, task, seed=seed, of="drugs")
     if task.split == "drugs":
-        return _whole(structures, task, seed=seed, of="drugs")
-    if task.split == "both":
-        by_line = _whole(lines, task, seed=seed, of="cell lines")
-        by_drug = _whole(structures, task, seed=seed, of="drugs")
-        return _both(by_line, by_drug, task)
-    raise InputError(
-        file=TABLE,
-        field=f"split of {task.task}",
-        expected="pairs, lines, drugs or both, since the task has responses",
-        found=task.split,
-        remedy="correct the task's column split, or take its response away",
-    )
-
-
-def _both(by_line: NDArray[np.str_], by_drug: NDArray[np.str_], task: Task) -> NDArray[np.str_]:
-    """Keep the pairs whose line and drug are in one subset; of a sparse table none may be left for a subset."""
+        return by_drug
+    by_line = _whole(lines, task, seed=seed, of="cell lines")
     subsets = np.where(by_line == by_drug, by_line, "unused")
     for subset, share in _shares(task).items():
-        if share > 0 and not (subsets == subset).any():
+        if share > 0 and not (subsets == subset).any():  # of a sparse table
             raise InputError(
                 file=TABLE,
                 field=f"{subset} of {task.task}",

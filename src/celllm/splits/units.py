@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,35 +12,27 @@ import pandas as pd
 from scipy import sparse
 
 from celllm.base.errors import InputError
+from celllm.config.tables import Task
 from celllm.config.units import Units
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from celllm.sources.responses import Responses
+
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells and their labels.
-
-    Parameters
-    ----------
-    counts
-        Cells x vocabulary genes, float32, in the unit that `values` names.
-    values
-        What the numbers of `counts` are.
-    labels
-        One a cell; "" where there is none or it is hidden.
-    cell_ids
-        The units of the split.
-    simulated
-        Whether the cells come from the simulator.
-    """
+    """Cells and their labels; names of cells are the units of a split."""
 
     counts: sparse.csr_matrix
+    """Cells x vocabulary genes, float32, in the unit that `values` names."""
     values: Units
     labels: np.ndarray
+    """One a cell; "" where there is none or it is hidden."""
     cell_ids: np.ndarray
     simulated: bool
+    """Whether the cells come from the simulator."""
 
     @property
     def units(self) -> list[str]:
@@ -56,31 +48,23 @@ class Cells:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Cell lines, drugs and the response of a line to a drug.
-
-    Parameters
-    ----------
-    expression
-        Lines x vocabulary genes, float32, in the unit that `values` names.
-    line_ids, drugs, smiles
-        Names of lines; names and structures of drugs.
-    line, drug
-        For each pair the row of its line in `expression` and the position of its drug in `drugs`.
-    response
-        ln IC50 (natural logarithm of µM) of each pair; nan where hidden.
-    simulated
-        Whether they come from the simulator.
-    """
+    """Cell lines, drugs and the response of a line to a drug."""
 
     expression: sparse.csr_matrix
+    """Lines x vocabulary genes, float32, in the unit that `values` names."""
     values: Units
     line_ids: np.ndarray
     drugs: list[str]
     smiles: list[str]
+    """Structures of the drugs."""
     line: np.ndarray
+    """For each pair the row of its line in `expression`."""
     drug: np.ndarray
+    """For each pair the position of its drug in `drugs`."""
     response: np.ndarray
+    """ln IC50 (natural logarithm of µM) of each pair; nan where hidden."""
     simulated: bool
+    """Whether expression or responses come from the simulator."""
 
     @property
     def units(self) -> list[str]:
@@ -93,41 +77,28 @@ class Pairs:
         response[rows] = np.nan
         return replace(self, response=response)
 
-    def marked_simulated(self) -> Pairs:
-        """Return the same pairs, known to come from the simulator, be it the responses alone."""
-        return replace(self, simulated=True)
-
 
 def cells_from(adata: AnnData) -> Cells:
     """Take cells out of an aligned AnnData."""
     return Cells(
         counts=_matrix(adata.X),
         values=Units(adata.uns["units"]),
-        labels=_strings(adata.obs["label"]),
-        cell_ids=_strings(adata.obs_names),
+        labels=adata.obs["label"].to_numpy(str),
+        cell_ids=adata.obs_names.to_numpy(str),
         simulated=bool(adata.uns["simulated"]),
     )
 
 
-def pairs_from(adata: AnnData, responses: pd.DataFrame, *, file: Path | str) -> Pairs:
-    """Join aligned cell lines with a response table.
-
-    Parameters
-    ----------
-    adata
-        Lines on the vocabulary's axis; their names are `{dataset}:{line}`.
-    responses
-        Columns line, drug, smiles, response. Pairs whose line has no expression are left out.
-    file
-        The response table, named in errors.
+def pairs_from(adata: AnnData, responses: Responses, *, file: Path | str) -> Pairs:
+    """Join aligned cell lines, named `{dataset}:{line}`, with responses; a pair whose line has no expression falls out.
 
     Raises
     ------
     InputError
-        If a drug has no structure, or two, or if no line of the table has expression.
+        If a drug has no structure, or two, or if no line of the table has expression; it names `file`.
     """
-    line_ids = np.array([line_of(name) for name in _strings(adata.obs_names)], dtype=str)
-    kept = with_expression(responses, line_ids, file=file)
+    line_ids = np.array([line_of(name) for name in adata.obs_names], dtype=str)
+    kept = with_expression(responses.table, line_ids, file=file)
     smiles_of = dict(zip(kept["drug"], kept["smiles"], strict=True))
     drugs = sorted(smiles_of)
     return Pairs(
@@ -139,8 +110,20 @@ def pairs_from(adata: AnnData, responses: pd.DataFrame, *, file: Path | str) -> 
         line=pd.Index(line_ids).get_indexer(kept["line"]),
         drug=pd.Index(drugs).get_indexer(kept["drug"]),
         response=kept["response"].to_numpy(np.float64),
-        simulated=bool(adata.uns["simulated"]),
+        simulated=bool(adata.uns["simulated"]) or responses.simulated,
     )
+
+
+def check_responses(task: Task, responses: Path | None) -> None:
+    """Refuse a regression without a table of responses, and any other task with one."""
+    if (task.kind == "regression") != (responses is not None):
+        raise InputError(
+            file="config/tasks.tsv",
+            field=f"kind and response of {task.task}",
+            expected="--responses for a regression, and only there",
+            found=f"{task.kind}, {responses or 'no --responses'}",
+            remedy="give or leave out --responses, or correct the task's columns kind and response",
+        )
 
 
 def line_of(cell_id: str) -> str:
@@ -162,28 +145,19 @@ def with_expression(responses: pd.DataFrame, line_ids: Sequence[str] | np.ndarra
         )
     structures = kept[["drug", "smiles"]].drop_duplicates()
     is_missing = structures["smiles"].fillna("").str.strip() == ""
-    if is_missing.any():
-        raise InputError(
-            file=file,
-            field="smiles",
-            expected=f"a structure (SMILES) for drug {structures['drug'][is_missing].iloc[0]}",
-            found="nothing",
-            remedy="add the structure to the table of drugs, or drop the drug's rows",
-        )
     twice = structures[structures["drug"].duplicated(keep=False)].sort_values("drug", kind="stable")
-    if len(twice):
-        raise InputError(
-            file=file,
-            field="smiles",
-            expected=f"one structure for drug {twice['drug'].iloc[0]}",
-            found=" and ".join(twice["smiles"].iloc[:2]),
-            remedy="keep one of the two",
+    if is_missing.any():
+        fault = (
+            f"a structure (SMILES) for drug {structures['drug'][is_missing].iloc[0]}",
+            "nothing",
+            "add the structure",
         )
-    return kept
-
-
-def _strings(values: Iterable[object]) -> np.ndarray:
-    return np.array([str(value) for value in values], dtype=str)
+    elif len(twice):
+        fault = f"one structure for drug {twice['drug'].iloc[0]}", " and ".join(twice["smiles"].iloc[:2]), "keep one"
+    else:
+        return kept
+    remedy = f"{fault[2]} in the table of drugs, or drop the drug's rows"
+    raise InputError(file=file, field="smiles", expected=fault[0], found=fault[1], remedy=remedy)
 
 
 def _matrix(values: sparse.csr_matrix) -> sparse.csr_matrix:
