@@ -202,8 +202,8 @@ def test_a_server_that_asks_for_time_is_given_it(server, place, monkeypatch):
     assert slept[0] == 7
 
 
-def test_nobody_at_home_is_said_with_the_reason(place, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+@pytest.mark.usefixtures("server")  # little patience
+def test_nobody_at_home_is_said_with_the_reason(place):
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as gone:
         port = gone.server_port
     with pytest.raises(DownloadError, match=r"answered: ConnectionError: .*refused"):
