@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 KERNEL_EPSILON = 1e-4  # performer-pytorch 1.1.4 and the authors' release; keeps every feature above zero
-BLOCK_NUMBERS = 1 << 22
-"""Numbers in a block's N x L x M features on a CPU: 16 MiB in float32, which stay in the cache between two products."""
+BLOCK_NUMBERS = 1 << 20
+"""Numbers in a block's N x L x M features on a CPU: 4 MiB in float32, which stay in the cache between two products."""
 NO_WEIGHT = 1e30
 """Taken off the exponent of a padded key: its features are exactly zero. Finite, since a product sees it."""
 
@@ -65,15 +65,15 @@ def _on_cpu(x: Tensor) -> bool:
 
 
 class _Block(NamedTuple):
-    """Heads worked on at once."""
+    """Heads worked on at once: some of one cell, or all of several."""
 
-    cell: int | slice
+    cells: slice
     heads: slice
 
     def of(self, x_BH: Tensor) -> Tensor:
-        """Return this block's part of a tensor B x H x …, as N x …; on a CPU always a view."""
-        part = x_BH[self.cell, self.heads]
-        return part if isinstance(self.cell, int) else part.flatten(0, 1)
+        """Return this block's part of a tensor B x H x …, as N x …; of a contiguous one always a view."""
+        part = x_BH[self.cells, self.heads]
+        return part[0] if len(part) == 1 else part.flatten(0, 1)
 
 
 class _Blocks:
@@ -87,9 +87,13 @@ class _Blocks:
         n_cells, n_heads, length, _ = x_BHLE.shape
         self.all = [_Block(slice(None), slice(None))]
         if _on_cpu(x_BHLE):
-            size = max(1, min(n_heads, BLOCK_NUMBERS // max(1, length * n_features)))
-            starts = range(0, n_heads, size)
-            self.all = [_Block(cell, slice(start, start + size)) for cell in range(n_cells) for start in starts]
+            fit = max(1, BLOCK_NUMBERS // max(1, length * n_features))
+            heads, cells = min(n_heads, fit), max(1, fit // n_heads)
+            self.all = [
+                _Block(slice(cell, cell + cells), slice(head, head + heads))
+                for cell in range(0, n_cells, cells)
+                for head in range(0, n_heads, heads)
+            ]
         self._memory: dict[str, Tensor] = {}
 
     def __iter__(self) -> Iterator[_Block]:
@@ -103,6 +107,14 @@ class _Blocks:
         if name not in self._memory or len(self._memory[name]) < n:
             self._memory[name] = x_NLE.new_empty(n)
         return torch.bmm(x_NLE, weights, out=self._memory[name][:n].view(shape))
+
+    def multiply_into(self, block: _Block, out_BH: Tensor, x_NLE: Tensor, weights: Tensor) -> None:
+        """Multiply as `multiply`, into the block's part of a tensor B x H x L x …, in whatever order it is stored."""
+        part = out_BH[block.cells, block.heads]
+        if len(part) == 1:
+            torch.bmm(x_NLE, weights.expand(len(x_NLE), -1, -1), out=part[0])
+        else:
+            part.copy_(self.multiply(x_NLE, weights, "out").view(part.shape))
 
 
 def _empty(x_BHQE: Tensor, width: int) -> Tensor:
@@ -208,7 +220,7 @@ class _Favor(torch.autograd.Function):
             dmemory = block.of(dmemory_BHMF)
             torch.bmm(phi, dmemory, out=block.of(dvalues_BHLF))
             dexponent = blocks.multiply(block.of(values_BHLF), dmemory.mT, "dexponent").mul_(phi)
-            torch.bmm(dexponent, scaled_ME.expand(len(phi), -1, -1), out=block.of(dk_BHLE))
+            blocks.multiply_into(block, dk_BHLE, dexponent, scaled_ME)
         dk_BHLE.addcmul_(k_BHLE, (values_BHLF * dvalues_BHLF).sum(-1, keepdim=True), value=-(scale**2))
         dv_BHLE = dvalues_BHLF.add_(dmemory_BHMF.sum(-2, keepdim=True), alpha=KERNEL_EPSILON)[..., :-1]
         if is_pad_BL is not None:
