@@ -106,8 +106,8 @@ def code_of(function: str, tree: ast.Module) -> list[ast.stmt]:
 @functools.cache
 def tree_of(module: tuple[str, ...], source: Path) -> ast.Module | None:
     path = source / Path(*module)
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    return ast.parse(path.read_text()) if path.is_file() else None
+    files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+    return ast.parse(files[0].read_text()) if files else None
 
 
 def third_party(names: list[str], source: Path, seen: set[str]) -> set[str]:
