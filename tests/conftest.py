@@ -32,6 +32,11 @@ from celllm.splits.units import Cells, Pairs
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the whole chains, so that no worker ends alone with the longest file."""
+    items.sort(key=lambda item: "smoke" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout's root folder."""
