@@ -134,6 +134,8 @@ class SourceFile:
     """Name of the sample that the file holds, where a data set has one file a sample."""
     mirrors: Words = ()
     """Further addresses of the same file, tried in order when `url` fails."""
+    part: str | None = None
+    """What of it is meant: paths in an R object, such as `pbmc@assays$RNA@counts` (sources/readers/robjects.py)."""
 
 
 @dataclass(frozen=True, config=ROW)

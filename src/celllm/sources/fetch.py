@@ -114,7 +114,7 @@ def fetch_file(row: SourceFile, context: FetchContext, facts: Mapping[str, str])
     try:
         is_shipped = (row.url or "").startswith(("package:", "repo:"))
         source, sha256 = (_copied if is_shipped else _published)(row, place, context)
-        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, dict(facts), source)
+        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, dict(facts), source, row.part)
         if not is_shipped:
             record_first(row, file, context.checksums)
     except OSError as error:
