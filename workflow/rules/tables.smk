@@ -155,6 +155,8 @@ def is_present(dataset: str) -> bool:
     rows = files_of(dataset)
     local = [row.url is not None and not row.url.startswith("http") for row in rows]
     folders = [Path(config["mirror"])] if config["mirror"] else []
+    if mirror.find(folders, dataset=dataset, file=mirror.built_name(dataset)):
+        return True
     held = [
         "{" not in row.file
         and mirror.find(folders, dataset=dataset, file=row.file) is not None

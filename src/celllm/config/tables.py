@@ -107,6 +107,12 @@ class Dataset:
     """What all cells are under the label rule `by_source`."""
     samples: str | None = None
     """The data set that lists the samples, where the row in `files.tsv` is a template with {fields}."""
+    obs: JsonObject = Field(default_factory=dict)
+    """Columns of `obs` by the names that this row uses, and what the source calls them, a JSON object."""
+    keep: JsonObject = Field(default_factory=dict)
+    """Which cells are taken: values by column of `obs`, a JSON object of lists; empty: all."""
+    recover: Annotated[str | None, matching(rf"x|{LOGARITHM.pattern}", "x, or a logarithm such as ln(x+1)")] = None
+    """Counts are recovered: the source holds them times a factor a cell (`x`), or that number's logarithm."""
 
     @model_validator(mode="after")
     def _says_simulated(self) -> Dataset:
@@ -135,7 +141,13 @@ class SourceFile:
     mirrors: Words = ()
     """Further addresses of the same file, tried in order when `url` fails."""
     part: str | None = None
-    """What of it is meant: paths in an R object, such as `pbmc@assays$RNA@counts` (sources/readers/robjects.py)."""
+    """What of it is meant: paths in an R object, such as `pbmc@assays$RNA@counts` (sources/readers/robjects.py); of a
+    text with labels, the column with the cells' names."""
+    use: Literal["cells", "labels", "some_labels"] = "cells"
+    """What it is for: `cells`; `labels`, one row for each of the cells; `some_labels`: cells may be without, and rows
+    without a cell."""
+    facts: JsonObject = Field(default_factory=dict)
+    """What is true of all its cells, a JSON object: study, tissue, malignancy; each is a column of `obs` too."""
 
 
 @dataclass(frozen=True, config=ROW)

@@ -69,7 +69,7 @@ def reading(path: Path | str, expected: str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, *, limit: int = LIMIT) -> Iterator[IO[bytes]]:
-    """Open a file that may be compressed; reading raises InputError if it is damaged or unpacks to over `limit` bytes."""
+    """Open a file, compressed or not; InputError on reading if it is damaged or unpacks to over `limit` bytes."""
     with path.open("rb") as file:
         yield _unpacked(file, path, limit)
 

@@ -20,7 +20,7 @@ from celllm.config.tables import SourceFile
 from celllm.sources.archives import reading
 from celllm.sources.checksums import FILES, LOCKS, check, expected_of, record_first
 from celllm.sources.download import DownloadError, download, public
-from celllm.sources.mirror import find, shipped
+from celllm.sources.mirror import built_name, find, shipped
 from celllm.sources.raw import RawFile
 
 MAX_FAILURES: Final = 5
@@ -56,6 +56,7 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
     """
     fetched: list[RawFile] = []
     failures: list[InputError] = []
+    wanted = _built(wanted, context) or wanted
     with _alone(context):
         for number, (row, facts) in enumerate(wanted, start=1):
             try:
@@ -81,6 +82,21 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
     if failures:
         raise failures[0]
     return fetched
+
+
+def _built(
+    wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: FetchContext
+) -> list[tuple[SourceFile, Mapping[str, str]]] | None:
+    """Return the dataset's cells as one AnnData file, where a mirror has them so, in place of the published files."""
+    dataset = context.folder.name
+    name = built_name(dataset)
+    if (
+        not wanted
+        or any(row.file == name for row, _ in wanted)
+        or find(context.mirrors, dataset=dataset, file=name) is None
+    ):
+        return None
+    return [(SourceFile(dataset, name, None, None, None, None), {})]
 
 
 @contextmanager
@@ -112,9 +128,10 @@ def fetch_file(row: SourceFile, context: FetchContext, facts: Mapping[str, str])
     """
     place = context.folder / Path(row.file).name
     try:
+        facts = {name: str(said) for name, said in (row.facts | facts).items()}
         is_shipped = (row.url or "").startswith(("package:", "repo:"))
         source, sha256 = (_copied if is_shipped else _published)(row, place, context)
-        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, dict(facts), source, row.part)
+        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, facts, source, row.part, row.use)
         if not is_shipped:
             record_first(row, file, context.checksums)
     except OSError as error:

@@ -208,10 +208,9 @@ def _is_workbook(path: Path) -> bool:
 
 
 def _workbook(path: Path) -> Found:
-    import openpyxl
+    import pandas as pd
 
-    book = openpyxl.load_workbook(path, read_only=True)
-    parts = [(sheet.title, f"{sheet.max_row} rows x {sheet.max_column} columns") for sheet in book.worksheets]
+    parts = [(str(name), "sheet") for name in pd.ExcelFile(path, engine="openpyxl").sheet_names]
     return Found("an Excel workbook", parts, remarks=["spreadsheets turn symbols into dates; save cells as text"])
 
 
@@ -227,7 +226,8 @@ def _archive(path: Path) -> Found:
         parts.append((name, said[2] if said else look_text.line_of(stream.read(400))))
     found = Found("an archive", parts, reader="tenx_mtx" if folders else None)
     if len(folders) == 1:
-        found.matrices.append(of_cells("matrix.mtx", read_tenx_mtx(RawManifest(path.name, (_raw(path),), path), None)))
+        pieces = read_tenx_mtx(RawManifest(path.name, (_raw(path),), path), None)  # type: ignore[arg-type] # no row needed
+        found.matrices.append(of_cells("matrix.mtx", pieces))
     elif folders:
         found.remarks.append(f"{len(folders)} matrices; the column part names one by a pattern of its members' names")
     return found

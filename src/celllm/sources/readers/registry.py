@@ -13,8 +13,10 @@ from typing import Final, cast
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
+from celllm.sources.mirror import built_name
 from celllm.sources.raw import RawManifest
 from celllm.sources.readers.cells import RawCells, Reader
+from celllm.sources.readers.prepare import prepared
 from celllm.sources.values import check_values, without_log
 
 READERS: Final = {
@@ -59,7 +61,14 @@ def read_raw(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
             found=dataset.reader,
             remedy="convert the cells to h5ad and set reader to h5ad in config/datasets.tsv",
         )
-    for cells in reader(dataset.reader)(manifest, dataset):
+    for cells in _pieces(manifest, dataset):
         if dataset.units is not None:
             check_values(cells.matrix.data, dataset.units, file=cells.file, field="units", log=dataset.log)
         yield cells if dataset.log is None else replace(cells, matrix=without_log(cells.matrix, dataset.log))
+
+
+def _pieces(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
+    """Read the published files and prepare their cells; or read the cells that a mirror holds prepared."""
+    if [file.name for file in manifest.files] == [built_name(dataset.dataset)]:
+        return reader("h5ad")(manifest, dataset)
+    return prepared(manifest, dataset, reader(dataset.reader))

@@ -1,9 +1,9 @@
 """Cells in R objects: sparse and plain matrices, data frames, and the containers of Seurat and Bioconductor.
 
 A file's `part` (files.tsv) is the path of its matrix of genes x cells, as sources/robjects.py describes paths;
-`t(PATH)` where rows are cells; several paths, separated by blanks, are stacked, and the column `part` of `obs` then says
-which one a cell is from. The path of a container (LAYOUTS) stands for its counts; without a path, the file's only
-object is meant. Names that a matrix does not have itself, and what is known of cells, come from the container around it.
+`t(PATH)` where rows are cells; several paths, separated by blanks, are stacked, and the column `part` of `obs` then
+says which one a cell is from. The path of a container (LAYOUTS) stands for its counts; without a path, the file's only
+object is meant. What a matrix has no names for, and what is known of cells, comes from the container around it.
 """
 
 from __future__ import annotations
@@ -263,7 +263,7 @@ def is_matrix(part: Part) -> bool:
         columns = [numbers(child.node) for child in part.children() if "$" in child.path]
         return sum(one is not None for one in columns) > max(10, len(columns) - 2)
     dimensions = part.attribute("dim")
-    is_table = dimensions is not None and len(dimensions.value) == 2 and min(dimensions.value) > 2
+    is_table = dimensions is not None and len(dimensions.value) == 2 and bool(min(dimensions.value) > 2)
     return is_table and part.node.info.type.name in {"INT", "REAL"}
 
 
