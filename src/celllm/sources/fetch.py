@@ -128,7 +128,7 @@ def fetch_file(row: SourceFile, context: FetchContext, facts: Mapping[str, str])
     """
     place = context.folder / Path(row.file).name
     try:
-        facts = {name: str(said) for name, said in (row.facts | facts).items()}
+        facts = {name: str(said) for name, said in {**row.facts, **facts}.items()}
         is_shipped = (row.url or "").startswith(("package:", "repo:"))
         source, sha256 = (_copied if is_shipped else _published)(row, place, context)
         file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, facts, source, row.part, row.use)

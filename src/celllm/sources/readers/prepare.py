@@ -1,4 +1,4 @@
-"""What is done to a source's cells before they are checked, as columns of the tables say: nothing that a row does not name.
+"""What is done to a source's cells before they are checked: nothing that a row of the tables does not name.
 
 In this order: facts of the file's row become columns of `obs`; tables of labels are put beside the cells; columns get
 the names that the dataset's row uses; cells are kept by a column's values; counts are recovered from multiples of them.

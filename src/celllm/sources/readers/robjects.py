@@ -258,7 +258,7 @@ def is_matrix(part: Part) -> bool:
     """Whether a part is a matrix of numbers that has genes and cells, by its class and size."""
     kind = part.classes[0]
     if SPARSE.fullmatch(kind) or kind == "dgeMatrix":
-        return min(_slot(part, "Dim")) > 1
+        return bool(min(_slot(part, "Dim")) > 1)
     if kind in TABLES:
         columns = [numbers(child.node) for child in part.children() if "$" in child.path]
         return sum(one is not None for one in columns) > max(10, len(columns) - 2)
