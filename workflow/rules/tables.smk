@@ -155,7 +155,8 @@ def is_present(dataset: str) -> bool:
     rows = files_of(dataset)
     local = [row.url is not None and not row.url.startswith("http") for row in rows]
     folders = [Path(config["mirror"])] if config["mirror"] else []
-    if mirror.find(folders, dataset=dataset, file=mirror.built_name(dataset)):
+    built = DATASETS[dataset].built
+    if built is not None and mirror.find(folders, dataset=dataset, file=built):
         return True
     held = [
         "{" not in row.file

@@ -80,6 +80,7 @@ def fetch(
         mirrors=tuple(mirror or ()),
         checkout=checkout,
         checksums=checksums,
+        built=dataset.built,
         how_to=None if how_to is None else f"{dataset.title}: {how_to}",
     )
     fetched = fetch_all(sample_lists.expand(files, listed, excluded=excluded), context)

@@ -20,7 +20,7 @@ from celllm.config.tables import SourceFile
 from celllm.sources.archives import reading
 from celllm.sources.checksums import FILES, LOCKS, check, expected_of, record_first
 from celllm.sources.download import DownloadError, download, public
-from celllm.sources.mirror import built_name, find, shipped
+from celllm.sources.mirror import find, shipped
 from celllm.sources.raw import RawFile
 
 MAX_FAILURES: Final = 5
@@ -39,6 +39,8 @@ class FetchContext:
     """Folder that `repo:` addresses start from."""
     checksums: Path | None = None
     """`config/checksums.tsv`, committed; none: not kept."""
+    built: str | None = None
+    """File that stands for all published ones where a mirror has it."""
     how_to: str | None = None
     """What the file is and how to make it by hand, where it has no address."""
 
@@ -56,7 +58,7 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
     """
     fetched: list[RawFile] = []
     failures: list[InputError] = []
-    wanted = _built(wanted, context) or wanted
+    wanted = _built(context) or wanted
     with _alone(context):
         for number, (row, facts) in enumerate(wanted, start=1):
             try:
@@ -84,18 +86,11 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
     return fetched
 
 
-def _built(
-    wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: FetchContext
-) -> list[tuple[SourceFile, Mapping[str, str]]] | None:
-    """Return the dataset's cells as one AnnData file, where a mirror has them so, in place of the published files."""
-    dataset = context.folder.name
-    name = built_name(dataset)
-    if (
-        not wanted
-        or any(row.file == name for row, _ in wanted)
-        or find(context.mirrors, dataset=dataset, file=name) is None
-    ):
-        return None
+def _built(context: FetchContext) -> list[tuple[SourceFile, Mapping[str, str]]]:
+    """Return the row of the file that stands for the published ones, where a mirror has it."""
+    name, dataset = context.built, context.folder.name
+    if name is None or find(context.mirrors, dataset=dataset, file=name) is None:
+        return []
     return [(SourceFile(dataset, name, None, None, None, None), {})]
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from celllm.config.tables import Dataset, SourceFile, Table, Task
 from celllm.sources import raw, samples
 from celllm.sources.checksums import Checksum
-from celllm.sources.mirror import built_name, find, shipped
+from celllm.sources.mirror import find, shipped
 
 MISSING: Final = "missing"
 MAX_NAMED: Final = 6
@@ -47,9 +47,8 @@ class Inventory:
         """
         dataset = self.datasets.row(name)
         rows = list(self.files.of(name))
-        built = built_name(name)
-        if find(self.mirrors, dataset=name, file=built) and built not in {row.file for row in rows}:
-            rows = [SourceFile(name, built, None, None, None, None)]
+        if dataset.built is not None and find(self.mirrors, dataset=name, file=dataset.built):
+            rows = [SourceFile(name, dataset.built, None, None, None, None)]
         elif dataset.samples is not None and (held := self._sample_list(dataset.samples)) is not None:
             listed = samples.read(held, self.datasets.row(dataset.samples).reader, dataset=dataset.samples)
             kept = samples.without_studies(listed, self.excluded)

@@ -29,8 +29,3 @@ def shipped(url: str, checkout: Path) -> Path | None:
             return None
         place = Path(str(files(module).joinpath(inside)))
     return place if place.is_file() else None
-
-
-def built_name(dataset: str) -> str:
-    """Return the name under which a mirror may hold a dataset's cells as one AnnData file, for all published ones."""
-    return f"{dataset}.h5ad"

@@ -13,7 +13,6 @@ from typing import Final, cast
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
-from celllm.sources.mirror import built_name
 from celllm.sources.raw import RawManifest
 from celllm.sources.readers.cells import RawCells, Reader
 from celllm.sources.readers.prepare import prepared
@@ -22,6 +21,7 @@ from celllm.sources.values import check_values, without_log
 READERS: Final = {
     "baron_raw_tar": "tables",
     "cancerscem_tsv": "tables",
+    "cells_by_genes": "lines",
     "csv_genes_by_cells": "tables",
     "depmap_csv": "tables",
     "dge": "tables",
@@ -69,6 +69,6 @@ def read_raw(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
 
 def _pieces(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
     """Read the published files and prepare their cells; or read the cells that a mirror holds prepared."""
-    if [file.name for file in manifest.files] == [built_name(dataset.dataset)]:
+    if [file.name for file in manifest.files] == [dataset.built]:
         return reader("h5ad")(manifest, dataset)
     return prepared(manifest, dataset, reader(dataset.reader))
