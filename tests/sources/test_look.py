@@ -21,7 +21,7 @@ CELLS = [f"{letters}ACGTACGT-1" for letters in ("AA", "AC", "AG", "AT", "CA", "C
 COUNTS = np.random.default_rng(0).poisson(2.0, (10, 8)) + np.eye(10, 8, dtype=int) * 7
 CP10K = COUNTS / COUNTS.sum(axis=1, keepdims=True) * 1e4
 VALUES = {
-    "counts": (COUNTS, "values counts: 0 to "),
+    "counts": (COUNTS, "values counts: "),
     "normalised": (CP10K, "normalised"),
     "logarithms": (np.log1p(CP10K), "ln(x+1)"),
     "scaled": (CP10K - CP10K.mean(axis=0), "scaled"),

@@ -34,6 +34,19 @@ def test_labels_stand_beside_cells_under_the_names_of_the_row_and_facts_are_colu
     assert set(cells.obs["tissue"]) == {"blood"}
 
 
+@pytest.mark.parametrize(
+    ("said", "made"),
+    [
+        ({"kind": {"T*": "t cell", "*": "other"}}, ["t cell", "other", "t cell"]),
+        ({"": "c([12])"}, ["1", "2", None]),
+    ],
+    ids=["by a map", "by a pattern, from the cells' names"],
+)
+def test_columns_are_made_from_others(tmp_path, said, made):
+    cells = cells_of(tmp_path, replace(ROW, obs={"mine": said}))
+    assert [value if isinstance(value, str) else None for value in cells.obs["mine"]] == made
+
+
 def test_cells_are_kept_by_what_a_column_says(tmp_path):
     cells = cells_of(tmp_path, replace(ROW, keep={"kind": ["T"]}))
     assert list(cells.obs.index) == ["c1", "c3"]
@@ -61,7 +74,7 @@ def test_some_labels_may_miss_cells_and_be_over(tmp_path):
 
 @pytest.mark.parametrize(("taken", "of"), [("x", lambda x: x), ("ln(x+1)", np.log1p)])
 def test_counts_are_recovered_from_multiples_of_them(taken, of):
-    counts = sparse.random(40, 300, 0.2, "csr", rng=np.random.default_rng(0)).ceil().multiply(np.arange(1, 301)).tocsr()
+    counts = sparse.csr_matrix(np.random.default_rng(0).negative_binomial(0.3, 0.05, (40, 300)))
     counts.data[counts.indptr[3] : counts.indptr[4]] = np.resize([2, 3, 5], np.diff(counts.indptr)[3])  # none of 1
     held = sparse.csr_matrix(counts.multiply(np.linspace(0.3, 7, 40)[:, None]))
     held.data = of(held.data)

@@ -51,7 +51,7 @@ def packed(value, attributes=None, flags=0):
             attributes = {"dim": np.array(value.shape, dtype=np.int32)} | (attributes or {})
         data = struct.pack(">i", value.size) + value.ravel(order="F").astype(dtype).tobytes()
         return _item(kind, data, attributes, flags)
-    if all(one is None or isinstance(one, str) for one in value):
+    if value != [None, None] and all(one is None or isinstance(one, str) for one in value):
         return _item(16, struct.pack(">i", len(value)) + b"".join(map(_char, value)), attributes, flags)
     return _item(19, struct.pack(">i", len(value)) + b"".join(map(packed, value)), attributes, flags)
 
@@ -188,6 +188,7 @@ def test_a_workspace_has_named_objects_and_several_are_stacked(tmp_path):
     one, other = read(path, "stim ctrl")
     assert (other.matrix != one.matrix * 2).nnz == 0
     assert list(one.obs["part"]) == ["stim"] * 3
+    assert other.obs.index[0] == f"ctrl:{CELLS[0]}"
     with pytest.raises(InputError, match=r"found: +several objects; its parts: stim, ctrl"):
         read(path)
 

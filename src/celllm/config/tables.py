@@ -108,7 +108,9 @@ class Dataset:
     samples: str | None = None
     """The data set that lists the samples, where the row in `files.tsv` is a template with {fields}."""
     obs: JsonObject = Field(default_factory=dict)
-    """Columns of `obs` by the names that this row uses, and what the source calls them, a JSON object."""
+    """Columns of `obs` by the names that this row uses, a JSON object: the source's column; or `{"column": "pattern"}`,
+    what the pattern's group finds in it; or `{"column": {"value": "ours"}}`, in which `*` stands for any signs. A column
+    without name is the cells' names."""
     keep: JsonObject = Field(default_factory=dict)
     """Which cells are taken: values by column of `obs`, a JSON object of lists; empty: all."""
     built: str | None = None

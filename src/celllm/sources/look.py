@@ -188,6 +188,8 @@ def _r(path: Path) -> Found:
             values, genes, cells, where = values.T.tocsr(), cells, genes, f"t({part.path})"
         n_cells, n_genes = values.shape
         found.matrices.append(Matrix(where, n_genes, n_cells, rows, genes, cells, evidence.evidence(values[:2048]), ""))
+    # embeddings and loadings are no cells x genes
+    found.matrices = [one for one in found.matrices if one.rows != "unknown"] or found.matrices
     return found
 
 

@@ -65,13 +65,13 @@ class Part:
 
     @property
     def is_null(self) -> bool:
-        """Whether it is R's NULL."""
-        return self.node.info.type.name in {"NILVALUE", "NIL"}
+        """Whether it is R's NULL; of a slot that is a symbol of that name."""
+        return _is_null(self.node)
 
     def attribute(self, name: str) -> RObject | None:
         """Return an attribute, such as a slot; none where it is missing or NULL."""
         found = _attributes(self.node).get(name)
-        return None if found is None or found.info.type.name == "NILVALUE" else found
+        return None if found is None or _is_null(found) else found
 
     def slots(self) -> dict[str, RObject]:
         """Return the slots of an S4 object, by name."""
@@ -84,9 +84,10 @@ class Part:
         for slot in ("listData", ".xData", "data"):
             inner = self.attribute(slot)
             if inner is not None and (slot != "data" or "Assays" in self.classes[0]):
+                # Bioconductor's lists and reference classes wrap theirs
                 return Part(_resolved(inner), self.path, self.file).elements()
         if node.info.type.name == "VEC":
-            names = texts(_attributes(node)["names"]) if "names" in _attributes(node) else [None] * len(node.value)
+            names = _element_names(node)
             return {str(name): _resolved(one) for name, one in zip(names, node.value, strict=False) if name}
         if node.info.type.name == "ENV":
             return _members(node)
@@ -96,7 +97,8 @@ class Part:
         """Go through all parts that a step leads to."""
         for name, node in self.slots().items():
             yield self._child(f"@{quoted(name)}", node)
-        named = self.elements()
+        is_wrapped = any(self.attribute(slot) for slot in ("listData", ".xData")) or "Assays" in self.classes[0]
+        named = {} if is_wrapped else self.elements()
         for name, node in named.items():
             yield self._child(f"${quoted(name)}", node)
         if not named and self.node.info.type.name == "VEC":
@@ -246,6 +248,22 @@ def numbers(node: RObject) -> npt.NDArray[Any] | None:
         return None
     values = node.value
     return values.astype(np.float64).filled(np.nan) if np.ma.is_masked(values) else np.ma.getdata(values)
+
+
+def _is_null(node: RObject) -> bool:
+    kind = node.info.type.name
+    return kind in {"NILVALUE", "NIL"} or (kind == "SYM" and node.value.value == b"\x01NULL\x01")
+
+
+def _element_names(node: RObject) -> list[str | None]:
+    """Return the names of a list's elements; of a list with one dimension, as by() makes it, that dimension's."""
+    attributes = _attributes(node)
+    if "names" in attributes:
+        return texts(attributes["names"])
+    dimensions = attributes.get("dimnames")
+    if dimensions is not None and len(dimensions.value) == 1:
+        return texts(dimensions.value[0])
+    return [None] * len(node.value)
 
 
 def _decoded(text: bytes) -> str:

@@ -16,7 +16,8 @@ def read_cells_by_genes(manifest: RawManifest, dataset: Dataset) -> Iterator[Raw
 
     Leading columns that the dataset's row names (label, sample, donor, values of `obs`) are columns of `obs`.
     """
-    named = {dataset.label_column, dataset.sample_column, dataset.donor_column, *dataset.obs.values()}
+    taken = [said if isinstance(said, str) else next(iter(said)) for said in dataset.obs.values()]
+    named = {dataset.label_column, dataset.sample_column, dataset.donor_column, *taken}
     for file in manifest.files:
         separator = "," if ".csv" in file.name else "\t"
         with reading(file.path, "cells x genes as text"), opened(file.path) as stream:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import opened, reading
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import RawCells, Reader
+from celllm.sources.readers.labels import SUFFIX
 from celllm.sources.readers.text import narrow
 from celllm.sources.values import without_log
 
@@ -27,7 +29,7 @@ R_FILES: Final = (".rda", ".rds", ".rdata")
 DIVISORS: Final = range(1, 13)
 """A cell's smallest number is taken for a count of 1, or else of 2, 3, …"""
 RESIDUAL: Final = 0.01
-"""Distance from a whole number, relative to counts below 100, up to which a recovered count is accepted."""
+"""Distance from a whole number up to which a recovered count is accepted; of a count above 100, in percent of it."""
 
 
 def prepared(manifest: RawManifest, dataset: Dataset, read: Reader) -> Iterator[RawCells]:
@@ -45,8 +47,8 @@ def prepared(manifest: RawManifest, dataset: Dataset, read: Reader) -> Iterator[
         for table in tables:
             if table.file.sample in {None, cells.sample}:
                 obs = table.beside(obs, cells)
-        for ours, theirs in dataset.obs.items():
-            obs = obs.assign(**{ours: _column(obs, theirs, cells.file, dataset)})
+        for ours, said in dataset.obs.items():
+            obs = obs.assign(**{ours: _made(obs, said, cells.file, dataset)})
         kept = np.ones(len(obs), dtype=bool)
         for name, values in dataset.keep.items():
             kept &= _column(obs, name, cells.file, dataset).isin(values).to_numpy()
@@ -58,8 +60,20 @@ def prepared(manifest: RawManifest, dataset: Dataset, read: Reader) -> Iterator[
         table.check_all_met()
 
 
+def _made(obs: pd.DataFrame, said: str | dict[str, Any], file: Path, dataset: Dataset) -> pd.Series[str]:
+    """Return a column as it is; what a pattern finds in it; or what a map has for its values, `*` for any signs."""
+    if isinstance(said, str):
+        return _column(obs, said, file, dataset)
+    ((name, how),) = said.items()
+    values = _column(obs, name, file, dataset)
+    if isinstance(how, str):
+        return values.astype(str).str.extract(how, expand=False)
+    return values.map(lambda value: next((to for one, to in how.items() if fnmatchcase(str(value), one)), None))
+
+
 def _column(obs: pd.DataFrame, name: str, file: Path, dataset: Dataset) -> pd.Series[str]:
-    if name not in obs.columns:
+    """Return a column of `obs`; of no name: the cells' names."""
+    if name and name not in obs.columns:
         raise InputError(
             file=file,
             field=f"column {name}",
@@ -67,7 +81,7 @@ def _column(obs: pd.DataFrame, name: str, file: Path, dataset: Dataset) -> pd.Se
             found=f"the columns {', '.join(map(str, obs.columns)) or '(none)'}",
             remedy="name one of these",
         )
-    return obs[name].astype(object)
+    return obs[name].astype(object) if name else pd.Series(obs.index, index=obs.index, dtype=object)
 
 
 @dataclass
@@ -82,10 +96,10 @@ class Labels:
     def read(cls, file: RawFile) -> Labels:
         """Read a text table, or the part of an R object; cells are named by the column `part`, or by the first."""
         if file.name.lower().removesuffix(".gz").endswith(R_FILES):
-            from celllm.sources.readers.robjects import table_of
-            from celllm.sources.robjects import find, load
+            from celllm.sources.readers.robjects import columns_of
+            from celllm.sources.robjects import load, paths
 
-            return cls(file, table_of(find(load(file.path), file.part or ".")))
+            return cls(file, columns_of(load(file.path), paths(file.part or ".")))
         with reading(file.path, "a table of labels"), opened(file.path) as stream:
             separator = "," if ".csv" in file.name else "\t"
             table = pd.read_csv(stream, sep=separator, dtype=str, keep_default_na=False)
@@ -96,8 +110,14 @@ class Labels:
         return cls(file, table)
 
     def beside(self, obs: pd.DataFrame, cells: RawCells) -> pd.DataFrame:
-        """Put labels beside cells by name; a cell without one is an error unless the row says `some_labels`."""
-        has = obs.index.isin(self.table.index)
+        """Put labels beside cells by name; a cell without one is an error unless the row says `some_labels`.
+
+        The number that Cell Ranger puts behind barcodes (`-1`) is overlooked where no name fits with it.
+        """
+        names = obs.index
+        if not names.isin(self.table.index).any():
+            names = names.str.replace(SUFFIX, "", regex=True)
+        has = names.isin(self.table.index)
         if not self.table.index.is_unique or (self.file.use == "labels" and not has.all()):
             missing = obs.index[~has]
             raise InputError(
@@ -109,9 +129,9 @@ class Labels:
                 else "rows whose names repeat",
                 remedy="give the labels of these very cells; some_labels in the column use lets some be without",
             )
-        self.met.update(obs.index[has])
+        self.met.update(names[has])
         new = [column for column in self.table.columns if column not in obs.columns]
-        return pd.concat([obs, self.table[new].reindex(obs.index)], axis=1)
+        return pd.concat([obs, self.table[new].reindex(names).set_axis(obs.index)], axis=1)
 
     def check_all_met(self) -> None:
         """Raise InputError if some labels belong to no cell that was read."""

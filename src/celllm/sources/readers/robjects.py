@@ -1,8 +1,8 @@
 """Cells in R objects: sparse and plain matrices, data frames, and the containers of Seurat and Bioconductor.
 
 A file's `part` (files.tsv) is the path of its matrix of genes x cells, as sources/robjects.py describes paths;
-`t(PATH)` where rows are cells; several paths, separated by blanks, are stacked, and the column `part` of `obs` then
-says which one a cell is from. The path of a container (LAYOUTS) stands for its counts; without a path, the file's only
+`t(PATH)` where rows are cells; several paths, separated by blanks, are stacked: the last name of a path then
+stands in the column `part` of `obs` and before the cells' names. `PATH|PATH` puts a table or vector beside the cells, in their order. The path of a container (LAYOUTS) stands for its counts; without a path, the file's only
 object is meant. What a matrix has no names for, and what is known of cells, comes from the container around it.
 """
 
@@ -75,14 +75,23 @@ def _cells(file: RawFile) -> Iterator[RawCells]:
             msg = "the path of a matrix in the column part of files.tsv"
             raise root.wrong(msg, "several objects", [one.path for one in objects])
         wanted = [objects[0].path]
-    for path in wanted:
+    for item in wanted:
+        path, _, beside = item.partition("|")
         transposed = TRANSPOSED.fullmatch(path)
         part = counts_of(find(root, transposed[1] if transposed else path))
         matrix, genes, barcodes = matrix_of(part, rows_are_cells=transposed is not None)
         obs = _obs(part, barcodes)
+        if beside:
+            obs = _with(obs, find(root, beside))
         if len(wanted) > 1:
-            obs = obs.assign(part=path)
+            name = last_step(part.path)
+            obs = obs.assign(part=name).set_axis([f"{name}:{barcode}" for barcode in barcodes])
         yield from in_pieces(RawCells.of(file, matrix, genes, obs))
+
+
+def last_step(path: str) -> str:
+    """Return the last name of a path."""
+    return re.split(r"[@$]", path)[-1].strip("`")
 
 
 def counts_of(part: Part) -> Part:
@@ -90,7 +99,8 @@ def counts_of(part: Part) -> Part:
     layout = LAYOUTS.get(part.classes[0])
     if layout is None:
         return part
-    found = next((counts for path in layout.counts if (counts := part.get(path)) is not None), None)
+    offered = (part.get(path) for path in layout.counts)
+    found = next((counts for counts in offered if counts is not None and is_matrix(counts)), None)
     if found is None:
         msg = f"counts at {' or '.join(layout.counts)}"
         raise part.wrong(msg, f"none there in the {part.classes[0]}")
@@ -125,16 +135,13 @@ def _values(part: Part) -> tuple[Any, list[str] | None, list[str] | None]:
     stored = SPARSE.fullmatch(kind)
     if stored is not None or kind == "dgeMatrix":
         shape = tuple(int(n) for n in _slot(part, "Dim"))
-        names = part.get("@Dimnames")
-        rows, columns = (_names(one) for one in names.children()) if names else (None, None)
+        rows, columns = _dimnames(part, "Dimnames")
         if stored is None:
             return _slot(part, "x").reshape(shape, order="F"), rows, columns
         return _sparse(part, stored[1], shape), rows, columns
     dimensions, values = part.attribute("dim"), numbers(part.node)
     if dimensions is not None and values is not None and len(dimensions.value) == 2:
-        names = part.attribute("dimnames")
-        inner = [] if names is None else names.value
-        rows, columns = (_names(Part(one, part.path, part.file)) for one in inner) if inner else (None, None)
+        rows, columns = _dimnames(part, "dimnames")
         shape = tuple(int(n) for n in dimensions.value)
         return values.reshape(shape, order="F"), rows, columns
     if kind in TABLES:
@@ -164,6 +171,14 @@ def _slot(part: Part, name: str) -> np.ndarray[Any, Any]:
     return values
 
 
+def _dimnames(part: Part, attribute: str) -> tuple[list[str] | None, list[str] | None]:
+    names = part.attribute(attribute)
+    if names is None:
+        return None, None
+    rows, columns = (_names(Part(one, part.path, part.file)) for one in names.value)
+    return rows, columns
+
+
 def _names(part: Part) -> list[str] | None:
     return None if part.is_null else [str(name) for name in texts(part.node)]
 
@@ -174,7 +189,7 @@ def _around(part: Part, n_genes: int, n_cells: int) -> tuple[list[str] | None, l
     while around is not None:
         layout = LAYOUTS.get(around.classes[0])
         if around.classes[0] == "Assay5":
-            layer = re.split(r"[$]", part.path)[-1].strip("`")
+            layer = last_step(part.path)
             genes, cells = (_of_layer(around.get(slot), layer) for slot in ("@features", "@cells"))
         elif layout is not None:
             found = [[one for path in where if (one := around.get(path))] for where in (layout.genes, layout.cells)]
@@ -226,7 +241,7 @@ def table_of(part: Part) -> pd.DataFrame:
     if part.classes[0] == "AnnotatedDataFrame":
         return table_of(part.at("@data"))
     if not named_columns:
-        name = re.split(r"[@$]", part.path)[-1].strip("`")
+        name = last_step(part.path)
         labels = part.attribute("names")
         index = None if labels is None else texts(labels)
         return pd.DataFrame({name: pd.Series(texts(part.node), index=index, dtype=object)})
@@ -235,6 +250,23 @@ def table_of(part: Part) -> pd.DataFrame:
 
 
 _VECTORS: Final = ("STR", "INT", "REAL", "LGL")
+
+
+def _with(obs: pd.DataFrame, part: Part) -> pd.DataFrame:
+    """Put a table beside cells, in their order."""
+    table = table_of(part)
+    if len(table) != len(obs):
+        raise part.wrong(f"a row for each of {len(obs)} cells", f"{len(table)} rows")
+    new = [column for column in table.columns if column not in obs.columns]
+    return pd.concat([obs, table[new].set_axis(obs.index)], axis=1)
+
+
+def columns_of(root: Part, wanted: list[str]) -> pd.DataFrame:
+    """Return a table of labels: a data frame or named vector; or, of several vectors, the first names the cells."""
+    if len(wanted) == 1:
+        return table_of(find(root, wanted[0]))
+    names, *columns = (table_of(find(root, path)).iloc[:, 0] for path in wanted)
+    return pd.concat([column.reset_index(drop=True) for column in columns], axis=1).set_axis(list(names))
 
 
 def _obs(part: Part, barcodes: list[str]) -> pd.DataFrame:
@@ -269,15 +301,20 @@ def is_matrix(part: Part) -> bool:
 
 def walk(part: Part, *, deepest: int = 8) -> Iterator[Part]:
     """Go through the parts of a part, each before its own; matrices and what is in no use for cells are not entered."""
-    for child in part.children():
+    for child in () if is_matrix(part) else part.children():
         if child.is_null:
             continue
         yield child
-        if deepest > 1 and not is_matrix(child) and child.classes[0] not in _CLOSED:
+        number = re.search(r"\[\[(\d+)\]\]$", child.path)
+        if number and int(number[1]) > MANY:
+            return
+        if deepest > 1 and child.classes[0] not in _CLOSED:
             yield from walk(child, deepest=deepest - 1)
 
 
-_CLOSED: Final = (*TABLES, "SeuratCommand", "LogMap", "factor", "formula", "CLO", "LANG", "package_version")
+MANY: Final = 10
+"""Elements without names that are gone through."""
+_CLOSED: Final = (*TABLES, "SeuratCommand", "LogMap", "factor", "formula", "CLO", "LANG", "package_version", "by")
 
 
 def matrices(root: Part) -> Iterator[Part]:
@@ -298,7 +335,7 @@ def extent(part: Part) -> str:
         return " x ".join(f"{int(n):,}" for n in dimensions.value)
     if part.classes[0] in TABLES:
         names = list(part.elements())
-        n_rows = len(next(iter(part.elements().values())).value) if names else 0
+        n_rows = max((len(node.value) for node in part.elements().values() if node.value is not None), default=0)
         return f"{n_rows:,} rows of {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
     if part.node.info.type.name not in {*_VECTORS, "VEC"}:
         return ""
