@@ -38,11 +38,11 @@ def cells_of(row, folder, mirror, *, built):
         matrix.sort_indices()
         sums += np.asarray(abs(matrix).sum(axis=0)).ravel()
         said = annotate(piece, row)[["label", "is_malignant"]].to_numpy().tolist()
-        for i, (label, is_malignant) in enumerate(said):
-            cell = matrix.indices[matrix.indptr[i] : matrix.indptr[i + 1]], matrix.data[matrix.indptr[i] : matrix.indptr[i + 1]]
-            if len(cell[0]) >= row.min_genes:
-                text = repr([(names[j], float(f"{x:.5g}")) for j, x in zip(*cell, strict=True)])
-                found[hashlib.sha256(text.encode()).hexdigest(), label, is_malignant] += 1
+        values = matrix.data.astype(np.float32)
+        for (label, is_malignant), begin, end in zip(said, matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+            if end - begin >= row.min_genes:
+                content = matrix.indices[begin:end].tobytes() + values[begin:end].tobytes()
+                found[hashlib.sha256(content).hexdigest(), label, is_malignant] += 1
     return found, {name for name, total in zip(names, sums, strict=True) if total}
 
 

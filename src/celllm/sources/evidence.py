@@ -114,8 +114,11 @@ def _is_multiple(rows: sparse.csr_matrix) -> bool:
     """Whether the numbers of nearly every cell are whole multiples of the cell's smallest."""
     is_multiple = []
     for begin, end in zip(rows.indptr[:50], rows.indptr[1:51], strict=False):
-        ratios = rows.data[begin:end] / rows.data[begin:end].min()
-        is_multiple.append(len(ratios) >= 10 and float(np.abs(ratios - np.rint(ratios)).max()) < 0.01)
+        smallest = rows.data[begin:end].min()
+        ratios = rows.data[begin:end] / smallest
+        # numbers rounded to some decimals are multiples of 0.1, 0.01, …
+        is_rounded = abs(np.log10(smallest) - np.rint(np.log10(smallest))) < 1e-6
+        is_multiple.append(len(ratios) >= 10 and not is_rounded and float(np.abs(ratios - np.rint(ratios)).max()) < 0.01)
     return bool(is_multiple) and float(np.mean(is_multiple)) > 0.9
 
 

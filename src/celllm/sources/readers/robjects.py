@@ -41,7 +41,7 @@ class Layout:
 
 
 _EXPERIMENT: Final = Layout(
-    counts=("@assays$counts", "@assays$data$counts"),
+    counts=("@assays$counts", "@assays$data$counts", "@assays$.->data$counts"),
     obs=("@colData",),
     genes=("@NAMES", "@rowRanges@ranges@NAMES", "@rowRanges@partitioning@NAMES", "@elementMetadata@rownames"),
     cells=("@colData@rownames",),
@@ -302,7 +302,7 @@ def is_matrix(part: Part) -> bool:
 def walk(part: Part, *, deepest: int = 8) -> Iterator[Part]:
     """Go through the parts of a part, each before its own; matrices and what is in no use for cells are not entered."""
     for child in () if is_matrix(part) else part.children():
-        if child.is_null:
+        if child.is_null or child.path.endswith("$.self"):
             continue
         yield child
         number = re.search(r"\[\[(\d+)\]\]$", child.path)
