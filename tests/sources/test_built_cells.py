@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -21,24 +22,32 @@ FILES = tables.read_files(ROOT / "config/files.tsv")
 BUILT = [row for row in tables.read_datasets(ROOT / "config/datasets.tsv") if (row.built or "").endswith(".h5ad")]
 
 
+def key(name):
+    """A gene's id where its name has one, else the name, in which R may have put dots for hyphens."""
+    found = re.search(r"ENSG\d{11}", name)
+    return found[0] if found else name.replace(".", "-")
+
+
 def cells_of(row, folder, mirror, *, built):
     """Digests of all cells with an expressed gene, with label and malignancy; and the names of the expressed genes."""
     context = FetchContext(folder=folder / row.dataset, mirrors=[mirror], built=row.built if built else None)
     context.folder.parent.mkdir()
     files = fetch_all([(file, {}) for file in FILES.of(row.dataset)], context)
     pieces = list(read_raw(RawManifest(row.dataset, tuple(files), folder), row))
-    names = sorted({name.split("_ENSG")[0].replace(".", "-") for piece in pieces for name in piece.names})
+    names = sorted({key(name) for piece in pieces for name in piece.names})
     place = {name: i for i, name in enumerate(names)}
     found, sums = Counter(), np.zeros(len(names))
     for piece in pieces:
-        columns = [place[name.split("_ENSG")[0].replace(".", "-")] for name in piece.names]
-        onto = sparse.csr_matrix((np.ones(len(columns)), (np.arange(len(columns)), columns)), (len(columns), len(names)))
+        columns = [place[key(name)] for name in piece.names]
+        onto = sparse.csr_matrix(
+            (np.ones(len(columns)), (np.arange(len(columns)), columns)), (len(columns), len(names))
+        )
         matrix = sparse.csr_matrix(piece.matrix.astype(np.float64) @ onto)
         matrix.eliminate_zeros()
         matrix.sort_indices()
-        sums += np.asarray(abs(matrix).sum(axis=0)).ravel()
+        sums += np.asarray(abs(matrix[np.flatnonzero(np.diff(matrix.indptr) >= row.min_genes)]).sum(axis=0)).ravel()
         said = annotate(piece, row)[["label", "is_malignant"]].to_numpy().tolist()
-        values = matrix.data.astype(np.float32)
+        values = matrix.data.round(2).astype(np.float32)
         for (label, is_malignant), begin, end in zip(said, matrix.indptr[:-1], matrix.indptr[1:], strict=True):
             if end - begin >= row.min_genes:
                 content = matrix.indices[begin:end].tobytes() + values[begin:end].tobytes()

@@ -118,7 +118,9 @@ def _is_multiple(rows: sparse.csr_matrix) -> bool:
         ratios = rows.data[begin:end] / smallest
         # numbers rounded to some decimals are multiples of 0.1, 0.01, …
         is_rounded = abs(np.log10(smallest) - np.rint(np.log10(smallest))) < 1e-6
-        is_multiple.append(len(ratios) >= 10 and not is_rounded and float(np.abs(ratios - np.rint(ratios)).max()) < 0.01)
+        is_multiple.append(
+            len(ratios) >= 10 and not is_rounded and float(np.abs(ratios - np.rint(ratios)).max()) < 0.01
+        )
     return bool(is_multiple) and float(np.mean(is_multiple)) > 0.9
 
 
