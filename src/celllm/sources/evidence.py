@@ -83,12 +83,12 @@ def _units(rows: sparse.csr_matrix, sums: np.ndarray[Any, Any], *, is_whole: boo
     if is_whole:
         target = _target(sums, tolerance=0.02) if data.max() > 1 else None
         return ("normalised", f"rounded, to a sum of {target:,.4g}") if target else ("counts", "")
-    is_whole_cell = np.logical_and.reduceat(data == np.rint(data), rows.indptr[:-1])
-    if 0.05 < is_whole_cell.mean() < 1:
-        return "mixed", f"counts in {int(is_whole_cell.sum()):,} of {len(sums):,} cells, decimals in the others"
     target = _target(sums)
     if target is not None and data.max() > 1:
         return "normalised", f"every cell sums to {target:,.6g}"
+    is_whole_cell = np.logical_and.reduceat(data == np.rint(data), rows.indptr[:-1])
+    if 0.05 < is_whole_cell.mean() < 1:
+        return "mixed", f"counts in {int(is_whole_cell.sum()):,} of {len(sums):,} cells, decimals in the others"
     if data.max() <= MAX_LOG:
         for log, base in LOGS.items():
             undone = rows.copy()

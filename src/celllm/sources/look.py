@@ -163,7 +163,8 @@ def _tenx_h5(path: Path, file: h5py.File, groups: Sequence[str]) -> Found:
 
 def _r(path: Path) -> Found:
     from celllm.sources import robjects
-    from celllm.sources.readers.robjects import LAYOUTS, counts_of, extent, matrices, matrix_of, walk
+    from celllm.sources.readers.robjects import LAYOUTS, counts_of, matrix_of
+    from celllm.sources.rvalues import extent, matrices, walk
 
     root = robjects.load(path)
     kind = "R objects (save)" if root.path == "" else "an R object (saveRDS)"
