@@ -13,6 +13,12 @@ _USED_BY_METHOD: Final = {
     **dict.fromkeys(("svd", "random", "learned", "imported", "gene2vec"), ()),
 }
 """Keys of `genes` that a method looks at, besides itself."""
+_USED_BY_VIEWS: Final = {
+    "view_share": ("mask", "subset", "thinning_subset"),
+    "view_disjoint": ("subset", "thinning_subset"),
+    "view_min_depth": ("thinning", "thinning_subset"),
+}
+"""Kinds of `views` that look at a key."""
 
 
 def _is_idle_in_genes(recipe: Recipe, key: str) -> bool:
@@ -28,7 +34,10 @@ def _is_idle_in_loss(recipe: Recipe, key: str) -> bool:
     loss, _, of_loss = name.partition(".")
     if not of_loss:  # shared_masked_view
         return recipe.objectives.contrastive.weight == 0
-    return of_loss != "weight" and getattr(recipe.objectives, loss).weight == 0
+    if of_loss != "weight" and getattr(recipe.objectives, loss).weight == 0:
+        return True
+    contrastive = recipe.objectives.contrastive
+    return of_loss.startswith("view_") and contrastive.views not in _USED_BY_VIEWS[of_loss]
 
 
 def _is_idle_without_steps(recipe: Recipe, key: str) -> bool:

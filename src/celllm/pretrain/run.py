@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from celllm.base.errors import CellLMError
 from celllm.base.heap import give_back_free
 from celllm.config.recipe import Recipe
 from celllm.corpus.loader import Batch, Loader
-from celllm.corpus.sampler import BatchSampler
+from celllm.corpus.sampler import sampler_of
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import Purpose, seeded, stream_seed, torch_generator
 from celllm.pretrain import optim
@@ -30,8 +30,16 @@ from celllm.pretrain.chunks import NonFiniteError
 from celllm.pretrain.launch import alone
 from celllm.pretrain.monitor import HistoryRow, Monitor, following, history_row
 from celllm.pretrain.ranks import Ranks
-from celllm.pretrain.step import StepLoss, check_trainable, initial_module
-from celllm.pretrain.stopping import DivergedError, OutOfMemory, Stopped, StopRequest, is_out_of_memory
+from celllm.pretrain.step import StepLoss, check_ranks, check_trainable, initial_module
+from celllm.pretrain.stopping import (
+    DivergedError,
+    OutOfMemory,
+    Stopped,
+    StopRequest,
+    WrongGradientError,
+    is_out_of_memory,
+    tolerances,
+)
 
 CELLS_AHEAD = 4096
 """Cells that are made into tokens ahead of the step, at 3 bytes a token; at least one batch, at most four."""
@@ -105,6 +113,7 @@ def pretrain(
     """
     check_trainable(recipe)
     fabric = fabric or alone(recipe.training.precision)
+    check_ranks(recipe, fabric.world_size)
     identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
     run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric)
     if checkpoints is not None:
@@ -116,6 +125,9 @@ def pretrain(
         run.loader() as loader,
         following(told, recipe.training.steps, run.progress.step, run.progress.history),
     ):
+        for monitor in told:
+            for note in run.notes:
+                monitor.say(note)
         while run.progress.step < last:
             row = run.step(loader, told)
             if row is not None:
@@ -156,27 +168,31 @@ class Run:
         self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)
         cells = hold_out(corpus.n_cells, settings.validation_cells)
         self._training = cells.training
-        self._sampler = BatchSampler(
-            len(cells.training), settings.batch_cells, seed, rank=self._rank, ranks=fabric.world_size
+        groups = None if settings.batch_of == "mixed" else corpus.groups(settings.batch_of)[cells.training]
+        self._sampler = sampler_of(
+            len(cells.training), settings.batch_cells, seed, groups=groups, rank=self._rank, ranks=fabric.world_size
         )
         self.panel = choose_panel(corpus, recipe.tokens.panel_size) if recipe.tokens.layout == "full" else None
         self._step_loss = StepLoss(
             self._module,
             recipe.objectives,
             max_tokens=settings.chunk_tokens,
+            keep_tokens=settings.keep_tokens,
             autocast=fabric.autocast,
             ranks=self._ranks,
         )
         own = np.array_split(cells.validation, fabric.world_size)[self._rank]
         self._validation = None
         if settings.validation_cells > 0:
-            self._validation = make_batch(
-                corpus, own, recipe, panel=self.panel, seed=0, step=0, device=fabric.device, rank=self._rank
-            )
+            self._validation = make_batch(corpus, own, recipe, panel=self.panel, seed=0, step=0, device=fabric.device)
         self._checkpoints: Checkpoints | None = None
         self._saved_step = -1
         self._is_best = False
-        self.progress = Progress(step=0, sampler=self._sampler.state(), chunk_tokens=settings.chunk_tokens)
+        self.notes: list[str] = []
+        """What is worth saying before the first step."""
+        self.progress = Progress(
+            step=0, sampler=self._sampler.state(), chunk_tokens=settings.chunk_tokens, ranks=fabric.world_size
+        )
 
     def resume(self, checkpoints: Checkpoints) -> None:
         """Go on from the last checkpoint, if there is one; later ones are saved beside it."""
@@ -184,7 +200,13 @@ class Run:
         self.progress = checkpoints.load(self._module, self._optimiser) or self.progress
         self._sampler.resume(self.progress.sampler)
         self.progress.chunk_tokens = min(self.progress.chunk_tokens, self._recipe.training.chunk_tokens)
-        self._step_loss.max_tokens = self.progress.chunk_tokens
+        self._encode_at_once(self.progress.chunk_tokens)
+        if self.progress.ranks != self._fabric.world_size:
+            self.notes.append(
+                f"going on with {self._fabric.world_size} ranks after {self.progress.ranks}: the same batches, tokens "
+                "and masks, but other dropout, so not the weights that the same number of ranks would give"
+            )
+        self.progress.ranks = self._fabric.world_size
         self._saved_step = self.progress.step
         if self._ranks is not None and not self._ranks.agree(self.progress.step, self._fabric.device):
             msg = (
@@ -210,7 +232,6 @@ class Run:
                 seed=self._seed,
                 step=first + number,
                 device=self._fabric.device,
-                rank=self._rank,
             )
 
         ahead = min(4, max(1, CELLS_AHEAD // self._recipe.training.batch_cells))
@@ -254,10 +275,12 @@ class Run:
         self._saved_step = step
 
     def encoder(self) -> Encoder:
-        """Return the trained encoder, on the CPU and in evaluation mode."""
+        """Return the trained encoder, on the CPU and in evaluation mode; the selected one on the first rank only."""
         if self._recipe.training.steps == 0:
             self.progress.history = [{"step": 0}]
-        if self._checkpoints is not None and self._recipe.training.select == "best":
+        # on the first rank alone, which wrote it: on others it may not be there yet
+        is_chosen = self._recipe.training.select == "best" and self._fabric.is_global_zero
+        if self._checkpoints is not None and is_chosen:
             self._checkpoints.load_best(self._module)
         return self._module.encoder.cpu().eval()
 
@@ -284,9 +307,15 @@ class Run:
         give_back_free()
         if self._fabric.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.progress.chunk_tokens = self._step_loss.max_tokens = asked // 2
+        self._encode_at_once(asked // 2)
         for monitor in monitors:
             monitor.say(f"step {step} does not fit into memory ({cause}): chunk_tokens is {asked // 2} from now on")
+
+    def _encode_at_once(self, chunk_tokens: int) -> None:
+        """Encode so many tokens at once; below what the recipe asks for no graphs are kept beside them."""
+        settings = self._recipe.training
+        self.progress.chunk_tokens = self._step_loss.max_tokens = chunk_tokens
+        self._step_loss.keep_tokens = settings.keep_tokens if chunk_tokens == settings.chunk_tokens else 0
 
     def _optimised(self, drawn: Batch[StepBatch], step: int) -> dict[str, float | None]:
         """Take the step, unless something is not finite."""
@@ -301,6 +330,7 @@ class Run:
             rows = None if error.rows is None else self._training[drawn.indices[error.rows]]
             cells = [] if rows is None else self._corpus.names(rows)
             raise DivergedError.at(step, str(error.what), chunk=error.chunk, cells=cells) from None
+        self._refuse_wrong_gradient(step, figures)
         trained = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(trained, self._recipe.optimiser.clip_norm)
         for name, value in (("loss", loss), ("norm of the gradient", norm)):
@@ -308,6 +338,15 @@ class Run:
                 raise DivergedError.at(step, f"the {name}")
         self._optimiser.step()
         return figures | {"gradient_norm": float(norm)}
+
+    def _refuse_wrong_gradient(self, step: int, figures: Mapping[str, float | None]) -> None:
+        """Raise on every rank if the passes, or the gradients of a check, are further apart than rounding explains."""
+        settings = self._recipe.training
+        is_exact = self._fabric.device.type == "cpu" and not settings.compile
+        for name, tolerance in tolerances(settings.precision, is_exact=is_exact).items():
+            found = figures[name]
+            if self.is_any(found is not None and found > tolerance):
+                raise WrongGradientError.at(step, name, found, tolerance)
 
     def _validated(self, cells: StepBatch, step: int) -> dict[str, float | None]:
         """Return the figures of the validation cells, and note whether their loss is the least so far."""

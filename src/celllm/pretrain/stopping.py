@@ -114,3 +114,29 @@ class DivergedError(CellLMError, FloatingPointError):
             "is kept\n  do this:  lower optimiser.learning_rate or raise optimiser.warmup_fraction in the recipe, or "
             "train in 32-true"
         )
+
+
+def tolerances(precision: str, *, is_exact: bool) -> dict[str, float]:
+    """Return what rounding may make of `pass_difference` and `check_difference`, above which a gradient is wrong.
+
+    The passes are the same computation: on a CPU, without a compiler (`is_exact`), to the last bit in float32.
+    Elsewhere kernels may add up in another order; hidden states are of size 1, of which 16 bits tell 0.8 % apart.
+    """
+    if precision == "bf16-mixed":
+        return {"pass_difference": 5e-2, "check_difference": 5e-2}
+    return {"pass_difference": 0.0 if is_exact else 1e-3, "check_difference": 1e-3}
+
+
+class WrongGradientError(CellLMError, ArithmeticError):
+    """The chunked step does not compute the gradient of the full batch; the parameters are those before the step."""
+
+    @classmethod
+    def at(cls, step: int, name: str, found: float | None, tolerance: float) -> WrongGradientError:
+        """Return the error of a step; `found` is None, or no more than the tolerance, where another rank has it."""
+        told = "too large on another rank" if found is None or found <= tolerance else f"{found:.3g}"
+        return cls(
+            f"step {step}: {name} is {told}, the tolerance is {tolerance:g}: the second pass over a chunk was another "
+            f"computation than the first, so the gradient is wrong; the weights are those of step {step - 1}\n"
+            "  do this:  set training.compile to false, or training.keep_tokens so high that there is no second pass; "
+            "an encoder of your own must treat each cell alone, and the same way in both passes"
+        )

@@ -18,8 +18,9 @@ from celllm.corpus.reader import ShardReader
 from celllm.corpus.tokens import CLS, N_BINS
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
-from celllm.pretrain.batch import IS_HIDDEN, IS_TARGET, StepBatch
+from celllm.pretrain.batch import StepBatch
 from celllm.pretrain.step import Pretrained
+from celllm.pretrain.views import IS_HIDDEN, IS_TARGET
 
 CORPUS_CELLS = 1_764_921
 """PanglaoDB's and CancerSCEM's human cells by the databases' own totals (Zhao et al. 2023, arXiv:2306.04371)."""
