@@ -101,9 +101,9 @@ class StepBatch:
         return len(self.lengths_B)
 
     @property
-    def max_lengths_B(self) -> NDArray[np.int64]:
-        """Tokens of each cell where it has most of them: as it is, or in its views."""
-        return self.lengths_B if self.views is None else np.maximum(self.lengths_B, self.views[0].lengths_B)
+    def view_lengths_B(self) -> NDArray[np.int64]:
+        """Tokens of each cell in a contrastive view."""
+        return self.lengths_B if self.views is None else self.views[0].lengths_B
 
     def targets(self) -> NDArray[np.uint8]:
         """Return the bins to be predicted."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -330,7 +330,11 @@ class Run:
             rows = None if error.rows is None else self._training[drawn.indices[error.rows]]
             cells = [] if rows is None else self._corpus.names(rows)
             raise DivergedError.at(step, str(error.what), chunk=error.chunk, cells=cells) from None
-        self._refuse_wrong_gradient(step, figures)
+        is_exact = self._fabric.device.type == "cpu" and not settings.compile
+        for name, tolerance in tolerances(settings.precision, is_exact=is_exact).items():
+            found = figures[name] or 0.0
+            if self.is_any(found > tolerance):
+                raise WrongGradientError(step, name, found, tolerance)
         trained = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(trained, self._recipe.optimiser.clip_norm)
         for name, value in (("loss", loss), ("norm of the gradient", norm)):
@@ -338,15 +342,6 @@ class Run:
                 raise DivergedError.at(step, f"the {name}")
         self._optimiser.step()
         return figures | {"gradient_norm": float(norm)}
-
-    def _refuse_wrong_gradient(self, step: int, figures: Mapping[str, float | None]) -> None:
-        """Raise on every rank if the passes, or the gradients of a check, are further apart than rounding explains."""
-        settings = self._recipe.training
-        is_exact = self._fabric.device.type == "cpu" and not settings.compile
-        for name, tolerance in tolerances(settings.precision, is_exact=is_exact).items():
-            found = figures[name]
-            if self.is_any(found is not None and found > tolerance):
-                raise WrongGradientError.at(step, name, found, tolerance)
 
     def _validated(self, cells: StepBatch, step: int) -> dict[str, float | None]:
         """Return the figures of the validation cells, and note whether their loss is the least so far."""

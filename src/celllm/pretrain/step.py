@@ -5,7 +5,7 @@ Shapes: B cells, C of a chunk, L tokens of its longest cell, Q of them looked at
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ from celllm.model.heads import MalignancyHead, Projection
 from celllm.model.randomness import Purpose, seeded, stream_seed
 from celllm.pretrain import losses
 from celllm.pretrain.batch import IGNORED, StepBatch, positions
-from celllm.pretrain.chunks import Batch, Rows, by_tokens, full_batch, pair, sum_over_chunks
+from celllm.pretrain.chunks import Batch, Rows, by_tokens, full_batch, n_kept_graphs, pair, sum_over_chunks
 from celllm.pretrain.divide import Record, divide_and_conquer
 from celllm.pretrain.figures import Figures
 from celllm.pretrain.losses import LossSum
@@ -162,7 +162,7 @@ class StepLoss:
                 self._views(batch),
                 self._coupled,
                 chunks=chunks,
-                n_kept=self._n_kept(batch, chunks),
+                n_kept=n_kept_graphs(batch.view_lengths_B, chunks, n_views=2, keep_tokens=self.keep_tokens),
                 per_chunk_loss=self._chunk_loss if needs_chunks else None,
                 parameters=parameters,
                 ranks=self.ranks,
@@ -207,7 +207,7 @@ class StepLoss:
         self._n_labelled = max(1, int(self._total((batch.is_malignant_B != losses.UNKNOWN).sum())))
         self._told: dict[int, tuple[LossSum | None, LossSum | None]] = {}
         self._masked = batch.masked()
-        return by_tokens(batch.max_lengths_B, self.max_tokens)
+        return by_tokens(np.maximum(batch.lengths_B, batch.view_lengths_B), self.max_tokens)
 
     def _gathered(self, z_BD: Tensor) -> Tensor:
         return z_BD if self.ranks is None else self.ranks.gather(z_BD)
@@ -222,12 +222,6 @@ class StepLoss:
         if batch.views is None:
             return [batch.plain()] * 2
         return [view.masked(targets=False) for view in batch.views]  # they hide no targets, and bins with views: mask
-
-    def _n_kept(self, batch: StepBatch, chunks: Sequence[NDArray[np.int64]]) -> int:
-        """Return how many chunks of all views, the last of them, keep their graphs within the budget."""
-        lengths_B = batch.lengths_B if batch.views is None else batch.views[1].lengths_B
-        sizes = [len(rows) * int(lengths_B[rows].max()) for rows in chunks]
-        return max(1, int((np.cumsum((sizes * 2)[::-1]) <= self.keep_tokens).sum()))
 
     def _coupled(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
         return self.settings.contrastive.weight * self._info_nce(first_BD, second_BD)

@@ -128,14 +128,20 @@ def tolerances(precision: str, *, is_exact: bool) -> dict[str, float]:
 
 
 class WrongGradientError(CellLMError, ArithmeticError):
-    """The chunked step does not compute the gradient of the full batch; the parameters are those before the step."""
+    """A chunked step does not compute the gradient of the full batch; the parameters are those before it.
 
-    @classmethod
-    def at(cls, step: int, name: str, found: float | None, tolerance: float) -> WrongGradientError:
-        """Return the error of a step; `found` is None, or no more than the tolerance, where another rank has it."""
-        told = "too large on another rank" if found is None or found <= tolerance else f"{found:.3g}"
-        return cls(
-            f"step {step}: {name} is {told}, the tolerance is {tolerance:g}: the second pass over a chunk was another "
+    Parameters
+    ----------
+    step
+        Its number.
+    name, found, tolerance
+        The figure, what it is on this rank, and what rounding explains; below that another rank is meant.
+    """
+
+    def __init__(self, step: int, name: str, found: float, tolerance: float) -> None:
+        where = f"{found:.3g}" if found > tolerance else "larger on another rank"
+        super().__init__(
+            f"step {step}: {name} may be {tolerance:g} and is {where}: the second pass over a chunk was another "
             f"computation than the first, so the gradient is wrong; the weights are those of step {step - 1}\n"
             "  do this:  set training.compile to false, or training.keep_tokens so high that there is no second pass; "
             "an encoder of your own must treat each cell alone, and the same way in both passes"

@@ -92,6 +92,9 @@ def as_tokens(recipe: Recipe, corpus: CorpusSize) -> tuple[NDArray[np.int64], ND
     """Return the tokens of the corpus's cells, CLS included, and how many of them may be hidden."""
     expressed, max_length = corpus.expressed, recipe.tokens.max_length
     if recipe.tokens.layout == "nonzero":
+        objectives = recipe.objectives
+        if objectives.shared_masked_view and objectives.contrastive.has_subsets:
+            expressed = np.ceil(objectives.contrastive.view_share * expressed).astype(np.int64)  # of either view
         lengths = np.minimum(expressed + 1, max_length)
         return lengths, lengths - 1
     # silent genes are never hidden; those of the panel are taken to be expressed as often as any
