@@ -32,6 +32,7 @@ OPENBIOMED = {  # BioFM/OpenBioMed: performer_celllm.py, configs/ctc/cellLM.json
     "encoder.feedforward_factor": 4,
     "encoder.n_features": None,
     "encoder.attention": "favor",
+    "objectives.contrastive.views": "dropout",  # the paper's text
 }
 SCBERT = {  # TencentAILabHealthcare/scBERT, README and options; performer-pytorch's and torch's defaults
     "tokens.target_sum": 10_000,
