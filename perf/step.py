@@ -1,10 +1,11 @@
 """Memory and time of the chunked step: `python perf/step.py --json [--gradcache DIR] [--figure FILE.png]`.
 
 On a CPU, one thread, dropout on; the contrastive loss alone, but for `recipe`, which takes whole steps of simulated
-cells. Elsewhere lengths of cells are drawn from the paper's corpus, their genes and bins are random. Peak memory is the kernel's high-water mark of a process of its own (VmHWM), interpreter
-and libraries included; where it says "above the start", without what the process held before the step. Ratios are
-ours over the peer's; those of time are medians over runs in turn, in CPU seconds of one process, so that other work
-on the machine counts for little.
+cells. Elsewhere lengths of cells are drawn from the paper's corpus, their genes and bins are random. Peak memory is the
+kernel's high-water mark of a process of its own (VmHWM), interpreter and libraries included; where it says "above the
+start", without what the process held before the step. Ratios are ours over the peer's, those of `recipe` how many times
+faster; those of time are medians over runs in turn, in CPU seconds of one process, so that other work on the machine
+counts for little.
 
 `--gradcache` is a checkout of https://github.com/luyug/GradCache, the folder that holds src/grad_cache.
 """
