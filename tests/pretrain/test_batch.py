@@ -30,7 +30,7 @@ def test_chunks_are_padded_to_their_own_longest_cell_and_hold_the_tokens_of_the_
     recipe = tiny_recipe(tokens={"max_length": 60})
     batch = made(corpus, recipe)
     tokens = tokenise(corpus.rows(INDICES), recipe.tokens)
-    genes_BL, bins_BL = tokens.padded()
+    genes_BL, bins_BL, _ = tokens.padded()
     assert batch.lengths_B.tolist() == tokens.lengths_B.tolist()
     assert batch.genes_N.dtype == batch.tokens_N.dtype == np.uint8  # 40 genes and CLS
     for rows in (slice(0, 6), slice(2, 4), np.array([4, 1])):

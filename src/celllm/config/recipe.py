@@ -8,6 +8,7 @@ whose value the paper does not give are listed in `our_choices`. A recipe is a l
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -98,6 +99,8 @@ class OptimiserSettings(Section):
     """`adamw`: weights decay by themselves; `adam`: the decay is added to the gradient."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Peak learning rate."""
+    gene_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of a trained gene embedding; null: that of all else. It rises and falls alike."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Of matrices; biases and LayerNorms do not decay."""
     betas: tuple[float, float] = (0.9, 0.98)
@@ -179,6 +182,12 @@ class Recipe(Section):
             section, _, name = key.partition(".")
             del values[section][name]
         return digest_of(values)
+
+    @property
+    def embedding_tokens(self) -> TokenSettings:
+        """How cells become tokens where nothing is trained; attention `released` needs the length of training."""
+        length = self.tokens.embed_length or sys.maxsize
+        return self.tokens if self.padded_length else self.tokens.model_copy(update={"max_length": length})
 
     @property
     def padded_length(self) -> int | None:
