@@ -55,6 +55,18 @@ def test_masked_cells_hide_what_is_to_be_predicted_and_never_cls(corpus: Any, ti
     assert "targets" not in batch.masked(targets=False)[everything]
 
 
+def test_values_stand_beside_the_bins_and_a_hidden_token_has_none(corpus: Any, tiny_recipe: Any) -> None:
+    objectives = {"masked": {"rate": 0.5}}
+    recipe = tiny_recipe(encoder={"expression": "value"}, tokens={"max_length": 60}, objectives=objectives)
+    batch = made(corpus, recipe)
+    expected = torch.from_numpy(tokenise(corpus.rows(INDICES), recipe.tokens).padded()[2])
+    everything = slice(0, 6)
+    assert torch.equal(batch.plain()[everything]["values"], expected)
+    view = batch.masked()[everything]
+    assert torch.equal(view["values"], expected.masked_fill(view["bins"] == MASK, 0))
+    assert "values" not in made(corpus, tiny_recipe()).plain()[everything]
+
+
 @pytest.mark.parametrize("piece", [1, 4])
 def test_tokens_do_not_depend_on_how_many_cells_are_made_at_once(
     corpus: Any, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch, piece: int

@@ -45,11 +45,8 @@ class ContrastiveSettings(Section):
     """Divides the cosine similarities."""
     symmetric: bool = False
     """Mean of both directions instead of the first alone."""
-    vector: Literal["cls", "mean"] = "cls"
-    """What of a cell is compared: the hidden state of CLS, or the mean of the hidden states of its genes, CLS left
-    out."""
     projection: Literal["none", "mlp"] = "none"
-    """`mlp`: two linear layers of the encoder's width with a ReLU between, behind the vector and in this loss alone;
+    """`mlp`: two linear layers with a ReLU between, behind the cell's embedding and in this loss alone;
     the encoder is saved without them."""
 
 

@@ -167,9 +167,7 @@ class Encoder(nn.Module):
         x_BLD = self.below(genes_BL, bins_BL, values_BL, n_layers=0)
         return self.above(x_BLD, bins_BL, n_layers=0, positions_BQ=positions_BQ)
 
-    def below(
-        self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None = None, *, n_layers: int
-    ) -> Tensor:
+    def below(self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None = None, *, n_layers: int) -> Tensor:
         """Return the hidden states B x L x D after the embedding and the first `n_layers`; for `above`."""
         x, is_pad_BL = self.dropout(self.embedding(genes_BL, bins_BL, values_BL)), _padding(bins_BL)
         for layer in self.layers[:n_layers]:

@@ -137,6 +137,8 @@ class View:
             chunk["bins"] = np.where(tokens_CL & IS_HIDDEN, MASK, bins_CL)
         if batch.values_N is not None:
             chunk["values"] = padded(batch.values_N, lengths_C, fill=0, starts_B=starts_C, dtype=np.float32)
+            if self._hides:
+                chunk["values"][(tokens_CL & IS_HIDDEN) != 0] = 0
         if self._targets:
             chunk["targets"] = np.where(tokens_CL & IS_TARGET, bins_CL, IGNORED)
         return {name: torch.from_numpy(values).to(self.device) for name, values in chunk.items()}

@@ -40,8 +40,8 @@ class EncoderClassifier(Classifier):
     options
         `mode`: `last_layer` (that, the final norm and the head), `full`, `lora` (low-rank updates of all layers: of
         `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base), or `probe`
-        (nothing of the encoder; logistic regression on its embedding of all genes). `head`: `gene_scatter` or `cls`. `scratch`: without
-        the pretraining.
+        (nothing of the encoder; logistic regression on its embedding of all genes). `head`: `gene_scatter` or `cls`.
+        `scratch`: without the pretraining.
         `layer`: the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: at most;
         `fixed_epochs`: without validation; `steps`: optimiser steps after which the running epoch is the
         last; `batch`: cells; `learning_rate`: Adam's; `patience`: epochs without a better score;
