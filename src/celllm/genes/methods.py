@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -72,7 +72,8 @@ def _made(
     if method == "gene2vec":
         vectors_ND, genes_N = gene2vec.on_axis(files["gene2vec"], files["hgnc"], genes, width=width)
         return embed.from_vectors(vectors_ND, genes_N, n_genes=genes.n_genes, generator=generator)
-    parts, report = [], {"losses": []}
+    parts: list[embed.Vectors] = []
+    report: dict[str, Any] = {"losses": []}
     if "shards" in files:
         of_corpus = width if method == "corpus" else width - width // 2
         parts.append(_of_corpus(files["shards"], genes, width=of_corpus, seed=seed))

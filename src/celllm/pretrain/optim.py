@@ -18,7 +18,8 @@ def optimiser_of(module: nn.Module, settings: OptimiserSettings) -> torch.optim.
     Biases and LayerNorms are not decayed. A gene embedding with a learning rate of its own is a group that keeps its
     ratio to the others, as `share`.
     """
-    trained, genes = [], []
+    trained: list[nn.Parameter] = []
+    genes: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             is_apart = settings.gene_learning_rate is not None and name.endswith(GENE_EMBEDDING)
