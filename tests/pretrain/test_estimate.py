@@ -62,27 +62,29 @@ def test_the_papers_encoder_has_the_papers_parameters_and_ours_a_mask_token_and_
 
 
 def test_a_learned_gene_embedding_is_trained(tiny_recipe: Any) -> None:
-    frozen, learned = (parameters_of(tiny_recipe(genes={"method": m}), 40)[1] for m in ("random", "learned"))
+    frozen, learned = (parameters_of(tiny_recipe(genes={"trainable": t}), 40)[1] for t in ("frozen", "trained"))
     assert frozen.total == learned.total
     assert learned.trained - frozen.trained == 42 * 16
 
 
 @pytest.mark.parametrize(
-    "objectives",
+    ("objectives", "encoder"),
     [
-        {},
-        {"shared_masked_view": True},
-        {"contrastive": {"weight": 0}},
-        {"masked": {"weight": 0}, "malignancy": {"weight": 0}},
-        {"malignancy": {"weight": 0}, "contrastive": {"symmetric": True}},
-        {"contrastive": {"vector": "mean"}},
+        ({}, {}),
+        ({"shared_masked_view": True}, {}),
+        ({"contrastive": {"weight": 0}}, {}),
+        ({"masked": {"weight": 0}, "malignancy": {"weight": 0}}, {}),
+        ({"malignancy": {"weight": 0}, "contrastive": {"symmetric": True}}, {}),
+        ({}, {"pooling": "mean"}),
+        ({"shared_masked_view": True}, {"pooling": "mean"}),
+        ({}, {"attention": "none"}),
     ],
 )
 @pytest.mark.parametrize("keep_tokens", [0, 80, 1000])
 def test_a_steps_flops_are_those_that_torch_counts_in_a_real_step(
-    tiny_recipe: Any, objectives: dict[str, Any], keep_tokens: int
+    tiny_recipe: Any, objectives: dict[str, Any], encoder: dict[str, Any], keep_tokens: int
 ) -> None:
-    recipe = tiny_recipe(objectives=objectives, training={"keep_tokens": keep_tokens})
+    recipe = tiny_recipe(objectives=objectives, encoder=encoder, training={"keep_tokens": keep_tokens})
     lengths, targets = np.array([9, 24, 17, 12, 20]), np.array([1, 3, 2, 1, 3])
     targets *= recipe.objectives.masked.weight > 0
     module, settings = synthetic_module(recipe, 40, device=CPU), {"max_tokens": 40, "keep_tokens": keep_tokens}

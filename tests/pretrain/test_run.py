@@ -176,7 +176,7 @@ def test_the_gene_embedding_stays_frozen_and_the_caller_keeps_his(train: Any, ge
 
 
 def test_a_learned_gene_embedding_moves(train: Any) -> None:
-    short, long = (train(genes={"method": "learned"}, stop_after=n) for n in (1, 6))
+    short, long = (train(genes={"trainable": "trained"}, stop_after=n) for n in (1, 6))
     assert not torch.equal(short.encoder.embedding.genes.weight, long.encoder.embedding.genes.weight)
     assert not long.encoder.embedding.genes.weight[41].any()  # PAD
 

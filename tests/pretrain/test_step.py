@@ -28,22 +28,20 @@ def prepared(recipe: Recipe, corpus: Any, gene_embedding: np.ndarray) -> tuple[P
     return module, make_batch(corpus, np.arange(14), recipe, panel=None, seed=0, step=1, device=CPU)
 
 
-def compared(
-    module: Pretrained, cells: dict[str, torch.Tensor], bins_BL: torch.Tensor, *, is_mean: bool
-) -> torch.Tensor:
+def compared(module: Pretrained, cells: dict[str, torch.Tensor], bins_BL: torch.Tensor) -> torch.Tensor:
     """What the contrastive loss compares, made one cell at a time and without padding."""
     made = []
     for genes_L, bins_L in zip(cells["genes"], bins_BL, strict=True):
         is_token_L = bins_L != PAD
         hidden_LD = module.encoder(genes_L[is_token_L][None], bins_L[is_token_L][None])[0]
-        made.append(hidden_LD[1:].mean(0) if is_mean else hidden_LD[0])
+        parts = {"cls": hidden_LD[0], "mean": hidden_LD[1:].mean(0)}
+        pooling = module.encoder.settings.pooling
+        made.append(torch.cat(list(parts.values())) if pooling == "both" else parts[pooling])
     z_BD = torch.stack(made)
     return z_BD if module.projection is None else module.projection(z_BD)
 
 
-def written_out(
-    module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool, is_mean: bool = False
-) -> torch.Tensor:
+def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool) -> torch.Tensor:
     everything = slice(0, len(batch))
     cells = batch.masked()[everything]
     hidden = module.encoder(cells["genes"], cells["bins"])
@@ -59,10 +57,8 @@ def written_out(
         views[0] = batch
     hides = is_shared or batch.views is not None
     shown = [(one.masked(targets=False) if hides else one.plain())[everything] for one in views]
-    first, second = (compared(module, one, one["bins"], is_mean=is_mean) for one in shown)
-    contrastive_loss = info_nce(
-        first, second, temperature=0.05
-    )  # no dropout: without views of their own they are equal
+    first, second = (compared(module, one, one["bins"]) for one in shown)
+    contrastive_loss = info_nce(first, second, temperature=0.05)  # no dropout: plain views are equal
     losses = {"masked": masked_loss, "malignancy": malignancy_loss, "contrastive": contrastive_loss}
     # 0 times a mean over no token is not 0
     return torch.stack([weights[name] * loss for name, loss in losses.items() if weights[name]]).sum()
@@ -95,27 +91,27 @@ def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
 
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
-@pytest.mark.parametrize("vector", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "both"])
 @pytest.mark.parametrize("projection", ["none", "mlp"])
 @pytest.mark.parametrize("max_tokens", [1, 70])
 def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
     corpus: Any,
     gene_embedding: np.ndarray,
     tiny_recipe: Any,
-    vector: str,
+    pooling: str,
     projection: str,
     max_tokens: int,
     is_shared: bool,
 ) -> None:
     objectives = {
-        "contrastive": {"vector": vector, "projection": projection},
+        "contrastive": {"projection": projection},
         "malignancy": {"weight": 2.0},
         "shared_masked_view": is_shared,
     }
-    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0})
+    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0, "pooling": pooling})
     module, batch = prepared(recipe, corpus, gene_embedding)
     weights = {"masked": 1.0, "contrastive": 1.0, "malignancy": 2.0}
-    loss = written_out(module, batch, weights, is_shared=is_shared, is_mean=vector == "mean")
+    loss = written_out(module, batch, weights, is_shared=is_shared)
     assert_step_is(module, batch, recipe, loss, max_tokens)
     assert (module.projection is not None) == (projection == "mlp")
     for name, parameter in module.named_parameters():
@@ -171,11 +167,16 @@ def test_kept_graphs_save_passes_and_change_no_gradient(
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
 @pytest.mark.parametrize("kind", ["dropout", "thinning_subset"])
-def test_with_dropout_the_chunked_step_of_projected_means_is_that_of_the_full_batch(
-    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, kind: str, is_shared: bool
+@pytest.mark.parametrize(
+    "choices",
+    [{"pooling": "mean"}, {"attention": "none", "expression": "value"}, {"cls": "mean_of_tokens", "pooling": "both"}],
+    ids=str,
+)
+def test_with_dropout_the_chunked_step_of_projected_embeddings_is_that_of_the_full_batch(
+    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, choices: dict[str, str], kind: str, is_shared: bool
 ) -> None:
-    contrasted = {"vector": "mean", "projection": "mlp", "views": kind}
-    recipe = tiny_recipe(objectives={"contrastive": contrasted, "shared_masked_view": is_shared})
+    objectives = {"contrastive": {"projection": "mlp", "views": kind}, "shared_masked_view": is_shared}
+    recipe = tiny_recipe(objectives=objectives, encoder=choices)
     assert recipe.encoder.dropout > 0
     module, batch = prepared(recipe, corpus, gene_embedding)
     step = StepLoss(module, recipe.objectives, max_tokens=70, keep_tokens=150, autocast=nullcontext)

@@ -8,6 +8,7 @@ whose value the paper does not give are listed in `our_choices`. A recipe is a l
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -44,11 +45,8 @@ class ContrastiveSettings(Section):
     """Divides the cosine similarities."""
     symmetric: bool = False
     """Mean of both directions instead of the first alone."""
-    vector: Literal["cls", "mean"] = "cls"
-    """What of a cell is compared: the hidden state of CLS, or the mean of the hidden states of its genes, CLS left
-    out."""
     projection: Literal["none", "mlp"] = "none"
-    """`mlp`: two linear layers of the encoder's width with a ReLU between, behind the vector and in this loss alone;
+    """`mlp`: two linear layers with a ReLU between, behind the cell's embedding and in this loss alone;
     the encoder is saved without them."""
     views: Literal["dropout", "mask", "subset", "thinning", "thinning_subset"] = "dropout"
     """In what two views of a cell differ, dropout aside. `dropout`: in nothing, the paper's; `mask`: in the bins that
@@ -127,6 +125,8 @@ class OptimiserSettings(Section):
     """`adamw`: weights decay by themselves; `adam`: the decay is added to the gradient."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Peak learning rate."""
+    gene_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of a trained gene embedding; null: that of all else. It rises and falls alike."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Of matrices; biases and LayerNorms do not decay."""
     betas: tuple[float, float] = (0.9, 0.98)
@@ -223,6 +223,12 @@ class Recipe(Section):
             msg = f"objectives.contrastive.views {contrastive.views} needs tokens.layout nonzero"
             raise ValueError(msg)
         return self
+
+    @property
+    def embedding_tokens(self) -> TokenSettings:
+        """How cells become tokens where nothing is trained; attention `released` needs the length of training."""
+        length = self.tokens.embed_length or sys.maxsize
+        return self.tokens if self.padded_length else self.tokens.model_copy(update={"max_length": length})
 
     @property
     def padded_length(self) -> int | None:

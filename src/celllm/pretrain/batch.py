@@ -61,7 +61,7 @@ class Corpus(Protocol):
 
 @dataclass(frozen=True)
 class StepBatch:
-    """The cells of one step, 3 bytes a token with a vocabulary below 65,536 genes.
+    """The cells of one step, 3 bytes a token with a vocabulary below 65,536 genes, and 4 more with values.
 
     Parameters
     ----------
@@ -77,6 +77,8 @@ class StepBatch:
         Size of the vocabulary.
     device
         Where chunks go.
+    values_N
+        Expression of each token; None where the encoder reads bins.
     is_zero_silent
         Layout `full`: bin 0 is a gene that is silent, or nearly so.
     log_total_B
@@ -92,6 +94,7 @@ class StepBatch:
     is_malignant_B: NDArray[np.int64]
     n_genes: int
     device: torch.device
+    values_N: NDArray[np.float32] | None = None
     is_zero_silent: bool = False
     log_total_B: NDArray[np.float32] | None = None
     views: tuple[StepBatch, StepBatch] | None = None
@@ -139,7 +142,7 @@ class View:
         return len(self._batch)
 
     def __getitem__(self, rows: Rows) -> dict[str, Tensor]:
-        """Return `genes`, `bins` and perhaps `targets` of some cells, C x L each, int64."""
+        """Return `genes`, `bins` and perhaps `values` and `targets` of some cells, C x L each."""
         batch = self._batch
         lengths_C, starts_C = batch.lengths_B[rows], self._starts_B[rows]
         genes_CL = padded(batch.genes_N, lengths_C, fill=batch.n_genes + 1, starts_B=starts_C)
@@ -148,6 +151,10 @@ class View:
         chunk = {"genes": genes_CL, "bins": bins_CL}
         if self._hides:
             chunk["bins"] = np.where(tokens_CL & IS_HIDDEN, MASK, bins_CL)
+        if batch.values_N is not None:
+            chunk["values"] = padded(batch.values_N, lengths_C, fill=0, starts_B=starts_C, dtype=np.float32)
+            if self._hides:
+                chunk["values"][(tokens_CL & IS_HIDDEN) != 0] = 0
         if self._targets:
             chunk["targets"] = np.where(tokens_CL & IS_TARGET, bins_CL, IGNORED)
         return {name: torch.from_numpy(values).to(self.device) for name, values in chunk.items()}
@@ -187,7 +194,7 @@ def make_batch(
     for start in range(0, len(indices), PIECE):
         cells_B = indices[start : start + PIECE]
         pieces.append(PieceMaker(corpus.rows(cells_B), cells_B, recipe, panel, seed, step).inputs())
-    gene_type = np.min_scalar_type(corpus.n_genes)
+    gene_type, has_values = np.min_scalar_type(corpus.n_genes), recipe.encoder.expression == "value"
     made = [
         StepBatch(
             genes_N=np.concatenate([piece.tokens.genes_N.astype(gene_type) for piece in of_input]),
@@ -196,6 +203,7 @@ def make_batch(
             is_malignant_B=corpus.is_malignant[indices].astype(np.int64),
             n_genes=corpus.n_genes,
             device=device,
+            values_N=np.concatenate([piece.tokens.values_N for piece in of_input]) if has_values else None,
             is_zero_silent=recipe.tokens.layout == "full",
             log_total_B=np.concatenate([piece.log_total_B for piece in of_input]),
         )
