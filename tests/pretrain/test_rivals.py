@@ -25,7 +25,7 @@ def batch_of(*cells: list[int], is_zero_silent: bool = False) -> StepBatch:
     genes = np.zeros(lengths.sum(), dtype=np.uint8)
     labels = np.full(len(cells), -1)
     device = torch.device("cpu")
-    return StepBatch(np.zeros_like(genes), np.concatenate(tokens), lengths, labels, 9, device, is_zero_silent)
+    return StepBatch(np.zeros_like(genes), np.concatenate(tokens), lengths, labels, 9, device, is_zero_silent=is_zero_silent)
 
 
 CELLS = batch_of([2, 2, 3, 2 | HIDDEN, 3 | HIDDEN], [5, 5 | TARGET, 1 | TARGET], [4 | HIDDEN])

@@ -138,8 +138,7 @@ def test_the_first_view_is_what_is_predicted_from_if_it_is_shared(corpus: Any, t
 
 
 def test_an_empty_cell_is_cls_alone_in_every_view(corpus: Any, tiny_recipe: Any) -> None:
-    corpus.counts = csr_matrix(np.zeros((60, 40), dtype=np.float32))
-    corpus.counts[1, 3] = 1
+    corpus.counts = csr_matrix((np.ones(1, dtype=np.float32), ([1], [3])), shape=(60, 40))
     for kind in KINDS:
         batch = made(corpus, recipe_of(tiny_recipe, views=kind))
         assert batch.view_lengths_B[0] == 1

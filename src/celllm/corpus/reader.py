@@ -59,7 +59,7 @@ class ShardReader:
     def groups(self, of: Literal["dataset", "sample"]) -> NDArray[np.int64]:
         """Return a number for each cell's data set, or sample of a data set."""
         columns = ["dataset"] if of == "dataset" else ["dataset", "sample"]
-        return self._table(columns).groupby(columns, dropna=False).ngroup().to_numpy(dtype=np.int64)
+        return np.asarray(self._table(columns).groupby(columns, dropna=False).ngroup(), dtype=np.int64)
 
     def _table(self, columns: list[str] | None = None) -> pd.DataFrame:
         tables = [shards.read_cells(self.path, entry, columns) for entry in self._manifest.shards]
