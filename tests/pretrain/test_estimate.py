@@ -253,7 +253,7 @@ def test_steps_that_are_really_timed_take_time(tiny_recipe: Any) -> None:
 
 
 def test_a_released_encoder_is_not_estimated(tiny_recipe: Any) -> None:
-    with pytest.raises(InputError, match=r"(?s)favor or softmax.*train with favor"):
+    with pytest.raises(InputError, match=r"(?s)favor, softmax or none.*train with favor"):
         estimate(tiny_recipe(encoder={"attention": "released"}), CELLS)
 
 

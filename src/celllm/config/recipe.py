@@ -8,7 +8,6 @@ whose value the paper does not give are listed in `our_choices`. A recipe is a l
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +22,8 @@ from celllm.config.overlays import IN_PLACE, OPERATIONAL, dotted, resolve
 from celllm.config.recipe_encoder import EncoderSettings, GeneSettings, Section, TokenSettings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+MAX_TOKENS = 2**31 - 1
+"""More than any cell has."""
 
 
 class MaskedSettings(Section):
@@ -227,7 +228,7 @@ class Recipe(Section):
     @property
     def embedding_tokens(self) -> TokenSettings:
         """How cells become tokens where nothing is trained; attention `released` needs the length of training."""
-        length = self.tokens.embed_length or sys.maxsize
+        length = self.tokens.embed_length or MAX_TOKENS
         return self.tokens if self.padded_length else self.tokens.model_copy(update={"max_length": length})
 
     @property
