@@ -94,7 +94,7 @@ def views_step(own: slice, n_cells: int, ranks: Ranks | None) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         encoder = Encoder(recipe.encoder, n_genes=30, gene_embedding=torch.randn(30, 8))
-    module = Pretrained(encoder).double().train()
+        module = Pretrained(encoder).double().train()
     step = StepLoss(module, recipe.objectives, max_tokens=25, keep_tokens=60, autocast=nullcontext, ranks=ranks)
     loss, figures = step.accumulate(batch)
     gradients = {name: None if p.grad is None else p.grad.flatten().tolist() for name, p in module.named_parameters()}

@@ -22,10 +22,9 @@ HIDDEN, TARGET = IS_TARGET | IS_HIDDEN, IS_TARGET
 def batch_of(*cells: list[int], is_zero_silent: bool = False) -> StepBatch:
     tokens = [np.array([CLS, *cell], dtype=np.uint8) for cell in cells]
     lengths = np.array([len(cell) for cell in tokens])
-    genes = np.zeros(lengths.sum(), dtype=np.uint8)
-    labels = np.full(len(cells), -1)
-    device = torch.device("cpu")
-    return StepBatch(np.zeros_like(genes), np.concatenate(tokens), lengths, labels, 9, device, is_zero_silent=is_zero_silent)
+    genes, labels = np.zeros(lengths.sum(), dtype=np.uint8), np.full(len(cells), -1)
+    packed, device = np.concatenate(tokens), torch.device("cpu")
+    return StepBatch(genes, packed, lengths, labels, 9, device, is_zero_silent=is_zero_silent)
 
 
 CELLS = batch_of([2, 2, 3, 2 | HIDDEN, 3 | HIDDEN], [5, 5 | TARGET, 1 | TARGET], [4 | HIDDEN])
