@@ -36,7 +36,7 @@ def test_the_chain_ends_in_an_encoder_a_history_and_embeddings(training: Any, ca
     assert np.std(values, axis=0).min() > 0
     assert set(labels) == {"x"}
     shown = capsys.readouterr()
-    assert "40 genes by graphmae, 10 without an edge" in shown.out
+    assert "40 genes by graphmae, 10 without edges" in shown.out
     assert "step 4/4  loss " in shown.err
 
 
