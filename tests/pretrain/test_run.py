@@ -24,6 +24,7 @@ from celllm.pretrain.monitor import SPEEDS, Files, HistoryRow, Monitor, history_
 from celllm.pretrain.run import PretrainingResult, Run, pretrain
 from celllm.pretrain.step import check_ranks
 from celllm.pretrain.stopping import DivergedError, OutOfMemory, Stopped, WrongGradientError, is_out_of_memory
+from celllm.pretrain.update import Update
 
 HELD_OUT = {"validation_cells": 8, "validate_every": 2, "checkpoint_every": 100}
 
@@ -185,18 +186,18 @@ def test_a_learned_gene_embedding_moves(train: Any) -> None:
 def test_what_is_not_finite_stops_the_run_and_names_step_and_cells(
     train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: float
 ) -> None:
-    real, original = Run._optimised, Encoder.at
+    real, original = Update._optimised, Encoder.at
     steps: list[int] = []
 
-    def noted(self: Run, drawn: Any, step: int) -> Any:
+    def noted(self: Update, drawn: Any, step: int, names: Any) -> Any:
         steps.append(step)
-        return real(self, drawn, step)
+        return real(self, drawn, step, names)
 
     def at(self: Encoder, *tokens: torch.Tensor) -> torch.Tensor:
         hidden = original(self, *tokens)
         return hidden * float("nan") if steps[-1] == 5 and len(tokens[0]) > 1 else hidden
 
-    monkeypatch.setattr(Run, "_optimised", noted)
+    monkeypatch.setattr(Update, "_optimised", noted)
     monkeypatch.setattr(Encoder, "at", at)
     objectives = {"contrastive": {"weight": weight}}
     found = r"an embedding is not finite in chunk \d, cells cell\d+, cell\d+.*" if weight else "the loss is not finite"
@@ -485,16 +486,16 @@ def test_what_the_allocator_says_of_more_than_there_is_counts() -> None:
 def test_a_step_that_does_not_fit_is_taken_again_with_half_the_chunk_and_says_so(
     train: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Run._optimised
+    real = Update._optimised
     limits = {"tokens": 60}
 
-    def scarce(self: Run, drawn: Any, step: int) -> Any:
-        if self.progress.chunk_tokens > limits["tokens"] and step > 1:
+    def scarce(self: Update, drawn: Any, step: int, names: Any) -> Any:
+        if self._step_loss.max_tokens > limits["tokens"] and step > 1:
             message = "DefaultCPUAllocator: can't allocate memory"
             raise RuntimeError(message)
-        return real(self, drawn, step)
+        return real(self, drawn, step, names)
 
-    monkeypatch.setattr(Run, "_optimised", scarce)
+    monkeypatch.setattr(Update, "_optimised", scarce)
     hearer = Hearer()
     assert train(monitors=[hearer]).history[-1]["step"] == 6
     [said] = hearer.said

@@ -5,41 +5,30 @@ Shapes: G genes, D width.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from celllm.base.errors import CellLMError
-from celllm.base.heap import give_back_free
 from celllm.config.recipe import Recipe
-from celllm.corpus.loader import Batch, Loader
+from celllm.corpus.loader import Loader
 from celllm.corpus.sampler import sampler_of
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import Purpose, seeded, stream_seed, torch_generator
 from celllm.pretrain import optim
 from celllm.pretrain.batch import Corpus, StepBatch, choose_panel, hold_out, make_batch
 from celllm.pretrain.checkpoint import Checkpoints, Progress, RunIdentity
-from celllm.pretrain.chunks import NonFiniteError
 from celllm.pretrain.launch import alone
 from celllm.pretrain.monitor import HistoryRow, Monitor, following, history_row
 from celllm.pretrain.ranks import Ranks
 from celllm.pretrain.step import StepLoss, check_ranks, check_trainable, initial_module
-from celllm.pretrain.stopping import (
-    DivergedError,
-    OutOfMemory,
-    Stopped,
-    StopRequest,
-    WrongGradientError,
-    is_out_of_memory,
-    tolerances,
-)
+from celllm.pretrain.stopping import Stopped, StopRequest
+from celllm.pretrain.update import Update
 
 CELLS_AHEAD = 4096
 """Cells that are made into tokens ahead of the step, at 3 bytes a token; at least one batch, at most four."""
@@ -177,10 +166,10 @@ class Run:
             self._module,
             recipe.objectives,
             max_tokens=settings.chunk_tokens,
-            keep_tokens=settings.keep_tokens,
             autocast=fabric.autocast,
             ranks=self._ranks,
         )
+        self._update = Update(self._step_loss, self._optimiser, recipe, seed=seed, fabric=fabric)
         own = np.array_split(cells.validation, fabric.world_size)[self._rank]
         self._validation = None
         if settings.validation_cells > 0:
@@ -199,8 +188,7 @@ class Run:
         self._checkpoints = checkpoints
         self.progress = checkpoints.load(self._module, self._optimiser) or self.progress
         self._sampler.resume(self.progress.sampler)
-        self.progress.chunk_tokens = min(self.progress.chunk_tokens, self._recipe.training.chunk_tokens)
-        self._encode_at_once(self.progress.chunk_tokens)
+        self._update.encode_at_once(min(self.progress.chunk_tokens, self._recipe.training.chunk_tokens))
         if self.progress.ranks != self._fabric.world_size:
             self.notes.append(
                 f"going on with {self._fabric.world_size} ranks after {self.progress.ranks}: the same batches, tokens "
@@ -249,7 +237,8 @@ class Run:
         if step > 1 and (step - 1) % settings.redraw_every == 0:
             # before a step and not after it: what is validated and saved has features that it was trained with
             self._module.encoder.redraw_features(torch_generator(self._seed, step - 1, Purpose.FEATURES))
-        figures = self._within_memory(drawn, step, monitors)
+        figures = self._update.take(drawn, step, monitors, names=self._names)
+        progress.chunk_tokens = self._step_loss.max_tokens
         figures |= {"learning_rate": rate, "seconds": time.perf_counter() - started, "wait": wait}
         is_last = step == settings.steps
         self._is_best = False
@@ -284,64 +273,8 @@ class Run:
             self._checkpoints.load_best(self._module)
         return self._module.encoder.cpu().eval()
 
-    def _within_memory(
-        self, drawn: Batch[StepBatch], step: int, monitors: Sequence[Monitor]
-    ) -> dict[str, float | None]:
-        """Take the step; if it does not fit into memory, halve what is encoded at once and take it again."""
-        while True:
-            try:
-                return self._optimised(drawn, step)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                cause = str(error).partition("\n")[0]
-            self._halve(step, cause, monitors)  # out of the handler, whose traceback holds the step's graph
-
-    def _halve(self, step: int, cause: str, monitors: Sequence[Monitor]) -> None:
-        """Halve what is encoded at once, if that was not done before and there is one rank."""
-        self._optimiser.zero_grad(set_to_none=True)
-        tokens, asked = self.progress.chunk_tokens, self._recipe.training.chunk_tokens
-        if self._ranks is not None or tokens < asked or asked < 2:
-            raise OutOfMemory(step, tokens, cause)
-        gc.collect()
-        give_back_free()
-        if self._fabric.device.type == "cuda":
-            torch.cuda.empty_cache()
-        self._encode_at_once(asked // 2)
-        for monitor in monitors:
-            monitor.say(f"step {step} does not fit into memory ({cause}): chunk_tokens is {asked // 2} from now on")
-
-    def _encode_at_once(self, chunk_tokens: int) -> None:
-        """Encode so many tokens at once; below what the recipe asks for no graphs are kept beside them."""
-        settings = self._recipe.training
-        self.progress.chunk_tokens = self._step_loss.max_tokens = chunk_tokens
-        self._step_loss.keep_tokens = settings.keep_tokens if chunk_tokens == settings.chunk_tokens else 0
-
-    def _optimised(self, drawn: Batch[StepBatch], step: int) -> dict[str, float | None]:
-        """Take the step, unless something is not finite."""
-        settings = self._recipe.training
-        self._optimiser.zero_grad(set_to_none=True)
-        is_checked = settings.check_every is not None and step % settings.check_every == 0
-        is_looked_at = step % settings.health_every == 0
-        try:
-            with seeded(stream_seed(self._seed, step, Purpose.DROPOUT, rank=self._rank), self._fabric.device):
-                loss, figures = self._step_loss.accumulate(drawn.cells, check=is_checked, health=is_looked_at)
-        except NonFiniteError as error:
-            rows = None if error.rows is None else self._training[drawn.indices[error.rows]]
-            cells = [] if rows is None else self._corpus.names(rows)
-            raise DivergedError.at(step, str(error.what), chunk=error.chunk, cells=cells) from None
-        is_exact = self._fabric.device.type == "cpu" and not settings.compile
-        for name, tolerance in tolerances(settings.precision, is_exact=is_exact).items():
-            found = figures[name] or 0.0
-            if self.is_any(found > tolerance):
-                raise WrongGradientError(step, name, found, tolerance)
-        trained = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(trained, self._recipe.optimiser.clip_norm)
-        for name, value in (("loss", loss), ("norm of the gradient", norm)):
-            if not torch.isfinite(value):
-                raise DivergedError.at(step, f"the {name}")
-        self._optimiser.step()
-        return figures | {"gradient_norm": float(norm)}
+    def _names(self, rows: NDArray[np.int64]) -> list[str]:
+        return self._corpus.names(self._training[rows])
 
     def _validated(self, cells: StepBatch, step: int) -> dict[str, float | None]:
         """Return the figures of the validation cells, and note whether their loss is the least so far."""
