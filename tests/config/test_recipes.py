@@ -23,8 +23,10 @@ OPENBIOMED = {  # BioFM/OpenBioMed: performer_celllm.py, configs/ctc/cellLM.json
     "tokens.rounding": "floor",
     "tokens.top_bin": 5,
     "tokens.max_length": 6000,
+    "tokens.embed_length": 6000,
     "tokens.layout": "nonzero",
     "genes.method": "graphmae",  # the paper's text: GraphMAE on a protein-protein network
+    "genes.trainable": "frozen",
     "encoder.width": 512,
     "encoder.depth": 10,
     "encoder.heads": 16,
@@ -32,6 +34,11 @@ OPENBIOMED = {  # BioFM/OpenBioMed: performer_celllm.py, configs/ctc/cellLM.json
     "encoder.feedforward_factor": 4,
     "encoder.n_features": None,
     "encoder.attention": "favor",
+    "objectives.contrastive.views": "dropout",  # the paper's text
+    "encoder.expression": "bins",
+    "encoder.cls": "constant",
+    "encoder.pooling": "cls",
+    "encoder.residual_start": "ordinary",
 }
 SCBERT = {  # TencentAILabHealthcare/scBERT, README and options; performer-pytorch's and torch's defaults
     "tokens.target_sum": 10_000,
@@ -42,6 +49,7 @@ SCBERT = {  # TencentAILabHealthcare/scBERT, README and options; performer-pytor
     "tokens.layout": "full",
     "tokens.panel_size": 16_906,
     "genes.method": "gene2vec",
+    "genes.trainable": "frozen",
     "encoder.width": 200,
     "encoder.depth": 6,
     "encoder.heads": 10,
@@ -49,6 +57,10 @@ SCBERT = {  # TencentAILabHealthcare/scBERT, README and options; performer-pytor
     "encoder.feedforward_factor": 4,
     "encoder.n_features": None,
     "encoder.attention": "favor",
+    "encoder.expression": "bins",
+    "encoder.cls": "constant",
+    "encoder.pooling": "cls",
+    "encoder.residual_start": "ordinary",
     "encoder.dropout": 0.0,
     "objectives.masked.weight": 1.0,
     "objectives.masked.rate": 0.15,
@@ -72,7 +84,7 @@ ABLATIONS = {
     "no_discrimination": {"objectives.malignancy.weight": 0.0},
     "no_masked": {"objectives.masked.weight": 0.0},
     "random_genes": {"genes.method": "random"},
-    "learned_genes": {"genes.method": "learned"},
+    "learned_genes": {"genes.method": "random", "genes.trainable": "trained"},
     "head_truncation": {"tokens.truncation": "head"},
     "round_bins": {"tokens.rounding": "round"},
 }

@@ -11,6 +11,7 @@ import torch
 from celllm.corpus.tokens import CLS, MASK, PAD, tokenise
 from celllm.pretrain import batch as batches
 from celllm.pretrain.batch import IGNORED, StepBatch, make_batch
+from celllm.pretrain.views import choose_masked
 
 INDICES = np.array([5, 0, 9, 3, 41, 22])
 
@@ -30,7 +31,7 @@ def test_chunks_are_padded_to_their_own_longest_cell_and_hold_the_tokens_of_the_
     recipe = tiny_recipe(tokens={"max_length": 60})
     batch = made(corpus, recipe)
     tokens = tokenise(corpus.rows(INDICES), recipe.tokens)
-    genes_BL, bins_BL = tokens.padded()
+    genes_BL, bins_BL, _ = tokens.padded()
     assert batch.lengths_B.tolist() == tokens.lengths_B.tolist()
     assert batch.genes_N.dtype == batch.tokens_N.dtype == np.uint8  # 40 genes and CLS
     for rows in (slice(0, 6), slice(2, 4), np.array([4, 1])):
@@ -55,6 +56,18 @@ def test_masked_cells_hide_what_is_to_be_predicted_and_never_cls(corpus: Any, ti
     assert "targets" not in batch.masked(targets=False)[everything]
 
 
+def test_values_stand_beside_the_bins_and_a_hidden_token_has_none(corpus: Any, tiny_recipe: Any) -> None:
+    objectives = {"masked": {"rate": 0.5}}
+    recipe = tiny_recipe(encoder={"expression": "value"}, tokens={"max_length": 60}, objectives=objectives)
+    batch = made(corpus, recipe)
+    expected = torch.from_numpy(tokenise(corpus.rows(INDICES), recipe.tokens).padded()[2])
+    everything = slice(0, 6)
+    assert torch.equal(batch.plain()[everything]["values"], expected)
+    view = batch.masked()[everything]
+    assert torch.equal(view["values"], expected.masked_fill(view["bins"] == MASK, 0))
+    assert "values" not in made(corpus, tiny_recipe()).plain()[everything]
+
+
 @pytest.mark.parametrize("piece", [1, 4])
 def test_tokens_do_not_depend_on_how_many_cells_are_made_at_once(
     corpus: Any, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch, piece: int
@@ -76,13 +89,11 @@ def test_without_a_masked_loss_nothing_is_hidden(corpus: Any, tiny_recipe: Any) 
     assert torch.equal(batch.masked()[everything]["bins"], batch.plain()[everything]["bins"])
 
 
-def chosen(is_zero_silent: bool = False, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def chosen(is_zero_silent: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     bins = np.random.default_rng(0).integers(0, 6, 16_200).astype(np.uint8)
     bins[::81] = CLS
-    generator = torch.Generator().manual_seed(seed)
-    masks = batches.choose_masked(
-        bins, rate=0.15, replace_share=0.9, generator=generator, is_zero_silent=is_zero_silent
-    )
+    chance = np.random.default_rng(1).random(len(bins))
+    masks = choose_masked(bins, chance_N=chance, rate=0.15, replace_share=0.9, is_zero_silent=is_zero_silent)
     return bins, *masks
 
 
@@ -98,11 +109,6 @@ def test_bin_zero_is_chosen_only_where_it_is_an_expressed_gene() -> None:
     for is_zero_silent in (False, True):
         bins, is_target, _ = chosen(is_zero_silent)
         assert (bins[is_target] == 0).any() != is_zero_silent
-
-
-def test_masks_follow_the_generator() -> None:
-    assert np.array_equal(chosen()[2], chosen()[2])
-    assert not np.array_equal(chosen()[2], chosen(seed=2)[2])
 
 
 def test_positions_are_cls_and_every_target() -> None:

@@ -16,13 +16,15 @@ LOGARITHM = re.compile(r"(log2|ln|log10)\(x(?:/(\d+))?\+1\)")
 """A logarithm: its base, and what the values were divided by before."""
 
 SourceLabel = Literal["normal", "tumour", "unknown"]
+Key = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a name of letters, digits and _ . -, without blanks")]
+"""What names a row: part of files' names and of command lines."""
 
 
 @dataclass(frozen=True, config=ROW)
 class Dataset:
     """One row of `datasets.tsv`: something that is fetched or simulated."""
 
-    dataset: str
+    dataset: Key
     """Key; also the name of its folders and files."""
     title: str
     """What tables and figures call it."""
@@ -90,7 +92,7 @@ class SourceFile:
 
     dataset: str
     """The data set it belongs to."""
-    file: str
+    file: Annotated[str, matching(r"[^/~].*", "the file's name alone; the mirror says in which folder it lies")]
     """Its name, also in a mirror folder."""
     url: str | None
     """`https://…`, `package:<module>:<path in it>`, `repo:<path in the checkout>`; none: a mirror only."""

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from celllm.base.errors import InputError
 from celllm.config.columns import JsonObject, Search, Seeds, Share, WholeNumber, Words
-from celllm.config.datasets import Dataset, SourceFile
+from celllm.config.datasets import Dataset, Key, SourceFile
 from celllm.config.table import ROW, Table, read_rows
 
 __all__ = [
@@ -59,7 +59,7 @@ METRICS = {
 class Task:
     """One row of `tasks.tsv`: a benchmark."""
 
-    task: str
+    task: Key
     """Key."""
     kind: Literal["classification", "regression"]
     """`classification` (of cells) or `regression` (over pairs of line and drug)."""
@@ -111,7 +111,7 @@ class Task:
 class Method:
     """One row of `methods.tsv`: something that is fitted to tasks."""
 
-    method: str
+    method: Key
     """Key."""
     kind: Literal["classification", "regression"]
     """`classification` or `regression`."""

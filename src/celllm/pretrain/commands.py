@@ -87,9 +87,8 @@ def pretrain(
 
     known = vocabularies.read(vocabulary)
     corpus = launch.open_corpus(shards, known, recipe)
-    is_learned = recipe.genes.method == "learned"
-    table = None if is_learned else gene_embedding.read(genes, vocabulary=known.digest)
-    if table is not None and table.genes_GD.shape[1] != recipe.encoder.width:
+    table = gene_embedding.read(genes, vocabulary=known.digest)
+    if table.genes_GD.shape[1] != recipe.encoder.width:
         raise InputError(
             file=genes,
             field="genes",
@@ -103,8 +102,8 @@ def pretrain(
         result = run.pretrain(
             recipe,
             corpus,
-            gene_embedding=None if table is None else table.genes_GD,
-            gene_digest="learned" if table is None else table.digest,
+            gene_embedding=table.genes_GD,
+            gene_digest=table.digest,
             seed=seed,
             fabric=fabric,
             checkpoints=checkpoints,
@@ -123,7 +122,15 @@ def pretrain(
     inputs = {"shards": shards, "genes": genes, "vocabulary": vocabulary}
     made_by = stamp(stage, inputs, recipe=recipe.digest, seed=seed)
     histories.write(result.history, history)
-    save_encoder(encoder, result.encoder, recipe=recipe, vocabulary=known.digest, panel=result.panel, stamp=made_by)
+    save_encoder(
+        encoder,
+        result.encoder,
+        recipe=recipe,
+        vocabulary=known.digest,
+        panel=result.panel,
+        stamp=made_by,
+        first_genes_GD=table.genes_GD if recipe.genes.is_trained else None,
+    )
 
 
 @app.command
@@ -186,19 +193,19 @@ def plan(
 
     import torch
 
+    from celllm.model.device import device_of
     from celllm.pretrain import estimate_table
     from celllm.pretrain.estimate import chunk_cost, estimate, memory_of
     from celllm.pretrain.measure import time_steps
     from celllm.pretrain.synthetic import corpus_size, synthetic_step
 
-    torch.set_num_threads(threads)
+    device = torch.device(device_of("auto", threads=threads))
     recipe = _with_budget(recipe, chunk_tokens)
     corpus = corpus_size(shards, n_cells=cells, n_genes=genes, seed=seed)
     counts = gpus or [n for n in COUNTS if n <= recipe.training.batch_cells]
     found = estimate(recipe, corpus, gpus=gpu or [], counts=counts, efficiency=efficiency, seed=seed)
     timing = cpu = None
     if calibrate or not gpu:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         lengths_B, targets_B = synthetic_step(recipe, corpus, seed=seed)
         timing = time_steps(recipe, lengths_B, targets_B, n_genes=corpus.n_genes, seconds=seconds, device=device)
         if device.type == "cpu":

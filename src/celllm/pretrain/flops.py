@@ -29,8 +29,9 @@ from celllm.config.recipe import ObjectiveSettings, Recipe
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import N_TOKENS
 from celllm.model import attention, dropout, favor
+from celllm.model import encoder as encoders
 from celllm.model.encoder import Encoder
-from celllm.pretrain.chunks import Rows
+from celllm.pretrain.chunks import Rows, n_kept_graphs
 
 Layout = Literal["cpu", "gpu"]
 """Of memory: FAVOR+ works on all heads and cells at once on a GPU, on a block that fits the cache on a CPU."""
@@ -140,6 +141,7 @@ def _stand_ins(layout: Layout, precision: str) -> Iterator[None]:
         stack.enter_context(mock.patch.object(torch, "autocast", return_value=nullcontext()))
         stack.enter_context(mock.patch.object(attention, "softmax_attention", _flash))
         stack.enter_context(mock.patch.object(dropout.Dropout, "forward", dropped))
+        stack.enter_context(mock.patch.object(encoders, "_padding", return_value=None))
         stack.enter_context(mock.patch.object(favor, "_on_cpu", return_value=is_cpu))
         if precision == "bf16-mixed":
             stack.enter_context(_Bfloat16())
@@ -169,12 +171,7 @@ def probe(
         ]
         watch = _Watch(known)
         with watch, FlopCounterMode(display=False) as forwards:
-            # not encoder.at, which asks whether there is padding: a question that needs numbers
-            x_CLD = encoder.dropout(encoder.embedding(genes_CL, genes_CL))
-            for layer in encoder.layers[:-1]:
-                x_CLD = layer(x_CLD, None)
-            hidden_CQD = encoder.norm(encoder.layers[-1](x_CLD, None, positions_BQ=positions_CQ))
-        del x_CLD
+            hidden_CQD = encoder.at(genes_CL, genes_CL, positions_CQ, torch.empty(n_cells, length))
         forward_traffic = watch.traffic_bytes
         with watch, FlopCounterMode(display=False) as backwards:
             torch.autograd.backward(hidden_CQD, torch.empty_like(hidden_CQD))
@@ -224,6 +221,8 @@ class Passes:
     def of(cls, settings: ObjectiveSettings) -> Passes:
         """Count them as `step.StepLoss` does: a view goes forwards twice and backwards once, the masked input once.
 
+        What is kept from the first pass saves a forward, and is not known here.
+
         With `shared_masked_view` the masked input is one of the two views.
         """
         has_own_loss = settings.masked.weight > 0 or settings.malignancy.weight > 0
@@ -269,16 +268,19 @@ def step_flops(recipe: Recipe, lengths_B: ArrayLike, targets_B: ArrayLike, chunk
     lengths, targets = np.asarray(lengths_B), np.asarray(targets_B)
     settings, objectives, passes = recipe.encoder, recipe.objectives, Passes.of(recipe.objectives)
     total = Flops()
+    n_views = passes.n_views
+    n_kept = n_kept_graphs(lengths, chunks, n_views=n_views, keep_tokens=recipe.training.keep_tokens) if n_views else 0
     for number, rows in enumerate(chunks):
         n_cells, length = len(lengths[rows]), int(lengths[rows].max())
-        is_mean = objectives.contrastive.vector == "mean"
+        is_mean = settings.pooling != "cls"
         forwards, backwards = encoding_flops(settings, length, length if is_mean else 1)
-        is_kept = number == len(chunks) - 1 and passes.n_views > 0  # its graph stays from the first pass
-        total = total.plus(forwards, times=n_cells * (passes.view_forwards - is_kept))
+        kept = [v * len(chunks) + number >= n_views * len(chunks) - n_kept for v in range(n_views)]  # last ones first
+        kept_masked = objectives.shared_masked_view and n_views > 0 and kept[0]
+        total = total.plus(forwards, times=n_cells * (passes.view_forwards - sum(kept) + kept_masked))
         total = total.plus(backwards, times=n_cells * passes.view_backwards)
         is_whole = is_mean and objectives.shared_masked_view and passes.n_views > 0
         forwards, backwards = encoding_flops(settings, length, length if is_whole else 1 + int(targets[rows].max()))
-        total = total.plus(forwards, times=n_cells * passes.masked_forwards)
+        total = total.plus(forwards, times=n_cells * (passes.masked_forwards - kept_masked))
         total = total.plus(backwards, times=n_cells * passes.masked_backwards)
         outputs = int(targets[rows].sum()) * N_TOKENS if objectives.masked.weight > 0 else 0
         outputs += n_cells if objectives.malignancy.weight > 0 else 0

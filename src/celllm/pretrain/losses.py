@@ -14,26 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from celllm.corpus.tokens import CLS, PAD
-
 UNKNOWN = -1
 """Label of a cell of which nobody says whether it is malignant."""
 TILE_NUMBERS = 1 << 21
 """Similarities of a tile: 8 MiB in float32, of which two are held at once, three if symmetric."""
-
-
-def mean_of_genes(hidden_BLD: Tensor, bins_BL: Tensor) -> Tensor:
-    """Return the mean hidden state of each cell's genes, B x D: a vector to compare cells by in place of that of CLS.
-
-    CLS is left out, which is no gene and has a vector of its own; so is PAD, so padding changes nothing. Layout `full`:
-    silent genes are among the tokens and count. A cell without any gene has zeros.
-    """
-    is_gene_BL = (bins_BL != CLS) & (bins_BL != PAD)
-    n_genes_B = is_gene_BL.sum(dim=1).clamp(min=1)
-    # no product with the mask: what stands at PAD means nothing, and 0 times it need not be 0
-    genes_BLD = hidden_BLD.masked_fill(~is_gene_BL[:, :, None], 0)
-    dtype = torch.float32 if hidden_BLD.dtype in (torch.float16, torch.bfloat16) else hidden_BLD.dtype
-    return genes_BLD.sum(dim=1, dtype=dtype) / n_genes_B[:, None]
 
 
 def info_nce(
@@ -151,26 +135,33 @@ class LossSum:
         Predictions.
     n_correct
         Of those, how many right.
+    n_correct_hidden
+        Of these, how many could not be read off, because they were hidden.
     """
 
     loss_sum: Tensor
     n: int
     n_correct: int
+    n_correct_hidden: int = 0
 
 
-def masked_loss(logits_NT: Tensor, targets_N: Tensor) -> LossSum:
+def masked_loss(logits_NT: Tensor, targets_N: Tensor, is_hidden_N: Tensor) -> LossSum:
     """Score predictions of hidden bins; in float32 at least.
 
     Parameters
     ----------
     logits_NT
-        Scores of the token kinds for hidden tokens only.
+        Scores of the token kinds, for the tokens to be predicted only.
     targets_N
         Their true bins.
+    is_hidden_N
+        Which of them the encoder did not see.
     """
     logits_NT = _at_least_float32(logits_NT)
     loss_sum = functional.cross_entropy(logits_NT, targets_N, reduction="sum")
-    return LossSum(loss_sum, len(targets_N), int((logits_NT.detach().argmax(dim=-1) == targets_N).sum()))
+    is_right_N = logits_NT.detach().argmax(dim=-1) == targets_N
+    n_correct, n_correct_hidden = torch.stack([is_right_N.sum(), (is_right_N & is_hidden_N).sum()]).tolist()
+    return LossSum(loss_sum, len(targets_N), n_correct, n_correct_hidden)
 
 
 def malignancy_loss(logits_B: Tensor, is_malignant_B: Tensor) -> LossSum:

@@ -18,8 +18,9 @@ from celllm.corpus.reader import ShardReader
 from celllm.corpus.tokens import CLS, N_BINS
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
-from celllm.pretrain.batch import IS_HIDDEN, IS_TARGET, StepBatch
+from celllm.pretrain.batch import StepBatch
 from celllm.pretrain.step import Pretrained
+from celllm.pretrain.views import IS_HIDDEN, IS_TARGET
 
 CORPUS_CELLS = 1_764_921
 """PanglaoDB's and CancerSCEM's human cells by the databases' own totals (Zhao et al. 2023, arXiv:2306.04371)."""
@@ -91,6 +92,9 @@ def as_tokens(recipe: Recipe, corpus: CorpusSize) -> tuple[NDArray[np.int64], ND
     """Return the tokens of the corpus's cells, CLS included, and how many of them may be hidden."""
     expressed, max_length = corpus.expressed, recipe.tokens.max_length
     if recipe.tokens.layout == "nonzero":
+        objectives = recipe.objectives
+        if objectives.shared_masked_view and objectives.contrastive.has_subsets:
+            expressed = np.ceil(objectives.contrastive.view_share * expressed).astype(np.int64)  # of either view
         lengths = np.minimum(expressed + 1, max_length)
         return lengths, lengths - 1
     # silent genes are never hidden; those of the panel are taken to be expressed as often as any
@@ -108,10 +112,11 @@ def synthetic_step(recipe: Recipe, corpus: CorpusSize, *, seed: int = 0) -> tupl
 
 
 def synthetic_module(recipe: Recipe, n_genes: int, *, device: torch.device, seed: int = 0) -> Pretrained:
-    """Return what a recipe trains, freshly drawn, with a gene embedding of noise where it is not learned."""
+    """Return what a recipe trains, freshly drawn, with a gene embedding of noise."""
     with seeded(seed, torch.device("cpu")):
-        table = None if recipe.genes.method == "learned" else torch.randn(n_genes, recipe.encoder.width)
+        table = torch.randn(n_genes, recipe.encoder.width)
         module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table), recipe.objectives)
+    module.encoder.embedding.genes.weight.requires_grad_(recipe.genes.is_trained)
     return module.to(device).train()
 
 
@@ -122,6 +127,7 @@ def synthetic_batch(
     n_genes: int,
     device: torch.device,
     seed: int = 0,
+    has_values: bool = False,
 ) -> StepBatch:
     """Return a batch of cells of which so many tokens are hidden and to be predicted; half of them are tumour.
 
@@ -137,6 +143,8 @@ def synthetic_batch(
         Where chunks go.
     seed
         Random seed of genes, bins and hidden tokens.
+    has_values
+        Whether the encoder reads expression as a value.
     """
     generator = np.random.default_rng([seed, 4])
     gene_type = np.min_scalar_type(n_genes)
@@ -155,4 +163,5 @@ def synthetic_batch(
         is_malignant_B=np.arange(len(lengths_B)) % 2,
         n_genes=n_genes,
         device=device,
+        values_N=generator.random(int(lengths_B.sum()), dtype=np.float32) if has_values else None,
     )

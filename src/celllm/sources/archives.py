@@ -15,7 +15,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -35,6 +35,21 @@ UNPACKERS: Final = {
 """What reads a file that begins so: gzip, bzip2, xz."""
 N_MAGIC: Final = 10
 """Bytes that tell them apart."""
+N_FIRST: Final = 512
+"""Bytes that tell what a file is."""
+NO_DATA: Final = (
+    (
+        re.compile(rb"(?i)\s*<(!doctype html|html|\?xml|error)"),
+        "a page of HTML or XML, as servers send in place of a file",
+    ),
+    (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS, not the file itself: git lfs pull"),
+    (re.compile(rb"(/|\.\./)*(\.git/)?annex/objects/"), "a pointer of git-annex, not the file itself: git annex get"),
+    (re.compile(rb"\s*\Z"), "an empty file, as an interrupted download leaves it"),
+    (re.compile(rb"%PDF"), "a PDF"),
+    (re.compile(rb"PK\x03\x04"), "a zip archive or an Excel workbook"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), "text in UTF-16, which Excel calls Unicode: save it as UTF-8"),
+)
+"""What a file's first bytes, unpacked, say of one that holds no cells."""
 BROKEN: Final = (
     OSError,
     EOFError,
@@ -48,14 +63,33 @@ BROKEN: Final = (
 
 
 def unreadable(path: Path | str, expected: str, found: Exception | str, *, field: str = "(whole file)") -> InputError:
-    """Say that a file is not of the format its dataset's reader expects."""
+    """Say that a file is not of the format its dataset's reader expects, and what it is if its first bytes tell."""
+    said = found if isinstance(found, str) else f"{type(found).__name__}: {found}"
+    if isinstance(found, UnicodeDecodeError):
+        byte = found.object[found.start]
+        said = f"text that is not UTF-8, perhaps Latin-1 ({found.reason} 0x{byte:02x}): save it as UTF-8"
+    disguise = no_data(path)
     return InputError(
         file=path,
         field=field,
         expected=expected,
-        found=found if isinstance(found, str) else f"{type(found).__name__}: {found}",
+        found=disguise or said,
         remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
     )
+
+
+def no_data(path: Path | str) -> str | None:
+    """Say what a file is, compressed or not, if its first bytes tell that it is no table or matrix of cells."""
+    if not Path(path).is_file() or str(path).endswith((".zip", ".xlsx")):
+        return None
+    with Path(path).open("rb") as file:
+        first = file.read(N_FIRST)
+    unpack = next((unpack for magic, unpack in UNPACKERS.items() if magic.match(first)), None)
+    if unpack is not None:
+        # what is cut off or damaged says so elsewhere
+        with suppress(*BROKEN), unpack(path) as packed:
+            first = packed.read(N_FIRST)
+    return next((what for pattern, what in NO_DATA if pattern.match(first)), None)
 
 
 @contextmanager

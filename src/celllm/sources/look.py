@@ -23,7 +23,6 @@ HDF5: Final = b"\x89HDF\r\n\x1a\n"
 R_BEGINS: Final = (b"RDX", b"RDA", b"RDB", b"X\n", b"A\n", b"B\n")
 REFUSED: Final = {
     b"\x80": "a Python pickle, which is not opened: it could run code",
-    b"%PDF": "a PDF document",
     b"\x93NUMPY": "a numpy array without names of genes and cells",
 }
 

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import sparse
 
 from celllm.sources import evidence
-from celllm.sources.archives import opened, unreadable
+from celllm.sources.archives import no_data, opened, unreadable
 from celllm.sources.evidence import Evidence
 
 SEPARATORS: Final = {"\t": "tabs", ",": "commas", ";": "semicolons", " ": "blanks"}
@@ -28,15 +28,6 @@ NO_CELLS: Final = re.compile(
     r"(?i)length|total|sum|start|end|chr|chromosome|strand|width|mean|size|gc|entrez\w*|biotype"
 )
 """Names of columns that stand beside cells in tables of counts, and hold numbers."""
-NO_DATA: Final = (
-    (re.compile(rb"(?i)\s*<(!doctype html|html)"), "an HTML page, as servers send in place of a file"),
-    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer: the file itself lies elsewhere"),
-    (
-        re.compile(rb"/?\.?git/annex/objects|.{0,80}/annex/objects/"),
-        "a git-annex pointer: the file itself lies elsewhere",
-    ),
-    (re.compile(rb"\s*$"), "an empty file, as an interrupted download leaves it"),
-)
 
 
 @dataclass(frozen=True)
@@ -101,9 +92,9 @@ def table(path: Path) -> Found:
     """Look at a text file; InputError if it is none, or a page in place of data."""
     with opened(path) as stream:
         begin = stream.read(N_BYTES)
-    for pattern, what in NO_DATA:
-        if pattern.match(begin):
-            raise unreadable(path, "a file of cells, a table or R objects", what)
+    disguise = no_data(path)
+    if disguise is not None:
+        raise unreadable(path, "a file of cells, a table or R objects", f"begins with {begin[:20]!r}")
     if b"\0" in begin[:4096]:
         raise unreadable(path, "a format that is known here", f"binary, beginning with {begin[:8]!r}")
     if begin.startswith(b"%%MatrixMarket"):

@@ -74,6 +74,7 @@ def _dimnames(part: Part, attribute: str) -> tuple[list[str] | None, list[str] |
 
 
 def names_of(part: Part) -> list[str] | None:
+    """Return texts as names; none of NULL."""
     return None if part.is_null else [str(name) for name in texts(part.node)]
 
 

@@ -1,6 +1,6 @@
 """Cells in R objects: sparse and plain matrices, data frames, and the containers of Seurat and Bioconductor.
 
-A file's `part` (files.tsv) is the path of its matrix of genes x cells, as sources/robjects.py describes paths; `t(PATH)`
+A file's `part` (files.tsv) is the path of its matrix of genes x cells, as sources/robjects.py has it; `t(PATH)`
 where rows are cells; several paths, separated by blanks, are stacked: the last name of a path then stands in the column
 `part` of `obs` and before the cells' names. `PATH|PATH` puts a table or vector beside the cells, in their order. The
 path of a container (LAYOUTS) stands for its counts; without a path, the file's only object is meant. What a matrix has
