@@ -14,7 +14,8 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import RawCells
-from celllm.sources.readers.h5ad import named, opening
+from celllm.sources.readers.genes import named
+from celllm.sources.readers.h5ad import opening
 from celllm.sources.readers.text import AT_ONCE, narrow
 
 LOOM: Final = "a Loom file: matrix, row_attrs, col_attrs"
