@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +23,21 @@ from celllm.corpus.loader import Batch, Loader
 from celllm.corpus.sampler import BatchSampler
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import Purpose, seeded, stream_seed, torch_generator
+from celllm.model.store import PretrainedEncoder
 from celllm.pretrain import optim
 from celllm.pretrain.batch import Corpus, StepBatch, choose_panel, hold_out, make_batch
 from celllm.pretrain.checkpoint import Checkpoints, Progress, RunIdentity
 from celllm.pretrain.chunks import NonFiniteError
+from celllm.pretrain.held_out import HeldOut
 from celllm.pretrain.launch import alone
 from celllm.pretrain.monitor import HistoryRow, Monitor, following, history_row
+from celllm.pretrain.probe import ProbeCells, check_probed
 from celllm.pretrain.ranks import Ranks
 from celllm.pretrain.step import StepLoss, check_trainable, initial_module
 from celllm.pretrain.stopping import DivergedError, OutOfMemory, Stopped, StopRequest, is_out_of_memory
 
 CELLS_AHEAD = 4096
 """Cells that are made into tokens ahead of the step, at 3 bytes a token; at least one batch, at most four."""
-NOT_VALIDATED = ("pass_difference", "check_difference", "tokens")
-"""Figures of a step that say nothing of the validation cells."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def pretrain(
     seed: int,
     fabric: Fabric | None = None,
     checkpoints: Path | None = None,
+    probe: ProbeCells | None = None,
     stage: str = "pretrain",
     monitors: Sequence[Monitor] = (),
     stop_after: int | None = None,
@@ -83,6 +85,8 @@ def pretrain(
         Launched; says which device this process has, and how many ranks there are. None: one device, the best there is.
     checkpoints
         Folder to go on from and to save to, the same for all ranks; None: neither.
+    probe
+        Labelled cells for a recipe with `probe_every`.
     stage
         Name and version of the stage; a checkpoint of another is refused.
     monitors
@@ -104,9 +108,12 @@ def pretrain(
         If a signal asked for it.
     """
     check_trainable(recipe)
+    check_probed(recipe, probe)
     fabric = fabric or alone(recipe.training.precision)
     identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
-    run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric)
+    if probe is not None and recipe.training.select == "probe":
+        identity = replace(identity, probe=probe.digest)
+    run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric, probe=probe)
     if checkpoints is not None:
         run.resume(Checkpoints(checkpoints, identity, keep_last=recipe.training.keep_last))
     told = monitors if fabric.is_global_zero else ()
@@ -134,7 +141,7 @@ class Run:
 
     Parameters
     ----------
-    recipe, corpus, gene_embedding, seed, fabric
+    recipe, corpus, gene_embedding, seed, fabric, probe
         As in `pretrain`.
     """
 
@@ -146,6 +153,7 @@ class Run:
         *,
         seed: int,
         fabric: Fabric,
+        probe: ProbeCells | None = None,
     ) -> None:
         settings = recipe.training
         self._recipe, self._corpus, self._seed, self._fabric = recipe, corpus, seed, fabric
@@ -167,12 +175,10 @@ class Run:
             autocast=fabric.autocast,
             ranks=self._ranks,
         )
-        own = np.array_split(cells.validation, fabric.world_size)[self._rank]
-        self._validation = None
-        if settings.validation_cells > 0:
-            self._validation = make_batch(
-                corpus, own, recipe, panel=self.panel, seed=0, step=0, device=fabric.device, rank=self._rank
-            )
+        pretrained = PretrainedEncoder(self._module.encoder, recipe, corpus.vocabulary, self.panel, digest="")
+        self._held_out = HeldOut(
+            pretrained, self._step_loss, corpus, cells.validation, probe=probe, fabric=fabric, ranks=self._ranks
+        )
         self._checkpoints: Checkpoints | None = None
         self._saved_step = -1
         self._is_best = False
@@ -230,14 +236,15 @@ class Run:
             self._module.encoder.redraw_features(torch_generator(self._seed, step - 1, Purpose.FEATURES))
         figures = self._within_memory(drawn, step, monitors)
         figures |= {"learning_rate": rate, "seconds": time.perf_counter() - started, "wait": wait}
-        is_last = step == settings.steps
-        self._is_best = False
-        if self._validation is not None and (step % settings.validate_every == 0 or is_last):
-            figures |= self._validated(self._validation, step)
+        found, loss = self._held_out.figures(step)
+        figures |= found
+        self._is_best = loss is not None and loss < progress.best.get("loss", float("inf"))
+        if loss is not None and self._is_best:
+            progress.best = {"step": step, "loss": loss}
         progress.step = step
         progress.sampler = loader.state()
         progress.pending.append(figures)
-        if step % settings.log_every != 0 and not is_last:
+        if step % settings.log_every != 0 and step != settings.steps:
             return None
         progress.history.append(history_row(step, progress.pending, batch_cells=settings.batch_cells))
         progress.pending = []
@@ -257,7 +264,7 @@ class Run:
         """Return the trained encoder, on the CPU and in evaluation mode."""
         if self._recipe.training.steps == 0:
             self.progress.history = [{"step": 0}]
-        if self._checkpoints is not None and self._recipe.training.select == "best":
+        if self._checkpoints is not None and self._recipe.training.select != "last":
             self._checkpoints.load_best(self._module)
         return self._module.encoder.cpu().eval()
 
@@ -308,13 +315,3 @@ class Run:
                 raise DivergedError.at(step, f"the {name}")
         self._optimiser.step()
         return figures | {"gradient_norm": float(norm)}
-
-    def _validated(self, cells: StepBatch, step: int) -> dict[str, float | None]:
-        """Return the figures of the validation cells, and note whether their loss is the least so far."""
-        with seeded(stream_seed(0, 0, Purpose.DROPOUT, rank=self._rank), self._fabric.device):
-            figures = self._step_loss.evaluate(cells)
-        loss = float(figures["loss"] or 0.0)
-        self._is_best = loss < self.progress.best.get("loss", float("inf"))
-        if self._is_best:
-            self.progress.best = {"step": step, "loss": loss}
-        return {f"validation_{name}": value for name, value in figures.items() if name not in NOT_VALIDATED}
