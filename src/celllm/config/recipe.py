@@ -193,15 +193,13 @@ class TrainingSettings(_Section):
     compile: bool = False
     """Let torch.compile write kernels for the layers; needs a C++ compiler or a GPU."""
     validation_cells: Annotated[int, Field(ge=0)] = 0
-    """Cells of the corpus that are never trained on, by which the best checkpoint is chosen; 0: none, and no best."""
+    """Cells of the corpus that are never trained on; 0: none, and no best checkpoint by their loss."""
     validate_every: Annotated[int, Field(ge=1)] = 100
     """Optimiser steps between two losses of these cells."""
     probe_every: Annotated[int, Field(ge=1)] | None = None
-    """Optimiser steps between two probes: macro-F1 of logistic regression on the frozen embedding of the
-    configuration's labelled data set `probe`, with 5 % and with all labels; null: none."""
+    """Optimiser steps between two probes of the frozen embedding on the configuration's `probe`; null: none."""
     select: Literal["last", "best", "probe"] = "last"
-    """Which checkpoint becomes the encoder: the last; the `best`, of least loss of the validation cells; or that of the
-    highest `probe`, mean of both shares of labels."""
+    """Which checkpoint becomes the encoder: `best`, by the loss of validation cells; `probe`, by the probe's score."""
     health_every: Annotated[int, Field(ge=1)] = 10
     """Optimiser steps between two looks at how spread out the embeddings are."""
     check_every: Annotated[int, Field(ge=1)] | None = None
