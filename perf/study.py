@@ -222,20 +222,14 @@ def summary(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
     Differences: from the same encoder untrained, and from components of the corpus (joined with genes: from genes). The
     95 % interval is over splits, whose overlap it counts (`paired_test`); `sd_seeds` is between pretraining seeds.
     """
-    by_seed = scores.pivot_table(
-        index=["variant", "features", "share", "seed", "split"], columns="task", values="macro_f1"
-    )
+    levels = ["variant", "features", "share"]
+    by_seed = scores.pivot_table(index=[*levels, "seed", "split"], columns="task", values="macro_f1")
     by_seed["mean"] = by_seed[plan.tasks].mean(axis=1, skipna=False)
     by_split = by_seed.groupby([*levels, "split"]).mean()
     rows = []
     for (variant, features, share), group in by_split.groupby(levels, sort=False):
         own = by_seed.loc[variant, features, share]
-        row = {
-            "variant": variant,
-            "features": features,
-            "share": share,
-            "seeds": own.index.get_level_values(0).nunique(),
-        }
+        row = {"variant": variant, "features": features, "share": share, "seeds": len(own.index.unique("seed"))}
         row |= {name: group[name].mean() for name in [*plan.tasks, "mean"]}
         row["sd_seeds"] = own["mean"].groupby("seed").mean().std()
         peers = {"untrained": (plan.start_of(variant), features)}
