@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from celllm.model.randomness import Purpose, seeded, stream_seed
 from celllm.model.store import PretrainedEncoder
-from celllm.pretrain.batch import Corpus, make_batch
+from celllm.pretrain.batch import Corpus, StepBatch, make_batch
 from celllm.pretrain.probe import Probe, ProbeCells, score_of
 from celllm.pretrain.ranks import Ranks
 from celllm.pretrain.step import StepLoss
@@ -45,8 +45,10 @@ class HeldOut:
     ) -> None:
         self._pretrained, self._step_loss, self._fabric, self._ranks = pretrained, step_loss, fabric, ranks
         self._settings, self._rank = pretrained.recipe.training, fabric.global_rank
-        own, self._validation, self._probe = np.array_split(validation, fabric.world_size)[self._rank], None, None
+        self._validation: StepBatch | None = None
+        self._probe: Probe | None = None
         if len(validation):
+            own = np.array_split(validation, fabric.world_size)[self._rank]
             self._validation = make_batch(
                 corpus,
                 own,
@@ -71,7 +73,7 @@ class HeldOut:
             figures |= {f"validation_{name}": value for name, value in found.items() if name not in NOT_VALIDATED}
             loss = float(found["loss"] or 0.0)
         if settings.probe_every is not None and (step % settings.probe_every == 0 or is_last):
-            probed = {} if self._probe is None else self._probe.figures(self._pretrained)
+            probed: dict[str, float | None] = {} if self._probe is None else self._probe.figures(self._pretrained)
             score = score_of(probed) if probed else 0.0
             if self._ranks is not None:
                 score = self._ranks.total(score, self._fabric.device)  # the others wait here

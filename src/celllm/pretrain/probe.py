@@ -149,7 +149,7 @@ class Probe:
         """Return macro-F1 with 5 % and with all labels, of the encoder as it is and of its neighbours; and seconds."""
         started = time.perf_counter()
         embedded_ND = self._embedded(pretrained)
-        figures = {
+        figures: dict[str, float | None] = {
             **self._scores("", embedded_ND),
             **self._constant,
             **self._scores("joined_", np.hstack([embedded_ND, self._cells.components_NK])),
@@ -174,7 +174,7 @@ class Probe:
 
 def score_of(figures: Mapping[str, float | None]) -> float:
     """Return what `select: probe` goes by: the mean of the scores with few labels and with all; larger is better."""
-    return float(np.mean([figures[f"probe_{share}"] for share in SHARES]))
+    return float(np.mean([figures[f"probe_{share}"] or 0.0 for share in SHARES]))
 
 
 def drawn(labels: NDArray[np.str_], cell_ids: NDArray[np.str_], *, train: float, seed: int) -> Split:
