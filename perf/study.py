@@ -149,9 +149,9 @@ def pretrained(recipe: Recipe, seed: int, results: Path, work: Path, name: str) 
     table = work / "genes" / digest_of([recipe.genes.model_dump(mode="json"), recipe.encoder.width])[:12]
     genes, shards = table.with_suffix(".safetensors"), results / "shards/manifest.json"
     genes_s = 0.0
-    if recipe.genes.method != "learned" and not genes.is_file():
+    if not genes.is_file():
         network = results / "network/edges.parquet"
-        genes_s = _run("embed_genes", **shared, network=network, seed=0, embedding=genes)
+        genes_s = _run("embed_genes", **shared, network=network, shards=shards, seed=0, embedding=genes)
     options = {"shards": shards, "genes": genes, "seed": seed, "checkpoints": folder / "checkpoints"}
     cpu_s = _run("pretrain", **shared, **options, accelerator="cpu", encoder=encoder, history=history)
     last = json.loads(history.read_text().splitlines()[-1])
