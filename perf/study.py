@@ -146,12 +146,14 @@ def pretrained(recipe: Recipe, seed: int, results: Path, work: Path, name: str) 
         return encoder
     folder.mkdir(parents=True, exist_ok=True)
     shared = {"vocabulary": results / "vocabulary/genes.tsv", "recipe": recipe.model_dump_json(), "threads": 1}
-    table = work / "genes" / digest_of([recipe.genes.model_dump(mode="json"), recipe.encoder.width])[:12]
+    drawn_by = seed if recipe.genes.method == "random" else 0
+    made_of = [recipe.genes.model_dump(mode="json"), recipe.encoder.width, drawn_by]
+    table = work / "genes" / digest_of(made_of)[:12]
     genes, shards = table.with_suffix(".safetensors"), results / "shards/manifest.json"
     genes_s = 0.0
     if not genes.is_file():
         network = results / "network/edges.parquet"
-        genes_s = _run("embed_genes", **shared, network=network, shards=shards, seed=0, embedding=genes)
+        genes_s = _run("embed_genes", **shared, network=network, shards=shards, seed=drawn_by, embedding=genes)
     options = {"shards": shards, "genes": genes, "seed": seed, "checkpoints": folder / "checkpoints"}
     cpu_s = _run("pretrain", **shared, **options, accelerator="cpu", encoder=encoder, history=history)
     last = json.loads(history.read_text().splitlines()[-1])
