@@ -261,10 +261,12 @@ class Run:
         self._saved_step = step
 
     def encoder(self) -> Encoder:
-        """Return the trained encoder, on the CPU and in evaluation mode."""
+        """Return the trained encoder, on the CPU and in evaluation mode; the selected one on the first rank only."""
         if self._recipe.training.steps == 0:
             self.progress.history = [{"step": 0}]
-        if self._checkpoints is not None and self._recipe.training.select != "last":
+        # on the first rank alone, which wrote it: on others it may not be there yet
+        is_chosen = self._recipe.training.select != "last" and self._fabric.is_global_zero
+        if self._checkpoints is not None and is_chosen:
             self._checkpoints.load_best(self._module)
         return self._module.encoder.cpu().eval()
 
