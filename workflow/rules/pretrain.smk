@@ -39,6 +39,7 @@ rule pretrain:
         probe=probe_options,
         run=subpath(output.encoder, parent=True),
         ranks=ranks_options,
+        accelerator=ACCELERATOR,
         launcher=ranks_launcher,
     shell:
         "{params.launcher}python -m celllm pretrain"
@@ -49,6 +50,7 @@ rule pretrain:
         " {params.probe}"
         " --seed {wildcards.seed}"
         " {params.ranks}"
+        " --accelerator {params.accelerator}"
         " --threads {threads}"
         " --stage {params.stage}"
         " --checkpoints {params.run:q}/checkpoints"

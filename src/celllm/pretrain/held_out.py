@@ -50,14 +50,7 @@ class HeldOut:
         if len(validation):
             own = np.array_split(validation, fabric.world_size)[self._rank]
             self._validation = make_batch(
-                corpus,
-                own,
-                pretrained.recipe,
-                panel=pretrained.panel,
-                seed=0,
-                step=0,
-                device=fabric.device,
-                rank=self._rank,
+                corpus, own, pretrained.recipe, panel=pretrained.panel, seed=0, step=0, device=fabric.device
             )
         if self._settings.probe_every is not None and probe is not None and fabric.is_global_zero:
             self._probe = Probe(probe, pretrained, device=fabric.device)
