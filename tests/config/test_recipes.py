@@ -34,6 +34,7 @@ OPENBIOMED = {  # BioFM/OpenBioMed: performer_celllm.py, configs/ctc/cellLM.json
     "encoder.feedforward_factor": 4,
     "encoder.n_features": None,
     "encoder.attention": "favor",
+    "objectives.contrastive.views": "dropout",  # the paper's text
     "encoder.expression": "bins",
     "encoder.cls": "constant",
     "encoder.pooling": "cls",
@@ -143,6 +144,13 @@ def test_scbert_gets_the_cells_and_the_steps_of_the_encoder_beside_it(config):
 def test_scberts_schedule_of_100_epochs_is_spread_over_the_steps():
     chosen = read("paper", "scbert")
     assert chosen.optimiser.restarts.epoch_steps * 100 == chosen.training.steps
+
+
+def test_few_random_features_are_doubtful_and_no_shipped_encoder_is():
+    assert not [doubt for key in ENCODERS for doubt in recipe_choices.doubts(read(*key))]
+    few = read("real", "celllm").model_dump()
+    few["encoder"]["n_features"] = 63
+    assert "noise as large as the signal" in recipe_choices.doubts(recipe.parse(few, file="x"))[0]
 
 
 @pytest.mark.parametrize("key", ENCODERS, ids=IDS)

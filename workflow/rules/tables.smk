@@ -17,7 +17,14 @@ SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
 from celllm.base.errors import InputError
-from celllm.config import catalogue, overlays, recipe, settings, tables
+from celllm.config import (
+    catalogue,
+    overlays,
+    recipe,
+    recipe_choices,
+    settings,
+    tables,
+)
 from celllm.config.references import CONTROLS, references_of
 from celllm.config.rows import as_json
 from celllm.config.runs import planned
@@ -135,6 +142,7 @@ STAGES = {
 # Without the key nothing asks for the rules that read this.
 STEP_COST = config["step_cost"] or {"encoder": None, "batches": [], "limit_gb": 0}
 GPUS = 1 if config["accelerator"] == "gpu" else 0
+ACCELERATOR = "auto" if GPUS else "cpu"  # of every job that could use a GPU
 MIRRORS = [Path(config["mirror"]).expanduser()] if config["mirror"] else []
 MIRROR = f"--mirror {quote(str(MIRRORS[0]))}" if MIRRORS else ""
 MAIN_ENCODER = next(iter(config["encoders"]))  # whose embeddings are drawn and audited
@@ -264,8 +272,16 @@ def warn_of_missing_references() -> None:
                 )
 
 
+def warn_of_doubtful_recipes() -> None:
+    """Say before anything is computed which recipes are allowed and yet known to go wrong."""
+    for name, read in RECIPES.items():
+        for doubt in recipe_choices.doubts(read):
+            logger.warning(f"encoder {name}: {doubt}")
+
+
 if workflow.is_main_process:
     warn_of_missing_references()
+    warn_of_doubtful_recipes()
 
 
 def encoder_of(method: str) -> str | None:

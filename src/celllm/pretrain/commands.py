@@ -77,6 +77,7 @@ def pretrain(
     from torch import distributed as dist
 
     from celllm.base.provenance import stamp
+    from celllm.config import recipe_choices
     from celllm.genes import gene_embedding
     from celllm.harmonise import vocabulary as vocabularies
     from celllm.model.store import save_encoder
@@ -85,6 +86,8 @@ def pretrain(
     from celllm.pretrain.monitor import Files, Terminal
     from celllm.pretrain.stopping import Stopped
 
+    for doubt in recipe_choices.doubts(recipe):
+        sys.stderr.write(f"warning: {doubt}\n")
     known = vocabularies.read(vocabulary)
     corpus = launch.open_corpus(shards, known, recipe)
     table = gene_embedding.read(genes, vocabulary=known.digest)
@@ -193,19 +196,19 @@ def plan(
 
     import torch
 
+    from celllm.model.device import device_of
     from celllm.pretrain import estimate_table
     from celllm.pretrain.estimate import chunk_cost, estimate, memory_of
     from celllm.pretrain.measure import time_steps
     from celllm.pretrain.synthetic import corpus_size, synthetic_step
 
-    torch.set_num_threads(threads)
+    device = torch.device(device_of("auto", threads=threads))
     recipe = _with_budget(recipe, chunk_tokens)
     corpus = corpus_size(shards, n_cells=cells, n_genes=genes, seed=seed)
     counts = gpus or [n for n in COUNTS if n <= recipe.training.batch_cells]
     found = estimate(recipe, corpus, gpus=gpu or [], counts=counts, efficiency=efficiency, seed=seed)
     timing = cpu = None
     if calibrate or not gpu:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         lengths_B, targets_B = synthetic_step(recipe, corpus, seed=seed)
         timing = time_steps(recipe, lengths_B, targets_B, n_genes=corpus.n_genes, seconds=seconds, device=device)
         if device.type == "cpu":
