@@ -17,7 +17,14 @@ SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
 from celllm.base.errors import InputError
-from celllm.config import catalogue, overlays, recipe, settings, tables
+from celllm.config import (
+    catalogue,
+    overlays,
+    recipe,
+    recipe_choices,
+    settings,
+    tables,
+)
 from celllm.config.references import CONTROLS, references_of
 from celllm.config.rows import as_json
 from celllm.config.runs import planned
@@ -280,8 +287,16 @@ def warn_of_missing_references() -> None:
                 )
 
 
+def warn_of_doubtful_recipes() -> None:
+    """Say before anything is computed which recipes are allowed and yet known to go wrong."""
+    for name, read in RECIPES.items():
+        for doubt in recipe_choices.doubts(read):
+            logger.warning(f"encoder {name}: {doubt}")
+
+
 if workflow.is_main_process:
     warn_of_missing_references()
+    warn_of_doubtful_recipes()
 
 
 def encoder_of(method: str) -> str | None:

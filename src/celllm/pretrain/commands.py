@@ -83,6 +83,7 @@ def pretrain(
     from torch import distributed as dist
 
     from celllm.base.provenance import stamp
+    from celllm.config import recipe_choices
     from celllm.genes import gene_embedding
     from celllm.harmonise import vocabulary as vocabularies
     from celllm.model.store import save_encoder
@@ -91,6 +92,8 @@ def pretrain(
     from celllm.pretrain.monitor import Files, Terminal
     from celllm.pretrain.stopping import Stopped
 
+    for doubt in recipe_choices.doubts(recipe):
+        sys.stderr.write(f"warning: {doubt}\n")
     known = vocabularies.read(vocabulary)
     corpus = launch.open_corpus(shards, known, recipe)
     table = gene_embedding.read(genes, vocabulary=known.digest)
