@@ -133,7 +133,7 @@ def is_matrix(part: Part) -> bool:
 def walk(part: Part, *, deepest: int = 8) -> Iterator[Part]:
     """Go through the parts of a part, each before its own; matrices and what is in no use for cells are not entered."""
     for child in () if is_matrix(part) else part.children():
-        if child.is_null or child.path.endswith("$.self"):
+        if child.is_null or child.path.endswith(("$.self", "$.refClassDef")):
             continue
         yield child
         number = re.search(r"\[\[(\d+)\]\]$", child.path)
