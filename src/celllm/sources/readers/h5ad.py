@@ -39,8 +39,8 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
     """Read one AnnData file in pieces of at most `piece` cells."""
     with opening(file.path) as source:
         group, var = _places(source, matrix, file.path)
-        names, obs = _names(_table(source[var], file.path)), _table(source["obs"], file.path)
-        stored = _matrix(source[group], file.path)
+        names, obs = _names(read_table(source[var], file.path)), read_table(source["obs"], file.path)
+        stored = stored_matrix(source[group], file.path)
         if stored.shape != (len(obs), len(names)):
             found = f"{group} of {stored.shape[0]} x {stored.shape[1]}, {len(obs)} rows of obs, {len(names)} of {var}"
             raise unreadable(file.path, "a matrix with one row a cell of obs and one column a gene of var", found)
@@ -88,7 +88,8 @@ def _places(source: h5py.File, matrix: str, path: Path) -> tuple[str, str]:
     return group, var
 
 
-def _table(element: h5py.Group | h5py.Dataset, path: Path) -> pd.DataFrame:
+def read_table(element: h5py.Group | h5py.Dataset, path: Path) -> pd.DataFrame:
+    """Read a table of an open file, of any release of AnnData; InputError if it is none."""
     with old_formats():
         table = ad.io.read_elem(element)
     if isinstance(table, np.ndarray) and table.dtype.names:  # AnnData before 0.7
@@ -110,7 +111,7 @@ def named(ids: Any, symbols: Any) -> list[str]:  # noqa: ANN401 - any list of te
     return [f"{symbol}_{i}" if i.startswith("ENSG") and i != symbol else symbol for i, symbol in pairs]
 
 
-def _matrix(stored: h5py.Group | h5py.Dataset, path: Path) -> Any:  # noqa: ANN401 - three kinds of matrix
+def stored_matrix(stored: h5py.Group | h5py.Dataset, path: Path) -> Any:  # noqa: ANN401 - three kinds of matrix
     """Return what rows are sliced from: a dense array or CSR matrix on disk, a CSC matrix in memory."""
     if isinstance(stored, h5py.Dataset):
         return stored
