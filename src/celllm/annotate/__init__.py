@@ -1,1 +1,16 @@
-"""Embeddings of one's own cells."""
+"""One's own cells: embed, annotate, adapt. Called, the package is `celllm.annotate.label.annotate`, whose name it bears."""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Callable(ModuleType):
+    def __call__(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as of `annotate`
+        """Label cells; see `help(celllm.annotate.label.annotate)`."""
+        from celllm.annotate.label import annotate
+
+        return annotate(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -51,7 +51,9 @@ class OwnCells:
         self, source: Source, encoder: EncoderFolder, *, counts: str | None = None, genes: str | None = None
     ) -> None:
         self._source, self._encoder = source, encoder
-        found = find_counts({name: matrix for name, (matrix, _) in source.matrices.items()}, file=source.file, asked=counts)
+        found = find_counts(
+            {name: matrix for name, (matrix, _) in source.matrices.items()}, file=source.file, asked=counts
+        )
         self.place, self.n_cells = found.place, found.n_cells
         """The matrix that holds counts, and its number of cells."""
         var = source.matrices[self.place][1]
@@ -117,7 +119,9 @@ class OwnCells:
         if named < ENOUGH_NAMED:
             lines.append("warning: most genes of the encoder have no name in the file; give all genes, not chosen ones")
         if self.n_silent:
-            lines.append(f"warning: {self.n_silent} cells have no count of the encoder's genes; their embedding is empty")
+            lines.append(
+                f"warning: {self.n_silent} cells have no count of the encoder's genes; their embedding is empty"
+            )
         return lines
 
 

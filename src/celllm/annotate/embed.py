@@ -77,6 +77,7 @@ def embed_file(path: Path, out: Path, *, encoder: Path | None, counts: str | Non
 
     Whatever the file holds, known to this AnnData or not, is copied as it is. Parameters and errors as of `embed`.
     """
+    refuse_same(path, out)
     found = folders.read(encoder)
     with source.of_file(path) as cells:
         own = OwnCells(cells, found, counts=counts, genes=genes)
@@ -113,12 +114,18 @@ def embedded(
 def copied(path: Path, out: Path) -> Iterator[h5py.File]:
     """Yield a copy of an h5ad file to be added to; it takes its name when all is in it, on any failure there is none.
 
-    Raises
-    ------
-    InputError
-        If it would replace its original.
+    InputError if it would replace its original.
     """
-    if out.exists() and out.samefile(path):
+    refuse_same(path, out)
+    with writing(out) as part:
+        shutil.copyfile(path, part)
+        with h5py.File(part, "r+") as file:
+            yield file
+
+
+def refuse_same(path: Path, out: Path) -> None:
+    """Raise InputError if a file would replace its original."""
+    if out.exists() and path.exists() and out.samefile(path):
         raise InputError(
             file=out,
             field="out",
@@ -126,10 +133,6 @@ def copied(path: Path, out: Path) -> Iterator[h5py.File]:
             found="the input",
             remedy=f"name another one: -o {path.stem}.celllm.h5ad",
         )
-    with writing(out) as part:
-        shutil.copyfile(path, part)
-        with h5py.File(part, "r+") as file:
-            yield file
 
 
 def put(file: h5py.File, group: str, key: str, value: Mapping[str, Any] | NDArray[Any]) -> None:

@@ -100,7 +100,9 @@ def find_counts(matrices: Mapping[str, Any], *, file: str, asked: str | None = N
     """
     if asked is not None and asked not in matrices:
         offered = ", ".join(matrices) or "no matrix"
-        raise InputError(file=file, field=asked, expected="a matrix of the file", found=offered, remedy=_remedy(matrices))
+        raise InputError(
+            file=file, field=asked, expected="a matrix of the file", found=offered, remedy=_remedy(matrices)
+        )
     looked = [look(place, matrix) for place, matrix in matrices.items() if asked in (None, place)]
     found = [evidence for evidence in looked if evidence.is_counts]
     if found and all(_is_copy(found[0], other) for other in found[1:]):
