@@ -1,4 +1,4 @@
-"""One's own cells: embed, annotate, adapt. Called, the package is `celllm.annotate.label.annotate`, whose name it bears."""
+"""One's own cells: embed, annotate, adapt. Called, it is the function `annotate` of its module label."""
 
 import sys
 from types import ModuleType

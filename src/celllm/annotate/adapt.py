@@ -195,7 +195,7 @@ def adapted(
 
 
 def recipe_for(recipe: Recipe, n_cells: int, *, steps: int, learning_rate: float | None) -> Recipe:
-    """Return the recipe with other steps and learning rate, without the labels of tumours, and no larger than the cells."""
+    """Return the recipe with other steps and rate, without labels of tumours, its batch no larger than the cells."""
     values = recipe.model_dump()
     values["objectives"]["malignancy"]["weight"] = 0.0
     values["optimiser"]["learning_rate"] = learning_rate or GENTLER * recipe.optimiser.learning_rate

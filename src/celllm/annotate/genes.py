@@ -91,7 +91,7 @@ def _texts(values: pd.Index | pd.Series) -> list[str]:
 
 
 def _text(value: object, *, is_whole: bool) -> str:
-    if value is None or value != value:  # noqa: PLR0124 - NaN
+    if pd.isna(value):  # type: ignore[call-overload]
         return ""
     return f"{value:.0f}" if is_whole else str(value).strip()
 

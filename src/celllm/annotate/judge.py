@@ -1,4 +1,4 @@
-"""Which way of labelling does best on a reference: asked by cross-validation, so that no user gets less than the cheap one.
+"""Which way of labelling does best on a reference, by cross-validation: no user is to get less than the cheap one.
 
 Shapes: N cells, F features, K classes.
 """
