@@ -1,4 +1,4 @@
-"""Ways of labelling are compared on cells, or donors, that were held out; and their probabilities mean what they say."""
+"""Ways of labelling are compared on held-out cells or donors, and their probabilities mean what they say."""
 
 from __future__ import annotations
 
