@@ -86,8 +86,9 @@ def calibrated(head: LinearHead, probabilities_NK: NDArray[np.float64], truth_N:
     """
     from scipy.optimize import minimize_scalar
 
-    logs_NK = np.log(np.maximum(probabilities_NK, 1e-300))
     places_N = np.searchsorted(np.array(head.classes), truth_N)
+    is_known = probabilities_NK[np.arange(len(places_N)), places_N] > 0  # else a class that its fold was not taught
+    places_N, logs_NK = places_N[is_known], np.log(np.maximum(probabilities_NK[is_known], 1e-300))
 
     def loss(log_temperature: float) -> float:
         logs = log_softmax(logs_NK / np.exp(log_temperature), axis=1)

@@ -59,7 +59,8 @@ def check(reference: Reference, *, file: str) -> tuple[Reference, dict[str, int]
 
     Returns
     -------
-    Cells of classes with enough cells for every fold, and the classes left out with their number of cells.
+    Cells of classes with enough cells for every fold, of known donors, and the classes left out with their number of
+    cells.
 
     Raises
     ------
@@ -68,7 +69,10 @@ def check(reference: Reference, *, file: str) -> tuple[Reference, dict[str, int]
     """
     names, sizes = np.unique(reference.labels[reference.labels != ""], return_counts=True)
     small = {str(name): int(size) for name, size in zip(names, sizes, strict=True) if size < N_FOLDS}
-    kept = np.flatnonzero((reference.labels != "") & ~np.isin(reference.labels, list(small)))
+    is_kept = (reference.labels != "") & ~np.isin(reference.labels, list(small))
+    if reference.donors is not None:
+        is_kept &= reference.donors != ""
+    kept = np.flatnonzero(is_kept)
     donors = None if reference.donors is None else reference.donors[kept]
     classes = np.unique(reference.labels[kept])
     fault: tuple[str, str, str, str] | None = None

@@ -117,7 +117,7 @@ def of_file(path: Path) -> Iterator[Source]:
         tables: dict[str, pd.DataFrame] = {}
         matrices = {}
         for place, (group, var) in groups.items():
-            if group in file:
+            if group in file and file[group].attrs.get("encoding-type") != "null":
                 if var not in tables:
                     tables[var] = read_table(file[var], path)
                 _check_fits(file[group], path)
