@@ -98,8 +98,7 @@ def pretrain(
     InputError
         If the recipe cannot be trained from, or the folder's checkpoint belongs to another run.
     DivergedError, CheckpointError, OutOfMemory, Stopped
-        If a loss or gradient is not finite, a checkpoint could not be written, a step does not fit into memory, also
-        with half the recipe's `chunk_tokens`, or a signal asked for the end.
+        If a loss is not finite, a checkpoint not written, half the `chunk_tokens` too many, or a signal asks for it.
     """
     check_trainable(recipe)
     fabric = fabric or alone(recipe.training.precision)
