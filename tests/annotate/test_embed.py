@@ -91,6 +91,11 @@ def entrez_in_a_column(own: ad.AnnData) -> None:
     own.var_names = [f"gene-{number}" for number in range(40)]
 
 
+def numbers_that_look_like_entrez_ids(own: ad.AnnData) -> None:
+    own.var["features"] = own.var_names.tolist()
+    own.var_names = [str(number) for number in range(7039, 6999, -1)]
+
+
 def mixed(own: ad.AnnData) -> None:
     names = own.var_names.tolist()
     own.var_names = [f"ENSG{i:011d}" if i % 4 == 0 else str(7000 + i) if i % 4 == 1 else names[i] for i in range(40)]
@@ -106,7 +111,18 @@ def previous_symbols(own: ad.AnnData) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [csc, dense, ensembl, versions_in_a_column, entrez_in_a_column, mixed, retired_ids, previous_symbols]
+    "change",
+    [
+        csc,
+        dense,
+        ensembl,
+        versions_in_a_column,
+        entrez_in_a_column,
+        numbers_that_look_like_entrez_ids,
+        mixed,
+        retired_ids,
+        previous_symbols,
+    ],
 )
 @pytest.mark.parametrize("is_file", [True, False], ids=["file", "object"])
 def test_the_form_of_an_object_changes_no_embedding(

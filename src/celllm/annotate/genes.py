@@ -17,6 +17,7 @@ INDEX = "index"
 """Name of the index among the columns."""
 MIN_MAPPED = 0.01
 """Share of the counts below which the names are no names of human genes."""
+MOST = 0.5
 NUMBERS = re.compile(r"entrez|ncbi|gene_?id", re.IGNORECASE)
 """Columns whose numbers are Entrez ids; other numbers, such as `n_cells`, only look so."""
 
@@ -80,9 +81,10 @@ def map_genes(
             remedy="name the column of var that has them: --genes COLUMN; genes of another species: "
             "replace them by their human orthologues first",
         )
-    ranked = sorted(offered, key=lambda name: (_is_ensembl(names[name]) and shares[name] > 0.5, shares[name]))[::-1]
-    best = mapped[ranked[0]]
-    return ranked[0], best if len(ranked) == 1 else _filled(best, mapped[ranked[1]])
+    trust = {name: _trust(name, names[name]) if shares[name] > MOST else 0 for name in offered}
+    ranked = sorted(offered, key=lambda name: (trust[name], shares[name]), reverse=True)
+    best, others = mapped[ranked[0]], [name for name in ranked[1:] if trust[name]]
+    return ranked[0], _filled(best, mapped[others[0]]) if others else best
 
 
 def _texts(values: pd.Index | pd.Series) -> list[str]:
@@ -99,15 +101,18 @@ def _text(value: object, *, is_whole: bool) -> str:
 def _may_name_genes(column: str, names: list[str]) -> bool:
     """Whether most names differ, and are no plain numbers of another meaning."""
     known = [name for name in names if name]
-    if len(set(known)) < len(names) / 2:
+    if len(set(known)) < MOST * len(names):
         return False
     is_number = [name.isdecimal() for name in known]
     is_counted = known == [str(i) for i in range(len(known))]
-    return np.mean(is_number) < 0.5 or ((column == INDEX or NUMBERS.search(column) is not None) and not is_counted)
+    return np.mean(is_number) < MOST or ((column == INDEX or NUMBERS.search(column) is not None) and not is_counted)
 
 
-def _is_ensembl(names: list[str]) -> bool:
-    return sum(ENSEMBL.match(name) is not None for name in names) > len(names) / 2
+def _trust(column: str, names: list[str]) -> int:
+    """Return 2 for Ensembl ids, 1 for other names, 0 for numbers that nothing says are Entrez ids."""
+    if sum(ENSEMBL.match(name) is not None for name in names) > MOST * len(names):
+        return 2
+    return int(NUMBERS.search(column) is not None or np.mean([name.isdecimal() for name in names]) < MOST)
 
 
 def _share(mapping: Mapping, weights_N: NDArray[np.float64]) -> float:
