@@ -33,7 +33,7 @@ def test_the_matrix_that_holds_counts_is_found(matrices, place, form):
     ("matrices", "asked", "said"),
     [
         pytest.param(
-            {"X": LOGGED}, None, r"minimum 0, maximum [\d.]+, .*% whole numbers, cells sum to 10,000", id="none"
+            {"X": LOGGED}, None, r"minimum 0, maximum [\d.]+, .*% whole numbers, cells sum to 141.195", id="none"
         ),
         pytest.param({"X": SCALED, "raw": LOGGED}, None, r"X .*minimum -.*\n.*raw .*minimum 0", id="none of two"),
         pytest.param({"X": COUNTS[:, :9], "raw": COUNTS}, None, "--counts X or --counts raw", id="several"),

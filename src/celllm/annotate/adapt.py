@@ -61,7 +61,7 @@ class OwnCorpus:
         """Sha256 of the counts."""
         sha = hashlib.sha256()
         for part in (self.counts.data, self.counts.indices, self.counts.indptr):
-            sha.update(np.ascontiguousarray(part))
+            sha.update(part.tobytes())
         return sha.hexdigest()
 
     def rows(self, indices: NDArray[np.int64]) -> csr_matrix:

@@ -213,7 +213,6 @@ def package_encoder(
     catalogue: Path | None = None,
     scores: Path | None = None,
     seed: int | None = None,
-    any_size: bool = False,
     stage: str = "package_encoder",
 ) -> None:
     r"""Make the folder of an encoder, which `embed`, `annotate` and `adapt` take: encoder, genes, card, golden cells.
@@ -236,8 +235,6 @@ def package_encoder(
         scores of the benchmark, for the card
     seed
         random seed of the pretraining, for the card
-    any_size
-        allow more than the 10 MB that the package carries
     stage
         name and version of the workflow's stage
 
@@ -246,84 +243,20 @@ def package_encoder(
         celllm package_encoder --encoder results/pretrain/celllm/seed0/encoder.safetensors \
             --vocabulary results/vocabulary/genes.tsv --hgnc resources/raw/hgnc_2024/manifest.json --folder my_encoder
     """
-    from celllm.annotate import folder as folders
-    from celllm.annotate.card import card
-    from celllm.base.provenance import stamp
-    from celllm.bench import scores as scores_file
-    from celllm.config import catalogue as catalogue_file
-    from celllm.corpus import format as shards_file
-    from celllm.harmonise import vocabulary as vocabulary_file
-    from celllm.model.store import load_encoder
-    from celllm.sources import hgnc as hgnc_file
-    from celllm.sources import raw
+    from celllm.annotate.package import package
 
-    genes = vocabulary_file.read(vocabulary)
-    pretrained = load_encoder(encoder, vocabulary=genes.digest)
-    annotation = raw.read(hgnc).only().path
-    text = card(
-        pretrained,
-        seed=seed,
-        shards=None if shards is None else shards_file.read(shards),
-        catalogue=None if catalogue is None else catalogue_file.read(catalogue),
-        scores=None if scores is None else scores_file.read(scores),
-    )
-    written = folders.write(
+    written = package(
         folder,
-        pretrained,
-        vocabulary=genes,
-        hgnc=hgnc_file.read(annotation),
-        card=text,
-        stamp=stamp(stage, {"encoder": encoder, "vocabulary": vocabulary, "hgnc": annotation}),
-        max_bytes=None if any_size else folders.MAX_BYTES,
+        encoder=encoder,
+        vocabulary=vocabulary,
+        hgnc=hgnc,
+        shards=shards,
+        catalogue=catalogue,
+        scores=scores,
+        seed=seed,
+        stage=stage,
     )
-    print(f"{folder}: encoder {written.pretrained.digest[:12]}, {genes.n_genes:,} genes")
-
-
-@app.command
-def embed_cells(
-    *, encoder: Path, cells: Path, vocabulary: Path, embeddings: Path, threads: int = 1, stage: str = "embed_cells"
-) -> None:
-    r"""Embed cells with a pretrained encoder, frozen.
-
-    Parameters
-    ----------
-    encoder
-        encoder.safetensors
-    cells
-        aligned cells, in any units that a fit takes
-    vocabulary
-        the vocabulary's genes.tsv
-    embeddings
-        file to write the embeddings to, parquet
-    threads
-        threads of torch on a CPU
-    stage
-        name and version of the workflow's stage, for the file's provenance
-
-    Example::
-
-        python -m celllm embed_cells --encoder results/pretrain/celllm/seed0/encoder.safetensors \
-            --cells results/cells/pbmc68k_reduced.h5ad --vocabulary results/vocabulary/genes.tsv \
-            --embeddings embeddings.parquet
-    """
-    import torch
-
-    from celllm.annotate import embeddings as embeddings_file
-    from celllm.base.provenance import stamp
-    from celllm.harmonise import cells as cells_file
-    from celllm.harmonise import vocabulary as vocabulary_file
-    from celllm.model import inference
-    from celllm.model.store import load_encoder
-
-    torch.set_num_threads(threads)
-    genes = vocabulary_file.read(vocabulary)
-    pretrained = load_encoder(encoder, vocabulary=genes.digest)
-    aligned = cells_file.read(cells, vocabulary=genes)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    embedded_ND = inference.embed_cells(pretrained, aligned.X, units=aligned.uns["units"], device=device)
-    provenance = stamp(stage, {"encoder": encoder, "cells": cells, "vocabulary": vocabulary})
-    labels = list(aligned.obs["label"])
-    embeddings_file.write(list(aligned.obs_names), embedded_ND, labels, embeddings, provenance=provenance)
+    print(f"{folder}: encoder {written.pretrained.digest[:12]}, {written.vocabulary.n_genes:,} genes")
 
 
 def _use(threads: int | None) -> None:

@@ -22,6 +22,7 @@ from celllm.base.errors import InputError
 
 if TYPE_CHECKING:
     import anndata as ad
+    import pandas as pd
     from numpy.typing import NDArray
 
 KEY, UNS = "X_celllm", "celllm"
@@ -65,7 +66,9 @@ def embed(
     """
     found = folders.read(encoder)
     own = OwnCells(source.of_anndata(adata), found, counts=counts, genes=genes)
-    pieces = list(embedded(own, found, lines := [], facts := {}))
+    lines: list[str] = []
+    facts: dict[str, Any] = {}
+    pieces = list(embedded(own, found, lines, facts))
     adata.obsm[KEY] = np.concatenate(pieces)
     adata.uns[UNS] = facts
     sys.stderr.write("".join(f"{line}\n" for line in lines))
@@ -82,10 +85,11 @@ def embed_file(path: Path, out: Path, *, encoder: Path | None, counts: str | Non
     with source.of_file(path) as cells:
         own = OwnCells(cells, found, counts=counts, genes=genes)
         lines: list[str] = []
+        facts: dict[str, Any] = {}
         with copied(path, out) as file:
             store = _dataset(file, own.n_cells, found.pretrained.encoder.width)
             start = 0
-            for z_CD in embedded(own, found, lines, facts := {}):
+            for z_CD in embedded(own, found, lines, facts):
                 store[start : start + len(z_CD)] = z_CD
                 start += len(z_CD)
             put(file, "uns", UNS, facts)
@@ -135,7 +139,7 @@ def refuse_same(path: Path, out: Path) -> None:
         )
 
 
-def put(file: h5py.File, group: str, key: str, value: Mapping[str, Any] | NDArray[Any]) -> None:
+def put(file: h5py.File, group: str, key: str, value: Mapping[str, Any] | NDArray[Any] | pd.Categorical[Any]) -> None:
     """Write an element of obsm, uns …, in place of one of that name."""
     import anndata as ad
 

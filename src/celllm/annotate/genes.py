@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,10 @@ def map_genes(
     InputError
         If there is no such column, or hardly any name is a human gene's.
     """
-    columns = {INDEX: var.index, **{str(name): var[name] for name in var.columns}}
+    columns: dict[str, pd.Index[Any] | pd.Series[Any]] = {
+        INDEX: var.index,
+        **{str(name): var[name] for name in var.columns},
+    }
     if asked is not None and asked not in columns:
         raise InputError(
             file=file,
@@ -87,7 +91,7 @@ def map_genes(
     return ranked[0], _filled(best, mapped[others[0]]) if others else best
 
 
-def _texts(values: pd.Index | pd.Series) -> list[str]:
+def _texts(values: pd.Index[Any] | pd.Series[Any]) -> list[str]:
     is_whole = pd.api.types.is_float_dtype(values.dtype)  # Entrez ids with a gap are read as 672.0
     return [_text(value, is_whole=is_whole) for value in values]
 
@@ -105,7 +109,9 @@ def _may_name_genes(column: str, names: list[str]) -> bool:
         return False
     is_number = [name.isdecimal() for name in known]
     is_counted = known == [str(i) for i in range(len(known))]
-    return np.mean(is_number) < MOST or ((column == INDEX or NUMBERS.search(column) is not None) and not is_counted)
+    return bool(np.mean(is_number) < MOST) or (
+        (column == INDEX or NUMBERS.search(column) is not None) and not is_counted
+    )
 
 
 def _trust(column: str, names: list[str]) -> int:

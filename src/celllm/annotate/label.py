@@ -43,7 +43,7 @@ MAJORITY, UNS = "celllm_majority", "celllm_annotate"
 class Labelled:
     """What is written beside the cells: columns of obs, C x K probabilities, and how they came about."""
 
-    obs: Mapping[str, pd.Categorical | NDArray[np.float32]]
+    obs: Mapping[str, pd.Categorical[Any] | NDArray[np.float32]]
     probabilities: NDArray[np.float32]
     facts: Mapping[str, Any]
     lines: list[str]
@@ -177,7 +177,10 @@ def teach(
     for counts_CG in own.pieces(show="reference"):
         for kind, pieces in views.items():
             pieces.append(_view(kind, counts_CG, encoder))
-    whole = {"embedding": np.concatenate(views["embedding"]), "genes": sparse.vstack(views["genes"], format="csr")}
+    whole: dict[heads.Features, Any] = {
+        "embedding": np.concatenate(views["embedding"]),
+        "genes": sparse.vstack(views["genes"], format="csr"),
+    }
     cells, small = judges.check(judges.Reference(whole, names, of_donors), file=reference.file)
     lines = [f"reference: {line}" for line in own.described()]
     if small:
@@ -228,7 +231,7 @@ def label(
     confidence = np.where(np.concatenate(silent), 0.0, probabilities.max(axis=1))
     names = np.array(head.classes, dtype=object)[probabilities.argmax(axis=1)]
     names[confidence < threshold] = UNASSIGNED
-    obs: dict[str, pd.Categorical | NDArray[np.float32]] = {
+    obs: dict[str, pd.Categorical[Any] | NDArray[np.float32]] = {
         PREDICTION: pd.Categorical(names),
         CONFIDENCE: confidence.astype(np.float32),
     }
@@ -250,7 +253,8 @@ def label(
 def majority(names: NDArray[Any], groups: NDArray[Any]) -> NDArray[Any]:
     """Return for each cell the commonest name of its group, of equals the first in the alphabet."""
     table = pd.crosstab(groups, names)
-    return np.array(table.columns, dtype=object)[table.loc[groups].to_numpy().argmax(axis=1)]
+    commonest: NDArray[Any] = np.array(table.columns, dtype=object)[table.loc[groups].to_numpy().argmax(axis=1)]
+    return commonest
 
 
 def _view(features: heads.Features, counts_CG: Any, encoder: EncoderFolder) -> Any:  # noqa: ANN401 - dense or sparse

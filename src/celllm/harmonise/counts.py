@@ -119,7 +119,7 @@ def find_counts(matrices: Mapping[str, Any], *, file: str, asked: str | None = N
 def _is_copy(one: Evidence, other: Evidence) -> bool:
     if (one.n_cells, one.n_genes) != (other.n_cells, other.n_genes):
         return False
-    return (one.sample != other.sample).nnz == 0
+    return bool((one.sample != other.sample).nnz == 0)
 
 
 def _remedy(places: Any) -> str:  # noqa: ANN401 - any iterable of names
