@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-CALLS = {"embed": "embed", "annotate": "label", "adapt": "adapt"}
-"""Public calls, and the modules of celllm.annotate they stand in; torch is imported once one is asked for."""
+CALLS = {"embed": "celllm.annotate.embed", "annotate": "celllm.annotate.label", "adapt": "celllm.annotate.adapt"}
+"""Public calls, and the modules they stand in; torch is imported once one is asked for."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a function
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a function
     if name not in CALLS:
         msg = f"module 'celllm' has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(import_module(f"celllm.annotate.{CALLS[name]}"), name)
+    return getattr(import_module(CALLS[name]), name)
 
 
 def __dir__() -> list[str]:
