@@ -259,6 +259,53 @@ def package_encoder(
     print(f"{folder}: encoder {written.pretrained.digest[:12]}, {written.vocabulary.n_genes:,} genes")
 
 
+@app.command
+def embed_cells(
+    *, encoder: Path, cells: Path, vocabulary: Path, embeddings: Path, threads: int = 1, stage: str = "embed_cells"
+) -> None:
+    r"""Embed cells with a pretrained encoder, frozen.
+
+    Parameters
+    ----------
+    encoder
+        encoder.safetensors
+    cells
+        aligned cells, in any units that a fit takes
+    vocabulary
+        the vocabulary's genes.tsv
+    embeddings
+        file to write the embeddings to, parquet
+    threads
+        threads of torch on a CPU
+    stage
+        name and version of the workflow's stage, for the file's provenance
+
+    Example::
+
+        python -m celllm embed_cells --encoder results/pretrain/celllm/seed0/encoder.safetensors \
+            --cells results/cells/pbmc68k_reduced.h5ad --vocabulary results/vocabulary/genes.tsv \
+            --embeddings embeddings.parquet
+    """
+    import torch
+
+    from celllm.annotate import embeddings as embeddings_file
+    from celllm.base.provenance import stamp
+    from celllm.harmonise import cells as cells_file
+    from celllm.harmonise import vocabulary as vocabulary_file
+    from celllm.model import inference
+    from celllm.model.store import load_encoder
+
+    torch.set_num_threads(threads)
+    genes = vocabulary_file.read(vocabulary)
+    pretrained = load_encoder(encoder, vocabulary=genes.digest)
+    aligned = cells_file.read(cells, vocabulary=genes)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    embedded_ND = inference.embed_cells(pretrained, aligned.X, units=aligned.uns["units"], device=device)
+    provenance = stamp(stage, {"encoder": encoder, "cells": cells, "vocabulary": vocabulary})
+    labels = list(aligned.obs["label"])
+    embeddings_file.write(list(aligned.obs_names), embedded_ND, labels, embeddings, provenance=provenance)
+
+
 def _use(threads: int | None) -> None:
     import torch
 
