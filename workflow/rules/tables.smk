@@ -374,9 +374,12 @@ def network_option(_wildcards, input) -> str:
     return f"{kind} {quote(str(input.source))}"
 
 
-def gene2vec_inputs(wildcards) -> dict[str, str]:
-    """The published gene vectors, and the gene table that maps their names, where the recipe asks for them."""
-    if RECIPES[wildcards.recipe].genes.method != "gene2vec":
+def gene_sources(wildcards) -> dict[str, str]:
+    """What a gene embedding is made from besides the network: published vectors with their gene table, or cells."""
+    method = RECIPES[wildcards.recipe].genes.method
+    if method in ("corpus", "corpus_network"):
+        return {"shards": "results/shards/manifest.json"}
+    if method != "gene2vec":
         return {}
     return {
         "gene2vec": f"resources/raw/{config['gene2vec']}/manifest.json",
@@ -384,11 +387,11 @@ def gene2vec_inputs(wildcards) -> dict[str, str]:
     }
 
 
-def gene2vec_options(_wildcards, input) -> str:
-    """`--gene2vec FILE --hgnc FILE` where the recipe asks for them."""
+def gene_source_options(_wildcards, input) -> str:
+    """`--gene2vec FILE --hgnc FILE`, or `--shards FILE`, where the recipe asks for them."""
     return " ".join(
         f"--{name} {quote(str(input[name]))}"
-        for name in ("gene2vec", "hgnc")
+        for name in ("gene2vec", "hgnc", "shards")
         if name in input.keys()
     )
 

@@ -40,8 +40,8 @@ class EncoderClassifier(Classifier):
     options
         `mode`: `last_layer` (that, the final norm and the head), `full`, `lora` (low-rank updates of all layers: of
         `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base), or `probe`
-        (nothing of the encoder; logistic regression on CLS). `head`: `gene_scatter` or `cls`. `scratch`: without
-        the pretraining.
+        (nothing of the encoder; logistic regression on its embedding of all genes). `head`: `gene_scatter` or `cls`.
+        `scratch`: without the pretraining.
         `layer`: the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: at most;
         `fixed_epochs`: without validation; `steps`: optimiser steps after which the running epoch is the
         last; `batch`: cells; `learning_rate`: Adam's; `patience`: epochs without a better score;
@@ -102,7 +102,9 @@ class EncoderClassifier(Classifier):
                 found=f"cells with {cells.counts.shape[1]}",
                 remedy="align the cells again: snakemake --forcerun align_cells",
             )
-        return token_source(cells.counts, cells.values, rule=pretrained.recipe.tokens, panel=pretrained.panel)
+        recipe = pretrained.recipe
+        rule = recipe.embedding_tokens if self.options["mode"] == "probe" else recipe.tokens
+        return token_source(cells.counts, cells.values, rule=rule, panel=pretrained.panel)
 
     def _fit_head(self, source: TokenSource, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         encoder, options = self._pretrained.encoder, self.options
@@ -117,8 +119,8 @@ class EncoderClassifier(Classifier):
         generator = np.random.default_rng(self.seed)
 
         def loss_of(at: np.ndarray) -> Tensor:
-            genes_BL, bins_BL = source.batch(train[at], generator)
-            return functional.cross_entropy(self._head(encoder(genes_BL, bins_BL), genes_BL), target[at])
+            genes_BL, *expression = source.batch(train[at], generator)
+            return functional.cross_entropy(self._head(encoder(genes_BL, *expression), genes_BL), target[at])
 
         def macro_f1() -> float:
             predicted = self.classes_[self._probabilities(source, validation).argmax(axis=1)]
@@ -150,8 +152,8 @@ class EncoderClassifier(Classifier):
         return GeneScatterHead(encoder.width, encoder.n_genes, n_classes, panel=torch.from_numpy(expressed))
 
     def _probabilities(self, source: TokenSource, rows: np.ndarray) -> np.ndarray:
-        def answer(genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
-            logits_BK: Tensor = self._head(self._pretrained.encoder(genes_BL, bins_BL), genes_BL)
+        def answer(genes_BL: Tensor, *expression: Tensor) -> Tensor:
+            logits_BK: Tensor = self._head(self._pretrained.encoder(genes_BL, *expression), genes_BL)
             # float64, so that probabilities sum to 1 well enough for any metric
             return logits_BK.double().softmax(dim=1)
 
@@ -169,7 +171,7 @@ class EncoderClassifier(Classifier):
 
     def _embedded(self, source: TokenSource, rows: np.ndarray) -> np.ndarray:
         encoder = self._pretrained.encoder
-        return self._by_batches(source, rows, encoder.embed, width=encoder.width)
+        return self._by_batches(source, rows, encoder.embed, width=encoder.embedding_width)
 
     def _by_batches(self, source: TokenSource, rows: np.ndarray, answer: Any, *, width: int) -> np.ndarray:  # noqa: ANN401
         answers = np.empty((len(rows), width))

@@ -57,17 +57,18 @@ class LineEmbedder:
         return self._pooled(hidden_CLD, bins_CL)
 
     def _keep(self, rows: np.ndarray) -> None:
-        genes_CL, bins_CL = self._source.batch(rows)
+        genes_CL, bins_CL, values_CL = self._source.batch(rows)
         with torch.no_grad():
-            hidden_CLD = self._encoder.below(genes_CL, bins_CL, n_layers=self._n_frozen)
+            hidden_CLD = self._encoder.below(genes_CL, bins_CL, values_CL, n_layers=self._n_frozen)
         for row, hidden_LD, bins_L in zip(rows.tolist(), hidden_CLD, bins_CL, strict=True):
             is_token_L = bins_L != PAD
             self._kept[row] = hidden_LD[is_token_L], bins_L[is_token_L]
 
-    def _pooled_of(self, genes_CL: Tensor, bins_CL: Tensor) -> Tensor:
+    def _pooled_of(self, genes_CL: Tensor, bins_CL: Tensor, values_CL: Tensor) -> Tensor:
         if self._pool == "cls":
-            return self._encoder.embed(genes_CL, bins_CL)
-        return _mean(self._encoder(genes_CL, bins_CL), bins_CL)
+            first_C1 = bins_CL.new_zeros(len(bins_CL), 1)
+            return self._encoder.at(genes_CL, bins_CL, first_C1, values_CL)[:, 0]
+        return _mean(self._encoder(genes_CL, bins_CL, values_CL), bins_CL)
 
     def _pooled(self, hidden_CLD: Tensor, bins_CL: Tensor) -> Tensor:
         """Finish from the hidden states below the trained layers."""
