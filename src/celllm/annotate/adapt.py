@@ -198,7 +198,8 @@ def recipe_for(recipe: Recipe, n_cells: int, *, steps: int, learning_rate: float
     """Return the recipe with other steps and rate, without labels of tumours, its batch no larger than the cells."""
     values = recipe.model_dump()
     values["objectives"]["malignancy"]["weight"] = 0.0
-    values["optimiser"]["learning_rate"] = learning_rate or GENTLER * recipe.optimiser.learning_rate
+    rate = learning_rate or GENTLER * recipe.optimiser.learning_rate
+    values["optimiser"] |= {"learning_rate": rate, "gene_learning_rate": None}
     training = values["training"]
     training |= {"steps": steps, "validation_cells": 0, "select": "last"}
     training["batch_cells"] = min(training["batch_cells"], n_cells)
