@@ -167,11 +167,10 @@ def adapted(
     scores = [] if names is None else [_probed(begun, corpus, names, "before", cells.file, said)]
     recipe = recipe_for(begun.pretrained.recipe, corpus.n_cells, steps=steps, learning_rate=learning_rate)
     old = begun.pretrained.encoder
-    is_learned = recipe.genes.method == "learned"
     result = run.pretrain(
         recipe,
         corpus,
-        gene_embedding=None if is_learned else old.embedding.genes.weight[: old.n_genes].detach().numpy(),
+        gene_embedding=old.embedding.genes.weight[: old.n_genes].detach().numpy(),
         gene_digest=begun.pretrained.digest,
         seed=seed,
         checkpoints=out / "checkpoints",
