@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from celllm.base.errors import InputError
-from celllm.harmonise.symbols import ENSEMBL, Mapping, SymbolIndex, map_names
+from celllm.harmonise.symbols import Mapping, SymbolIndex, map_names
 from celllm.harmonise.vocabulary import Vocabulary
+from celllm.sources.readers.genes import ENSEMBL
 
 INDEX = "index"
 """Name of the index among the columns."""

@@ -28,7 +28,6 @@ from celllm.annotate.judge import WAYS, Way
 from celllm.annotate.source import Source
 from celllm.base.errors import InputError
 from celllm.harmonise.normalise import log_normalised
-from celllm.sources.readers.cells import NO_LABEL
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -171,7 +170,7 @@ def teach(
     if labels is None:
         raise no_reference()
     own = OwnCells(reference, encoder, counts=counts, genes=genes)
-    names = reference.column(labels, "--labels").replace(list(NO_LABEL), "").to_numpy(dtype=np.str_)
+    names = reference.column(labels, "--labels").to_numpy(dtype=np.str_)
     of_donors = None if donors is None else reference.column(donors, "--donors").to_numpy(dtype=np.str_)
     views: dict[heads.Features, list[Any]] = {"embedding": [], "genes": []}
     for counts_CG in own.pieces(show="reference"):

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import sparse
 
 from celllm.base.errors import InputError
+from celllm.sources.missing import texts
 from celllm.sources.readers.cells import PIECE
 from celllm.sources.readers.h5ad import opening, read_table, stored_matrix
 
@@ -63,8 +64,7 @@ class Source:
                 found=f"the columns {', '.join(map(str, self.obs.columns)) or '(none)'}",
                 remedy=f"give one of them: {option} COLUMN",
             )
-        values = self.obs[name].astype(object)
-        return values.where(values.notna(), "").astype(str).str.strip()
+        return texts(self.obs[name])
 
     def pieces(self, place: str, *, size: int = PIECE) -> Iterator[sparse.csr_matrix]:
         """Read a matrix, `size` cells at a time."""
