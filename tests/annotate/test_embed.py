@@ -98,7 +98,7 @@ def numbers_that_look_like_entrez_ids(own: ad.AnnData) -> None:
 
 def mixed(own: ad.AnnData) -> None:
     names = own.var_names.tolist()
-    own.var_names = [f"ENSG{i:011d}" if i % 4 == 0 else str(7000 + i) if i % 4 == 1 else names[i] for i in range(40)]
+    own.var_names = [f"ENSG{i:011d}" if i % 3 else names[i] for i in range(40)]
 
 
 def retired_ids(own: ad.AnnData) -> None:
