@@ -19,10 +19,10 @@ from celllm.sources import raw
 
 def package(
     folder: Path,
-    *,
     encoder: Path,
     vocabulary: Path,
     hgnc: Path,
+    *,
     shards: Path | None,
     catalogue: Path | None,
     scores: Path | None,

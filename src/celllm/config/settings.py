@@ -51,7 +51,7 @@ class Settings(_Section):
     mirror: str | None
     """Folder in which files are looked for before the network; relative to the working directory."""
     accelerator: Literal["cpu", "gpu"]
-    """gpu: the pretrain rule asks for one (resource gpu=1); cpu: it asks for none."""
+    """gpu: the pretrain rule asks for one (resource gpu=1); cpu: no job computes on one, also where there is one."""
     gene_annotation: str
     """Data set of role genes: a table in the format of HGNC's complete set."""
     locus_group: str
