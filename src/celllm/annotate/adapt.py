@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -67,6 +67,11 @@ class OwnCorpus:
     def rows(self, indices: NDArray[np.int64]) -> csr_matrix:
         """Return the counts of some cells."""
         return self.counts[indices]
+
+    def groups(self, of: Literal["dataset", "sample"]) -> NDArray[np.int64]:
+        """Return 0 for each cell: one data set, and samples are not known."""
+        del of
+        return np.zeros(self.n_cells, dtype=np.int64)
 
     def names(self, indices: NDArray[np.int64]) -> list[str]:
         """Return the numbers of some cells, from 0."""
