@@ -23,6 +23,7 @@ from celllm.harmonise.align import SPIKE_IN, Tally, to_vocabulary
 from celllm.harmonise.counts import find_counts
 from celllm.harmonise.harmonisation import Harmonisation
 from celllm.model import inference
+from celllm.model.device import device_of
 from celllm.sources.values import check_values
 
 ENOUGH_MAPPED, ENOUGH_NAMED = 0.8, 0.5
@@ -125,11 +126,8 @@ class OwnCells:
         return lines
 
 
-def device() -> torch.device:
-    """Return the device to embed on."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def embed_piece(encoder: EncoderFolder, counts_CG: sparse.csr_matrix) -> NDArray[np.float32]:
     """Embed the cells of a piece, C x D."""
-    return inference.embed_cells(encoder.pretrained, counts_CG, units=Units.COUNTS, device=device())
+    return inference.embed_cells(
+        encoder.pretrained, counts_CG, units=Units.COUNTS, device=device_of("auto", threads=torch.get_num_threads())
+    )
