@@ -205,7 +205,7 @@ def recipe_for(recipe: Recipe, n_cells: int, *, steps: int, learning_rate: float
     rate = learning_rate or GENTLER * recipe.optimiser.learning_rate
     values["optimiser"] |= {"learning_rate": rate, "gene_learning_rate": None}
     training = values["training"]
-    training |= {"steps": steps, "validation_cells": 0, "select": "last"}
+    training |= {"steps": steps, "validation_cells": 0, "probe_every": None, "select": "last"}
     training["batch_cells"] = min(training["batch_cells"], n_cells)
     return recipes.parse(values, file="the encoder's recipe")
 
