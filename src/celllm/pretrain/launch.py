@@ -13,6 +13,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config.recipe import Recipe
 from celllm.harmonise.vocabulary import Vocabulary
+from celllm.model.device import require
 
 if TYPE_CHECKING:
     from celllm.corpus.reader import ShardReader
@@ -24,6 +25,7 @@ def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, dev
     Under srun each task is a rank already, under torchrun each process. Elsewhere this process starts the others of its
     node, also in a SLURM job of one task.
     """
+    require(accelerator)
     # a job of one task is no distributed run, though its variables look like one
     _allow_tf32(precision)
     is_alone = int(os.environ.get("SLURM_NTASKS", "1")) == 1 and "TORCHELASTIC_RUN_ID" not in os.environ
