@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
@@ -13,6 +14,7 @@ from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config.recipe import Recipe
 from celllm.corpus.reader import ShardReader
 from celllm.harmonise.vocabulary import Vocabulary
+from celllm.model.device import require
 
 
 def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, devices: int, nodes: int) -> Fabric:
@@ -21,7 +23,9 @@ def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, dev
     Under srun each task is a rank already, under torchrun each process. Elsewhere this process starts the others of its
     node, also in a SLURM job of one task.
     """
+    require(accelerator)
     # a job of one task is no distributed run, though its variables look like one
+    _allow_tf32(precision)
     is_alone = int(os.environ.get("SLURM_NTASKS", "1")) == 1 and "TORCHELASTIC_RUN_ID" not in os.environ
     fabric = Fabric(
         accelerator=accelerator,
@@ -35,8 +39,14 @@ def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, dev
     return fabric
 
 
+def _allow_tf32(precision: str) -> None:
+    """Let a GPU multiply what autocast leaves in float32, FAVOR+'s products, on its tensor cores, summed in float32."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "bf16-mixed"
+
+
 def alone(precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
     """Return one device, the best there is; with an environment of its own, which on a login node looks for no srun."""
+    _allow_tf32(precision)
     return Fabric(accelerator="auto", devices=1, precision=precision, plugins=[LightningEnvironment()])
 
 
