@@ -59,13 +59,15 @@ def fit_pca(*, shards: Path, pca: Path, components: int = 50, stage: str = "fit_
     from dataclasses import replace
 
     from celllm.base.provenance import stamp
-    from celllm.bench import features
+    from celllm.corpus import components as components_of
     from celllm.corpus.reader import ShardReader
 
     reader = ShardReader(shards)
     _check_size(reader, components)
-    found = features.fit_pca(reader.rows, n_cells=reader.n_cells, vocabulary=reader.vocabulary, n_components=components)
-    features.write(replace(found, provenance=stamp(stage, {}, shards=reader.digest)), pca)
+    found = components_of.fit_pca(
+        reader.rows, n_cells=reader.n_cells, vocabulary=reader.vocabulary, n_components=components
+    )
+    components_of.write(replace(found, provenance=stamp(stage, {}, shards=reader.digest)), pca)
     print(f"{components} components of {found.n_cells} cells hold {found.explained_K.sum():.1%} of the variance")
 
 

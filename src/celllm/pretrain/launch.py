@@ -14,6 +14,7 @@ from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config.recipe import Recipe
 from celllm.corpus.reader import ShardReader
 from celllm.harmonise.vocabulary import Vocabulary
+from celllm.model.device import require
 
 
 def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, devices: int, nodes: int) -> Fabric:
@@ -22,6 +23,7 @@ def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, dev
     Under srun each task is a rank already, under torchrun each process. Elsewhere this process starts the others of its
     node, also in a SLURM job of one task.
     """
+    require(accelerator)
     # a job of one task is no distributed run, though its variables look like one
     _allow_tf32(precision)
     is_alone = int(os.environ.get("SLURM_NTASKS", "1")) == 1 and "TORCHELASTIC_RUN_ID" not in os.environ

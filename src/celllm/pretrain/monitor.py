@@ -18,7 +18,7 @@ from celllm.pretrain import history
 HistoryRow = dict[str, float | int | None]
 TIMES = ("seconds", "wait")
 """Figures of a step that are times; a row has speeds in their place."""
-SPEEDS = ("step_s", "cells_per_s", "tokens_per_s", "loader_wait")
+SPEEDS = ("step_s", "cells_per_s", "tokens_per_s", "loader_wait", "probe_s")
 """What of a row depends on the machine and its load; all else is the same whenever a run is repeated."""
 
 SHOWN = (
@@ -29,6 +29,8 @@ SHOWN = (
     "masked_accuracy",
     "malignancy_accuracy",
     "validation_loss",
+    "probe_5pct",
+    "probe_all",
     "cells_per_s",
     "tokens_per_s",
     "loader_wait",
