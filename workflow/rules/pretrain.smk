@@ -39,7 +39,7 @@ rule pretrain:
         probe=probe_options,
         run=subpath(output.encoder, parent=True),
         ranks=ranks_options,
-        accelerator=ACCELERATOR,
+        accelerator="cuda" if GPUS else "cpu",
         launcher=ranks_launcher,
     shell:
         "{params.launcher}python -m celllm pretrain"

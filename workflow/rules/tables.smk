@@ -5,6 +5,7 @@ Reads: config.yaml (and what overlays it), config/*.tsv, config/recipes/, the ta
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from shlex import quote
@@ -338,7 +339,9 @@ def ranks_options(_wildcards, resources) -> str:
         )
     if resources.get("mpi"):
         return f"--devices {resources.tasks_per_node} --nodes {resources.nodes}"
-    return f"--devices {max(1, int(resources.get('gpu', 0)))}"
+    gres = re.search(r"gpu(?::[^:,]+)?:(\d+)", str(resources.get("gres", "")))
+    n_gpus = int(gres[1]) if gres else int(resources.get("gpu", 0))
+    return f"--devices {max(1, n_gpus)}"
 
 
 def ranks_launcher(_wildcards, resources, threads) -> str:

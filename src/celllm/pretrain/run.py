@@ -59,6 +59,7 @@ def pretrain(
     stage: str = "pretrain",
     monitors: Sequence[Monitor] = (),
     stop_after: int | None = None,
+    initial: Encoder | None = None,
 ) -> PretrainingResult:
     """Train an encoder as the recipe says.
 
@@ -90,19 +91,15 @@ def pretrain(
         Told of each row of the history, on the first rank.
     stop_after
         Stop after this many steps of the schedule, as if killed right after a checkpoint; None: run to the end.
+    initial
+        Encoder whose weights to begin with; None: drawn from the seed.
 
     Raises
     ------
     InputError
         If the recipe cannot be trained from, or the folder's checkpoint belongs to another run.
-    DivergedError
-        If a loss or gradient is not finite.
-    CheckpointError
-        If a checkpoint could not be written.
-    OutOfMemory
-        If a step does not fit into memory, also with half the recipe's `chunk_tokens`.
-    Stopped
-        If a signal asked for it.
+    DivergedError, CheckpointError, OutOfMemory, Stopped
+        If a loss is not finite, a checkpoint not written, half the `chunk_tokens` too many, or a signal asks for it.
     """
     check_trainable(recipe)
     check_probed(recipe, probe)
@@ -111,7 +108,7 @@ def pretrain(
     identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
     if probe is not None and recipe.training.select == "probe":
         identity = replace(identity, probe=probe.digest)
-    run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric, probe=probe)
+    run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric, probe=probe, initial=initial)
     if checkpoints is not None:
         run.resume(Checkpoints(checkpoints, identity, keep_last=recipe.training.keep_last))
     told = monitors if fabric.is_global_zero else ()
@@ -142,7 +139,7 @@ class Run:
 
     Parameters
     ----------
-    recipe, corpus, gene_embedding, seed, fabric, probe
+    recipe, corpus, gene_embedding, seed, fabric, probe, initial
         As in `pretrain`.
     """
 
@@ -155,11 +152,14 @@ class Run:
         seed: int,
         fabric: Fabric,
         probe: ProbeCells | None = None,
+        initial: Encoder | None = None,
     ) -> None:
         settings = recipe.training
         self._recipe, self._corpus, self._seed, self._fabric = recipe, corpus, seed, fabric
         self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else None
-        self._module = initial_module(recipe, corpus.n_genes, gene_embedding, seed=seed, device=fabric.device)
+        self._module = initial_module(
+            recipe, corpus.n_genes, gene_embedding, seed=seed, device=fabric.device, initial=initial
+        )
         if settings.compile:
             self._module.encoder.compile_layers()
         self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)

@@ -86,12 +86,15 @@ def initial_module(
     *,
     seed: int,
     device: torch.device,
+    initial: Encoder | None = None,
 ) -> Pretrained:
-    """Draw what is trained from the seed, in training mode."""
+    """Draw what is trained from the seed, in training mode; `initial` is the encoder to go on with."""
     with seeded(stream_seed(seed, 0, Purpose.INITIAL_WEIGHTS), torch.device("cpu")):
         table = None if gene_embedding is None else torch.from_numpy(np.array(gene_embedding, dtype=np.float32))
         length = recipe.padded_length
         encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, padded_length=length)
+        if initial is not None:
+            encoder.load_state_dict(initial.state_dict())
         encoder.embedding.genes.weight.requires_grad_(table is None or recipe.genes.is_trained)
         module = Pretrained(encoder, recipe.objectives)
     return module.to(device).train()
