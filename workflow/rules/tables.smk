@@ -37,7 +37,11 @@ shell.prefix(
 )
 
 CONFIG = Path(workflow.basedir) / "config"
-CONFIG_FILES = [str(path) for path in workflow.configfiles]
+OVERLAYS = list(workflow.overwrite_configfiles)  # they win over config.yaml
+CONFIG_FILES = [
+    *(str(path) for path in workflow.configfiles if path not in OVERLAYS),
+    *map(str, OVERLAYS),
+]
 
 
 def runs_table() -> Path:
