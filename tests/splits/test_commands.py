@@ -55,10 +55,11 @@ def make(files, cells_task, pairs_task):
 
     def run(kind, *, with_responses=None, seed=0, **changes):
         task = replace(cells_task if kind == "cells" else pairs_task, **changes)
-        out = files / task.task / f"split{seed}.parquet"
+        manifest = files / task.task / "manifest.json"
         with_responses = kind == "pairs" if with_responses is None else with_responses
         responses_file = files / "d.parquet" if with_responses else None
-        make_splits(task=task, cells=files / "d.h5ad", responses=responses_file, seed=seed, split=out)
+        make_splits(task=task, cells=files / "d.h5ad", responses=responses_file, seeds=[seed], manifest=manifest)
+        (out,) = splits.files_of([manifest])
         return splits.read(out)
 
     return run
@@ -72,6 +73,21 @@ def test_full_and_few_shot_share_their_test_cells(make):
     assert len(full.units_of("unused")) == 19  # the unlabelled ones
     assert full.provenance["seed"] == 0
     assert set(full.provenance["inputs"]) == {"cells"}
+
+
+def test_a_seed_more_makes_a_split_more_and_leaves_the_others(make, files, cells_task, capsys):
+    folder = files / cells_task.task
+    make("cells", seed=0)
+    before = (folder / "split0.parquet").stat().st_mtime_ns
+    make_splits(task=cells_task, cells=files / "d.h5ad", seeds=[0, 1], manifest=folder / "manifest.json")
+
+    assert "kept: 1 splits" in capsys.readouterr().out
+    assert (folder / "split0.parquet").stat().st_mtime_ns == before
+    assert [split.name for split in splits.files_of([folder / "manifest.json"])] == ["split0.parquet", "split1.parquet"]
+
+
+def test_another_share_makes_the_split_anew(make):
+    assert len(make("cells").units_of("test")) != len(make("cells", test=0.1).units_of("test"))
 
 
 def test_pairs_of_lines_without_expression_are_no_units_and_are_counted(make, capsys):

@@ -66,6 +66,14 @@ def test_seeds_differ_one_seed_repeats_and_the_order_of_the_pairs_does_not_matte
     assert (split(rule, seed=3) != split(rule, seed=4)).any()
 
 
+def test_a_line_that_met_a_compound_under_two_names_met_it_in_one_subset(split):
+    drugs, structures = DRUGS, np.where(DRUGS == "drug7", "drug19", DRUGS)
+    subsets = split("pairs", structures=structures)
+
+    assert (subsets[drugs == "drug7"] == subsets[drugs == "drug19"]).all()
+    assert len(set(subsets[drugs == "drug7"])) == 3
+
+
 @pytest.mark.parametrize("rule", ["drugs", "both"])
 def test_two_names_of_one_structure_are_held_out_together(split, rule):
     lines = np.repeat([f"line{number}" for number in range(6)], 3)

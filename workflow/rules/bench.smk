@@ -64,7 +64,7 @@ rule fit:
     """
     input:
         unpack(fit_inputs),
-        splits=fit_splits,
+        splits="results/splits/{task}/manifest.json",
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
         runs="results/bench/{task}/{method}/runs.json",
@@ -82,6 +82,7 @@ rule fit:
         stage=STAGES["fit"],
         task=task_json,
         method=method_json,
+        splits=fit_splits,
         responses=responses_option,
         encoder=encoder_option,
         seeds=fit_seeds,
@@ -93,7 +94,7 @@ rule fit:
         " --method {params.method:q}"
         " --cells {input.cells:q}"
         " {params.responses}"
-        " --splits {input.splits:q}"
+        " --splits {params.splits}"
         " --vocabulary {input.vocabulary:q}"
         " {params.encoder}"
         " --seeds {params.seeds}"

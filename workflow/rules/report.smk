@@ -139,7 +139,7 @@ rule audit_leakage:
     input:
         cells=rules.write_shards.input.cells,
         benchmark_cells=benchmark_cells(),
-        splits=all_splits(),
+        splits=expand("results/splits/{task}/manifest.json", task=RUN_TASKS),
         shards=rules.write_shards.output.manifest,
         catalogue=SCORED["catalogue"],
     output:

@@ -1,20 +1,23 @@
 """Who is tested: the training, validation and test part of every task.
 
 Reads:   results/cells/, results/responses/
-Writes:  results/splits/{task}/split{split}.parquet
+Writes:  results/splits/{task}/manifest.json and the splits beside it, split{split}.parquet
 """
 
 
 rule make_splits:
-    """Training, validation and test part of a task for one split seed, as a file that every method reads."""
+    """Training, validation and test part of a task for each of its split seeds, as files that every method reads.
+
+    The splits are no output, so that Snakemake leaves them: with a seed more, the job makes one more.
+    """
     input:
         unpack(split_inputs),
     output:
-        split="results/splits/{task}/split{split}.parquet",
+        manifest="results/splits/{task}/manifest.json",
     log:
-        "logs/make_splits/{task}/split{split}.log",
+        "logs/make_splits/{task}.log",
     benchmark:
-        "benchmarks/make_splits/{task}/split{split}.tsv"
+        "benchmarks/make_splits/{task}.tsv"
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -25,12 +28,13 @@ rule make_splits:
         stage=STAGES["make_splits"],
         task=split_json,
         responses=responses_option,
+        seeds=split_seeds,
     shell:
         "python -m celllm make_splits"
         " --task {params.task:q}"
         " --cells {input.cells:q}"
         " {params.responses}"
-        " --seed {wildcards.split}"
+        " --seeds {params.seeds}"
         " --stage {params.stage}"
-        " --split {output.split:q}"
+        " --manifest {output.manifest:q}"
         " &> {log:q}"

@@ -195,7 +195,7 @@ def split_json(wildcards) -> str:
         dataclasses.replace(
             row,
             title=row.task,
-            split_seeds=(int(wildcards.split),),
+            split_seeds=(0,),
             protocol="clean",
             headline=tables.METRICS[row.kind][0],
         )
@@ -261,7 +261,6 @@ wildcard_constraints:
     task="|".join(TASKS),
     method="|".join(METHODS),
     recipe="|".join(config["encoders"]),
-    split=r"\d+",
     seed=r"\d+",
 
 
@@ -322,12 +321,18 @@ def fit_inputs(wildcards) -> dict[str, str]:
     return found
 
 
-def fit_splits(wildcards) -> list[str]:
+def split_seeds(wildcards) -> str:
+    """Seeds of the splits of a task: those that its methods run on, or its own where none runs."""
+    found = splits_of(wildcards.task) if wildcards.task in RUNS else ()
+    return " ".join(map(str, found or TASKS[wildcards.task].split_seeds))
+
+
+def fit_splits(wildcards) -> str:
     """The splits that a job runs on."""
-    return [
+    return " ".join(
         f"results/splits/{wildcards.task}/split{split}.parquet"
         for split in RUNS[wildcards.task][wildcards.method].splits
-    ]
+    )
 
 
 def fit_seeds(wildcards) -> str:
@@ -401,10 +406,9 @@ def splits_of(task: str) -> list[int]:
 def splits_with_corpus_cells(_wildcards) -> list[str]:
     """All splits of tasks on cells that are in the corpus too: their test cells stay out of it."""
     return [
-        f"results/splits/{task}/split{split}.parquet"
+        f"results/splits/{task}/manifest.json"
         for task in RUN_TASKS
         if TASKS[task].dataset in config["corpus"]
-        for split in splits_of(task)
     ]
 
 
@@ -416,15 +420,6 @@ def runs_of(task: str, method: str) -> str:
 def all_runs(_wildcards) -> list[str]:
     """Every job of the benchmark."""
     return [runs_of(task, method) for task in RUN_TASKS for method in methods_of(task)]
-
-
-def all_splits() -> list[str]:
-    """Split files of every task that is run."""
-    return [
-        f"results/splits/{task}/split{split}.parquet"
-        for task in RUN_TASKS
-        for split in splits_of(task)
-    ]
 
 
 def audited_encoder(file: str) -> str:

@@ -28,7 +28,7 @@ def write_shards(
     cells
         aligned cells of the corpus
     exclude
-        splits whose test cells stay out
+        splits whose test cells stay out, or manifests of splits
     benchmark_cells
         aligned cells of the tasks; cells with equal counts stay out of the corpus
     vocabulary
@@ -55,7 +55,7 @@ def write_shards(
 
     return_large_blocks()
     genes = vocabulary_file.read(vocabulary)
-    tested = {unit for file in exclude or () for unit in split_file.read(file).units_of("test")}
+    tested = {unit for file in split_file.files_of(exclude or ()) for unit in split_file.read(file).units_of("test")}
     hashes = writer.benchmark_hashes(benchmark_cells or (), cells, tested)
     written = writer.write(
         cells,

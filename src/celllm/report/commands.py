@@ -132,7 +132,7 @@ def audit_leakage(
     benchmark_cells
         Aligned cells of the tasks.
     splits
-        Split files of all tasks and seeds.
+        Manifests of the splits of all tasks, or split files.
     shards
         manifest.json of the pretraining corpus.
     catalogue
@@ -146,7 +146,7 @@ def audit_leakage(
 
         python -m celllm audit_leakage --cells results/cells/simulated_tumour_cells.h5ad \
             --benchmark-cells results/cells/pbmc68k_reduced.h5ad \
-            --splits results/splits/annotation_pbmc68k/split0.parquet --shards results/shards/manifest.json \
+            --splits results/splits/annotation_pbmc68k/manifest.json --shards results/shards/manifest.json \
             --catalogue results/bench/catalogue.json --html leakage.html --tsv leakage.tsv \
             --exact-duplicates exact_duplicates.tsv
     """

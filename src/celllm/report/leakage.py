@@ -32,7 +32,7 @@ def leakage_tables(
     catalogue: Catalogue,
 ) -> tuple[ReportTable, pd.DataFrame, list[str]]:
     """Return the table of leakage, rows of exact duplicates, and the names of benchmark cells in the shards."""
-    drawn = [split_files.read(file) for file in splits]
+    drawn = [split_files.read(file) for file in split_files.files_of(splits)]
     tasks = catalogue.tasks
     corpus = dict(_cells_of(file) for file in corpus_files)
     benchmark = dict(_cells_of(file) for file in benchmark_files)

@@ -1,13 +1,14 @@
 """`results/splits/{task}/split{seed}.parquet`: which unit of a task belongs to which subset.
 
 Columns unit, subset (`train`, `validation`, `test`, or `unused`: in no subset). A unit is a cell id, or
-`{line}|{drug}`. Schema metadata `celllm`, JSON: task, seed, provenance.
+`{line}|{drug}`. Schema metadata `celllm`, JSON: task, seed, provenance. Beside the splits of a task, written last,
+`manifest.json`: task, splits (file names), provenance.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from celllm.base.errors import InputError
 
 Subset = Literal["train", "validation", "test", "unused"]
 SUBSETS: tuple[Subset, ...] = ("train", "validation", "test", "unused")
-REMEDY = "make it again: snakemake --forcerun make_splits"
+REMEDY = "remove the file and make it again: snakemake --forcerun make_splits"
 _KEY = b"celllm"
 
 
@@ -101,6 +102,32 @@ def read(path: Path | str) -> Split:
     )
     _check(split, path)
     return split
+
+
+def request_of(path: Path | str) -> str | None:
+    """Return the digest of what a split was made from; None where there is no such file."""
+    try:
+        stored = (pq.read_schema(path).metadata or {}).get(_KEY)
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None
+    found: str | None = json.loads(stored or b"{}").get("provenance", {}).get("request")
+    return found
+
+
+def write_manifest(splits: Iterable[Path], path: Path | str, *, task: str, provenance: Mapping[str, Any]) -> None:
+    """Write the list of a task's splits, which lie beside it."""
+    listed = {"task": task, "splits": [split.name for split in splits], "provenance": dict(provenance)}
+    with writing(path) as part:
+        part.write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+
+
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """Return split files; a `manifest.json` among the paths stands for all that it lists."""
+    found = []
+    for path in paths:
+        is_list = path.suffix == ".json"
+        found += [path.with_name(name) for name in json.loads(path.read_text())["splits"]] if is_list else [path]
+    return found
 
 
 def _check(split: Split, path: Path | str) -> None:

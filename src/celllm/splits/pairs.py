@@ -27,8 +27,8 @@ def divide(
     are `unused`: of a share of 0.7, 0.1 and 0.2 nearly half of the pairs are for training, 1 % for validation, 4 % for
     test.
 
-    No pair of line and drug may come twice. Drugs are held out by their structure: a compound that was screened under
-    two names is one drug.
+    No pair of line and drug may come twice. A compound that was screened under two names is one drug under every rule:
+    `structures` has one text a compound, as `splits.compounds` gives it.
 
     Raises
     ------
@@ -36,10 +36,11 @@ def divide(
         If a subset that has a share gets nothing.
     """
     if task.split == "pairs":
-        order = np.lexsort((drugs, lines))
-        subsets = np.empty(len(order), dtype="<U10")
-        subsets[order] = _shuffled(len(order), task, seed=seed, of="pairs")
-        return subsets
+        known = sorted(zip(drugs.tolist(), structures.tolist(), strict=True), reverse=True)
+        name_of = {structure: drug for drug, structure in known}
+        first = np.array([name_of[structure] for structure in structures.tolist()], dtype=str)
+        # the separator is below all letters, so pairs are sorted by line, then by the first name of the compound
+        return _whole(np.strings.add(np.strings.add(lines, "\1"), first), task, seed=seed, of="pairs")
     if task.split == "lines":
         return _whole(lines, task, seed=seed, of="cell lines")
     by_drug = _whole(structures, task, seed=seed, of="drugs")
