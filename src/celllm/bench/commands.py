@@ -178,10 +178,10 @@ def score(*, runs: list[Path], tasks: TaskRows, scores: Path, trials: Path, fail
     from celllm.bench import runs as run_files
     from celllm.bench import scores as tables
 
-    headlines = {row.task: row.headline for row in tasks}
+    rows = {row.task: row for row in tasks}
     failed = [failure for path in runs for failure in run_files.read(path).failures]
     read = [predictions.read(path) for path in run_files.predictions_of(runs)]
-    made = [tables.scored(table, meta, headline=headlines[meta.task]) for table, meta in read]
+    made = [tables.scored(table, meta, task=rows[meta.task]) for table, meta in read]
     tables.write(tables.together([found for found, _ in made], tables.COLUMNS), scores)
     tables.write_trials(tables.together([found for _, found in made], tables.TRIAL_COLUMNS), trials)
     tables.write_failures(failed, failures)

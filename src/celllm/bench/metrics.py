@@ -24,6 +24,15 @@ MIN_PAIRS = 3
 ERRORS = frozenset({"rmse", "mae", "ece", "brier"})
 
 
+def bounds_of(metric: str) -> tuple[float, float] | None:
+    """Return the smallest and the largest possible value of a metric; None where it has no such bounds."""
+    if metric in ("rmse", "mae", "r2"):
+        return None
+    if metric in ("pearson", "spearman", "pearson_per_drug", "pearson_per_line"):
+        return -1.0, 1.0
+    return (0.0, 2.0) if metric == "brier" else (0.0, 1.0)
+
+
 def metrics_of(table: pd.DataFrame, *, kind: str) -> dict[str, float]:
     """Return every metric of a table of predictions of that kind of task."""
     if kind == "classification":
@@ -153,10 +162,14 @@ def expected_calibration_error(truth: np.ndarray, *, classes: Sequence[str], sco
         return float("nan")
     confidence = scores.max(axis=1)
     is_hit = np.asarray(classes, dtype=str)[scores.argmax(axis=1)] == np.asarray(truth, dtype=str)
-    edges = np.linspace(0, 1, N_BINS + 1)
-    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, N_BINS - 1)
-    gaps = np.bincount(bin_of, weights=confidence - is_hit, minlength=N_BINS)
+    gaps = np.bincount(bins_of_confidence(confidence), weights=confidence - is_hit)
     return float(np.abs(gaps).sum() / len(truth))
+
+
+def bins_of_confidence(confidence: np.ndarray) -> np.ndarray:
+    """Return the bin, from 0, that each largest probability falls into."""
+    edges = np.linspace(0, 1, N_BINS + 1)
+    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, N_BINS - 1)
 
 
 def brier(truth: np.ndarray, *, classes: Sequence[str], scores: np.ndarray) -> float:

@@ -36,6 +36,8 @@ __all__ = [
 
 LINEAR, LINEAR_NEW_DRUGS = "linear_reference", "linear_reference_new_drugs"
 """Roles of the linear model that every number is measured by, and of the one where tested drugs were never met."""
+LINEAR_BASELINE, MATCHED = "linear_baseline", "matched_baseline"
+"""Roles of further linear models, and of the other encoder that is pretrained on the same cells for as many steps."""
 SCRATCH = "scratch_reference"
 """Role of the paper's network without pretraining."""
 UPPER, LOWER = "upper_control", "lower_control"
@@ -213,6 +215,8 @@ class Method:
         "ours",
         "ablation",
         "baseline",
+        "linear_baseline",
+        "matched_baseline",
         "trivial",
         "linear_reference",
         "linear_reference_new_drugs",
@@ -220,7 +224,8 @@ class Method:
         "upper_control",
         "lower_control",
     ]
-    """What it is there for. References stand beside every number of a pretrained encoder; controls bound a task."""
+    """What it is there for. `ours` is compared with the best linear model, the matched one and the scratch reference:
+    that family of comparisons is corrected for. References stand beside every number of a pretrained encoder; controls bound a task."""
 
     @model_validator(mode="after")
     def _fixed_or_searched(self) -> Method:
