@@ -37,7 +37,7 @@ class Mean:
 
     @property
     def p(self) -> float:
-        """p value of the mean being 0, two-sided; nan where the variance is unknown, or 0 beside another mean."""
+        """The two-sided p value of the mean being 0; nan where the variance is unknown, or 0 beside another mean."""
         if self.variance == 0:
             return math.nan if self.value else 1.0
         return float(2 * stdtr(self.freedom, -abs(self.value) / math.sqrt(self.variance)))

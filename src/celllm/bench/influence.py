@@ -62,7 +62,7 @@ class Influence:
 
 def mean_influence(of_seeds: Sequence[Influence]) -> Influence:
     """Return the influence on the mean score of several runs on the same test units."""
-    return Influence(np.mean([one.values_N for one in of_seeds], axis=0), of_seeds[0].clusters)
+    return Influence(_mean([one.values_N for one in of_seeds]), of_seeds[0].clusters)
 
 
 def influence(table: pd.DataFrame, metric: str, *, kind: str, split: str) -> Influence | None:
@@ -105,9 +105,9 @@ def _of_classes(table: pd.DataFrame, metric: str) -> Floats | None:
         return _f1(truth == label, predicted == label)
     if name == "macro_f1":
         present = np.unique(np.concatenate([truth, predicted]))
-        return np.mean([_f1(truth == label, predicted == label) for label in present], axis=0)  # type: ignore[no-any-return]
+        return _mean([_f1(truth == label, predicted == label) for label in present])
     if name == "balanced_accuracy":
-        return np.mean([_within(truth == label, predicted == label) for label in np.unique(truth)], axis=0)  # type: ignore[no-any-return]
+        return _mean([_within(truth == label, predicted == label) for label in np.unique(truth)])
     classes, scores_NK = score_columns(table)
     if name == "auroc":
         return _auroc(truth, classes, scores_NK)
@@ -125,6 +125,10 @@ def _of_classes(table: pd.DataFrame, metric: str) -> Floats | None:
 def _centred(values: NDArray[np.generic]) -> Floats:
     numbers = values.astype(np.float64)
     return np.asarray(numbers - numbers.mean())
+
+
+def _mean(of_each: Sequence[Floats]) -> Floats:
+    return np.asarray(np.mean(of_each, axis=0))
 
 
 def _within(is_chosen: NDArray[np.bool_], values: NDArray[np.generic]) -> Floats:

@@ -2,10 +2,10 @@
 
 `error` is the standard error of the value by its own test units (`bench.influence`); empty where it is not known.
 `split` is the seed of the split, `seed` that of the method's own random numbers. Costs (fit_s, predict_s,
-peak_mb, trained_parameters) and sizes (n_train, n_validation, n_test) stand in it as metrics too, the F1 of each class
-as `f1:{class}`; test_share and train_share are the task's. An empty value is a metric that is not defined for that run, e.g. the correlation of a constant
-prediction. Beside it `failures.json`, an object a failed run, and `trials.tsv`, a row a trial: which options, and what
-they gave on the validation subset.
+peak_mb, trained_parameters) and sizes (n_train, n_validation, n_test; test_share, train_share of the task) stand in it
+as metrics too, the F1 of each class as `f1:{class}`. An empty value is a metric that is not defined for that run, e.g.
+the correlation of a constant prediction. Beside it `failures.json`, an object a failed run, and `trials.tsv`, a row a
+trial: which options, and what they gave on the validation subset.
 """
 
 from __future__ import annotations

@@ -225,7 +225,8 @@ class Method:
         "lower_control",
     ]
     """What it is there for. `ours` is compared with the best linear model, the matched one and the scratch reference:
-    that family of comparisons is corrected for. References stand beside every number of a pretrained encoder; controls bound a task."""
+    that family of comparisons is corrected for. References stand beside every number of a pretrained encoder; controls
+    bound a task."""
 
     @model_validator(mode="after")
     def _fixed_or_searched(self) -> Method:
