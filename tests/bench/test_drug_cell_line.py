@@ -207,7 +207,7 @@ def test_constant_responses_stay_finite_and_near_the_constant(encoder_file, voca
 
 def test_a_drug_that_was_never_met_is_answered_by_its_graph(encoder_file, vocabulary, pairs):
     train, test = np.flatnonzero(pairs.drug < 2), np.flatnonzero(pairs.drug == 2)
-    method = _method(encoder_file, vocabulary, fixed_epochs=2)
+    method = _method(encoder_file, vocabulary, epochs=2)
     method.fit(pairs.hiding(test), train, test[:0])
     predicted = method.predict(pairs.hiding(test), test)
     other = method.predict(replace(pairs, smiles=[*pairs.smiles[:2], "ClCCCl"]), test)

@@ -87,6 +87,8 @@ rule fit:
         encoder=encoder_option,
         seeds=fit_seeds,
         trials=config["trials"],
+        seconds=trial_seconds_option(),
+        budget=json.dumps(config["fit_budget"]),
         on_failure=config["on_failure"],
     shell:
         "python -m celllm fit"
@@ -99,6 +101,8 @@ rule fit:
         " {params.encoder}"
         " --seeds {params.seeds}"
         " --trials {params.trials}"
+        " {params.seconds}"
+        " --budget {params.budget:q}"
         " --threads {threads}"
         " --on-failure {params.on_failure}"
         " --log {log:q}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from celllm.base.app import commands
 from celllm.base.errors import InputError
-from celllm.config.rows import MethodRow, TaskRow, TaskRows
+from celllm.config.rows import FitBudgetJson, MethodRow, TaskRow, TaskRows
+from celllm.config.settings import FitBudget
 
 if TYPE_CHECKING:
     from celllm.corpus.reader import ShardReader
@@ -82,6 +83,8 @@ def fit(
     encoder: Path | None = None,
     seeds: list[int] | None = None,
     trials: int = 1,
+    trial_seconds: float | None = None,
+    budget: FitBudgetJson | None = None,
     threads: int = 1,
     on_failure: Literal["show", "stop"] = "show",
     log: str = "",
@@ -113,7 +116,12 @@ def fit(
     seeds
         Random seeds of the method; each runs on every split [0].
     trials
-        Combinations of options to try on the validation subset, at most.
+        Combinations of options to try on the validation subset, at most; with 2 or more, methods that fit in seconds
+        try all of theirs.
+    trial_seconds
+        Time after which a run begins no further trial.
+    budget
+        How long a method that learns batch by batch may learn, as JSON; keys of fit_budget in config.yaml.
     threads
         CPU threads.
     on_failure
@@ -137,12 +145,14 @@ def fit(
     optional = {"responses": responses, "encoder": encoder}
     job = Job(
         task=task,
-        method=method,
+        method=method.under(task.protocol),
         files={"cells": cells, "vocabulary": vocabulary}
         | {role: path for role, path in optional.items() if path is not None},
         splits=numbered(splits),
         seeds=seeds or [0],
         trials=trials,
+        seconds=trial_seconds,
+        budget=budget or FitBudget(),
         threads=threads,
         stage=stage,
     )

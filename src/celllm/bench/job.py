@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import sys
 import time
@@ -25,6 +26,7 @@ from celllm.bench.predictions import PredictionsMeta
 from celllm.bench.process import counted, peak_mb, reset_peak
 from celllm.bench.protocol import fitted, predicted, subsets_of
 from celllm.bench.runs import Failure, Runs, predictions_path
+from celllm.config.settings import FitBudget
 from celllm.config.tables import Method, Task
 from celllm.harmonise import vocabulary
 from celllm.harmonise.vocabulary import Vocabulary
@@ -47,7 +49,12 @@ class Job:
     seeds
         Random seeds of the method; each runs on every split.
     trials
-        Combinations of options that a run tries on the validation subset, at most.
+        Combinations of options that a run tries on the validation subset, at most; with 2 or more, a method that fits
+        in seconds tries all of its.
+    seconds
+        Time after which a run begins no further trial; None: none.
+    budget
+        How long a method may learn that learns batch by batch.
     threads
         CPU threads.
     stage
@@ -60,6 +67,8 @@ class Job:
     splits: Mapping[int, Path]
     seeds: Sequence[int]
     trials: int
+    seconds: float | None
+    budget: FitBudget
     threads: int
     stage: str
 
@@ -122,7 +131,8 @@ class Job:
                 "files": self.digests | {"split": digest(self.splits[split])},
                 "task": [task.protocol, task.headline],
                 "method": [method.module, method.options, method.search],
-                "trials": self.trials,
+                "trials": [self.trials, self.seconds],
+                "budget": self.budget.model_dump(),
                 "seed": seed,
             }
         )
@@ -137,12 +147,25 @@ class Job:
 
         def make(options: Mapping[str, Any]) -> Classifier | Regressor:
             method = build(row, options, seed=seed, encoder=encoder, vocabulary=self.genes)
+            method.budget = self.budget
             _use_threads(self.threads)
             return method
 
         start = time.perf_counter()
         search = row.search or getattr(found, "search", {})
-        choice, shown = fitted(row, self.task, data, subsets, make=make, search=search, trials=self.trials, seed=seed)
+        search = {name: values for name, values in search.items() if name not in row.options}
+        is_cheap = getattr(getattr(found, "func", found), "is_cheap", False)
+        choice, shown = fitted(
+            row,
+            self.task,
+            data,
+            subsets,
+            make=make,
+            search=search,
+            trials=math.prod(map(len, search.values())) if is_cheap and self.trials > 1 else self.trials,
+            seconds=self.seconds,
+            seed=int(digest_of([self.task.task, number, seed])[:15], 16),
+        )
         fitted_at = time.perf_counter()
         table = predicted(choice.method, shown, data, subsets["test"])
         meta = PredictionsMeta(
@@ -161,6 +184,7 @@ class Job:
             predict_s=time.perf_counter() - fitted_at,
             peak_mb=peak_mb(),
             trained_parameters=int(choice.method.trained_parameters),
+            shown_units=choice.method.shown_units,
             vocabulary=self.genes.digest,
             encoder=self.digests.get("encoder"),
             provenance=self.stamp(number, seed=seed, options=choice.options, request=self.request(number, seed)),
@@ -169,6 +193,8 @@ class Job:
         for trial in choice.trials:
             _say(f"trial {json.dumps(dict(trial.options))}: {self.task.headline} on validation {trial.value:.4f}")
         sizes = ", ".join(f"{subset} {len(rows)}" for subset, rows in subsets.items())
+        if meta.shown_units:
+            _say(f"training units shown: {meta.shown_units}; budget {self.budget!r}")
         _say(f"{sizes}; fitted in {meta.fit_s:.1f} s, predicted in {meta.predict_s:.1f} s")
 
     def stamp(self, *numbers: int, **extra: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON values

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from celllm.base.errors import InputError
+from celllm.config.settings import FitBudget
 from celllm.config.tables import COMPONENTS, Method
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Cells, Pairs
@@ -43,6 +44,12 @@ class BenchMethod:
     """Options with few values, and which."""
     search: ClassVar[Mapping[str, Sequence[Any]]] = {}
     """Values to choose from on the validation subset, where the row's column `search` gives none."""
+    is_cheap = False
+    """Whether a fit takes seconds, so that all values to choose from are tried where any are."""
+    budget = FitBudget()
+    """How long it may learn, where it learns batch by batch; the job sets it."""
+    shown_units = 0
+    """Training units shown to it, repeats counted; 0 where it does not learn batch by batch."""
     sees_test_labels = False
     """Whether labels of the test subset are shown to it, as they are to a control alone."""
     trained_parameters = 0

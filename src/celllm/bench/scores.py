@@ -1,11 +1,11 @@
 """`scores.tsv`: one row a run and metric; columns task, method, split, seed, metric, value, error.
 
 `error` is the standard error of the value by its own test units (`bench.influence`); empty where it is not known.
-`split` is the seed of the split, `seed` that of the method's own random numbers. Costs (fit_s, predict_s,
-peak_mb, trained_parameters) and sizes (n_train, n_validation, n_test; test_share, train_share of the task) stand in it
-as metrics too, the F1 of each class as `f1:{class}`. An empty value is a metric that is not defined for that run, e.g.
-the correlation of a constant prediction. Beside it `failures.json`, an object a failed run, and `trials.tsv`, a row a
-trial: which options, and what they gave on the validation subset.
+`split` is the seed of the split, `seed` that of the method's own random numbers. Costs (fit_s, predict_s, peak_mb,
+trained_parameters, shown_units) and sizes (n_train, n_validation, n_test; test_share, train_share of the task) stand in
+it as metrics too, the F1 of each class as `f1:{class}`. An empty value is a metric that is not defined for that run,
+e.g. the correlation of a constant prediction. Beside it `failures.json`, an object a failed run, and `trials.tsv`, a
+row a trial: which options, and what they gave on the validation subset.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from celllm.bench.runs import Failure
 from celllm.config.tables import Task
 
 COLUMNS = ("task", "method", "split", "seed", "metric", "value", "error")
-COSTS = ("fit_s", "predict_s", "peak_mb", "trained_parameters")
+COSTS = ("fit_s", "predict_s", "peak_mb", "trained_parameters", "shown_units")
 SIZES = ("n_train", "n_validation", "n_test", "test_share", "train_share")
 FAILED_COLUMNS = tuple(field.name for field in fields(Failure))
 TRIAL_COLUMNS = ("task", "method", "split", "seed", "trial", "options", "value", "chosen")

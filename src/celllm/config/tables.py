@@ -6,6 +6,7 @@ One dataclass a table. Its fields are the columns; their docstrings say what a c
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -227,6 +228,13 @@ class Method:
     """What it is there for. `ours` is compared with the best linear model, the matched one and the scratch reference:
     that family of comparisons is corrected for. References stand beside every number of a pretrained encoder; controls
     bound a task."""
+
+    compat: JsonObject = Field(default_factory=dict)
+    """Settings under the protocol compat, over `options`: those of the released code (docs/benchmark.md)."""
+
+    def under(self, protocol: str) -> Method:
+        """Return the method with the settings of a protocol."""
+        return replace(self, options=self.options | self.compat) if protocol == "compat" else self
 
     @model_validator(mode="after")
     def _fixed_or_searched(self) -> Method:

@@ -151,7 +151,7 @@ def costs_table(results: Results, catalogue: Catalogue) -> ReportTable:
         for method in catalogue.methods
         if results.has(task, method)
     ]
-    formats = dict(zip(COSTS, (",.1f", ",.2f", ",.0f", ",.0f"), strict=True))
+    formats = dict(zip(COSTS, (",.1f", ",.2f", ",.0f", ",.0f", ",.0f"), strict=True))
     columns = [Column("n_splits", "splits", ",d"), *(Column(cost, metric_title(cost), formats[cost]) for cost in COSTS)]
     frame = pd.DataFrame(rows, columns=["task", "method", "n_splits", *COSTS])
     return ReportTable("costs", frame, [*task_and_method(catalogue), *columns])

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from celllm.base.errors import InputError
 from celllm.bench.method import Classifier, labelled
-from celllm.bench.methods.finetune import LEARNING_RATES, n_epochs, ready_encoder, seeded, thaw
+from celllm.bench.methods.finetune import LEARNING_RATES, ready_encoder, schedule_of, seeded, thaw
 from celllm.bench.methods.finetune import train as fit
 from celllm.bench.tokens import TokenSource, token_source
 from celllm.model.encoder import Encoder, evaluating
@@ -32,8 +32,7 @@ class EncoderClassifier(Classifier):
     """An encoder with a head, trained on a task's labels.
 
     The encoder's dropout stays off, as in the released fine-tuning; a cell's prediction depends on nothing
-    but the cell. The epoch is chosen on the validation subset by macro-F1; without one (few-shot) a fixed
-    number of epochs is trained and nothing chosen.
+    but the cell. When to stop is chosen on the validation subset; without one (few-shot) the whole budget is used.
 
     Parameters
     ----------
@@ -42,10 +41,10 @@ class EncoderClassifier(Classifier):
         `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base), or `probe`
         (nothing of the encoder; logistic regression on CLS). `head`: `gene_scatter` or `cls`. `scratch`: without
         the pretraining.
-        `layer`: the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: at most;
-        `fixed_epochs`: without validation; `steps`: optimiser steps after which the running epoch is the
-        last; `batch`: cells; `learning_rate`: Adam's; `patience`: epochs without a better score;
-        `C`: inverse penalty of the probe.
+        `layer`: the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: passes, a check after
+        each, and `patience`: checks without a better score; null: the budget's. `batch`: cells; `learning_rate`:
+        Adam's; `select`: the score of a check, `macro_f1` or `accuracy`; `relu`: on the numbers that the gene-scatter
+        head lays out, as released; `C`: inverse penalty of the probe.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -55,18 +54,20 @@ class EncoderClassifier(Classifier):
         "layer": "last",
         "rank": 8,
         "alpha": 8.0,
-        "epochs": 20,
-        "fixed_epochs": 30,
-        "steps": 200,
+        "epochs": None,
+        "patience": None,
         "batch": 16,
         "learning_rate": 1e-3,
-        "patience": 3,
+        "select": "macro_f1",
+        "relu": False,
         "C": 1.0,
     }
     choices: ClassVar[Mapping[str, Sequence[str]]] = {
         "mode": ("last_layer", "full", "lora", "probe"),
         "head": ("gene_scatter", "cls"),
         "layer": ("last", "second_last"),
+        "select": ("macro_f1", "accuracy"),
+        "relu": (False, True),
     }
     search: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate": LEARNING_RATES}
 
@@ -75,7 +76,7 @@ class EncoderClassifier(Classifier):
         self._pretrained = ready_encoder(self, scratch=self.options["scratch"])
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose the epoch on `validation`, which the probe does not look at."""
+        """Learn from `train`; choose when to stop on `validation`, which the probe does not look at."""
         source = self._source(cells)
         if self.options["mode"] == "probe":
             self._fit_probe(source, cells, train)
@@ -120,25 +121,24 @@ class EncoderClassifier(Classifier):
             genes_BL, bins_BL = source.batch(train[at], generator)
             return functional.cross_entropy(self._head(encoder(genes_BL, bins_BL), genes_BL), target[at])
 
-        def macro_f1() -> float:
-            predicted = self.classes_[self._probabilities(source, validation).argmax(axis=1)]
-            return float(f1_score(cells.labels[validation], predicted, average="macro", zero_division=0))
+        def score() -> float:
+            truth, predicted = cells.labels[validation], self._probabilities(source, validation).argmax(axis=1)
+            if options["select"] == "accuracy":
+                return float(np.mean(truth == self.classes_[predicted]))
+            return float(f1_score(truth, self.classes_[predicted], average="macro", zero_division=0))
 
-        fit(
+        per_epoch = -(-len(train) // options["batch"])
+        n_batches = fit(
             weights,
             lambda: source.shuffled(train, options["batch"], generator),
             loss_of,
             modes=[self._head],
             kept=[encoder, self._head],
-            score=macro_f1 if len(validation) else None,
+            score=score if len(validation) else None,
             learning_rate=options["learning_rate"],
-            epochs=n_epochs(
-                epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
-                steps=options["steps"],
-                steps_per_epoch=-(-len(train) // options["batch"]),
-            ),
-            patience=options["patience"],
+            schedule=schedule_of(self, "cells", n_train=len(train), n_batches=per_epoch),
         )
+        self.shown_units = round(n_batches / per_epoch * len(train))
 
     def _new_head(self, encoder: Encoder, cells: Cells, train: np.ndarray) -> nn.Module:
         n_classes = len(self.classes_)
@@ -147,7 +147,9 @@ class EncoderClassifier(Classifier):
         # A slot that no training cell fills would keep its first, random weights.
         panel = self._pretrained.panel
         expressed = np.unique(cells.counts[train].indices) if panel is None else panel
-        return GeneScatterHead(encoder.width, encoder.n_genes, n_classes, panel=torch.from_numpy(expressed))
+        return GeneScatterHead(
+            encoder.width, encoder.n_genes, n_classes, panel=torch.from_numpy(expressed), relu=self.options["relu"]
+        )
 
     def _probabilities(self, source: TokenSource, rows: np.ndarray) -> np.ndarray:
         def answer(genes_BL: Tensor, bins_BL: Tensor) -> Tensor:

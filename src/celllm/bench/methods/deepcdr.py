@@ -1,4 +1,4 @@
-"""DeepCDR as a method: its network, taught pair by pair, the epoch chosen on the validation subset.
+"""DeepCDR as a method: its network, taught pair by pair, stopped by the validation subset.
 
 Shapes: L lines, G genes, P pairs of a batch, M drugs of a batch.
 """
@@ -19,7 +19,7 @@ from torch_geometric.nn import GCNConv, global_max_pool
 from celllm.bench.method import Regressor
 from celllm.bench.methods.cell_lines import LineScale
 from celllm.bench.methods.drugs import N_ATOM_FEATURES, drug_graphs
-from celllm.bench.methods.finetune import LEARNING_RATES, n_epochs, seeded
+from celllm.bench.methods.finetune import LEARNING_RATES, schedule_of, seeded
 from celllm.bench.methods.finetune import train as fit
 from celllm.bench.metrics import pearson, rmse
 from celllm.model.encoder import evaluating
@@ -41,31 +41,27 @@ class DeepCDRResponse(Regressor):
 
     Genes are standardised by the training lines, as for ridge regression, and responses by the training pairs; the
     released code does neither, on a table of expression that is scaled already. It picks its epoch on the test set;
-    here it is picked on the validation subset.
+    here the validation subset says when to stop.
 
     Parameters
     ----------
     options
-        `epochs`: at most so many passes over the training pairs, 100 in the released code; `fixed_epochs`: without
-        validation. `steps`: at most so many batches, in whole epochs. `batch`: pairs. `learning_rate`. `patience`:
-        epochs without a better one after which training stops. `select`: an epoch is judged by `pearson`, as theirs,
-        or by `rmse`.
+        `epochs` and `patience`: as of EncoderClassifier; 100 and 10 in the released code. `batch`: pairs.
+        `learning_rate`. `select`: a check is judged by `pearson`, as theirs, or by `rmse`.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
-        "epochs": 100,
-        "fixed_epochs": 10,
-        "steps": 3000,
+        "epochs": None,
+        "patience": None,
         "batch": 64,
         "learning_rate": 1e-3,
-        "patience": 10,
         "select": "pearson",
     }
     choices: ClassVar[Mapping[str, Sequence[str]]] = {"select": ("pearson", "rmse")}
     search: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate": LEARNING_RATES}
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose the epoch on `validation`."""
+        """Learn from `train`; choose when to stop on `validation`."""
         self._mean = float(pairs.response[train].mean())
         self._spread = float(pairs.response[train].std()) or 1.0  # constant responses have no spread
         self._scale = LineScale(pairs, train)
@@ -113,7 +109,7 @@ class DeepCDRResponse(Regressor):
             )
             return functional.mse_loss(answers_P, target_P)
 
-        fit(
+        n_batches = fit(
             weights,
             batches,
             loss_of,
@@ -121,16 +117,12 @@ class DeepCDRResponse(Regressor):
             kept=[self._model],
             score=(lambda: self._judged(pairs, validation)) if len(validation) else None,
             learning_rate=options["learning_rate"],
-            epochs=n_epochs(
-                epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
-                steps=options["steps"],
-                steps_per_epoch=len(places),
-            ),
-            patience=options["patience"],
+            schedule=schedule_of(self, "pairs", n_train=len(train), n_batches=len(places)),
         )
+        self.shown_units = round(n_batches / len(places) * len(train))
 
     def _judged(self, pairs: Pairs, validation: np.ndarray) -> float:
-        """Return how good this epoch is on the validation subset; more is better."""
+        """Return how good the network is on the validation subset; more is better."""
         truth, predicted = pairs.response[validation], self.predict(pairs, validation)
         if self.options["select"] == "rmse":
             return -rmse(truth, predicted)

@@ -18,7 +18,7 @@ from torch_geometric.data import Batch
 from celllm.base.errors import InputError
 from celllm.bench.method import Regressor
 from celllm.bench.methods.drugs import DrugEncoder, drug_graphs
-from celllm.bench.methods.finetune import LEARNING_RATES, n_epochs, n_frozen_layers, ready_encoder, seeded, thaw
+from celllm.bench.methods.finetune import LEARNING_RATES, n_frozen_layers, ready_encoder, schedule_of, seeded, thaw
 from celllm.bench.methods.finetune import train as fit
 from celllm.bench.methods.lines import LineEmbedder
 from celllm.bench.metrics import rmse
@@ -34,14 +34,14 @@ class EncoderResponse(Regressor):
     """Cell encoder and drug encoder, joined by a small network; least squares on standardised ln IC50.
 
     A batch is some cell lines with all their training pairs, so that each line and each drug is encoded once
-    a batch. The epoch is chosen on the validation subset by RMSE.
+    a batch. When to stop is chosen on the validation subset by RMSE.
 
     Parameters
     ----------
     options
         `mode`: `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
         `cls` token or the `mean` of its tokens. `scratch`: without the pretraining. `layer`: `last` or
-        `second_last`. `epochs`, `fixed_epochs`, `steps`, `learning_rate`, `patience`: as of EncoderClassifier.
+        `second_last`. `epochs`, `patience`, `learning_rate`: as of EncoderClassifier.
         `lines`: cell lines a batch. `truncation`: which genes stay of a line with more than fit, `random_subset`,
         `head` or `top_expressed`; null: as in pretraining. `subsets`: so many random subsets of such a line are
         answered, and the answers averaged; a line that fits whole is answered once.
@@ -52,12 +52,10 @@ class EncoderResponse(Regressor):
         "pool": "mean",
         "scratch": False,
         "layer": "last",
-        "epochs": 8,
-        "fixed_epochs": 8,
-        "steps": 200,
+        "epochs": None,
+        "patience": None,
         "lines": 16,
         "learning_rate": 1e-3,
-        "patience": 3,
         "truncation": None,
         "subsets": 1,
     }
@@ -77,7 +75,7 @@ class EncoderResponse(Regressor):
         self._embeds: tuple[sparse.csr_matrix, TokenSource, LineEmbedder] | None = None
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose the epoch on `validation`."""
+        """Learn from `train`; choose when to stop on `validation`."""
         if len(train) == 0:
             raise InputError(
                 file="split",
@@ -185,7 +183,8 @@ class EncoderResponse(Regressor):
             )
             return functional.mse_loss(answers_P, target_P)
 
-        fit(
+        per_epoch = -(-len(batches.lines) // options["lines"])
+        n_batches = fit(
             weights,
             lambda: source.shuffled(batches.lines, options["lines"], generator),
             loss_of,
@@ -195,13 +194,9 @@ class EncoderResponse(Regressor):
             if len(validation)
             else None,
             learning_rate=options["learning_rate"],
-            epochs=n_epochs(
-                epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
-                steps=options["steps"],
-                steps_per_epoch=-(-len(batches.lines) // options["lines"]),
-            ),
-            patience=options["patience"],
+            schedule=schedule_of(self, "pairs", n_train=len(train), n_batches=per_epoch),
         )
+        self.shown_units = round(n_batches / per_epoch * len(train))
 
 
 class ResponseHead(nn.Module):

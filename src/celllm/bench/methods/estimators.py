@@ -39,6 +39,8 @@ class SklearnClassifier(Classifier):
         The principal components that cells are projected on; None: the estimator sees the genes.
     """
 
+    is_cheap = True
+
     def __init__(
         self,
         estimator: type[BaseEstimator],
