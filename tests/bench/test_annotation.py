@@ -154,6 +154,35 @@ def test_the_released_head_and_choice_are_other_ones(encoder_file, vocabulary, c
     assert not np.allclose(answers[0], answers[1])
 
 
+def test_what_frozen_layers_say_is_computed_once_for_all_runs_of_a_job(encoder_file, vocabulary, cells, parts):
+    shared, seen, answers = {}, [], []
+    for given in (shared, shared, {}):
+        method = _method(encoder_file, vocabulary, epochs=2)
+        method.shared = given
+        method._pretrained.encoder.layers[0].register_forward_hook(lambda *args: seen.append(len(args[1][0])))
+        method.fit(cells, parts["train"], parts["validation"])
+        answers.append(method.predict(cells, parts["test"]))
+        seen.append(None)
+
+    first, second = seen[: seen.index(None)], seen[seen.index(None) + 1 :]
+    assert sum(first) <= len(cells.cell_ids) * 4
+    assert second[0] is None
+    for other in answers[1:]:
+        np.testing.assert_allclose(other, answers[0], atol=1e-5)
+
+
+def test_the_probe_embeds_a_cell_once_and_other_cells_anew(encoder_file, vocabulary, cells, parts):
+    method, seen = _method(encoder_file, vocabulary, mode="probe"), []
+    method._pretrained.encoder.layers[0].register_forward_hook(lambda *args: seen.append(len(args[1][0])))
+    for _ in range(2):
+        method.fit(cells, parts["train"], parts["validation"])
+        method.predict(cells, parts["train"])
+    before = sum(seen)
+    method.predict(replace(cells, counts=cells.counts * 2), parts["train"])
+
+    assert (before, sum(seen)) == (len(parts["train"]), 2 * len(parts["train"]))
+
+
 def test_a_test_class_absent_in_training_is_predicted_as_another(encoder_file, vocabulary, cells, parts):
     known = parts["train"][cells.labels[parts["train"]] != "gamma"]
     method = _method(encoder_file, vocabulary, epochs=1)

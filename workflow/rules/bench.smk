@@ -78,6 +78,7 @@ rule fit:
     resources:
         mem_mb=8000,
         runtime=fit_minutes,
+        gpu=fit_gpus,
     params:
         stage=STAGES["fit"],
         task=task_json,
@@ -90,6 +91,7 @@ rule fit:
         seconds=trial_seconds_option(),
         budget=json.dumps(config["fit_budget"]),
         on_failure=config["on_failure"],
+        device=fit_device,
     shell:
         "python -m celllm fit"
         " --task {params.task:q}"
@@ -104,6 +106,7 @@ rule fit:
         " {params.seconds}"
         " --budget {params.budget:q}"
         " --threads {threads}"
+        " {params.device}"
         " --on-failure {params.on_failure}"
         " --log {log:q}"
         " --stage {params.stage}"

@@ -340,6 +340,17 @@ def fit_seeds(wildcards) -> str:
     return " ".join(map(str, RUNS[wildcards.task][wildcards.method].seeds))
 
 
+def fit_gpus(wildcards) -> int:
+    """GPUs of a job: those of pretraining for a method that starts from a pretrained encoder, none for others."""
+    return GPUS if encoder_of(wildcards.method) else 0
+
+
+def fit_device(_wildcards, resources) -> str:
+    """Where a job computes: bfloat16 on a GPU."""
+    is_gpu = bool(resources.get("gpu", 0))
+    return "--accelerator cuda --precision bf16-mixed" if is_gpu else "--accelerator cpu"
+
+
 def trial_seconds_option() -> str:
     """`--trial-seconds NUMBER` where trials end with time."""
     seconds = config["trial_seconds"]

@@ -86,6 +86,8 @@ def fit(
     trial_seconds: float | None = None,
     budget: FitBudgetJson | None = None,
     threads: int = 1,
+    accelerator: Literal["cpu", "cuda"] = "cpu",
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
     on_failure: Literal["show", "stop"] = "show",
     log: str = "",
     stage: str = "fit",
@@ -124,6 +126,10 @@ def fit(
         How long a method that learns batch by batch may learn, as JSON; keys of fit_budget in config.yaml.
     threads
         CPU threads.
+    accelerator
+        Where methods with torch compute; others need the CPU alone.
+    precision
+        Of their products; bf16-mixed keeps weights and sums in 32 bits.
     on_failure
         Record a failed run and go on, or stop there.
     log
@@ -154,6 +160,8 @@ def fit(
         seconds=trial_seconds,
         budget=budget or FitBudget(),
         threads=threads,
+        device=accelerator,
+        is_mixed=precision == "bf16-mixed",
         stage=stage,
     )
     job.check()

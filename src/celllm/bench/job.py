@@ -57,6 +57,8 @@ class Job:
         How long a method may learn that learns batch by batch.
     threads
         CPU threads.
+    device, is_mixed
+        Where methods with torch compute, `cpu` or `cuda`, and whether they multiply in bfloat16.
     stage
         Name and version of the workflow's stage.
     """
@@ -70,12 +72,19 @@ class Job:
     seconds: float | None
     budget: FitBudget
     threads: int
+    device: str
+    is_mixed: bool
     stage: str
 
     @cached_property
     def digests(self) -> dict[str, str]:
         """The sha256 of each file, the same for all runs."""
         return {role: digest(path) for role, path in self.files.items()}
+
+    @cached_property
+    def shared(self) -> dict[Any, Any]:
+        """What runs keep for one another."""
+        return {}
 
     @cached_property
     def genes(self) -> Vocabulary:
@@ -134,6 +143,7 @@ class Job:
                 "trials": [self.trials, self.seconds],
                 "budget": self.budget.model_dump(),
                 "seed": seed,
+                "precision": ["bf16-mixed"] if self.is_mixed else [],
             }
         )
 
@@ -147,8 +157,9 @@ class Job:
 
         def make(options: Mapping[str, Any]) -> Classifier | Regressor:
             method = build(row, options, seed=seed, encoder=encoder, vocabulary=self.genes)
-            method.budget = self.budget
+            method.budget, method.shared = self.budget, self.shared
             _use_threads(self.threads)
+            method.device, method.is_mixed = self.device, self.is_mixed
             return method
 
         start = time.perf_counter()

@@ -48,6 +48,10 @@ class BenchMethod:
     """Whether a fit takes seconds, so that all values to choose from are tried where any are."""
     budget = FitBudget()
     """How long it may learn, where it learns batch by batch; the job sets it."""
+    device = "cpu"
+    """Where torch computes, `cpu` or `cuda`; the job sets it, as the next."""
+    is_mixed = False
+    """Whether torch multiplies in bfloat16 (autocast), weights and sums staying in 32 bits."""
     shown_units = 0
     """Training units shown to it, repeats counted; 0 where it does not learn batch by batch."""
     sees_test_labels = False
@@ -58,6 +62,8 @@ class BenchMethod:
     def __init__(self, options: Mapping[str, Any], *, seed: int, encoder: Path | None, vocabulary: Vocabulary) -> None:
         self.options = take_options(options, self.defaults, choices=self.choices)
         self.seed, self.encoder_file, self.vocabulary = seed, encoder, vocabulary
+        self.shared: dict[Any, Any] = {}
+        """What the runs of a job, on the same data, keep for one another; the job sets it."""
 
 
 class Classifier(BenchMethod, ABC):

@@ -19,8 +19,9 @@ from torch.nn import functional
 
 from celllm.base.errors import InputError
 from celllm.bench.method import Classifier, labelled
-from celllm.bench.methods.finetune import LEARNING_RATES, ready_encoder, schedule_of, seeded, thaw
+from celllm.bench.methods.finetune import LEARNING_RATES, computing, n_frozen_layers, ready_encoder, schedule_of, thaw
 from celllm.bench.methods.finetune import train as fit
+from celllm.bench.methods.frozen import FrozenLayers, kept_of
 from celllm.bench.tokens import TokenSource, token_source
 from celllm.model.encoder import Encoder, evaluating
 from celllm.model.heads import ClsHead, GeneScatterHead
@@ -77,20 +78,19 @@ class EncoderClassifier(Classifier):
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from `train`; choose when to stop on `validation`, which the probe does not look at."""
-        source = self._source(cells)
-        if self.options["mode"] == "probe":
-            self._fit_probe(source, cells, train)
-            return
-        self.classes_ = np.unique(labelled(cells, train))
-        with seeded(self.seed):
-            self._fit_head(source, cells, train, validation)
+        with computing(self, self._pretrained.encoder) as device:
+            if self.options["mode"] == "probe":
+                self._fit_probe(cells, train)
+            else:
+                self.classes_ = np.unique(labelled(cells, train))
+                self._fit_head(cells, train, validation, device)
 
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
         """Return class probabilities, rows x `classes_`."""
-        source = self._source(cells)
-        if self.options["mode"] == "probe":
-            return np.asarray(self._probe.predict_proba(self._embedded(source, rows)))
-        return self._probabilities(source, rows)
+        with computing(self, self._pretrained.encoder):
+            if self.options["mode"] == "probe":
+                return np.asarray(self._probe.predict_proba(self._embedded(cells, rows)))
+            return self._probabilities(*self._layers(cells), rows)
 
     def _source(self, cells: Cells) -> TokenSource:
         pretrained = self._pretrained
@@ -105,24 +105,31 @@ class EncoderClassifier(Classifier):
             )
         return token_source(cells.counts, cells.values, rule=pretrained.recipe.tokens, panel=pretrained.panel)
 
-    def _fit_head(self, source: TokenSource, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
+    def _layers(self, cells: Cells) -> tuple[TokenSource, FrozenLayers]:
+        """Return the cells as tokens, and what runs the encoder on them."""
+        encoder, options, source = self._pretrained.encoder, self.options, self._source(cells)
+        n_frozen = n_frozen_layers(encoder, mode=options["mode"], layer=options["layer"])
+        kept = kept_of(self, cells.counts, "states", n_frozen)
+        return source, FrozenLayers(source, encoder, n_frozen=n_frozen, kept=kept)
+
+    def _fit_head(self, cells: Cells, train: np.ndarray, validation: np.ndarray, device: torch.device) -> None:
         encoder, options = self._pretrained.encoder, self.options
         if options["mode"] == "lora":
             weights = add_low_rank(encoder, rank=options["rank"], alpha=options["alpha"])
         else:
             weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
-        self._head = self._new_head(encoder, cells, train)
+        self._head = self._new_head(encoder, cells, train).to(device)
         weights = [*weights, *self._head.parameters()]
         self.trained_parameters = sum(weight.numel() for weight in weights)
-        target = torch.from_numpy(np.searchsorted(self.classes_, cells.labels[train]))
+        target = torch.from_numpy(np.searchsorted(self.classes_, cells.labels[train])).to(device)
         generator = np.random.default_rng(self.seed)
+        source, layers = self._layers(cells)
 
         def loss_of(at: np.ndarray) -> Tensor:
-            genes_BL, bins_BL = source.batch(train[at], generator)
-            return functional.cross_entropy(self._head(encoder(genes_BL, bins_BL), genes_BL), target[at])
+            return functional.cross_entropy(self._logits(layers, train[at], generator), target[at])
 
         def score() -> float:
-            truth, predicted = cells.labels[validation], self._probabilities(source, validation).argmax(axis=1)
+            truth, predicted = cells.labels[validation], self._probabilities(source, layers, validation).argmax(axis=1)
             if options["select"] == "accuracy":
                 return float(np.mean(truth == self.classes_[predicted]))
             return float(f1_score(truth, self.classes_[predicted], average="macro", zero_division=0))
@@ -151,31 +158,34 @@ class EncoderClassifier(Classifier):
             encoder.width, encoder.n_genes, n_classes, panel=torch.from_numpy(expressed), relu=self.options["relu"]
         )
 
-    def _probabilities(self, source: TokenSource, rows: np.ndarray) -> np.ndarray:
-        def answer(genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
-            logits_BK: Tensor = self._head(self._pretrained.encoder(genes_BL, bins_BL), genes_BL)
-            # float64, so that probabilities sum to 1 well enough for any metric
-            return logits_BK.double().softmax(dim=1)
+    def _logits(self, layers: FrozenLayers, rows: np.ndarray, generator: np.random.Generator | None = None) -> Tensor:
+        hidden_BLD, genes_BL, _ = layers.hidden(rows, generator, only_cls=self.options["head"] == "cls")
+        return self._head(hidden_BLD, genes_BL)  # type: ignore[no-any-return]
 
-        with evaluating(self._head):
-            return self._by_batches(source, rows, answer, width=len(self.classes_))
+    def _probabilities(self, source: TokenSource, layers: FrozenLayers, rows: np.ndarray) -> np.ndarray:
+        answers = np.empty((len(rows), len(self.classes_)))
+        with evaluating(self._pretrained.encoder, self._head):
+            for at in source.in_order_of_length(rows, self.options["batch"]):
+                # float64, so that probabilities sum to 1 well enough for any metric
+                answers[at] = self._logits(layers, rows[at]).double().softmax(dim=1).cpu().numpy()
+        return answers
 
-    def _fit_probe(self, source: TokenSource, cells: Cells, rows: np.ndarray) -> None:
+    def _fit_probe(self, cells: Cells, rows: np.ndarray) -> None:
         labels = labelled(cells, rows)
         thaw(self._pretrained.encoder, mode="probe")
         regression = LogisticRegression(C=self.options["C"], max_iter=2000)
         self._probe = make_pipeline(StandardScaler(), regression)
-        self._probe.fit(self._embedded(source, rows), labels)
+        self._probe.fit(self._embedded(cells, rows), labels)
         self.classes_ = regression.classes_
         self.trained_parameters = int(regression.coef_.size + regression.intercept_.size)
 
-    def _embedded(self, source: TokenSource, rows: np.ndarray) -> np.ndarray:
-        encoder = self._pretrained.encoder
-        return self._by_batches(source, rows, encoder.embed, width=encoder.width)
-
-    def _by_batches(self, source: TokenSource, rows: np.ndarray, answer: Any, *, width: int) -> np.ndarray:  # noqa: ANN401
-        answers = np.empty((len(rows), width))
-        with evaluating(self._pretrained.encoder):
-            for at in source.in_order_of_length(rows, self.options["batch"]):
-                answers[at] = answer(*source.batch(rows[at])).numpy()
-        return answers
+    def _embedded(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
+        """Return CLS of the rows; a cell is embedded once a job."""
+        known = kept_of(self, cells.counts, "embedded").states
+        missing = np.array([row for row in rows.tolist() if row not in known], dtype=np.int64)
+        encoder, source = self._pretrained.encoder, self._source(cells)
+        with evaluating(encoder):
+            for at in source.in_order_of_length(missing, self.options["batch"]):
+                z_BD = encoder.embed(*(part.to(self.device) for part in source.batch(missing[at])))
+                known.update(zip(missing[at].tolist(), z_BD.float().cpu().numpy(), strict=True))
+        return np.array([known[row] for row in rows.tolist()], dtype=np.float64)

@@ -19,7 +19,7 @@ from torch_geometric.nn import GCNConv, global_max_pool
 from celllm.bench.method import Regressor
 from celllm.bench.methods.cell_lines import LineScale
 from celllm.bench.methods.drugs import N_ATOM_FEATURES, drug_graphs
-from celllm.bench.methods.finetune import LEARNING_RATES, schedule_of, seeded
+from celllm.bench.methods.finetune import LEARNING_RATES, computing, schedule_of
 from celllm.bench.methods.finetune import train as fit
 from celllm.bench.metrics import pearson, rmse
 from celllm.model.encoder import evaluating
@@ -65,29 +65,29 @@ class DeepCDRResponse(Regressor):
         self._mean = float(pairs.response[train].mean())
         self._spread = float(pairs.response[train].std()) or 1.0  # constant responses have no spread
         self._scale = LineScale(pairs, train)
-        with seeded(self.seed):
-            self._fit(pairs, train, validation)
+        with computing(self) as device:
+            self._fit(pairs, train, validation, device)
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the responses of the rows, ln IC50."""
-        genes_LG = self._genes(pairs)
         drugs, drug_of_row = np.unique(pairs.drug[rows], return_inverse=True)
-        line_P, drug_P = torch.from_numpy(pairs.line[rows]), torch.from_numpy(drug_of_row)
-        with evaluating(self._model):
-            drugs_MX = self._model.drugs(_graphs(pairs, drugs))
+        with computing(self, self._model) as device, evaluating(self._model):
+            genes_LG = self._genes(pairs, device)
+            line_P, drug_P = (torch.from_numpy(of_row).to(device) for of_row in (pairs.line[rows], drug_of_row))
+            drugs_MX = self._model.drugs(_graphs(pairs, drugs).to(device))
             answers = [
                 self._model(genes_LG[line_P[start : start + _AT_ONCE]], drugs_MX, drug_P[start : start + _AT_ONCE])
                 for start in range(0, len(rows), _AT_ONCE)
             ]
-        return np.asarray(torch.cat(answers).double().numpy() * self._spread + self._mean)
+        return np.asarray(torch.cat(answers).double().cpu().numpy() * self._spread + self._mean)
 
-    def _genes(self, pairs: Pairs) -> Tensor:
-        return torch.from_numpy(self._scale.of(pairs)).float()
+    def _genes(self, pairs: Pairs, device: torch.device) -> Tensor:
+        return torch.from_numpy(self._scale.of(pairs)).float().to(device)
 
-    def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        options, genes_LG = self.options, self._genes(pairs)
+    def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray, device: torch.device) -> None:
+        options, genes_LG = self.options, self._genes(pairs, device)
         graphs = drug_graphs(pairs.drugs, pairs.smiles).to_data_list()
-        self._model = DeepCDR(genes_LG.shape[1])
+        self._model = DeepCDR(genes_LG.shape[1]).to(device)
         weights = list(self._model.parameters())
         self.trained_parameters = sum(weight.numel() for weight in weights)
         generator = np.random.default_rng(self.seed)
@@ -101,13 +101,13 @@ class DeepCDRResponse(Regressor):
         def loss_of(rows: np.ndarray) -> Tensor:
             # batch norm sees each drug of the batch once, however many pairs it has there
             drugs, drug_P = np.unique(pairs.drug[rows], return_inverse=True)
-            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
+            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float().to(device)
             answers_P = self._model(
-                genes_LG[torch.from_numpy(pairs.line[rows])],
-                self._model.drugs(Batch.from_data_list([graphs[drug] for drug in drugs])),
-                torch.from_numpy(drug_P),
+                genes_LG[torch.from_numpy(pairs.line[rows]).to(device)],
+                self._model.drugs(Batch.from_data_list([graphs[drug] for drug in drugs]).to(device)),
+                torch.from_numpy(drug_P).to(device),
             )
-            return functional.mse_loss(answers_P, target_P)
+            return functional.mse_loss(answers_P.float(), target_P)
 
         n_batches = fit(
             weights,

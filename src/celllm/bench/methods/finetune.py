@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from celllm.base.errors import InputError
 from celllm.bench.method import BenchMethod
 from celllm.model.encoder import Encoder
+from celllm.model.randomness import seeded
 from celllm.model.store import PretrainedEncoder, fresh, load_encoder
 
-Mode = Literal["last_layer", "full", "probe", "frozen"]
+Mode = Literal["last_layer", "full", "lora", "probe", "frozen"]
 LEARNING_RATES = (1e-3, 3e-4, 3e-3)
 """Searched by every method that is trained by gradient descent; the first is the released one."""
 LAYERS = {"last": -1, "second_last": -2}
@@ -67,19 +68,24 @@ def thaw(encoder: Encoder, *, mode: Mode, layer: str = "last") -> list[nn.Parame
 
 
 def n_frozen_layers(encoder: Encoder, *, mode: Mode, layer: str = "last") -> int | None:
-    """Return how many of the lowest layers `thaw` leaves frozen; None where not even the embedding of tokens is."""
+    """Return how many of the lowest layers a fit leaves as they are; None where not even the embedding of tokens is."""
     depth = len(encoder.layers)
-    if mode == "full":
+    if mode in ("full", "lora"):
         return None
     return depth + max(LAYERS[layer], -depth) if mode == "last_layer" else depth
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw new weights and dropout from `seed`, and leave torch's own generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+def computing(method: BenchMethod, *modules: nn.Module) -> Iterator[torch.device]:
+    """Compute on the method's device, with its precision, drawing from its seed; yield the device.
+
+    New weights and dropout are drawn inside, torch's own generators stay as they were. `modules` are moved.
+    """
+    device = torch.device(method.device)
+    for module in modules:
+        module.to(device)
+    with seeded(method.seed, device), torch.autocast(device.type, torch.bfloat16, enabled=method.is_mixed):
+        yield device
 
 
 def train(
