@@ -70,26 +70,6 @@ def test_lora_trains_low_rank_weights_and_the_head_alone(encoder_file, vocabular
     assert method.trained_parameters == n_low_rank + head
 
 
-def test_the_probe_trains_nothing_of_the_encoder(encoder_file, vocabulary, cells, parts):
-    method = _method(encoder_file, vocabulary, mode="probe")
-    before = [weight.detach().clone() for weight in method._pretrained.encoder.parameters()]
-    method.fit(cells, parts["train"], parts["validation"])
-
-    for weight, old in zip(method._pretrained.encoder.parameters(), before, strict=True):
-        assert torch.equal(weight, old)
-    assert method.trained_parameters == 3 * 16 + 3
-    np.testing.assert_allclose(method.predict(cells, parts["test"]).sum(axis=1), 1)
-
-
-def test_validation_labels_teach_the_probe_nothing(encoder_file, vocabulary, cells, parts):
-    def scores(shown):
-        method = _method(encoder_file, vocabulary, mode="probe")
-        method.fit(shown, parts["train"], parts["validation"])
-        return method.predict(shown, parts["test"])
-
-    np.testing.assert_array_equal(scores(cells), scores(cells.hiding(parts["validation"])))
-
-
 def test_a_prediction_depends_on_nothing_but_the_cell(encoder_file, vocabulary, cells, parts):
     method = _method(encoder_file, vocabulary, epochs=2)
     method.fit(cells, parts["train"], parts["validation"])
@@ -169,18 +149,6 @@ def test_what_frozen_layers_say_is_computed_once_for_all_runs_of_a_job(encoder_f
     assert second[0] is None
     for other in answers[1:]:
         np.testing.assert_allclose(other, answers[0], atol=1e-5)
-
-
-def test_the_probe_embeds_a_cell_once_and_other_cells_anew(encoder_file, vocabulary, cells, parts):
-    method, seen = _method(encoder_file, vocabulary, mode="probe"), []
-    method._pretrained.encoder.layers[0].register_forward_hook(lambda *args: seen.append(len(args[1][0])))
-    for _ in range(2):
-        method.fit(cells, parts["train"], parts["validation"])
-        method.predict(cells, parts["train"])
-    before = sum(seen)
-    method.predict(replace(cells, counts=cells.counts * 2), parts["train"])
-
-    assert (before, sum(seen)) == (len(parts["train"]), 2 * len(parts["train"]))
 
 
 def test_a_test_class_absent_in_training_is_predicted_as_another(encoder_file, vocabulary, cells, parts):

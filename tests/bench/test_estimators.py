@@ -16,7 +16,11 @@ from celllm.config.tables import COMPONENTS
 from celllm.harmonise.vocabulary import Vocabulary
 
 ROWS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
-NAMES = [row.method for row in ROWS if row.module.startswith("sklearn.")]
+NAMES = [
+    row.method
+    for row in ROWS
+    if row.kind == "classification" and row.module.startswith("sklearn.") and row.encoder in (None, COMPONENTS)
+]
 EACH = pytest.mark.parametrize("name", NAMES)
 
 

@@ -20,7 +20,6 @@ def _ready(encoder, vocabulary, *, scratch=False):
         ("last_layer", "last", {"layers.1", "norm"}),
         ("last_layer", "second_last", {"layers.0", "norm"}),
         ("full", "last", {"layers.0", "layers.1", "norm", "embedding.expression"}),
-        ("probe", "last", set()),
         ("frozen", "last", set()),
     ],
 )

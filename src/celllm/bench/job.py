@@ -153,7 +153,7 @@ class Job:
         data, row, split = self.data, self.method, self.split(number)
         subsets = subsets_of(split, self.task, data.units)
         encoder = self.files.get("encoder")
-        found = class_of(row.module, name=row.method)
+        found = class_of(row)
 
         def make(options: Mapping[str, Any]) -> Classifier | Regressor:
             method = build(row, options, seed=seed, encoder=encoder, vocabulary=self.genes)

@@ -136,7 +136,7 @@ def build(
             found="no --encoder",
             remedy=f"give the file: --encoder results/{made}.safetensors",
         )
-    found = class_of(row.module, name=row.method)
+    found = class_of(row)
     try:
         return found(options, seed=seed, encoder=encoder if row.encoder else None, vocabulary=vocabulary)
     except InputError as error:
@@ -144,8 +144,12 @@ def build(
         raise
 
 
-def class_of(module: str, *, name: str) -> Builder:
-    """Import the class that a row names; only from this package or scikit-learn, since a table is data, not code."""
+def class_of(row: Method) -> Builder:
+    """Import the class that a row names; only from this package or scikit-learn, since a table is data, not code.
+
+    An estimator of scikit-learn is wrapped by what the row has it learn from.
+    """
+    module, name = row.module, row.method
     where, _, class_name = module.partition(":")
     package = where.partition(".")[0]
     if package not in PACKAGES or not class_name.isidentifier():
@@ -160,7 +164,12 @@ def class_of(module: str, *, name: str) -> Builder:
     if package == "sklearn":
         from celllm.bench.methods.estimators import SklearnClassifier, estimator_class
 
-        return partial(SklearnClassifier, estimator_class(module, name=name))
+        wrapper: Any = SklearnClassifier
+        if row.kind == "regression":
+            from celllm.bench.methods.responses import SklearnRegressor as wrapper
+        elif row.encoder not in (None, COMPONENTS):
+            from celllm.bench.methods.embedded import EmbeddedClassifier as wrapper
+        return partial(wrapper, estimator_class(module, name=name))
     return cast("Builder", imported(where, class_name, name=name))
 
 

@@ -205,7 +205,7 @@ class Method:
     """Where its class is: `package.module:Class`."""
     encoder: str | None
     """Pretrained encoder it starts from, a key of the configuration's `encoders`, or `components`; none: it needs
-    no encoder."""
+    no encoder. An estimator of scikit-learn learns from the encoder's frozen embedding."""
     options: JsonObject
     """Settings of the class, a JSON object."""
     search: Search

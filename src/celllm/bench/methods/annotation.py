@@ -10,19 +10,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
-from celllm.base.errors import InputError
 from celllm.bench.method import Classifier, labelled
-from celllm.bench.methods.finetune import LEARNING_RATES, computing, n_frozen_layers, ready_encoder, schedule_of, thaw
+from celllm.bench.methods.finetune import (
+    LEARNING_RATES,
+    computing,
+    n_frozen_layers,
+    ready_encoder,
+    schedule_of,
+    source_of,
+    thaw,
+)
 from celllm.bench.methods.finetune import train as fit
 from celllm.bench.methods.frozen import FrozenLayers, kept_of
-from celllm.bench.tokens import TokenSource, token_source
+from celllm.bench.tokens import TokenSource
 from celllm.model.encoder import Encoder, evaluating
 from celllm.model.heads import ClsHead, GeneScatterHead
 from celllm.model.lora import add_low_rank
@@ -38,14 +42,12 @@ class EncoderClassifier(Classifier):
     Parameters
     ----------
     options
-        `mode`: `last_layer` (that, the final norm and the head), `full`, `lora` (low-rank updates of all layers: of
-        `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base), or `probe`
-        (nothing of the encoder; logistic regression on CLS). `head`: `gene_scatter` or `cls`. `scratch`: without
-        the pretraining.
-        `layer`: the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: passes, a check after
-        each, and `patience`: checks without a better score; null: the budget's. `batch`: cells; `learning_rate`:
-        Adam's; `select`: the score of a check, `macro_f1` or `accuracy`; `relu`: on the numbers that the gene-scatter
-        head lays out, as released; `C`: inverse penalty of the probe.
+        `mode`: `last_layer` (that, the final norm and the head), `full`, or `lora` (low-rank updates of all layers: of
+        `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base). `head`:
+        `gene_scatter` or `cls`. `scratch`: without the pretraining. `layer`: the one that `last_layer` trains, `last`
+        or `second_last` (scBERT). `epochs`: passes, a check after each, and `patience`: checks without a better score;
+        null: the budget's. `batch`: cells; `learning_rate`: Adam's; `select`: the score of a check, `macro_f1` or
+        `accuracy`; `relu`: on the numbers that the gene-scatter head lays out, as released.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -61,10 +63,9 @@ class EncoderClassifier(Classifier):
         "learning_rate": 1e-3,
         "select": "macro_f1",
         "relu": False,
-        "C": 1.0,
     }
     choices: ClassVar[Mapping[str, Sequence[str]]] = {
-        "mode": ("last_layer", "full", "lora", "probe"),
+        "mode": ("last_layer", "full", "lora"),
         "head": ("gene_scatter", "cls"),
         "layer": ("last", "second_last"),
         "select": ("macro_f1", "accuracy"),
@@ -77,37 +78,19 @@ class EncoderClassifier(Classifier):
         self._pretrained = ready_encoder(self, scratch=self.options["scratch"])
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose when to stop on `validation`, which the probe does not look at."""
+        """Learn from `train`; choose when to stop on `validation`."""
         with computing(self, self._pretrained.encoder) as device:
-            if self.options["mode"] == "probe":
-                self._fit_probe(cells, train)
-            else:
-                self.classes_ = np.unique(labelled(cells, train))
-                self._fit_head(cells, train, validation, device)
+            self.classes_ = np.unique(labelled(cells, train))
+            self._fit_head(cells, train, validation, device)
 
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
         """Return class probabilities, rows x `classes_`."""
         with computing(self, self._pretrained.encoder):
-            if self.options["mode"] == "probe":
-                return np.asarray(self._probe.predict_proba(self._embedded(cells, rows)))
             return self._probabilities(*self._layers(cells), rows)
-
-    def _source(self, cells: Cells) -> TokenSource:
-        pretrained = self._pretrained
-        n_genes = pretrained.encoder.n_genes
-        if cells.counts.shape[1] != n_genes:
-            raise InputError(
-                file=self.encoder_file or "--encoder",
-                field="vocabulary",
-                expected=f"{n_genes} genes, as the encoder has",
-                found=f"cells with {cells.counts.shape[1]}",
-                remedy="align the cells again: snakemake --forcerun align_cells",
-            )
-        return token_source(cells.counts, cells.values, rule=pretrained.recipe.tokens, panel=pretrained.panel)
 
     def _layers(self, cells: Cells) -> tuple[TokenSource, FrozenLayers]:
         """Return the cells as tokens, and what runs the encoder on them."""
-        encoder, options, source = self._pretrained.encoder, self.options, self._source(cells)
+        encoder, options, source = self._pretrained.encoder, self.options, source_of(self, self._pretrained, cells)
         n_frozen = n_frozen_layers(encoder, mode=options["mode"], layer=options["layer"])
         kept = kept_of(self, cells.counts, "states", n_frozen)
         return source, FrozenLayers(source, encoder, n_frozen=n_frozen, kept=kept)
@@ -169,23 +152,3 @@ class EncoderClassifier(Classifier):
                 # float64, so that probabilities sum to 1 well enough for any metric
                 answers[at] = self._logits(layers, rows[at]).double().softmax(dim=1).cpu().numpy()
         return answers
-
-    def _fit_probe(self, cells: Cells, rows: np.ndarray) -> None:
-        labels = labelled(cells, rows)
-        thaw(self._pretrained.encoder, mode="probe")
-        regression = LogisticRegression(C=self.options["C"], max_iter=2000)
-        self._probe = make_pipeline(StandardScaler(), regression)
-        self._probe.fit(self._embedded(cells, rows), labels)
-        self.classes_ = regression.classes_
-        self.trained_parameters = int(regression.coef_.size + regression.intercept_.size)
-
-    def _embedded(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
-        """Return CLS of the rows; a cell is embedded once a job."""
-        known = kept_of(self, cells.counts, "embedded").states
-        missing = np.array([row for row in rows.tolist() if row not in known], dtype=np.int64)
-        encoder, source = self._pretrained.encoder, self._source(cells)
-        with evaluating(encoder):
-            for at in source.in_order_of_length(missing, self.options["batch"]):
-                z_BD = encoder.embed(*(part.to(self.device) for part in source.batch(missing[at])))
-                known.update(zip(missing[at].tolist(), z_BD.float().cpu().numpy(), strict=True))
-        return np.array([known[row] for row in rows.tolist()], dtype=np.float64)

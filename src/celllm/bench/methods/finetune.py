@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from celllm.base.errors import InputError
 from celllm.bench.method import BenchMethod
+from celllm.bench.tokens import TokenSource, token_source
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 from celllm.model.store import PretrainedEncoder, fresh, load_encoder
+from celllm.splits.units import Cells
 
-Mode = Literal["last_layer", "full", "lora", "probe", "frozen"]
+Mode = Literal["last_layer", "full", "lora", "frozen"]
 LEARNING_RATES = (1e-3, 3e-4, 3e-3)
 """Searched by every method that is trained by gradient descent; the first is the released one."""
 LAYERS = {"last": -1, "second_last": -2}
@@ -48,11 +50,31 @@ def ready_encoder(method: BenchMethod, *, scratch: bool) -> PretrainedEncoder:
     return fresh(pretrained, method.seed) if scratch else pretrained
 
 
+def source_of(method: BenchMethod, pretrained: PretrainedEncoder, cells: Cells) -> TokenSource:
+    """Return cells as an encoder reads them.
+
+    Raises
+    ------
+    InputError
+        If they are on another gene axis.
+    """
+    n_genes = pretrained.encoder.n_genes
+    if cells.counts.shape[1] != n_genes:
+        raise InputError(
+            file=method.encoder_file or "--encoder",
+            field="vocabulary",
+            expected=f"{n_genes} genes, as the encoder has",
+            found=f"cells with {cells.counts.shape[1]}",
+            remedy="align the cells again: snakemake --forcerun align_cells",
+        )
+    return token_source(cells.counts, cells.values, rule=pretrained.recipe.tokens, panel=pretrained.panel)
+
+
 def thaw(encoder: Encoder, *, mode: Mode, layer: str = "last") -> list[nn.Parameter]:
     """Make the weights trainable that `mode` trains, freeze all others, and return the trainable ones.
 
     `last_layer`: one layer and the final LayerNorm; below the layer torch keeps no graph. `full`: all but
-    a gene table that is frozen. `probe` and `frozen`: none.
+    a gene table that is frozen. `frozen`: none.
     """
     if mode == "last_layer":
         # a model of one layer has no second-last one
