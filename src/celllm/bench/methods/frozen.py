@@ -5,7 +5,7 @@ Shapes: B cells (or lines) of a batch, L tokens, D width.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,10 +84,11 @@ class FrozenLayers:
         A cell that is too long is cut to the choice of number `draw`; with a generator, to one of a few at random.
         """
         if not self._n_frozen:
-            genes_BL, bins_BL = self._on_device(*self._source.batch(rows, generator, draw=draw))
+            genes_BL, bins_BL, *more = self._on_device(self._source.batch(rows, generator, draw=draw))
             if only_cls:
-                return self._encoder.embed(genes_BL, bins_BL)[:, None], genes_BL, bins_BL
-            return self._encoder(genes_BL, bins_BL), genes_BL, bins_BL
+                first_B1 = bins_BL.new_zeros(len(rows), 1)
+                return self._encoder.at(genes_BL, bins_BL, first_B1, *more), genes_BL, bins_BL
+            return self._encoder(genes_BL, bins_BL, *more), genes_BL, bins_BL
         draws = np.full(len(rows), draw) if generator is None else generator.integers(DRAWS, size=len(rows))
         keys = list(zip(rows.tolist(), (draws * self._source.are_cut(rows)).tolist(), strict=True))
         found = self._states(keys)
@@ -120,9 +121,9 @@ class FrozenLayers:
         missing = set(keys) - set(found)
         for draw in sorted({draw for _, draw in missing}):
             rows = np.array(sorted(row for row, of_draw in missing if of_draw == draw))
-            genes_BL, bins_BL = self._on_device(*self._source.batch(rows, draw=draw))
+            genes_BL, bins_BL, *more = self._on_device(self._source.batch(rows, draw=draw))
             with torch.no_grad():
-                below_BLD = self._encoder.below(genes_BL, bins_BL, n_layers=self._n_frozen)
+                below_BLD = self._encoder.below(genes_BL, bins_BL, *more, n_layers=self._n_frozen)
             for row, *of_cell in zip(rows.tolist(), below_BLD, genes_BL, bins_BL, strict=True):
                 is_token_L = of_cell[2] != PAD
                 below_LD, genes_L, bins_L = (part[is_token_L] for part in of_cell)
@@ -133,6 +134,6 @@ class FrozenLayers:
                     kept.size += size
         return found
 
-    def _on_device(self, genes_BL: Tensor, bins_BL: Tensor) -> tuple[Tensor, Tensor]:
+    def _on_device(self, tokens: Iterable[Tensor]) -> list[Tensor]:
         device = self._encoder.norm.weight.device
-        return genes_BL.to(device), bins_BL.to(device)
+        return [part.to(device) for part in tokens]
