@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from line import line, show
 from simulated import drawn_from, pool
 
-from celllm.config.recipe import TokenSettings
+from celllm.config.recipe_encoder import TokenSettings
 from celllm.corpus import format as shards
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.sampler import BatchSampler

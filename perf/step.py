@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from line import line, show
 from simulated import N_GENES
 
-from celllm.config.recipe import EncoderSettings
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 from celllm.pretrain import measure

@@ -3,7 +3,7 @@ import pytest
 from scipy import sparse
 
 from celllm.bench.tokens import token_source
-from celllm.config.recipe import TokenSettings
+from celllm.config.recipe_encoder import TokenSettings
 from celllm.corpus.tokens import PAD
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from celllm.config.recipe import TokenSettings
+from celllm.config.recipe_encoder import TokenSettings
 from celllm.corpus.tokens import CLS, MASK, N_TOKENS, PAD, bins_of, padded, tokenise
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from celllm.config.recipe import GeneSettings
+from celllm.config.recipe_encoder import GeneSettings
 from celllm.genes import embed
 from celllm.genes.graphmae import GraphMAE, neighbourhood_features, normalised_adjacency, scaled_cosine_error
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from celllm.config.recipe import GeneSettings
+from celllm.config.recipe_encoder import GeneSettings
 from celllm.genes import link_prediction as links
 
 SETTINGS = GeneSettings(method="graphmae", epochs=30, hidden=32, learning_rate=0.01)

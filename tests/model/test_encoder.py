@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch._dynamo.utils
 
-from celllm.config.recipe import EncoderSettings
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import CLS, PAD
 from celllm.model.encoder import Encoder, evaluating
 

@@ -1,6 +1,6 @@
 import torch
 
-from celllm.config.recipe import EncoderSettings
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.model.encoder import Encoder
 from celllm.model.lora import add_low_rank
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from celllm.config.recipe import EncoderSettings
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import CLS, PAD
 from celllm.model.encoder import Encoder
 from celllm.model.released import released_features

@@ -11,7 +11,7 @@ import warnings
 import pytest
 import torch
 
-from celllm.config.recipe import EncoderSettings
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.model.attention import Attention, orthogonal_features
 from celllm.model.encoder import Encoder
 from celllm.model.favor import favor_attention

@@ -56,7 +56,7 @@ def imported(folder: Path, layout: str, state: dict[str, torch.Tensor], max_leng
 
 def tokens(layout: str, levels: np.ndarray, max_length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Our tokens from log expression, which `zscore` takes as it is."""
-    from celllm.config.recipe import TokenSettings
+    from celllm.config.recipe_encoder import TokenSettings
 
     shape = {"layout": "full", "max_length": levels.shape[1] + 1} if layout == "scbert" else {"max_length": max_length}
     made = tokenise(csr_matrix(levels), TokenSettings(truncation="head", **shape), units="zscore")

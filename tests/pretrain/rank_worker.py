@@ -17,7 +17,8 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from celllm.config.recipe import EncoderSettings, ObjectiveSettings
+from celllm.config.recipe import ObjectiveSettings
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import CLS
 from celllm.model.encoder import Encoder
 from celllm.pretrain.batch import IS_HIDDEN, IS_TARGET, StepBatch

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from celllm.config.recipe import EncoderSettings
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import CLS, PAD
 from celllm.model.encoder import Encoder
 from celllm.pretrain import divide

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from celllm.base.errors import CellLMError, InputError
-from celllm.config.recipe import EncoderSettings
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 from celllm.pretrain import measure, step_cost

@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from celllm.config.recipe import TokenSettings
+from celllm.config.recipe_encoder import TokenSettings
 from celllm.config.units import Units
 from celllm.corpus.tokens import tokenise
 

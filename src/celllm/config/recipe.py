@@ -1,8 +1,8 @@
 """`config/recipes/*.yaml`: a trained model; architecture, objectives, optimiser, training.
 
-Every key of a recipe is declared here with its meaning and unit; an unknown key is refused. Keys whose value the paper
-does not give are listed in `our_choices`. A recipe is a list of overlays, see `celllm.config.overlays`; what is checked
-here is the whole of it.
+Every key of a recipe is declared here or in `recipe_encoder` with its meaning and unit; an unknown key is refused. Keys
+whose value the paper does not give are listed in `our_choices`. A recipe is a list of overlays, see
+`celllm.config.overlays`; what is checked here is the whole of it.
 """
 
 from __future__ import annotations
@@ -13,84 +13,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest_of
 from celllm.config.explain import first_error, suggestion
 from celllm.config.overlays import IN_PLACE, OPERATIONAL, dotted, resolve
+from celllm.config.recipe_encoder import EncoderSettings, GeneSettings, Section, TokenSettings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class TokenSettings(_Section):
-    """How a cell's expression values become tokens (paper section 4; scBERT's preprocessing)."""
-
-    target_sum: Annotated[float, Field(gt=0)] = 10_000
-    """Counts a cell is scaled to before the logarithm."""
-    log_base: Literal[2, "e"] = 2
-    """Base of log(1 + x)."""
-    rounding: Literal["floor", "round"] = "floor"
-    """How the logarithm becomes a whole bin."""
-    top_bin: Annotated[int, Field(ge=1, le=5)] = 5
-    """Larger values fall into this bin."""
-    max_length: Annotated[int, Field(ge=2)]
-    """Longest sequence, CLS included, in tokens."""
-    truncation: Literal["random_subset", "head", "top_expressed"] = "random_subset"
-    """Which expressed genes stay when there are too many."""
-    layout: Literal["nonzero", "full"] = "nonzero"
-    """`nonzero`: expressed genes only (CellLM); `full`: every gene of a panel, silent ones as bin 0 (scBERT)."""
-    panel_size: Annotated[int, Field(ge=1)] | None = None
-    """For layout `full`: the number of genes, those of highest mean in the corpus; null: all that fit."""
-
-
-class GeneSettings(_Section):
-    """Where the frozen gene embedding comes from (paper section 6)."""
-
-    method: Literal["graphmae", "svd", "gene2vec", "random", "learned", "imported"]
-    """GraphMAE on the network; SVD of the network's adjacency; published gene vectors (scBERT's, of 200 numbers);
-    frozen noise; trained with the encoder; frozen, and come with a published checkpoint (the command `import`)."""
-    epochs: Annotated[int, Field(ge=1)] = 100
-    """GraphMAE: passes over the graph."""
-    hidden: Annotated[int, Field(ge=1)] = 256
-    """GraphMAE: width of its hidden layer."""
-    feature_width: Annotated[int, Field(ge=1)] | None = None
-    """GraphMAE: numbers by which a gene's neighbours are described; null: as many as the embedding has."""
-    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """GraphMAE: share of genes whose features are masked."""
-    alpha: Annotated[float, Field(ge=1)] = 2.0
-    """GraphMAE: exponent of the scaled cosine error."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """GraphMAE: Adam's learning rate."""
-
-
-class EncoderSettings(_Section):
-    """The Performer (paper section 5)."""
-
-    width: Annotated[int, Field(ge=1)]
-    """Embedding width, D."""
-    depth: Annotated[int, Field(ge=1)]
-    """Number of layers."""
-    heads: Annotated[int, Field(ge=1)]
-    """Attention heads a layer."""
-    head_width: Annotated[int, Field(ge=1)]
-    """Width of one head; heads x head_width need not equal `width`."""
-    feedforward_factor: Annotated[int, Field(ge=1)] = 4
-    """Hidden width of the feed-forward block over `width`."""
-    n_features: Annotated[int, Field(ge=1)] | None = None
-    """Random features of FAVOR+; null: int(head_width x ln head_width)."""
-    attention: Literal["favor", "softmax", "released"] = "favor"
-    """`favor`: linear, the paper's; `softmax`: exact; `released`: the authors' code, in which a cell depends on its
-    padding and the other cells of the batch, for checkpoints that were trained so."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Dropout on embedding, attention output and feed-forward during pretraining."""
-
-
-class MaskedSettings(_Section):
+class MaskedSettings(Section):
     """Masked expression (paper section 7)."""
 
     weight: Annotated[float, Field(ge=0)] = 1.0
@@ -101,7 +35,7 @@ class MaskedSettings(_Section):
     """Share of those that are replaced by MASK; the others stay as they are."""
 
 
-class ContrastiveSettings(_Section):
+class ContrastiveSettings(Section):
     """InfoNCE between two dropout views, over the whole batch (paper section 7)."""
 
     weight: Annotated[float, Field(ge=0)] = 1.0
@@ -118,14 +52,14 @@ class ContrastiveSettings(_Section):
     the encoder is saved without them."""
 
 
-class MalignancySettings(_Section):
+class MalignancySettings(Section):
     """Tumour or normal, from CLS (paper section 7)."""
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight in the total loss; 0 switches it off."""
 
 
-class ObjectiveSettings(_Section):
+class ObjectiveSettings(Section):
     """The three losses; each is a mean, the total their weighted sum."""
 
     masked: MaskedSettings = MaskedSettings()
@@ -135,7 +69,7 @@ class ObjectiveSettings(_Section):
     """Use the masked input for the contrastive views too, which saves one forward pass."""
 
 
-class RestartSettings(_Section):
+class RestartSettings(Section):
     """Cycles of the schedule `cosine_restarts`, in epochs of its own; defaults are scBERT's."""
 
     epoch_steps: Annotated[int, Field(ge=1)] = 1
@@ -157,7 +91,7 @@ class RestartSettings(_Section):
         return self
 
 
-class OptimiserSettings(_Section):
+class OptimiserSettings(Section):
     """Adam, and a learning rate that rises and falls."""
 
     name: Literal["adamw", "adam"] = "adamw"
@@ -179,7 +113,7 @@ class OptimiserSettings(_Section):
     """Largest norm of the gradient."""
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """How much is trained, and in which pieces."""
 
     batch_cells: Annotated[int, Field(ge=2)]
@@ -220,7 +154,7 @@ class TrainingSettings(_Section):
         return self
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that makes a trained model, apart from the data and the seed."""
 
     tokens: TokenSettings
@@ -274,7 +208,7 @@ def parse(values: dict[str, Any], *, file: Path | str, file_of: Callable[[str], 
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
-        remedy = "correct the value; every key is explained in src/celllm/config/recipe.py"
+        remedy = "correct the value; every key is explained in src/celllm/config/recipe.py and recipe_encoder.py"
         raise first_error(error, Recipe, file=where(field), remedy=remedy) from None
     known = dotted(recipe.model_dump())
     for key in recipe.our_choices:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from celllm.config.recipe import TokenSettings
+from celllm.config.recipe_encoder import TokenSettings
 from celllm.config.units import Units
 from celllm.harmonise.normalise import log_normalised
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from celllm.config.recipe import GeneSettings
+from celllm.config.recipe_encoder import GeneSettings
 from celllm.genes.graphmae import normalised_adjacency, train_graphmae
 
 Embedded = tuple[NDArray[np.float32], dict[str, Any]]

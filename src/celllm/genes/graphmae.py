@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from celllm.config.recipe import GeneSettings
+from celllm.config.recipe_encoder import GeneSettings
 
 
 def normalised_adjacency(a_E: Tensor, b_E: Tensor, n_genes: int) -> Tensor:

@@ -16,7 +16,7 @@ from scipy import sparse
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.preprocessing import normalize
 
-from celllm.config.recipe import GeneSettings
+from celllm.config.recipe_encoder import GeneSettings
 from celllm.genes import embed
 from celllm.genes.graphmae import neighbourhood_features, normalised_adjacency
 

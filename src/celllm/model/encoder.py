@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from celllm.config.recipe import EncoderSettings
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import N_TOKENS, PAD
 from celllm.model.attention import Attention
 from celllm.model.dropout import Dropout

@@ -25,7 +25,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-from celllm.config.recipe import EncoderSettings, ObjectiveSettings, Recipe
+from celllm.config.recipe import ObjectiveSettings, Recipe
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import N_TOKENS
 from celllm.model import attention, dropout, favor
 from celllm.model.encoder import Encoder

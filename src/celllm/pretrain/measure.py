@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from celllm.base.errors import CellLMError
-from celllm.config.recipe import EncoderSettings, Recipe
+from celllm.config.recipe import Recipe
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 from celllm.pretrain import optim

@@ -23,7 +23,7 @@ from celllm.bench.methods.finetune import train as fit
 from celllm.bench.methods.frozen import FrozenLayers, kept_of
 from celllm.bench.metrics import rmse
 from celllm.bench.tokens import TokenSource, token_source
-from celllm.config.recipe import TokenSettings
+from celllm.config.recipe_encoder import TokenSettings
 from celllm.model.encoder import evaluating
 from celllm.splits.units import Pairs
 
