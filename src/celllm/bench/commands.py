@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -206,6 +207,91 @@ def score(*, runs: list[Path], tasks: TaskRows, scores: Path, trials: Path, fail
     print(f"{len(made)} runs scored, {len(failed)} failed")
     for failure in failed:
         print(f"failed: {failure.method} on {failure.task}, split {failure.split}, seed {failure.seed}: {failure.log}")
+
+
+@app.command
+def plan_bench(
+    *,
+    config: list[Path],
+    size: list[str] | None = None,
+    gpu: str = "h100",
+    gpus: list[int] | None = None,
+    efficiency: float = 0.5,
+    checkout: Path = Path(),
+    json: bool = False,
+) -> None:
+    """Estimate the benchmark of a configuration before it runs: hours of every job that starts from an encoder.
+
+    Computed from recipes, tables and budget, for fits on GPUs; methods without an encoder are not counted.
+
+    Parameters
+    ----------
+    config
+        Configuration files to lay over config.yaml.
+    size
+        DATASET=CELLSxTOKENS, such as zheng68k=68450x526: cells (or lines) and tokens a cell; else 10,000 of 1,618.
+    gpu
+        One of h100, h200, a100, a100-40, l40s, rtx4090.
+    gpus
+        Numbers of GPUs, each with a job at a time [1 8].
+    efficiency
+        Share of a GPU's peaks that is reached; an assumption.
+    checkout
+        Folder that holds config.yaml and config/.
+    json
+        Print JSON in place of tables.
+
+    Example::
+
+        celllm plan_bench --config config/paper.yaml --size zheng68k=68450x526 --gpu h100
+    """
+    from json import dumps
+
+    from celllm.base.report_table import as_markdown
+    from celllm.bench.plan import plan, wall_hours
+    from celllm.config import overlays, recipe, settings, tables
+    from celllm.config.runs import planned
+    from celllm.pretrain.gpus import gpu_of
+
+    folder = checkout / "config"
+    _, in_force = settings.read([checkout / "config.yaml", *config])
+    tasks, methods = tables.read_tasks(folder / "tasks.tsv"), tables.read_methods(folder / "methods.tsv")
+    table = tables.read_runs(checkout / in_force.runs)
+    encoders = {name: overlays.paths_of(layers, folder / "recipes") for name, layers in in_force.encoders.items()}
+    runs = planned(table, tasks=tasks, methods=methods, encoders=list(encoders), corpus=in_force.corpus).runs
+    found = plan(
+        runs,
+        tasks={row.task: row for row in tasks},
+        methods={row.method: row for row in methods},
+        recipes={name: recipe.read(*layers) for name, layers in encoders.items()},
+        budget=in_force.fit_budget,
+        trials=in_force.trials,
+        sizes=dict(map(_size, size or [])),
+        gpu=gpu_of(gpu),
+        efficiency=efficiency,
+    )
+    hours = {n: wall_hours(found["hours"].tolist(), n) for n in gpus or [1, 8]}
+    if json:
+        print(dumps({"jobs": found.to_dict("records"), "hours": hours}, indent=2))
+        return
+    found["hours"] = found["hours"].map("{:.2f}".format)
+    note = "Computed; a fit that stops early takes less. " + ", ".join(f"{n} GPUs: {h:.1f} h" for n, h in hours.items())
+    print(as_markdown(found, title=f"Fits on {gpu_of(gpu).title}", note=f"{note}."))
+
+
+def _size(text: str) -> tuple[str, tuple[int, int]]:
+    """Read DATASET=CELLSxTOKENS."""
+    matched = re.fullmatch(r"(\w+)=(\d+)x(\d+)", text)
+    if matched is None:
+        raise InputError(
+            file="command line",
+            field="--size",
+            expected="DATASET=CELLSxTOKENS, such as zheng68k=68450x526",
+            found=text,
+            remedy="correct it",
+        )
+    name, cells, tokens = matched.groups()
+    return name, (int(cells), int(tokens))
 
 
 def _check_size(reader: ShardReader, n_components: int) -> None:
