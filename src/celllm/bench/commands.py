@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -248,7 +247,7 @@ def plan_bench(
     from json import dumps
 
     from celllm.base.report_table import as_markdown
-    from celllm.bench.plan import plan, wall_hours
+    from celllm.bench.plan import plan, size_of, wall_hours
     from celllm.config import overlays, recipe, settings, tables
     from celllm.config.runs import planned
     from celllm.pretrain.gpus import gpu_of
@@ -266,7 +265,7 @@ def plan_bench(
         recipes={name: recipe.read(*layers) for name, layers in encoders.items()},
         budget=in_force.fit_budget,
         trials=in_force.trials,
-        sizes=dict(map(_size, size or [])),
+        sizes=dict(map(size_of, size or [])),
         gpu=gpu_of(gpu),
         efficiency=efficiency,
     )
@@ -277,21 +276,6 @@ def plan_bench(
     found["hours"] = found["hours"].map("{:.2f}".format)
     note = "Computed; a fit that stops early takes less. " + ", ".join(f"{n} GPUs: {h:.1f} h" for n, h in hours.items())
     print(as_markdown(found, title=f"Fits on {gpu_of(gpu).title}", note=f"{note}."))
-
-
-def _size(text: str) -> tuple[str, tuple[int, int]]:
-    """Read DATASET=CELLSxTOKENS."""
-    matched = re.fullmatch(r"(\w+)=(\d+)x(\d+)", text)
-    if matched is None:
-        raise InputError(
-            file="command line",
-            field="--size",
-            expected="DATASET=CELLSxTOKENS, such as zheng68k=68450x526",
-            found=text,
-            remedy="correct it",
-        )
-    name, cells, tokens = matched.groups()
-    return name, (int(cells), int(tokens))
 
 
 def _check_size(reader: ShardReader, n_components: int) -> None:

@@ -6,11 +6,14 @@ Methods without an encoder run on CPUs and are not counted. Shapes: L tokens a c
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from celllm.base.errors import InputError
+from celllm.bench.methods.frozen import MAX_KEPT_SHARE
 from celllm.config.catalogue import Runs
 from celllm.config.recipe import Recipe
 from celllm.config.settings import FitBudget
@@ -18,8 +21,6 @@ from celllm.config.tables import Method, Task
 from celllm.pretrain.flops import Flops, probe
 from celllm.pretrain.gpus import Gpu, gpu_seconds
 
-KEPT_SHARE = 0.5
-"""Of a GPU's memory, for what frozen layers said of cells (`bench.methods.frozen`)."""
 DEFAULT_SIZE = (10_000, 1_618)
 """Cells and mean tokens of a data set that nothing is said of: the mean of the paper's corpus."""
 
@@ -129,7 +130,7 @@ def plan(
             recipe = recipes[method.encoder]
             longest = recipe.tokens.max_length
             tokens = longest if recipe.tokens.layout == "full" else min(length, longest)
-            n_kept = min(n, KEPT_SHARE * gpu.memory_gb * 1e9 / (tokens * (4 * recipe.encoder.width + 16)))
+            n_kept = min(n, MAX_KEPT_SHARE * gpu.memory_gb * 1e9 / (tokens * (4 * recipe.encoder.width + 16)))
             uses = uses_of(task, method, of_method, budget, n=n, trials=trials, n_kept=n_kept)
             hours = hours_of(recipe, method, uses, gpu, length=tokens, efficiency=efficiency)
             rows.append((name, method_name, len(of_method.splits) * len(of_method.seeds), hours))
@@ -139,3 +140,24 @@ def plan(
 def wall_hours(hours: Sequence[float], n_gpus: int) -> float:
     """Return the hours of jobs on several GPUs, a job on one: their sum over the GPUs, or the longest job."""
     return max(math.fsum(hours) / n_gpus, max(hours, default=0.0))
+
+
+def size_of(text: str) -> tuple[str, tuple[int, int]]:
+    """Read DATASET=CELLSxTOKENS.
+
+    Raises
+    ------
+    InputError
+        If it is of another form.
+    """
+    matched = re.fullmatch(r"(\w+)=(\d+)x(\d+)", text)
+    if matched is None:
+        raise InputError(
+            file="command line",
+            field="--size",
+            expected="DATASET=CELLSxTOKENS, such as zheng68k=68450x526",
+            found=text,
+            remedy="correct it",
+        )
+    name, cells, tokens = matched.groups()
+    return name, (int(cells), int(tokens))

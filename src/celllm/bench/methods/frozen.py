@@ -20,8 +20,8 @@ from celllm.bench.tokens import TokenSource
 from celllm.corpus.tokens import PAD
 from celllm.model.encoder import Encoder
 
-MAX_KEPT_BYTES = 2**30
-"""Of hidden states that are kept; those of further cells are computed anew each time."""
+MAX_KEPT_BYTES, MAX_KEPT_SHARE = 2**30, 0.5
+"""Of hidden states that are kept, on a CPU, and as a share of a GPU's memory; others are computed anew each time."""
 DRAWS = 4
 """Random subsets of genes that training shows of a cell that is too long, so that they can be kept."""
 
@@ -129,10 +129,17 @@ class FrozenLayers:
                 below_LD, genes_L, bins_L = (part[is_token_L] for part in of_cell)
                 found[row, draw] = below_LD, genes_L, bins_L
                 size = sum(part.nbytes for part in found[row, draw])
-                if kept.size + size <= MAX_KEPT_BYTES:
+                if kept.size + size <= self._limit:
                     kept.states[row, draw] = found[row, draw]
                     kept.size += size
         return found
+
+    @property
+    def _limit(self) -> float:
+        device = self._encoder.norm.weight.device
+        if device.type == "cpu":
+            return MAX_KEPT_BYTES
+        return MAX_KEPT_SHARE * torch.cuda.get_device_properties(device).total_memory
 
     def _on_device(self, tokens: Iterable[Tensor]) -> list[Tensor]:
         device = self._encoder.norm.weight.device
