@@ -17,6 +17,7 @@ from celllm.config.rows import as_json
 from celllm.config.settings import FitBudget
 from celllm.config.tables import Method, Task
 from celllm.harmonise import cells as counts
+from celllm.harmonise import plain
 from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.sources import responses
 from celllm.sources.responses import Responses
@@ -278,9 +279,7 @@ def test_without_validation_nothing_is_chosen(folder):
 
 def test_all_splits_and_seeds_are_run_and_the_data_are_read_once(folder, monkeypatch):
     reads = []
-    monkeypatch.setattr(
-        counts, "read", lambda *args, read=counts.read, **named: reads.append(1) or read(*args, **named)
-    )
+    monkeypatch.setattr(plain, "read", lambda *args, read=plain.read, **named: reads.append(1) or read(*args, **named))
 
     made = fit(folder, n_splits=3, seeds=[0, 1])
 
