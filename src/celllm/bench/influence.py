@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,7 @@ def influence(table: pd.DataFrame, metric: str, *, kind: str, split: str) -> Inf
     return Influence(values, tuple(np.unique(column, return_inverse=True)[1] for column in columns))
 
 
-def _variance(sums: Floats, n_units: int) -> float:
+def _variance(sums: NDArray[Any], n_units: int) -> float:
     if len(sums) < 2:
         return math.nan
     return float(np.sum(sums**2) / n_units**2 * len(sums) / (len(sums) - 1))
@@ -177,7 +177,7 @@ def _of_responses(truth: Floats, predicted: Floats, metric: str) -> Floats | Non
         squares = (truth - truth.mean()) ** 2
         if not squares.any():
             return None
-        return np.asarray((errors**2).mean() / squares.mean() * squares - errors**2) / squares.mean()
+        return np.asarray(((errors**2).mean() / squares.mean() * squares - errors**2) / squares.mean())
     if metric not in ("pearson", "spearman"):
         return None
     if metric == "spearman":

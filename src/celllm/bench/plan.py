@@ -125,7 +125,7 @@ def plan(
         n, length = sizes.get(task.dataset, DEFAULT_SIZE)
         for method_name, of_method in of_task.items():
             method = methods[method_name]
-            if method.encoder not in recipes:
+            if method.encoder is None or method.encoder not in recipes:
                 continue
             recipe = recipes[method.encoder]
             longest = recipe.tokens.max_length

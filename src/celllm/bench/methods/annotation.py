@@ -64,7 +64,7 @@ class EncoderClassifier(Classifier):
         "select": "macro_f1",
         "relu": False,
     }
-    choices: ClassVar[Mapping[str, Sequence[str]]] = {
+    choices: ClassVar[Mapping[str, Sequence[Any]]] = {
         "mode": ("last_layer", "full", "lora"),
         "head": ("gene_scatter", "cls"),
         "layer": ("last", "second_last"),
