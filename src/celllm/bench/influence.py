@@ -1,7 +1,7 @@
 """How much a score hangs on each test unit, and so on which units were tested: the infinitesimal jackknife.
 
 The influence of a unit is the derivative of the metric by the unit's weight, times their number; its mean is 0. Of
-medians over drugs or lines there is none. Shapes: N test units, K classes.
+medians over drugs or lines, and of the calibration error, there is none: they are no smooth function of the weights. Shapes: N test units, K classes.
 
 Notes
 -----
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from celllm.bench.metrics import RESISTANT, SENSITIVE, are_probabilities, bins_of_confidence
+from celllm.bench.metrics import RESISTANT, SENSITIVE, are_probabilities
 from celllm.bench.predictions import score_columns
 
 if TYPE_CHECKING:
@@ -111,14 +111,9 @@ def _of_classes(table: pd.DataFrame, metric: str) -> Floats | None:
     classes, scores_NK = score_columns(table)
     if name == "auroc":
         return _auroc(truth, classes, scores_NK)
-    if name in ("brier", "ece") and are_probabilities(scores_NK):
+    if name == "brier" and are_probabilities(scores_NK):
         is_class_NK = truth[:, None] == np.array(classes)[None, :]
-        if name == "brier":
-            return _centred(((scores_NK - is_class_NK) ** 2).sum(axis=1) + ~is_class_NK.any(axis=1))
-        confidence_N = scores_NK.max(axis=1)
-        gap_N = confidence_N - is_class_NK[np.arange(len(truth)), scores_NK.argmax(axis=1)]
-        bin_N = bins_of_confidence(confidence_N)
-        return _centred(gap_N * np.sign(np.bincount(bin_N, weights=gap_N))[bin_N])
+        return _centred(((scores_NK - is_class_NK) ** 2).sum(axis=1) + ~is_class_NK.any(axis=1))
     return None
 
 

@@ -162,14 +162,10 @@ def expected_calibration_error(truth: np.ndarray, *, classes: Sequence[str], sco
         return float("nan")
     confidence = scores.max(axis=1)
     is_hit = np.asarray(classes, dtype=str)[scores.argmax(axis=1)] == np.asarray(truth, dtype=str)
-    gaps = np.bincount(bins_of_confidence(confidence), weights=confidence - is_hit)
-    return float(np.abs(gaps).sum() / len(truth))
-
-
-def bins_of_confidence(confidence: np.ndarray) -> np.ndarray:
-    """Return the bin, from 0, that each largest probability falls into."""
     edges = np.linspace(0, 1, N_BINS + 1)
-    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, N_BINS - 1)
+    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, N_BINS - 1)
+    gaps = np.bincount(bin_of, weights=confidence - is_hit, minlength=N_BINS)
+    return float(np.abs(gaps).sum() / len(truth))
 
 
 def brier(truth: np.ndarray, *, classes: Sequence[str], scores: np.ndarray) -> float:
