@@ -12,7 +12,6 @@ from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes secon
 LEVEL = 0.95
 MIN_GROUPS = 6
 """Donors from which on a mean over them gets an interval: a sign test of fewer cannot reach 0.05."""
-
 MANY = 1e6
 """Degrees of freedom of what is known."""
 
@@ -92,8 +91,9 @@ def mean_over(values: Iterable[float], errors: Iterable[float], *, test: float, 
     -----
     A value varies with the units tested (variance V, told by `errors`) and with those trained on (T). Two subsets of a
     share f of the units have a correlation of f, to first order. So the spread between splits is (1 - test) V + (1 -
-    train) T, and the variance of their mean that spread / n + test V + train T. Where V is unknown, all of the spread
-    is taken for the test units': Nadeau & Bengio 2003, Machine Learning 52:239. Degrees of freedom: Satterthwaite.
+    train) T, and the variance of their mean that spread / n + test V + train T. Of T only what the spread shows is
+    counted: T itself would be that over 1 - train, mostly noise. Where V is unknown, all of the spread is taken for the
+    test units': Nadeau & Bengio 2003, Machine Learning 52:239. Degrees of freedom: Satterthwaite, for spread / n.
     """
     numbers = np.fromiter(values, dtype=np.float64)
     n = len(numbers)
@@ -107,5 +107,4 @@ def mean_over(values: Iterable[float], errors: Iterable[float], *, test: float, 
         return Mean(value, spread * (1 / n + share / (1 - share)), n - 1)
     of_trained = max(0.0, spread - (1 - test) * of_tested)
     variance = spread / n + test * of_tested + train * of_trained
-    uncertain = spread / n + (train * spread if of_trained else 0.0)
-    return Mean(value, variance, min(MANY, (n - 1) * (variance / uncertain) ** 2) if uncertain else MANY)
+    return Mean(value, variance, min(MANY, (n - 1) * (variance * n / spread) ** 2) if spread else MANY)

@@ -1,7 +1,9 @@
 """How much a score hangs on each test unit, and so on which units were tested: the infinitesimal jackknife.
 
-The influence of a unit is the derivative of the metric by the unit's weight, times their number; its mean is 0. Of
-medians over drugs or lines, and of the calibration error, there is none: they are no smooth function of the weights. Shapes: N test units, K classes.
+The influence of a unit is the derivative of the metric by the unit's weight, times their number; its mean is 0. Medians
+over drugs or lines, and the calibration error, have none: they are no smooth function of the weights.
+
+Shapes: N test units, K classes.
 
 Notes
 -----

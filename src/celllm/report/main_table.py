@@ -79,9 +79,9 @@ def main_table(
     frame = pd.DataFrame(rows, columns=columns)
     sections = [_SECTIONS[catalogue.tasks[task].kind] for task in frame["task"]]
     shown = frame.copy()
-    is_each = frame["each"].fillna("") != ""
-    shown.loc[is_each, "value"] = [
-        f"{value:.3f} ({each})" for value, each in zip(frame["value"][is_each], frame["each"][is_each], strict=True)
+    shown["value"] = [
+        f"{value:.3f} ({each})" if isinstance(each, str) and each else value
+        for value, each in zip(frame["value"], frame["each"], strict=True)
     ]
     for name in metrics:  # the headline metric stands in a column of its own
         shown[name] = shown[name].where(shown["headline"] != name)
