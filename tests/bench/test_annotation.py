@@ -117,7 +117,7 @@ def test_when_to_stop_is_chosen_on_validation_cells(encoder_file, vocabulary, ce
 def test_without_validation_the_whole_budget_is_used(encoder_file, vocabulary, cells, parts):
     method = _method(encoder_file, vocabulary, epochs=3, patience=1)
     seen = []
-    method._pretrained.encoder.register_forward_hook(lambda *args: seen.append(len(args[1][0])))
+    method._pretrained.encoder.layers[-1].register_forward_hook(lambda *args: seen.append(len(args[1][0])))
     method.fit(cells, parts["train"], NOTHING)
 
     assert sum(seen) == method.shown_units == 3 * len(parts["train"])
