@@ -256,6 +256,7 @@ class Folder:
         genes_commands.embed_genes(
             recipe=recipes.read(self.path / "recipe.yaml"),
             network=self.path / "edges.parquet",
+            shards=self.path / "manifest.json",
             vocabulary=self.path / "genes.tsv",
             seed=0,
             embedding=self.path / "embedding.safetensors",

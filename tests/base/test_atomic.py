@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from celllm.base.atomic import writing
+from celllm.base.errors import InputError
 
 
 def test_a_failure_leaves_the_old_file_and_no_part(tmp_path):
@@ -23,3 +27,22 @@ def test_a_finished_file_takes_its_name_and_makes_its_folder(tmp_path):
         part.write_text("whole")
         assert not path.exists()
     assert path.read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RuntimeError("flush failed (No space left on device)"),
+    ],
+)
+def test_a_full_disk_is_said_so_by_whatever_wrote(tmp_path, error):
+    with pytest.raises(InputError, match=r"(?s)x\.h5ad.*room enough.*No space left"), writing(tmp_path / "x.h5ad"):
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_said_so(tmp_path):
+    with pytest.raises(InputError, match="a full disk"), writing(tmp_path / "x") as part:  # noqa: PT012 - as above
+        part.symlink_to("/dev/full")
+        part.write_bytes(b"x")

@@ -205,7 +205,7 @@ def test_components_of_other_genes_are_refused(made, vocabulary):
         ("logistic", {"depth": 3}, r"parameters of LogisticRegression: (.|\n)*depth"),
         ("logistic_l1", {"estimator__depth": 3}, "depth"),
         ("logistic_l1", {"estimator": "sklearn.linear_model:Logistics"}, "module and class that exist"),
-        ("logistic_l1", {"estimator": "sklearn.linear_model:ridge_regression"}, "a classifier of scikit-learn"),
+        ("logistic_l1", {"estimator": "sklearn.linear_model:ridge_regression"}, "an estimator of scikit-learn"),
     ],
 )
 def test_a_wrong_parameter_is_refused(made, name, options, message):
@@ -217,7 +217,7 @@ def test_a_wrong_parameter_is_refused(made, name, options, message):
     ("module", "message"),
     [
         ("sklearn.linear_model:LinearRegression", "a classifier of scikit-learn"),
-        ("sklearn.metrics:accuracy_score", "a classifier of scikit-learn"),
+        ("sklearn.metrics:accuracy_score", "an estimator of scikit-learn"),
         ("sklearn.ensemble:HistGradientBoostingClassifier", "components into the column encoder"),
     ],
 )

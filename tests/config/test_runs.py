@@ -46,6 +46,7 @@ def test_without_splits_all_of_the_task_are_run_and_rows_of_a_task_add_up(plan):
         pytest.param(("anotation_pbmc68k", "majority", "0"), {}, "did you mean annotation_pbmc68k", id="task"),
         pytest.param(("annotation_pbmc68k", "majorty", "0"), {}, "did you mean majority", id="method"),
         pytest.param(("annotation_pbmc68k", "ridge", "0"), {}, "methods of kind classification", id="kind"),
+        pytest.param(("annotation_pbmc68k", "-", "0"), {}, "one name or more", id="no method"),
         pytest.param(("annotation_pbmc68k", "majority", "99"), {}, "split seeds of the task", id="split"),
         pytest.param(("annotation_pbmc68k", "majority majority", "0"), {}, "majority twice", id="twice"),
         pytest.param(("annotation_pbmc68k", "scbert", "0"), {}, "add scbert to encoders", id="encoder"),

@@ -7,6 +7,7 @@ from celllm.config import tables
 
 DATASETS = "dataset title role reader units simulated label_column sample_column malignancy min_genes citation licence"
 CELLS = ["blood", "Blood", "task", "h5ad", "counts", "no", "cell_type", "-", "normal", "200", "-", "-"]
+FILES = "dataset file url bytes sha256 sample"
 TASKS = "task kind title dataset response split split_seeds train validation test min_class_size protocol headline"
 TASK = ["t", "classification", "T", "blood", "-", "random", "0-2", "0.7", "0.1", "0.2", "10", "clean", "macro_f1"]
 METHODS = "method kind title module encoder options search seeded role"
@@ -221,3 +222,30 @@ def test_every_file_that_is_shipped_belongs_to_a_dataset(root):
 def test_files_known_by_size_have_a_checksum(root):
     for row in tables.read_files(root / "config/files.tsv"):
         assert (row.bytes is None) == (row.sha256 is None), row
+
+
+@pytest.mark.parametrize("name", ["my data", "luad(T34)", "a/b", "-x"])
+def test_a_name_that_cannot_be_part_of_a_path_or_command_is_refused(tmp_path, name):
+    path = write(tmp_path / "datasets.tsv", DATASETS, with_cell(CELLS, DATASETS, "dataset", name))
+    with pytest.raises(InputError, match=r"(?s)dataset of .*letters, digits"):
+        tables.read_datasets(path)
+
+
+def test_a_file_is_named_without_its_folder(tmp_path):
+    path = write(tmp_path / "files.tsv", FILES, ["blood", "/abs/mine.h5ad", "-", "-", "-", "-"])
+    with pytest.raises(InputError, match=r"(?s)file of blood.*the mirror says in which folder"):
+        tables.read_files(path)
+
+
+def test_empty_columns_at_the_end_are_passed_over(tmp_path):
+    path = write(tmp_path / "datasets.tsv", DATASETS, CELLS)
+    padded = tmp_path / "padded.tsv"
+    padded.write_text("".join(f"{line}\t\t\n" for line in path.read_text().splitlines()))
+    assert tables.read_datasets(padded).rows == tables.read_datasets(path).rows
+
+
+def test_a_table_that_is_not_utf_8_is_refused_by_line(tmp_path):
+    path = write(tmp_path / "datasets.tsv", DATASETS, with_cell(CELLS, DATASETS, "title", "Köln"))
+    path.write_bytes(path.read_text(encoding="utf-8").encode("latin-1"))
+    with pytest.raises(InputError, match=r"(?s)line 2.*text in UTF-8.*0xf6"):
+        tables.read_datasets(path)

@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from celllm.config.recipe_encoder import TokenSettings
-from celllm.corpus.tokens import CLS, MASK, N_TOKENS, PAD, bins_of, padded, tokenise
+from celllm.corpus.tokens import CLS, MASK, N_TOKENS, PAD, bins_of, levels_of, padded, tokenise
 
 
 def rule(**changes):
@@ -18,7 +18,7 @@ def genes_of(cells, rule, **options):
 
 def lists(tokens):
     """Genes and bins of padded cells."""
-    return [part.tolist() for part in tokens.padded()]
+    return [part.tolist() for part in tokens.padded()[:2]]
 
 
 def counts_of_level(level):
@@ -40,12 +40,12 @@ def cells(generator):
     ],
 )
 def test_a_level_goes_into_its_bin_and_everything_from_five_up_into_five(rounding, level, expected):
-    assert bins_of(counts_of_level(level), rule(rounding=rounding))[0] == expected
+    assert bins_of(levels_of(counts_of_level(level), rule()), rule(rounding=rounding))[0] == expected
 
 
 @pytest.mark.parametrize(("base", "expected"), [(2, [2, 5]), ("e", [1, 5])])
 def test_natural_logarithm_gives_lower_bins(base, expected):
-    assert bins_of(csr_matrix([[3, 9997]]), rule(log_base=base)).tolist() == expected
+    assert bins_of(levels_of(csr_matrix([[3, 9997]]), rule(log_base=base)), rule()).tolist() == expected
 
 
 def test_ids_are_those_of_the_authors_and_an_own_mask():
@@ -57,11 +57,13 @@ def test_a_cell_is_cls_then_its_expressed_genes_in_vocabulary_order_then_padding
     counts = csr_matrix(np.array([[0, 1, 0, 9, 0], [5000, 0, 3, 3, 4994], [0, 0.3, 0, 9999, 0]]))
 
     tokens = tokenise(counts, rule())
-    genes_BL, bins_BL = tokens.padded()
+    genes_BL, bins_BL, values_BL = tokens.padded()
 
     assert genes_BL.tolist() == [[5, 1, 3, 6, 6], [5, 0, 2, 3, 4], [5, 1, 3, 6, 6]]
     assert bins_BL.tolist() == [[CLS, 5, 5, PAD, PAD], [CLS, 5, 2, 2, 5], [CLS, 0, 5, PAD, PAD]]
     assert genes_BL.dtype == bins_BL.dtype == np.int64
+    np.testing.assert_allclose(values_BL[1], np.log2([1, 5001, 4, 4, 4995]), rtol=1e-6)
+    assert values_BL[0].tolist()[3:] == [0, 0]
     assert tokens.genes_N.tolist() == [5, 1, 3, 5, 0, 2, 3, 4, 5, 1, 3]
     assert tokens.bins_N.tolist() == [CLS, 5, 5, CLS, 5, 2, 2, 5, CLS, 0, 5]
     assert tokens.lengths_B.tolist() == [3, 5, 3]
@@ -113,8 +115,18 @@ def test_head_keeps_the_first_genes_and_top_expressed_the_highest():
     counts = [[1, 2, 5, 4, 2]]
 
     assert genes_of(counts, rule(truncation="head", max_length=4)).tolist() == [[5, 0, 1, 2]]
-    # genes 1 and 4 are equal: the earlier one stays
-    assert genes_of(counts, rule(truncation="top_expressed", max_length=4)).tolist() == [[5, 1, 2, 3]]
+    kept = genes_of(counts, rule(truncation="top_expressed", max_length=4))[0].tolist()
+    assert kept in ([5, 1, 2, 3], [5, 2, 3, 4])  # genes 1 and 4 are equal
+
+
+def test_of_genes_equally_expressed_the_highest_keep_some_from_the_whole_vocabulary():
+    counts = np.ones((1, 1500))
+    counts[0, ::100] = 9
+
+    kept = genes_of(counts, rule(truncation="top_expressed", max_length=513))[0, 1:]
+
+    assert np.isin(np.arange(0, 1500, 100), kept).all()
+    assert np.bincount(kept // 500).min() > 140  # about 171 expected in each third
 
 
 def test_normalisation_sees_the_genes_that_truncation_drops():
@@ -173,6 +185,7 @@ def test_full_layout_shows_the_panel_in_its_order_with_silent_genes_as_bin_zero(
     tokens = tokenise(counts, rule(layout="full"), panel=np.array([3, 0, 1]))
 
     assert lists(tokens) == [[[4, 3, 0, 1]] * 2, [[CLS, 5, 0, 1], [CLS, 5, 2, 0]]]
+    np.testing.assert_allclose(tokens.padded()[2], [[0, np.log2(1e4), 0, 1], [0, np.log2(9998), 2, 0]], rtol=1e-6)
     assert genes_of([[0, 1, 0]], rule(layout="full")).tolist() == [[3, 0, 1, 2]]  # without a panel, all genes
 
 

@@ -191,7 +191,7 @@ def test_a_recipe_of_another_width_is_refused_by_its_key(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("without", "found"),
-    [(("gene2vec", "hgnc"), "neither"), (("gene2vec",), "only one"), (("hgnc",), "only one")],
+    [(("gene2vec", "hgnc"), "no --gene2vec and no --hgnc"), (("gene2vec",), "no --g"), (("hgnc",), "no --hgnc")],
     ids=["none", "hgnc alone", "vectors alone"],
 )
 def test_gene2vec_without_its_files_is_refused(folder: Path, without: tuple[str, ...], found: str) -> None:

@@ -42,7 +42,10 @@ class Index:
 
     hgnc_ids = ("HGNC:A", "HGNC:B", "HGNC:OUTSIDE")
 
-    def settle(self, name):
+    def approved(self, symbol):
+        return self.settle(symbol)[0]
+
+    def settle(self, name, company=()):
         rows = {"A": (0, "approved"), "B": (1, "approved"), "O": (2, "approved"), "?": (-1, "ambiguous")}
         return rows.get(name[:1], (-1, "unknown"))
 

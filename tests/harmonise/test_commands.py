@@ -240,6 +240,21 @@ def test_a_label_map_renames_takes_away_and_refuses_what_it_does_not_know(datase
             id="names of another species",
         ),
         pytest.param(
+            {"matrix": [[6, 3, 1]], "names": ["AAAC", "AAAG", "AACC"], "barcodes": ["FYB"]},
+            r"(?s)gene names.*cells are called like genes, FYB: the matrix is transposed",
+            id="transposed",
+        ),
+        pytest.param(
+            {"matrix": [[6, 3, 1]], "names": ["0", "1", "2"]},
+            r"(?s)gene names.*row numbers, 0 to 2",
+            id="row numbers",
+        ),
+        pytest.param(
+            {"matrix": [[6, 3]], "names": ["FYB1_ENSG00000167286", "CD3D_ENSG00000082074"]},
+            r"(?s)gene names.*of different genes for 2 of 2, such as FYB1_ENSG00000167286",
+            id="shifted ids",
+        ),
+        pytest.param(
             {"matrix": [[6]], "names": ["FYB"], "outcome": ["sensitive"], "sample": ["s"]},
             r"(?s)obs column response.*the columns outcome, sample",
             id="no label column",
@@ -251,6 +266,22 @@ def test_cells_that_cannot_be_aligned_stop_the_command_and_leave_nothing(demo, d
     with pytest.raises(InputError, match=message):
         run(demo, tmp_path, datasets["simulated_drug_cells"], manifest)
     assert {path.name for path in tmp_path.iterdir()} == {"d"}
+
+
+def test_what_is_missing_and_lost_is_counted_and_named(demo, datasets, tmp_path, capsys):
+    row = dataclasses.replace(datasets["simulated_drug_cells"], donor_column="donor")
+    obs = {"response": ["sensitive", "NA", "unknown"], "sample": ["s", "s", "nan"], "donor": ["d", "", "d"]}
+    manifest = raw_cells(tmp_path / "d", [[60, 5]] * 3, ["FYB", "NOGENE"], **obs)
+    cells, report = run(demo, tmp_path, row, manifest)
+    assert report.missing == {"label": 2, "donor": 1, "sample": 1}
+    assert cells.obs[["label", "donor", "sample"]].to_numpy().tolist() == [
+        ["sensitive", "d", "s"],
+        ["", "", "s"],
+        ["", "d", ""],
+    ]
+    said = capsys.readouterr().out
+    assert "lost, of all counts: NOGENE 7.7%" in said
+    assert "2 kept cells without label" in said
 
 
 def test_a_lower_threshold_lets_lost_names_pass_and_simulated_cells_say_so(demo, datasets, tmp_path):

@@ -33,6 +33,10 @@ GENES = [
     ("TWIN1", RNA, [], [], "ENSG00000230417"),
     ("TWIN2", RNA, [], [], "ENSG00000230417"),
     ("ERCC1", CODING, [], [], ""),
+    ("MB", CODING, [], [], "ENSG00000198125"),
+    ("CD79A", CODING, [], ["MB-1"], "ENSG00000105369"),
+    ("NKX2-1", CODING, [], [], ""),
+    ("C1orf112", CODING, [], [], ""),
 ]
 
 
@@ -87,6 +91,16 @@ def vocabulary():
         ("14-Sep", "SEPTIN14", "repaired"),
         ("3-Mar", "MARCHF3", "repaired"),
         ("1-Dec", "DELEC1", "repaired"),
+        (" RGS5 ", "RGS5", "approved"),
+        ('"RGS5"', "RGS5", "approved"),
+        ("GRCh38_RGS5", "RGS5", "approved"),
+        ("GRCh38_____ENSG00000143248", "RGS5", "ensembl"),
+        ("hg19-RGS5", "RGS5", "approved"),
+        ("DEPRECATED_ENSG00000143248", "RGS5", "ensembl"),
+        ("ENSG99999999999.1_RGS5", "RGS5", "approved"),
+        ("ENSG00000143248.7_PAR_Y", "RGS5", "ensembl"),
+        ("C1ORF112", "C1orf112", "repaired"),
+        ("NKX2-1", "NKX2-1", "approved"),
     ],
 )
 def test_a_name_finds_its_gene(index, vocabulary, name, symbol, route):
@@ -113,6 +127,10 @@ def test_a_name_finds_its_gene(index, vocabulary, name, symbol, route):
         ("ERCC-00002", "unknown"),
         ("ENSMUSG00000000001", "unknown"),
         ("rgs5", "unknown"),
+        ("Rgs5_ENSMUSG00000000001", "unknown"),
+        ("RGS5_ENSMUSG00000000001", "unknown"),  # the id decides
+        ("RGS5-1", "unknown"),  # without RGS5 beside it nobody made it unique
+        ("MB-1", "ambiguous"),  # alias of CD79A, or myoglobin's second row
         ("", "unknown"),
     ],
 )
@@ -125,6 +143,34 @@ def test_a_name_of_no_single_vocabulary_gene_stays_unmapped(index, vocabulary, n
 def test_names_are_settled_over_all_genes_and_not_only_the_vocabulary(vocabulary):
     coding_only = SymbolIndex(table()[lambda genes: genes["locus_group"] == CODING].reset_index(drop=True))
     assert map_names(["C6orf48"], coding_only, vocabulary).routes == ["alias"]
+
+
+@pytest.mark.parametrize(
+    ("names", "symbols"),
+    [
+        (["MB", "MB-1", "MB-2"], ["MB"] * 3),
+        (["RGS5", "RGS5-1", "RGS5.1"], ["RGS5"] * 3),
+        (["MB_ENSG00000198125", "MB-1_ENSG99999999999"], ["MB"] * 2),
+        (["SEPT14", "SEPT14-1"], ["SEPTIN14"] * 2),
+        (["NKX2-1", "NKX2-1-1"], ["NKX2-1"] * 2),
+    ],
+)
+def test_names_made_unique_are_their_first_ones_gene(index, vocabulary, names, symbols):
+    for order in (names, names[::-1]):
+        mapping = map_names(order, index, vocabulary)
+        assert sorted(vocabulary.symbols[i] for i in mapping.index_N) == sorted(symbols)
+
+
+def test_numbers_among_symbols_are_no_entrez_ids(complete):
+    index, vocabulary = complete
+    assert map_names(["TP53", "ACTB", "7157"], index, vocabulary).index_N[2] == -1
+    assert map_names(["7157", "60"], index, vocabulary).index_N.min() >= 0
+
+
+def test_ids_and_symbols_of_different_genes_are_conflicts(index, vocabulary):
+    mapping = map_names(["RGS5_ENSG00000198125", "CD79A_ENSG00000105369", "OLD_ENSG00000143248"], index, vocabulary)
+    assert [vocabulary.symbols[i] for i in mapping.index_N] == ["MB", "CD79A", "RGS5"]
+    assert mapping.conflicts == ["RGS5_ENSG00000198125"]
 
 
 def test_the_order_of_names_and_their_company_do_not_matter(index, vocabulary, generator):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from celllm.model.attention import default_features, orthogonal_features, softmax_attention
+from celllm.config.recipe_encoder import EncoderSettings
+from celllm.model.attention import orthogonal_features, softmax_attention
 from celllm.model.favor import favor_attention
 
 
@@ -19,7 +20,7 @@ def features(n_features: int, *, dtype: torch.dtype = torch.float64) -> torch.Te
 
 
 def test_the_paper_has_266_features_for_heads_of_width_64() -> None:
-    assert default_features(64) == 266
+    assert EncoderSettings(width=512, depth=1, heads=16, head_width=64).features_a_head == 266
 
 
 def test_features_are_orthogonal_within_a_block_and_as_long_as_gaussian_vectors() -> None:

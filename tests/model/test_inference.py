@@ -15,7 +15,7 @@ from celllm.model.store import PretrainedEncoder
 def test_a_cells_embedding_does_not_depend_on_order_or_company(generator: np.random.Generator) -> None:
     recipe = recipes.parse(
         {
-            "tokens": {"max_length": 16},
+            "tokens": {"max_length": 16, "embed_length": 24},
             "genes": {"method": "random"},
             "encoder": {"width": 8, "depth": 2, "heads": 2, "head_width": 4},
             "training": {"batch_cells": 4, "chunk_tokens": 64, "steps": 1},
@@ -24,10 +24,10 @@ def test_a_cells_embedding_does_not_depend_on_order_or_company(generator: np.ran
     )
     encoder = Encoder(recipe.encoder, n_genes=40, gene_embedding=torch.randn(40, 8)).train()
     pretrained = PretrainedEncoder(encoder, recipe, "abc", None, "digest")
-    # sparse and dense cells: some must be cut to 15 genes
+    # sparse and dense cells: some must be cut to 23 genes
     counts = vstack([csr_matrix(generator.poisson(rate, (4, 40)).astype(np.float32)) for rate in (0.2, 2.0)]).tocsr()
-    together = embed_cells(pretrained, counts, units="counts", cells_at_once=3)
-    backwards = embed_cells(pretrained, counts[::-1], units="counts", cells_at_once=8)[::-1]
+    together = embed_cells(pretrained, counts, units="counts", max_tokens=48)
+    backwards = embed_cells(pretrained, counts[::-1], units="counts", max_tokens=1000)[::-1]
     alone = np.concatenate([embed_cells(pretrained, counts[i], units="counts") for i in range(8)])
     np.testing.assert_allclose(together, alone, atol=1e-6)
     np.testing.assert_allclose(backwards, alone, atol=1e-6)

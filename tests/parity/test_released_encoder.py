@@ -60,7 +60,7 @@ def tokens(layout: str, levels: np.ndarray, max_length: int) -> tuple[torch.Tens
 
     shape = {"layout": "full", "max_length": levels.shape[1] + 1} if layout == "scbert" else {"max_length": max_length}
     made = tokenise(csr_matrix(levels), TokenSettings(truncation="head", **shape), units="zscore")
-    genes_BL, bins_BL = made.padded()
+    genes_BL, bins_BL, _ = made.padded()
     return torch.from_numpy(genes_BL), torch.from_numpy(bins_BL)
 
 

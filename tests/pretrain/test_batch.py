@@ -30,7 +30,7 @@ def test_chunks_are_padded_to_their_own_longest_cell_and_hold_the_tokens_of_the_
     recipe = tiny_recipe(tokens={"max_length": 60})
     batch = made(corpus, recipe)
     tokens = tokenise(corpus.rows(INDICES), recipe.tokens)
-    genes_BL, bins_BL = tokens.padded()
+    genes_BL, bins_BL, _ = tokens.padded()
     assert batch.lengths_B.tolist() == tokens.lengths_B.tolist()
     assert batch.genes_N.dtype == batch.tokens_N.dtype == np.uint8  # 40 genes and CLS
     for rows in (slice(0, 6), slice(2, 4), np.array([4, 1])):
@@ -53,6 +53,18 @@ def test_masked_cells_hide_what_is_to_be_predicted_and_never_cls(corpus: Any, ti
     assert (is_target | (view["bins"] != MASK)).all()
     assert not is_target[(plain["bins"] == CLS) | (plain["bins"] == PAD)].any()
     assert "targets" not in batch.masked(targets=False)[everything]
+
+
+def test_values_stand_beside_the_bins_and_a_hidden_token_has_none(corpus: Any, tiny_recipe: Any) -> None:
+    objectives = {"masked": {"rate": 0.5}}
+    recipe = tiny_recipe(encoder={"expression": "value"}, tokens={"max_length": 60}, objectives=objectives)
+    batch = made(corpus, recipe)
+    expected = torch.from_numpy(tokenise(corpus.rows(INDICES), recipe.tokens).padded()[2])
+    everything = slice(0, 6)
+    assert torch.equal(batch.plain()[everything]["values"], expected)
+    view = batch.masked()[everything]
+    assert torch.equal(view["values"], expected.masked_fill(view["bins"] == MASK, 0))
+    assert "values" not in made(corpus, tiny_recipe()).plain()[everything]
 
 
 @pytest.mark.parametrize("piece", [1, 4])

@@ -62,24 +62,28 @@ def test_the_papers_encoder_has_the_papers_parameters_and_ours_a_mask_token_and_
 
 
 def test_a_learned_gene_embedding_is_trained(tiny_recipe: Any) -> None:
-    frozen, learned = (parameters_of(tiny_recipe(genes={"method": m}), 40)[1] for m in ("random", "learned"))
+    frozen, learned = (parameters_of(tiny_recipe(genes={"trainable": t}), 40)[1] for t in ("frozen", "trained"))
     assert frozen.total == learned.total
     assert learned.trained - frozen.trained == 42 * 16
 
 
 @pytest.mark.parametrize(
-    "objectives",
+    ("objectives", "encoder"),
     [
-        {},
-        {"shared_masked_view": True},
-        {"contrastive": {"weight": 0}},
-        {"masked": {"weight": 0}, "malignancy": {"weight": 0}},
-        {"malignancy": {"weight": 0}, "contrastive": {"symmetric": True}},
-        {"contrastive": {"vector": "mean"}},
+        ({}, {}),
+        ({"shared_masked_view": True}, {}),
+        ({"contrastive": {"weight": 0}}, {}),
+        ({"masked": {"weight": 0}, "malignancy": {"weight": 0}}, {}),
+        ({"malignancy": {"weight": 0}, "contrastive": {"symmetric": True}}, {}),
+        ({}, {"pooling": "mean"}),
+        ({"shared_masked_view": True}, {"pooling": "mean"}),
+        ({}, {"attention": "none"}),
     ],
 )
-def test_a_steps_flops_are_those_that_torch_counts_in_a_real_step(tiny_recipe: Any, objectives: dict[str, Any]) -> None:
-    recipe = tiny_recipe(objectives=objectives)
+def test_a_steps_flops_are_those_that_torch_counts_in_a_real_step(
+    tiny_recipe: Any, objectives: dict[str, Any], encoder: dict[str, Any]
+) -> None:
+    recipe = tiny_recipe(objectives=objectives, encoder=encoder)
     lengths, targets = np.array([9, 24, 17, 12, 20]), np.array([1, 3, 2, 1, 3])
     targets *= recipe.objectives.masked.weight > 0
     step = StepLoss(synthetic_module(recipe, 40, device=CPU), recipe.objectives, max_tokens=40, autocast=nullcontext)
@@ -247,7 +251,7 @@ def test_steps_that_are_really_timed_take_time(tiny_recipe: Any) -> None:
 
 
 def test_a_released_encoder_is_not_estimated(tiny_recipe: Any) -> None:
-    with pytest.raises(InputError, match=r"(?s)favor or softmax.*train with favor"):
+    with pytest.raises(InputError, match=r"(?s)favor, softmax or none.*train with favor"):
         estimate(tiny_recipe(encoder={"attention": "released"}), CELLS)
 
 

@@ -7,9 +7,8 @@ import math
 import pytest
 import torch
 
-from celllm.corpus.tokens import CLS, MASK, PAD
 from celllm.pretrain.diagnostics import alignment, effective_rank, mean_cosine, uniformity
-from celllm.pretrain.losses import info_nce, majority_accuracy, malignancy_loss, masked_loss, mean_of_genes
+from celllm.pretrain.losses import info_nce, majority_accuracy, malignancy_loss, masked_loss
 
 
 def views() -> tuple[torch.Tensor, torch.Tensor]:
@@ -117,35 +116,6 @@ def test_spread_in_tiles_is_that_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -
     assert mean_cosine(z) == pytest.approx(pairs.mean().item(), abs=1e-12)
     monkeypatch.setattr("celllm.pretrain.diagnostics.TILE_NUMBERS", 40 * 7)
     assert uniformity(z) == pytest.approx((4 * pairs - 4).exp().mean().log().item(), rel=1e-12)
-
-
-def test_the_mean_of_genes_leaves_out_cls_and_padding_and_counts_bin_0_and_hidden_ones() -> None:
-    bins = torch.tensor([[CLS, 0, 3, MASK, PAD], [CLS, 2, PAD, PAD, PAD]])
-    hidden = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
-    found = mean_of_genes(hidden, bins)
-    torch.testing.assert_close(found[0], hidden[0, 1:4].mean(0))
-    torch.testing.assert_close(found[1], hidden[1, 1])
-
-
-def test_more_padding_changes_no_mean_whatever_stands_there() -> None:
-    bins = torch.tensor([[CLS, 0, 3, 5]])
-    hidden = torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    longer = torch.cat([hidden, torch.full((1, 3, 4), torch.nan)], dim=1)
-    found = mean_of_genes(longer, torch.cat([bins, torch.full((1, 3), PAD)], dim=1))
-    torch.testing.assert_close(found, mean_of_genes(hidden, bins), rtol=0, atol=0)
-    (gradient,) = torch.autograd.grad(found.sum(), hidden)
-    torch.testing.assert_close(gradient[0, :, 0], torch.tensor([0, 1 / 3, 1 / 3, 1 / 3]))
-
-
-def test_a_cell_without_genes_has_a_mean_of_zeros() -> None:
-    assert not mean_of_genes(torch.ones(1, 3, 4), torch.tensor([[CLS, PAD, PAD]])).any()
-
-
-def test_short_floats_are_summed_in_float32() -> None:
-    hidden = torch.full((1, 1001, 1), 1.0, dtype=torch.bfloat16)
-    hidden[:, 1] = 2.0
-    found = mean_of_genes(hidden, torch.tensor([[CLS] + [1] * 1000]))
-    assert found.item() == pytest.approx(1.001, rel=1e-6)  # bfloat16 knows no such number
 
 
 def test_the_effective_rank_counts_the_directions_in_which_embeddings_spread() -> None:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from celllm.config.recipe import OptimiserSettings
+from celllm.config.recipe_encoder import EncoderSettings
+from celllm.model.encoder import Encoder
 from celllm.pretrain.optim import learning_rate, optimiser_of, set_learning_rate
 
 SETTINGS = OptimiserSettings(learning_rate=1e-3, final_learning_rate=1e-5, warmup_fraction=0.1, weight_decay=0.5)
@@ -47,6 +49,17 @@ def test_weights_decay_and_biases_and_norms_do_not_and_frozen_ones_are_left_out(
     for name, parameter in module.named_parameters():
         factor = 1 - 0.1 * 0.5 if name == "0.weight" else 1
         torch.testing.assert_close(parameter.detach(), before[name] * factor)
+
+
+def test_a_gene_embedding_keeps_the_ratio_of_its_own_learning_rate() -> None:
+    settings = EncoderSettings(width=4, depth=1, heads=1, head_width=4)
+    module = Encoder(settings, n_genes=5, gene_embedding=None)
+    optimiser = optimiser_of(module, SETTINGS.model_copy(update={"gene_learning_rate": 4e-3}))
+    set_learning_rate(optimiser, 0.1)
+    rate_of = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    for name, parameter in module.named_parameters():
+        expected = 0.4 if name == "embedding.genes.weight" else 0.1
+        assert rate_of[id(parameter)] == pytest.approx(expected), name
 
 
 def test_adam_adds_the_decay_to_the_gradient() -> None:

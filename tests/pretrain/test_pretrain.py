@@ -36,7 +36,7 @@ def test_the_chain_ends_in_an_encoder_a_history_and_embeddings(training: Any, ca
     assert np.std(values, axis=0).min() > 0
     assert set(labels) == {"x"}
     shown = capsys.readouterr()
-    assert "40 genes by graphmae, 10 without an edge" in shown.out
+    assert "40 genes by graphmae, 10 without edges" in shown.out
     assert "step 4/4  loss " in shown.err
 
 
@@ -80,12 +80,21 @@ def test_the_recipe_of_scbert_keeps_its_panel_in_the_encoder(training: Any) -> N
     assert json.loads((training.path / "history.jsonl").read_text().splitlines()[0])["contrastive"] is None
 
 
-def test_a_recipe_that_learns_its_table_needs_no_network_knowledge(training: Any) -> None:
-    training.write_recipe(genes={"method": "learned"})
+@pytest.mark.parametrize("method", ["random", "corpus"])
+def test_a_trained_gene_embedding_moves_from_its_start_which_the_encoder_keeps(training: Any, method: str) -> None:
+    training.write_recipe(
+        genes={"method": method, "trainable": "trained", "scale": 0.05},
+        encoder={"expression": "value", "attention": "none", "residual_start": "zero"},
+    )
     training.embed_genes()
     training.pretrain()
     loaded = load_encoder(training.path / "encoder.safetensors", vocabulary=None)
-    assert loaded.encoder.embedding.genes.weight.requires_grad
+    start = gene_embedding.read(training.path / "embedding.safetensors").genes_GD
+    assert loaded.first_genes_GD is not None
+    np.testing.assert_array_equal(loaded.first_genes_GD, start)
+    assert np.sqrt(np.square(start).mean()) == pytest.approx(0.05, rel=1e-5)
+    moved = loaded.encoder.embedding.genes.weight[: len(start)].detach().numpy() - start
+    assert np.abs(moved).max() > 1e-4
 
 
 def test_a_table_of_another_width_is_refused(training: Any) -> None:

@@ -84,7 +84,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not_and_the_calle
 
 
 def test_attention_that_looks_at_other_cells_is_not_trained(train: Any) -> None:
-    with pytest.raises(InputError, match=r"(?s)encoder\.attention.*favor or softmax.*train with favor"):
+    with pytest.raises(InputError, match=r"(?s)encoder\.attention.*favor, softmax or none.*train with favor"):
         train(encoder={"attention": "released"})
 
 
@@ -174,7 +174,7 @@ def test_the_gene_embedding_stays_frozen_and_the_caller_keeps_his(train: Any, ge
 
 
 def test_a_learned_gene_embedding_moves(train: Any) -> None:
-    short, long = (train(genes={"method": "learned"}, stop_after=n) for n in (1, 6))
+    short, long = (train(genes={"trainable": "trained"}, stop_after=n) for n in (1, 6))
     assert not torch.equal(short.encoder.embedding.genes.weight, long.encoder.embedding.genes.weight)
     assert not long.encoder.embedding.genes.weight[41].any()  # PAD
 

@@ -27,22 +27,20 @@ def prepared(recipe: Recipe, corpus: Any, gene_embedding: np.ndarray) -> tuple[P
     return module, make_batch(corpus, np.arange(14), recipe, panel=None, seed=0, step=1, device=CPU)
 
 
-def compared(
-    module: Pretrained, cells: dict[str, torch.Tensor], bins_BL: torch.Tensor, *, is_mean: bool
-) -> torch.Tensor:
+def compared(module: Pretrained, cells: dict[str, torch.Tensor], bins_BL: torch.Tensor) -> torch.Tensor:
     """What the contrastive loss compares, made one cell at a time and without padding."""
     made = []
     for genes_L, bins_L in zip(cells["genes"], bins_BL, strict=True):
         is_token_L = bins_L != PAD
         hidden_LD = module.encoder(genes_L[is_token_L][None], bins_L[is_token_L][None])[0]
-        made.append(hidden_LD[1:].mean(0) if is_mean else hidden_LD[0])
+        parts = {"cls": hidden_LD[0], "mean": hidden_LD[1:].mean(0)}
+        pooling = module.encoder.settings.pooling
+        made.append(torch.cat(list(parts.values())) if pooling == "both" else parts[pooling])
     z_BD = torch.stack(made)
     return z_BD if module.projection is None else module.projection(z_BD)
 
 
-def written_out(
-    module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool, is_mean: bool = False
-) -> torch.Tensor:
+def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool) -> torch.Tensor:
     everything = slice(0, len(batch))
     cells, plain = batch.masked()[everything], batch.plain()[everything]
     hidden = module.encoder(cells["genes"], cells["bins"])
@@ -53,7 +51,7 @@ def written_out(
     told = module.malignancy_head(hidden[:, 0])[is_known]
     truth = batch.labels(everything)[is_known].double()
     malignancy_loss = torch.nn.functional.binary_cross_entropy_with_logits(told, truth)
-    z = compared(module, plain, cells["bins"] if is_shared else plain["bins"], is_mean=is_mean)
+    z = compared(module, plain, cells["bins"] if is_shared else plain["bins"])
     contrastive_loss = info_nce(z, z, temperature=0.05)  # no dropout: both views are equal
     losses = {"masked": masked_loss, "malignancy": malignancy_loss, "contrastive": contrastive_loss}
     # 0 times a mean over no token is not 0
@@ -87,27 +85,27 @@ def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
 
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
-@pytest.mark.parametrize("vector", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "both"])
 @pytest.mark.parametrize("projection", ["none", "mlp"])
 @pytest.mark.parametrize("max_tokens", [1, 70])
 def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
     corpus: Any,
     gene_embedding: np.ndarray,
     tiny_recipe: Any,
-    vector: str,
+    pooling: str,
     projection: str,
     max_tokens: int,
     is_shared: bool,
 ) -> None:
     objectives = {
-        "contrastive": {"vector": vector, "projection": projection},
+        "contrastive": {"projection": projection},
         "malignancy": {"weight": 2.0},
         "shared_masked_view": is_shared,
     }
-    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0})
+    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0, "pooling": pooling})
     module, batch = prepared(recipe, corpus, gene_embedding)
     weights = {"masked": 1.0, "contrastive": 1.0, "malignancy": 2.0}
-    loss = written_out(module, batch, weights, is_shared=is_shared, is_mean=vector == "mean")
+    loss = written_out(module, batch, weights, is_shared=is_shared)
     assert_step_is(module, batch, recipe, loss, max_tokens)
     assert (module.projection is not None) == (projection == "mlp")
     for name, parameter in module.named_parameters():
@@ -117,11 +115,16 @@ def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
 
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
-def test_with_dropout_the_chunked_step_of_projected_means_is_that_of_the_full_batch(
-    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, is_shared: bool
+@pytest.mark.parametrize(
+    "choices",
+    [{"pooling": "mean"}, {"attention": "none", "expression": "value"}, {"cls": "mean_of_tokens", "pooling": "both"}],
+    ids=str,
+)
+def test_with_dropout_the_chunked_step_of_projected_embeddings_is_that_of_the_full_batch(
+    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, choices: dict[str, str], is_shared: bool
 ) -> None:
-    contrasted = {"vector": "mean", "projection": "mlp"}
-    recipe = tiny_recipe(objectives={"contrastive": contrasted, "shared_masked_view": is_shared})
+    objectives = {"contrastive": {"projection": "mlp"}, "shared_masked_view": is_shared}
+    recipe = tiny_recipe(objectives=objectives, encoder=choices)
     assert recipe.encoder.dropout > 0
     module, batch = prepared(recipe, corpus, gene_embedding)
     step = StepLoss(module, recipe.objectives, max_tokens=70, autocast=nullcontext)

@@ -223,7 +223,7 @@ def test_a_lock_that_cannot_be_written_is_said_with_the_line_to_add(place, run, 
 def test_a_folder_that_cannot_be_written_is_named(place, run, monkeypatch):
     (place / "mirror/a.tsv").write_bytes(CONTENT)
     monkeypatch.setattr(fetch.Path, "symlink_to", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(InputError, match=r"(?s)a folder that can be written.*No space left.*make room"):
+    with pytest.raises(InputError, match=r"(?s)room enough.*No space left.*make room"):
         run(source())
 
 

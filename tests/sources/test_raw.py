@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -46,6 +47,16 @@ def test_a_file_that_is_gone_is_named(folder):
 def test_a_file_of_another_size_is_named(folder):
     (folder / "a.txt").write_bytes(b"abcd")
     with pytest.raises(InputError, match=r"(?s)of 3 bytes.*found: +4 bytes"):
+        raw.read(folder / "manifest.json")
+
+
+def test_a_file_written_anew_is_named_though_its_size_is_the_same(folder):
+    later = (folder / "manifest.json").stat().st_mtime_ns + 10**9
+    os.utime(folder / "a.txt", ns=(later, later))
+    raw.read(folder / "manifest.json")
+    (folder / "a.txt").write_bytes(b"xyz")
+    os.utime(folder / "a.txt", ns=(later, later))
+    with pytest.raises(InputError, match=r"(?s)files: a\.txt.*other content of the same size"):
         raw.read(folder / "manifest.json")
 
 

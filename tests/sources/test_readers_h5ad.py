@@ -227,3 +227,69 @@ def test_a_real_file_in_pieces_equals_anndatas_own_reading(mirror, name):
     assert sum(cells.matrix.shape[0] for cells in found) == whole.n_obs
     assert (sparse.vstack([cells.matrix for cells in found]) != sparse.csr_matrix(whole.X)).nnz == 0
     assert [name for cells in found for name in cells.obs.index] == list(whole.obs_names)
+
+
+IDS = [f"ENSG0000000000{i}" for i in range(N_GENES)]
+SYMBOLS = ["CD3D", "LYZ", "NKG7", "MS4A1", "GNLY"]
+JOINED = [f"{symbol}_{identifier}" for symbol, identifier in zip(SYMBOLS, IDS, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("var", "names"),
+    [
+        pytest.param(pd.DataFrame({"feature_name": SYMBOLS}, index=IDS), JOINED, id="CELLxGENE"),
+        pytest.param(pd.DataFrame({"mean": 1.0, "ENSEMBL": IDS}, index=SYMBOLS), JOINED, id="ids by what they are"),
+        pytest.param(pd.DataFrame({"features": SYMBOLS}, index=list("25789")), SYMBOLS, id="SeuratDisk"),
+        pytest.param(pd.DataFrame(index=list("25789")), list("25789"), id="Entrez"),
+        pytest.param(pd.DataFrame({"gene_ids": [f"GRCh38_{i}" for i in IDS]}, index=SYMBOLS), JOINED, id="genome"),
+        pytest.param(
+            pd.DataFrame({"gene_name": [*SYMBOLS[:4], None]}, index=IDS), [*JOINED[:4], IDS[4]], id="no symbol"
+        ),
+    ],
+)
+def test_genes_are_named_by_the_columns_that_hold_names(row, tmp_path, var, names, read):
+    ad.AnnData(sparse.csr_matrix(MATRIX.astype(np.float32)), pd.DataFrame(index=CELLS), var).write_h5ad(
+        tmp_path / "a.h5ad"
+    )
+    assert read(row, tmp_path / "a.h5ad")[0].names == names
+
+
+def test_a_column_of_an_unknown_encoding_is_left_out(row, tmp_path, read):
+    path = written(tmp_path / "a.h5ad", cells_of())
+    with h5py.File(path, "a") as file:
+        for table in ("obs", "var"):
+            note = file[table].create_group("note")
+            note.attrs.update({"encoding-type": "of-tomorrow", "encoding-version": "9.0.0"})
+            file[table].attrs["column-order"] = np.array([*file[table].attrs["column-order"], "note"], dtype=object)
+    (cells,) = read(row, path)
+    assert cells.names == GENES
+    assert "note" not in cells.obs
+
+
+def test_a_table_without_attributes_is_read_by_its_index(row, tmp_path, read):
+    path = written(tmp_path / "a.h5ad", cells_of())
+    with h5py.File(path, "a") as file:
+        del file["var"]
+        file.create_group("var")
+        file["var/_index"] = np.array(SYMBOLS, dtype="S5")
+    assert read(row, path)[0].names == SYMBOLS
+
+
+def test_mudata_is_told(row, tmp_path, read):
+    with h5py.File(tmp_path / "a.h5ad", "w") as file:
+        file.create_group("mod/rna/X")
+    with pytest.raises(InputError, match="MuData with the modalities rna"):
+        read(row, tmp_path / "a.h5ad")
+
+
+def test_wrong_units_are_refused_with_the_matrices_that_would_pass(row, tmp_path, read):
+    cells = cells_of()
+    cells.layers["counts"] = cells.X.copy()
+    cells.raw = cells
+    cells.X = sparse.csr_matrix(np.log1p(cells.X.toarray()))
+    cells.layers["scaled"] = -cells.X
+    path = written(tmp_path / "a.h5ad", cells)
+    with pytest.raises(
+        InputError, match=r"(?s)units.*in X; raw and layers:counts would pass.*write raw into the column"
+    ):
+        read(row, path)

@@ -245,3 +245,49 @@ def test_an_unfiltered_published_matrix_keeps_its_empty_barcodes(row, mirror, re
     assert (n_genes == 0).sum() == 14_924
     assert (n_genes >= 200).sum() == 223
     assert found[0].names[0] == "MIR1302-2HG_ENSG00000243485"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"barcodes_tsv": "barcode\nAA-1\nCC-1\nGG-1\n"}, id="header"),
+        pytest.param({"barcodes_tsv": "1\tAA-1\n2\tCC-1\n3\tGG-1\n"}, id="numbered"),
+        pytest.param({"barcodes_tsv": '"x"\n"AA-1"\n"CC-1"\n"GG-1"\n'}, id="R's quotes"),
+        pytest.param({"genes_tsv": "gene_id\tgene_name\nENSG00000000001\tA\nENSG00000000002\tB\n"}, id="gene header"),
+        pytest.param({"genes_tsv": "ENSG00000000001\tA\tgene expression\nENSG00000000002\tB\tGene\n"}, id="types"),
+        pytest.param({"genes_tsv": '"1"\t"ENSG00000000001"\t"A"\n"2"\t"ENSG00000000002"\t"B"\n'}, id="row numbers"),
+        pytest.param(
+            {"matrix_mtx": "%%MatrixMarket matrix coordinate integer general\n%\n3 2 2\n1 1 5\n3 2 4\n"},
+            id="cells x genes",
+        ),
+    ],
+)
+def test_what_other_programs_write_is_read_as_cell_rangers(row, tmp_path, changed, read):
+    (cells,) = read(row, *parts(tmp_path, **changed))
+    assert cells.matrix.toarray().tolist() == [[5, 0], [0, 0], [0, 4]]
+    assert cells.names == ["A_ENSG00000000001", "B_ENSG00000000002"]
+    assert list(cells.obs.index) == ["AA-1", "CC-1", "GG-1"]
+
+
+def test_features_of_other_types_only_are_refused_with_their_types(row, tmp_path, read):
+    with pytest.raises(InputError, match=r"(?s)features.*Gene Expression.*Antibody Capture \(2\)"):
+        read(row, *parts(tmp_path, genes_tsv="a\tA\tAntibody Capture\nb\tB\tAntibody Capture\n"))
+
+
+def test_samples_may_share_a_list_of_features(row, tmp_path, read):
+    paths = [path for prefix in ("GSM1_", "GSM2_") for path in parts(tmp_path, prefix=prefix)]
+    features = next(path for path in paths if path.name == "GSM1_genes.tsv").rename(tmp_path / "GSE1_genes.tsv")
+    given = [path for path in paths if not path.name.endswith("genes.tsv")]
+    found = read(row, *given, features)
+    assert [cells.matrix.sum() for cells in found] == [9, 9]
+
+
+def test_of_several_genomes_the_human_one_is_read(row, tmp_path, read):
+    for genome, name in (("hg19", "A"), ("mm10", "a")):
+        with h5py.File(tmp_path / "x.h5", "a") as file:
+            group = file.create_group(genome)
+            group["data"], group["indices"], group["indptr"] = [5, 4], [0, 1], [0, 1, 2]
+            group["shape"], group["barcodes"] = [2, 2], [b"AA-1", b"CC-1"]
+            group["genes"], group["gene_names"] = [b"x", b"y"], [name.encode(), b"B"]
+    (cells,) = read(dataclasses.replace(row, reader="tenx_h5"), tmp_path / "x.h5")
+    assert cells.names == ["A", "B"]

@@ -139,13 +139,36 @@ def test_depmap_gives_lines_by_genes_with_the_logarithm_undone(rows, read):
         pytest.param("GENE\tc1\tc2\nA\t1\tinf\n", "1 of 2 values not a finite number", id="infinity"),
         pytest.param("GENE\tc1\tc2\nA\t1\tTrue\n", r"line 2, column c2\n.*a number\n.*'True'", id="boolean"),
         pytest.param("c1\nA\t1\t2\n", r"line 1\n.*names of the 3.*\n.*1 names", id="header"),
-        pytest.param("GENE,c1\nA,1\n", "line 1", id="separator"),
+        pytest.param(
+            "A\t5\t0\t0\nB\t1\t2\t3\n", r"line 1\n.*names of cells\n.*line of names is missing", id="no-header"
+        ),
+        pytest.param(
+            "GENE\tLength\tc1\nA\t900\t1\n", r"line 1\n(?s:.*)Length: of genes, as featureCounts", id="length"
+        ),
+        pytest.param(
+            "# Program\nGeneid\tChr\tStart\tc1\nA\t1\t900\t1\n",
+            r"line 2\n(?s:.*)Chr, Start: of genes",
+            id="featurecounts",
+        ),
+        pytest.param(
+            "GENE\ta\tb\tc\tall\nA\t1\t2\t0\t3\nB\t0\t0\t4\t4\n",
+            r"column all\n(?s:.*)the sum of all other columns",
+            id="sum",
+        ),
+        pytest.param(
+            "GENE\ta\tb\nA\t1\t2\nB\t0\t4\nC\t2\t0\nAll\t3\t6\n",
+            r"row All\n(?s:.*)the sum of all other rows",
+            id="sum-row",
+        ),
+        pytest.param("<!DOCTYPE html>\n<html><body>404</body></html>\n", "a page of HTML or XML", id="page"),
+        pytest.param("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS", id="lfs"),
+        pytest.param("GENE\tc1\nA\t1\n".encode("utf-16"), "UTF-16, which Excel calls Unicode", id="utf-16"),
         pytest.param("GENE\tc1\nA\t1.5\n", "log-normalised: max 1.5", id="fraction"),
         pytest.param("GENE\tc1\nA\t-1\n", "negative value -1", id="negative"),
         pytest.param("GENE\tc1\nA\t3000000000\n", "a count of 3000000000, beyond the largest", id="32-bits"),
         pytest.param("GENE\tc1\nA\t9223372036854775808\n", "a count of 9223372036854775808", id="64-bits"),
         pytest.param("GENE\tc1\nA\t99999999999999999999999\n", "beyond the largest that 32 bits hold", id="beyond"),
-        pytest.param(b"GENE\tc1\n\xff\xfe\t1\n", "UnicodeDecodeError", id="not-utf8"),
+        pytest.param(b"GENE\tc1\nK\xf6ln\t1\n", "not UTF-8, perhaps Latin-1 .*0xf6", id="not-utf8"),
     ],
 )
 def test_a_table_that_is_not_of_its_format_is_refused_by_line(rows, tmp_path, content, message, read):
@@ -240,3 +263,38 @@ def test_a_published_csv_equals_its_h5ad_twin(rows, mirror, read):
     twin = twin[twin.obs["sample"].astype(str) == "HC-1"]
     assert cells.matrix.sum() == twin.X.sum()
     assert sorted(cells.matrix.getnnz(axis=1)) == sorted(twin.X.getnnz(axis=1))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param('"";"c1";"c2"\n"A";1,0;2,5\n"B";0;4\n', id="semicolons and decimal commas"),
+        pytest.param('"c1" "c2"\n"A" 1 2.5\n"B" 0 4\n', id="R's write.table"),
+        pytest.param("gene\tc1\tc2\nA\t1\t2.5\nB\t0\t4\n", id="tabs"),
+        pytest.param("\ufeffgene,c1,c2\r\nA,1,2.5\r\nB,0,4\r\n", id="byte order mark"),
+        pytest.param("#made by X\n#\ngene|c1|c2\nA|1|2.5\nB|0|4\n", id="bars and remarks"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "GSE1_counts.txt.gz"])
+def test_a_table_of_any_separator_is_read(rows, tmp_path, content, name, read):
+    (tmp_path / name).write_bytes(gzip.compress(content.encode()) if name.endswith("gz") else content.encode())
+    row = dataclasses.replace(counts_row(rows, "csv_genes_by_cells"), units="expected_counts")
+    (cells,) = read(row, tmp_path / name)
+    assert cells.matrix.toarray().tolist() == [[1, 0], [2.5, 4]]
+    assert (cells.names, list(cells.obs.index)) == (["A", "B"], ["c1", "c2"])
+
+
+def test_cells_that_are_counted_have_a_header(rows, tmp_path, read):
+    (tmp_path / "a.csv").write_text(",0,1,2\nA,1,2,2\n")
+    (cells,) = read(counts_row(rows, "csv_genes_by_cells"), tmp_path / "a.csv")
+    assert list(cells.obs.index) == ["0", "1", "2"]
+
+
+def test_depmaps_texts_before_the_genes_are_no_genes_and_a_line_is_its_default_profile(rows, tmp_path, read):
+    header = ",SequencingID,ModelID,IsDefaultEntryForModel,TP53 (7157),ACTB (60)"
+    lines = "0,CDS-1,ACH-1,Yes,1.0,2.0\n1,CDS-2,ACH-1,No,9.0,9.0\n2,CDS-3,ACH-2,Yes,0.0,3.0\n"
+    (tmp_path / "CCLE_expression.csv").write_text(f"{header}\n{lines}")
+    (cells,) = read(rows.row("ccle_22q1"), tmp_path / "CCLE_expression.csv")
+    assert cells.names == ["TP53 (7157)", "ACTB (60)"]
+    assert list(cells.obs.index) == ["ACH-1", "ACH-2"]
+    assert cells.matrix.toarray().tolist() == pytest.approx(np.array([[1, 3], [0, 7]]))

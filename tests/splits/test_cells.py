@@ -46,6 +46,13 @@ def test_every_class_has_nearly_its_share_in_every_subset_and_no_usable_cell_is_
     np.testing.assert_array_equal(subsets != "unused", IS_USABLE)
 
 
+def test_cells_of_no_known_donor_take_no_part(held_out):
+    donors = np.where(DONORS == "d3", "", DONORS)
+    assert set(held_out(1, donors=donors)[donors == ""]) == {"unused"}
+    with pytest.raises(InputError, match="0-1, one a donor: d1, d2"):
+        held_out(2, donors=donors)
+
+
 def test_few_shot_trains_on_a_share_of_all_cells_and_is_tested_on_those_of_full_training(split):
     few = split(**FEW)
 

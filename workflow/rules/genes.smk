@@ -40,9 +40,9 @@ rule build_network:
 
 
 rule embed_genes:
-    """The frozen gene embedding of a recipe: GraphMAE or an SVD of the gene network, gene2vec, or noise."""
+    """The gene embedding that a recipe starts from: of the gene network, the corpus, gene2vec, or noise."""
     input:
-        unpack(gene2vec_inputs),
+        unpack(gene_sources),
         network=rules.build_network.output.network,
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
@@ -62,13 +62,13 @@ rule embed_genes:
         stage=STAGES["embed_genes"],
         recipe=recipe_json,
         seed=config["data_seed"],
-        gene2vec=gene2vec_options,
+        sources=gene_source_options,
     shell:
         "python -m celllm embed_genes"
         " --recipe {params.recipe:q}"
         " --network {input.network:q}"
         " --vocabulary {input.vocabulary:q}"
-        " {params.gene2vec}"
+        " {params.sources}"
         " --seed {params.seed}"
         " --threads {threads}"
         " --stage {params.stage}"

@@ -18,6 +18,7 @@ rule fetch:
     """
     input:
         samples=sample_list,
+        mirrored=mirrored_files,
     output:
         manifest="resources/raw/{dataset}/manifest.json",
     log:

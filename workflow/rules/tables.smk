@@ -88,6 +88,27 @@ def read_everything() -> tuple:
         encoders=list(recipes),
         corpus=config["corpus"],
     )
+    for task in tasks:
+        for name in (task.dataset, task.response):
+            if name is not None:
+                datasets.row(name)
+    role = datasets.row(config["gene_annotation"]).role
+    if role != "genes":
+        raise InputError(
+            file=", ".join(CONFIG_FILES),
+            field="gene_annotation",
+            expected=f"a data set of the role genes in {datasets.file}",
+            found=f"{config['gene_annotation']}, of the role {role}",
+            remedy="name HGNC's genes, such as hgnc_2024",
+        )
+    if config["mirror"] and not Path(config["mirror"]).expanduser().is_dir():
+        raise InputError(
+            file=", ".join(CONFIG_FILES),
+            field="mirror",
+            expected="a folder",
+            found=f"no folder {Path(config['mirror']).expanduser().absolute()}",
+            remedy="name the folder that holds the files, or null for none",
+        )
     files = tables.read_files(CONFIG / "files.tsv")
     claims = tables.read_claims(CONFIG / "claims.tsv")
     return (
@@ -114,7 +135,8 @@ STAGES = {
 # Without the key nothing asks for the rules that read this.
 STEP_COST = config["step_cost"] or {"encoder": None, "batches": [], "limit_gb": 0}
 GPUS = 1 if config["accelerator"] == "gpu" else 0
-MIRROR = f"--mirror {quote(str(config['mirror']))}" if config["mirror"] else ""
+MIRRORS = [Path(config["mirror"]).expanduser()] if config["mirror"] else []
+MIRROR = f"--mirror {quote(str(MIRRORS[0]))}" if MIRRORS else ""
 MAIN_ENCODER = next(iter(config["encoders"]))  # whose embeddings are drawn and audited
 
 CHECKSUMS_TABLE = str(CONFIG / "checksums.tsv")
@@ -136,6 +158,13 @@ def samples_option(wildcards, input) -> str:
     return f"--samples {quote(str(input.samples))} --samples-reader {reader}{excluded}"
 
 
+def mirrored_files(wildcards) -> list[str]:
+    """A data set's files in the mirror: one that changes there is fetched again, and all that follows made anew."""
+    rows = [row for row in files_of(wildcards.dataset) if "{" not in row.file]
+    found = (mirror.find(MIRRORS, dataset=row.dataset, file=row.file) for row in rows)
+    return [str(path) for path in found if path is not None]
+
+
 def files_json(wildcards) -> str:
     """The data set's rows of files.tsv."""
     return as_json(list(FILES.of(wildcards.dataset)))
@@ -154,10 +183,9 @@ def is_present(dataset: str) -> bool:
         return True
     rows = files_of(dataset)
     local = [row.url is not None and not row.url.startswith("http") for row in rows]
-    folders = [Path(config["mirror"])] if config["mirror"] else []
     held = [
         "{" not in row.file
-        and mirror.find(folders, dataset=dataset, file=row.file) is not None
+        and mirror.find(MIRRORS, dataset=dataset, file=row.file) is not None
         for row in rows
     ]
     return bool(rows) and all(a or b for a, b in zip(local, held))
@@ -391,9 +419,12 @@ def network_option(_wildcards, input) -> str:
     return f"{kind} {quote(str(input.source))}"
 
 
-def gene2vec_inputs(wildcards) -> dict[str, str]:
-    """The published gene vectors, and the gene table that maps their names, where the recipe asks for them."""
-    if RECIPES[wildcards.recipe].genes.method != "gene2vec":
+def gene_sources(wildcards) -> dict[str, str]:
+    """What a gene embedding is made from besides the network: published vectors with their gene table, or cells."""
+    method = RECIPES[wildcards.recipe].genes.method
+    if method in ("corpus", "corpus_network"):
+        return {"shards": "results/shards/manifest.json"}
+    if method != "gene2vec":
         return {}
     return {
         "gene2vec": f"resources/raw/{config['gene2vec']}/manifest.json",
@@ -401,11 +432,11 @@ def gene2vec_inputs(wildcards) -> dict[str, str]:
     }
 
 
-def gene2vec_options(_wildcards, input) -> str:
-    """`--gene2vec FILE --hgnc FILE` where the recipe asks for them."""
+def gene_source_options(_wildcards, input) -> str:
+    """`--gene2vec FILE --hgnc FILE`, or `--shards FILE`, where the recipe asks for them."""
     return " ".join(
         f"--{name} {quote(str(input[name]))}"
-        for name in ("gene2vec", "hgnc")
+        for name in ("gene2vec", "hgnc", "shards")
         if name in input.keys()
     )
 

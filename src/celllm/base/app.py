@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from cyclopts import App, Parameter
@@ -36,7 +37,7 @@ def show_examples(app: App) -> None:
 
 
 def run(app: Callable[..., Any], argv: Sequence[str] | None = None) -> None:
-    """Run a command line; a `CellLMError` is printed to stderr and ends the process with its exit code.
+    """Run a command line; a `CellLMError`, or a path that is not there, is printed and ends the process.
 
     `--traceback`, anywhere, shows where the error was raised.
     """
@@ -44,9 +45,20 @@ def run(app: Callable[..., Any], argv: Sequence[str] | None = None) -> None:
     is_traced = "--traceback" in tokens
     try:
         app([token for token in tokens if token != "--traceback"])
+    except OSError as error:
+        if is_traced or error.filename is None:
+            raise
+        sys.stderr.write(f"error: {_named_by(tokens, str(error.filename))}\n  {error.strerror}\n")
+        raise SystemExit(CellLMError.status) from None
     except CellLMError as error:
         if is_traced:
             raise
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
         sys.stderr.write(f"error: {error}{notes}\n")
         raise SystemExit(error.status) from None
+
+
+def _named_by(tokens: Sequence[str], path: str) -> str:
+    """Return a path with the option that gave it, if one did."""
+    options = [option for option, value in pairwise(tokens) if value == path]
+    return f"{options[0]} {path}" if options and options[0].startswith("-") else path

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from celllm.base.errors import InputError
 
 
 @contextmanager
@@ -18,14 +22,34 @@ def writing(path: Path | str) -> Iterator[Path]:
     ----------
     path
         Where the finished file is to stand. Missing parent folders are made.
+
+    Raises
+    ------
+    InputError
+        If the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
         yield part
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if _is_full(error) and not isinstance(error, InputError):
+            raise InputError(
+                file=path,
+                field="(whole file)",
+                expected="room enough on the disk",
+                found=f"a full disk: {error}",
+                remedy="make room, or link results/ to another disk, and start again; what is finished stays",
+            ) from error
         raise
+
+
+def _is_full(error: BaseException) -> bool:
+    """Tell whether the disk, or one's share of it, was full; HDF5 says so in the text of an error of its own."""
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers)

@@ -31,9 +31,14 @@ def digest_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """Return the commit the package was run from, `+changes` behind it if files differ, or `unknown`."""
-    here = Path(__file__).parents[1]
+    """Return the commit the package was run from, `+changes` behind it if files differ, or `unknown`.
+
+    A repository around the checkout, into which it was unpacked, is not the package's own.
+    """
+    here = Path(__file__).resolve().parents[1]
     try:
+        if Path(_git("rev-parse", "--show-toplevel", folder=here)).resolve() != here.parents[1]:
+            return "unknown"
         head = _git("rev-parse", "--short=12", "HEAD", folder=here)
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", folder=here)
     except (OSError, subprocess.CalledProcessError):

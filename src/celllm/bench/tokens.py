@@ -48,8 +48,8 @@ class TokenSource:
         generator: np.random.Generator | None = None,
         *,
         draw: int = 0,
-    ) -> tuple[Tensor, Tensor]:
-        """Return gene ids and bins, B x L each.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return gene ids, bins and values, B x L each.
 
         Without a generator a cell is cut to length by a choice fixed by its content and the number `draw`; with one a
         cell too long shows other genes in each epoch (under the rule `random_subset`).
@@ -62,8 +62,8 @@ class TokenSource:
             draw=draw,
             panel=self.panel,
         )
-        genes_BL, bins_BL = tokens.padded()
-        return torch.from_numpy(genes_BL), torch.from_numpy(bins_BL)
+        genes_BL, bins_BL, values_BL = map(torch.from_numpy, tokens.padded())
+        return genes_BL, bins_BL, values_BL
 
     def are_cut(self, rows: np.ndarray) -> np.ndarray:
         """Return of which cells chance has a say in what they show: they are too long, and lose a random subset."""

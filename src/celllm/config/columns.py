@@ -13,7 +13,10 @@ from pydantic import BeforeValidator, Field
 
 
 def words(cell: Any) -> Any:  # noqa: ANN401 - any cell
-    """Take words separated by blanks."""
+    """Take words separated by blanks, at least one; a column that may be empty has a default for that."""
+    if cell is None:
+        msg = "one name or more, separated by blanks"
+        raise ValueError(msg)
     return tuple(cell.split()) if isinstance(cell, str) else cell
 
 

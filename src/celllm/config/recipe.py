@@ -22,6 +22,8 @@ from celllm.config.overlays import IN_PLACE, OPERATIONAL, dotted, resolve
 from celllm.config.recipe_encoder import EncoderSettings, GeneSettings, Section, TokenSettings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+MAX_TOKENS = 2**31 - 1
+"""More than any cell has."""
 
 
 class MaskedSettings(Section):
@@ -44,11 +46,8 @@ class ContrastiveSettings(Section):
     """Divides the cosine similarities."""
     symmetric: bool = False
     """Mean of both directions instead of the first alone."""
-    vector: Literal["cls", "mean"] = "cls"
-    """What of a cell is compared: the hidden state of CLS, or the mean of the hidden states of its genes, CLS left
-    out."""
     projection: Literal["none", "mlp"] = "none"
-    """`mlp`: two linear layers of the encoder's width with a ReLU between, behind the vector and in this loss alone;
+    """`mlp`: two linear layers with a ReLU between, behind the cell's embedding and in this loss alone;
     the encoder is saved without them."""
 
 
@@ -98,6 +97,8 @@ class OptimiserSettings(Section):
     """`adamw`: weights decay by themselves; `adam`: the decay is added to the gradient."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Peak learning rate."""
+    gene_learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of a trained gene embedding; null: that of all else. It rises and falls alike."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Of matrices; biases and LayerNorms do not decay."""
     betas: tuple[float, float] = (0.9, 0.98)
@@ -179,6 +180,12 @@ class Recipe(Section):
             section, _, name = key.partition(".")
             del values[section][name]
         return digest_of(values)
+
+    @property
+    def embedding_tokens(self) -> TokenSettings:
+        """How cells become tokens where nothing is trained; attention `released` needs the length of training."""
+        length = self.tokens.embed_length or MAX_TOKENS
+        return self.tokens if self.padded_length else self.tokens.model_copy(update={"max_length": length})
 
     @property
     def padded_length(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Which of a recipe's keys do something, and which of those are our choice: what the report lists."""
+"""Which of a recipe's keys do something, which of those are our choice, and which values are doubtful."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from typing import Final
 from celllm.config.overlays import dotted
 from celllm.config.recipe import Recipe
 
-_USED_BY_METHOD: Final = {
-    "graphmae": ("epochs", "hidden", "feature_width", "mask_rate", "alpha", "learning_rate"),
-    **dict.fromkeys(("svd", "random", "learned", "imported", "gene2vec"), ()),
-}
-"""Keys of `genes` that a method looks at, besides itself."""
+_OF_GRAPHMAE: Final = ("epochs", "hidden", "feature_width", "mask_rate", "alpha", "learning_rate")
+_USES_GRAPHMAE: Final = ("graphmae", "corpus_network")
+_FEATURES_A_NUMBER: Final = 4
+"""Random features of FAVOR+ for each number of a head, below which its noise is as large as its signal."""
 
 
 def _is_idle_in_genes(recipe: Recipe, key: str) -> bool:
     section, _, name = key.partition(".")
     method = recipe.genes.method
-    return section == "genes" and name != "method" and name not in _USED_BY_METHOD.get(method, (name,))
+    if section != "genes" or name == "method":
+        return False
+    return method == "imported" or (name in _OF_GRAPHMAE and method not in _USES_GRAPHMAE)
+
+
+def _is_idle_in_attention(recipe: Recipe, key: str) -> bool:
+    attention = recipe.encoder.attention
+    if key in ("encoder.heads", "encoder.head_width", "encoder.cls"):
+        return attention == "none"
+    return key in ("encoder.n_features", "training.redraw_every") and attention in ("softmax", "none")
 
 
 def _is_idle_in_loss(recipe: Recipe, key: str) -> bool:
@@ -38,9 +46,12 @@ def _is_idle_without_steps(recipe: Recipe, key: str) -> bool:
 
 _IDLE: Final[tuple[Callable[[Recipe, str], bool], ...]] = (
     _is_idle_in_genes,
+    _is_idle_in_attention,
     _is_idle_in_loss,
     _is_idle_without_steps,
     lambda recipe, key: key == "tokens.panel_size" and recipe.tokens.layout != "full",
+    lambda recipe, key: key == "tokens.embed_length" and recipe.tokens.layout == "full",
+    lambda recipe, key: key == "optimiser.gene_learning_rate" and not recipe.genes.is_trained,
     lambda recipe, key: key == "tokens.truncation" and recipe.tokens.layout == "full",
     lambda recipe, key: key == "optimiser.warmup_fraction" and recipe.optimiser.schedule != "cosine",
     lambda recipe, key: key.startswith("optimiser.restarts.") and recipe.optimiser.schedule != "cosine_restarts",
@@ -58,3 +69,16 @@ def in_force(recipe: Recipe) -> list[str]:
     without_effect = idle(recipe)
     marked = set(recipe.our_choices)
     return [key for key in dotted(recipe.model_dump()) if key in marked and key not in without_effect]
+
+
+def doubts(recipe: Recipe) -> list[str]:
+    """Return what is allowed and yet known to go wrong, a sentence each."""
+    found, encoder = [], recipe.encoder
+    n_features = encoder.features_a_head
+    if encoder.attention == "favor" and n_features < _FEATURES_A_NUMBER * encoder.head_width:
+        found.append(
+            f"encoder.n_features: {n_features} random features for heads of width {encoder.head_width} are fewer than "
+            f"{_FEATURES_A_NUMBER} a number, and noise as large as the signal; raise n_features, or take attention "
+            "softmax"
+        )
+    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,11 +103,16 @@ def read_rows(path: Path | str, model: type[AnyRow], *, key: str, unique: tuple[
             found="no such file",
             remedy="give the path of the table, e.g. config/datasets.tsv, as seen from the current folder",
         )
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = next(lines, [])
-        _check_header(header, model, path)
-        cells = [(number, line) for number, line in enumerate(lines, start=2) if any(line)]
+    lines = csv.reader(io.StringIO(_text(path), newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
+    header = next(lines, [])
+    while header and not header[-1].strip():  # spreadsheets write empty columns at the end
+        header.pop()
+    _check_header(header, model, path)
+    cells = [
+        (number, line[: len(header)] if not any(line[len(header) :]) else line)
+        for number, line in enumerate(lines, start=2)
+        if any(line)
+    ]
     rows: list[AnyRow] = []
     seen: dict[tuple[str, ...], int] = {}
     for number, line in cells:
@@ -131,6 +137,22 @@ def read_rows(path: Path | str, model: type[AnyRow], *, key: str, unique: tuple[
         seen[name] = number
         rows.append(_row(model, named, path, number, named[key]))
     return Table(file=path, key=key, rows=tuple(rows))
+
+
+def _text(path: Path) -> str:
+    """Return a table's text; InputError that names the line where it is not UTF-8."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            file=path,
+            field=f"line {line}",
+            expected="text in UTF-8",
+            found=f"the byte 0x{content[error.start]:02x}, as Excel's text and Latin-1 have it",
+            remedy="save the table as UTF-8",
+        ) from None
 
 
 def _row(model: type[AnyRow], named: dict[str, str], path: Path, number: int, name: str) -> AnyRow:

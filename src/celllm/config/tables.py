@@ -62,13 +62,15 @@ METRICS = {
 
 
 SourceLabel = Literal["normal", "tumour", "unknown"]
+Key = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a name of letters, digits and _ . -, without blanks")]
+"""What names a row: part of files' names and of command lines."""
 
 
 @dataclass(frozen=True, config=ROW)
 class Dataset:
     """One row of `datasets.tsv`: something that is fetched or simulated."""
 
-    dataset: str
+    dataset: Key
     """Key; also the name of its folders and files."""
     title: str
     """What tables and figures call it."""
@@ -125,7 +127,7 @@ class SourceFile:
 
     dataset: str
     """The data set it belongs to."""
-    file: str
+    file: Annotated[str, matching(r"[^/~].*", "the file's name alone; the mirror says in which folder it lies")]
     """Its name, also in a mirror folder."""
     url: str | None
     """`https://…`, `package:<module>:<path in it>`, `repo:<path in the checkout>`; none: a mirror only."""
@@ -143,7 +145,7 @@ class SourceFile:
 class Task:
     """One row of `tasks.tsv`: a benchmark."""
 
-    task: str
+    task: Key
     """Key."""
     kind: Literal["classification", "regression"]
     """`classification` (of cells) or `regression` (over pairs of line and drug)."""
@@ -195,7 +197,7 @@ class Task:
 class Method:
     """One row of `methods.tsv`: something that is fitted to tasks."""
 
-    method: str
+    method: Key
     """Key."""
     kind: Literal["classification", "regression"]
     """`classification` or `regression`."""

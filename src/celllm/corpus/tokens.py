@@ -1,4 +1,4 @@
-"""A cell as a sequence: one token a gene, made of the gene's index and the bin of its expression.
+"""A cell as a sequence: one token a gene, made of the gene's index and its expression, as a bin and as a value.
 
 Tokens of many cells stand packed, one cell behind the other; whoever needs a rectangle pads them, last of all.
 
@@ -39,41 +39,53 @@ class Tokens:
     """Gene ids; n_genes at CLS."""
     bins_N: NDArray[np.uint8]
     """Bins of expression; CLS at CLS."""
+    values_N: NDArray[np.float32]
+    """Expression itself, see `levels_of`; 0 at CLS."""
     lengths_B: NDArray[np.int64]
     """Tokens of each cell, CLS included."""
     n_genes: int
 
-    def padded(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return gene ids and bins, B x L each, for the encoder."""
+    def padded(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Return gene ids, bins and values, B x L each, for the encoder."""
         genes_BL = padded(self.genes_N, self.lengths_B, fill=self.n_genes + 1)
-        return genes_BL, padded(self.bins_N, self.lengths_B, fill=PAD)
+        bins_BL = padded(self.bins_N, self.lengths_B, fill=PAD)
+        return genes_BL, bins_BL, padded(self.values_N, self.lengths_B, fill=0, dtype=np.float32)
 
 
 def padded(
-    values_N: NDArray[np.integer[Any]],
+    values_N: NDArray[Any],
     lengths_B: NDArray[np.int64],
     *,
     fill: int,
     starts_B: NDArray[np.int64] | None = None,
-) -> NDArray[np.int64]:
-    """Lay packed cells out as rows, B x L, int64; shorter ones end in `fill`.
+    dtype: type[np.generic] = np.int64,
+) -> NDArray[Any]:
+    """Lay packed cells out as rows, B x L; shorter ones end in `fill`.
 
     `starts_B` says where each cell begins in `values_N`, in any order; None: the cells follow each other from the first
     token on.
     """
     if starts_B is None:
         starts_B = np.cumsum(lengths_B) - lengths_B
-    rows_BL = np.full((len(lengths_B), int(lengths_B.max(initial=1))), fill, dtype=np.int64)
+    rows_BL = np.full((len(lengths_B), int(lengths_B.max(initial=1))), fill, dtype=dtype)
     for row, start, length in zip(rows_BL, starts_B.tolist(), lengths_B.tolist(), strict=True):
         row[:length] = values_N[start : start + length]
     return rows_BL
 
 
-def bins_of(values: csr_matrix, rule: TokenSettings, *, units: Units | str = Units.COUNTS) -> NDArray[np.int64]:
-    """Return the bin of every stored value, in the order of `values.data`.
+def levels_of(values: csr_matrix, rule: TokenSettings, *, units: Units | str = Units.COUNTS) -> NDArray[np.float64]:
+    """Return the expression of every stored value, in the order of `values.data`.
 
-    Counts, TPM and whatever else is proportional to molecules are scaled and logged (see `log_normalised`), then
-    floored or rounded, and clipped at `top_bin`.
+    Counts, TPM and whatever else is proportional to molecules are scaled and logged (see `log_normalised`); z-scores
+    stay as they are.
+    """
+    if Units(units).is_proportional:
+        return np.asarray(log_normalised(values, target_sum=rule.target_sum, base=rule.log_base).data)
+    return np.asarray(values.data, dtype=np.float64)
+
+
+def bins_of(levels: NDArray[np.float64], rule: TokenSettings) -> NDArray[np.int64]:
+    """Return the bin of each level: floored or rounded, and clipped at `top_bin`.
 
     `zscore` values are neither counts nor logarithms: a gene's z is its distance from its own mean over
     the lines, in standard deviations. There a gene above its mean is a token of bin min(floor(z), top_bin)
@@ -81,10 +93,6 @@ def bins_of(values: csr_matrix, rule: TokenSettings, *, units: Units | str = Uni
     results on them are not comparable with the paper. Every stored value, cells x genes, counts as expressed, so
     z-scores must be positive.
     """
-    if Units(units).is_proportional:
-        levels = log_normalised(values, target_sum=rule.target_sum, base=rule.log_base).data
-    else:
-        levels = values.data
     whole = np.floor(levels) if rule.rounding == "floor" else np.rint(levels)
     return np.asarray(np.clip(whole, 0, rule.top_bin), dtype=np.int64)
 
@@ -109,7 +117,7 @@ def tokenise(
     values
         Cells x genes of the vocabulary. Stored zeros are silent, and so are z-scores below 0.
     rule, units
-        The recipe's `tokens`, and what the values are (see `bins_of`).
+        The recipe's `tokens`, and what the values are (see `levels_of`).
     generator
         Draws the genes that stay under `random_subset`. None: a pseudo-random choice fixed by the cell's
         own expressed genes, so that it does not depend on the other cells of the batch.
@@ -124,12 +132,13 @@ def tokenise(
         If a panel does not fit into `max_length`, or names a gene that is not in the vocabulary.
     """
     cells = _expressed(values, Units(units))
-    bins = bins_of(cells, rule, units=units)
+    levels = levels_of(cells, rule, units=units)
+    bins = bins_of(levels, rule)
     if rule.layout == "full":
-        return _full(cells, bins, rule, panel)
+        return _full(cells, bins, levels, rule, panel)
     kept = _kept(cells, rule, generator, draw)
     lengths = np.minimum(np.diff(cells.indptr), rule.max_length - 1)
-    return _packed(cells.indices[kept], bins[kept], lengths.astype(np.int64), n_genes=cells.shape[1])
+    return _packed(cells.indices[kept], bins[kept], levels[kept], lengths.astype(np.int64), n_genes=cells.shape[1])
 
 
 def _expressed(values: csr_matrix, units: Units) -> csr_matrix:
@@ -147,6 +156,7 @@ def _expressed(values: csr_matrix, units: Units) -> csr_matrix:
 def _packed(
     genes: NDArray[np.integer],
     bins: NDArray[np.int64],
+    levels: NDArray[np.float64],
     n_expressed_B: NDArray[np.int64],
     *,
     n_genes: int,
@@ -156,6 +166,7 @@ def _packed(
     return Tokens(
         genes_N=np.insert(genes.astype(np.int32), starts_B, n_genes),
         bins_N=np.insert(bins.astype(np.uint8), starts_B, CLS),
+        values_N=np.insert(levels.astype(np.float32), starts_B, 0),
         lengths_B=n_expressed_B + 1,
         n_genes=n_genes,
     )
@@ -164,6 +175,7 @@ def _packed(
 def _full(
     cells: csr_matrix,
     bins: NDArray[np.int64],
+    levels: NDArray[np.float64],
     rule: TokenSettings,
     panel: NDArray[np.integer] | None,
 ) -> Tokens:
@@ -178,7 +190,9 @@ def _full(
     # bins + 1, because a sparse matrix cannot tell a stored bin 0 from a silent gene; both are bin 0 in the end
     table = csr_matrix((bins + 1, cells.indices, cells.indptr), shape=cells.shape)
     shown = np.maximum(table[:, genes].toarray() - 1, 0)
-    return _packed(np.tile(genes, n_cells), shown.ravel(), np.full(n_cells, len(genes)), n_genes=n_genes)
+    values = csr_matrix((levels, cells.indices, cells.indptr), shape=cells.shape)[:, genes].toarray()
+    n_expressed_B = np.full(n_cells, len(genes))
+    return _packed(np.tile(genes, n_cells), shown.ravel(), values.ravel(), n_expressed_B, n_genes=n_genes)
 
 
 def _kept(
@@ -219,15 +233,19 @@ def _priority(
     """Give every value of the long cells a number; the lowest of a cell stay."""
     if rule.truncation == "head":
         return np.asarray(cells.indices[at], dtype=np.float64)
-    if rule.truncation == "top_expressed":
-        return np.asarray(-cells.data[at], dtype=np.float64)
-    if generator is not None:
+    if rule.truncation == "random_subset" and generator is not None:
         return generator.random(len(at))
     genes = _mixed(cells.indices[at].astype(np.uint64))
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     of_cell = _mixed(np.add.reduceat(genes, starts) + np.uint64(draw))  # a sum does not depend on the order
     own = _mixed(genes ^ np.repeat(of_cell, sizes))
-    return (own >> np.uint64(11)).astype(np.float64)  # 53 bits, exact in a float64
+    chance = (own >> np.uint64(11)).astype(np.float64)  # 53 bits, exact in a float64
+    if rule.truncation == "random_subset":
+        return chance
+    # of equal counts, one for most genes, chance decides and not the alphabet
+    ranks = np.empty(len(at))
+    ranks[np.lexsort((chance, -cells.data[at]))] = np.arange(len(at))
+    return ranks
 
 
 def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

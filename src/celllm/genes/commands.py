@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celllm.base.app import commands
-from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.base.errors import InputError
 from celllm.config.recipe import RecipeOption
 
 if TYPE_CHECKING:
@@ -106,18 +104,11 @@ def _coexpressed(manifest: Path, genes: Vocabulary, *, n_partners: int) -> Edges
     """Correlate genes over the pretraining cells, which hold no test cell."""
     import numpy as np
 
-    from celllm.corpus.reader import ShardReader
     from celllm.genes import network
+    from celllm.genes.methods import cells_of
     from celllm.harmonise.normalise import log_normalised
 
-    cells = ShardReader(manifest)
-    if cells.vocabulary != genes.digest:
-        raise VocabularyMismatch(
-            file=manifest,
-            found=cells.vocabulary,
-            expected=genes.digest,
-            remedy="rebuild the shards: snakemake --forcerun write_shards",
-        )
+    cells = cells_of(manifest, genes)
     a_E, b_E = network.coexpression(log_normalised(cells.rows(np.arange(cells.n_cells))), n_partners=n_partners)
     return network.Edges(a_E, b_E, genes.digest, source=f"co-expression in {cells.n_cells} cells")
 
@@ -132,10 +123,11 @@ def embed_genes(
     embedding: Path,
     gene2vec: Path | None = None,
     hgnc: Path | None = None,
+    shards: Path | None = None,
     threads: int = 1,
     stage: str = "embed_genes",
 ) -> None:
-    r"""Embed the genes of the vocabulary from their network or from gene2vec, as a recipe says.
+    r"""Embed the genes of the vocabulary from their network, the corpus or gene2vec, as a recipe says.
 
     Parameters
     ----------
@@ -153,6 +145,8 @@ def embed_genes(
         manifest of the published vectors, for genes.method gene2vec alone
     hgnc
         manifest of HGNC's gene annotation, by which the names of these vectors are mapped
+    shards
+        manifest of the pretraining cells, for genes.method corpus and corpus_network
     threads
         threads of torch on a CPU
     stage
@@ -170,67 +164,24 @@ def embed_genes(
     import torch
 
     from celllm.base.provenance import stamp
-    from celllm.genes import embed, gene_embedding
-    from celllm.genes import gene2vec as published
-    from celllm.genes import network as network_file
+    from celllm.genes import gene_embedding, methods
     from celllm.harmonise import vocabulary as vocabulary_file
-    from celllm.model.randomness import Purpose, torch_generator
 
     torch.set_num_threads(threads)
     genes = vocabulary_file.read(vocabulary)
-    inputs = {"network": network, "vocabulary": vocabulary}
-    generator = torch_generator(seed, 0, Purpose.GENE_EMBEDDING)
+    files = {"network": network, "gene2vec": gene2vec, "hgnc": hgnc, "shards": shards}
     started = time.perf_counter()
-    method, width = recipe.genes.method, recipe.encoder.width
-    if method == "imported":
-        raise InputError(
-            file="--recipe",
-            field="genes.method",
-            expected="graphmae, svd, gene2vec, random or learned",
-            found="imported: such an embedding came with a published checkpoint and is made nowhere else",
-            remedy="choose one of the methods that make an embedding",
-        )
-    if method == "gene2vec":
-        if gene2vec is None or hgnc is None:
-            raise InputError(
-                file="--recipe",
-                field="genes.method",
-                expected="the options --gene2vec and --hgnc, which gene2vec needs",
-                found="only one of them" if gene2vec or hgnc else "neither",
-                remedy="name the data set of the vectors as gene2vec in the config, or choose genes.method svd",
-            )
-        vectors_ND, genes_N = published.on_axis(gene2vec, hgnc, genes, width=width)
-        genes_GD, report = embed.from_vectors(vectors_ND, genes_N, n_genes=genes.n_genes, generator=generator)
-        inputs |= {"gene2vec": gene2vec, "hgnc": hgnc}
-        missing = f"{report['genes_without_vector']} without a vector"
-    else:
-        edges = network_file.read(network, vocabulary=genes)
-        with _too_small(network, width):
-            genes_GD, report = embed.from_network(
-                edges.a_E, edges.b_E, n_genes=genes.n_genes, width=width, settings=recipe.genes, generator=generator
-            )
-        missing = f"{report['genes_without_edges']} without an edge"
-    provenance = stamp(stage, inputs, recipe=recipe.digest, seed=seed)
-    made = gene_embedding.GeneEmbedding(genes_GD, genes.digest, method, report, provenance)
-    gene_embedding.write(made, embedding)
+    method = recipe.genes.method
+    genes_GD, report = methods.embedded(recipe, genes, files, seed=seed)
+    read = {name: path for name in methods.FILES[method] if (path := files[name]) is not None}
+    provenance = stamp(stage, {"vocabulary": vocabulary, **read}, recipe=recipe.digest, seed=seed)
+    gene_embedding.write(gene_embedding.GeneEmbedding(genes_GD, genes.digest, method, report, provenance), embedding)
+    counts = "".join(
+        f", {n} {name.removeprefix('genes_').replace('_', ' ')}" for name, n in report.items() if "genes_" in name
+    )
     losses = report["losses"]
     course = f"; loss {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} epochs" if losses else ""
-    print(f"{genes.n_genes} genes by {method}, {missing}{course}; {time.perf_counter() - started:.0f} s")
-
-
-@contextmanager
-def _too_small(network: Path, width: int) -> Iterator[None]:
-    """Say of which file and setting it comes that a network is too small, or too dense, for what is asked."""
-    try:
-        yield
-    except ValueError as error:
-        raise InputError(
-            file=network,
-            field="a, b",
-            expected=f"a network of more than {width} genes, most of whose pairs are no edges",
-            found=str(error),
-            remedy="choose a smaller encoder.width or genes.method random in the recipe, or another network",
-        ) from error
+    print(f"{genes.n_genes} genes by {method}{counts}{course}; {time.perf_counter() - started:.0f} s")
 
 
 @app.command
@@ -275,6 +226,7 @@ def evaluate_genes(
     from celllm.base.atomic import writing
     from celllm.genes import network as network_file
     from celllm.genes.link_prediction import score_links
+    from celllm.genes.methods import too_small
     from celllm.harmonise import vocabulary as vocabulary_file
 
     torch.set_num_threads(threads)
@@ -282,7 +234,7 @@ def evaluate_genes(
     edges = network_file.read(network, vocabulary=genes)
     edges_E2 = np.stack([edges.a_E, edges.b_E], axis=1).astype(np.int64)
     options: dict[str, Any] = {"n_genes": genes.n_genes, "width": recipe.encoder.width, "settings": recipe.genes}
-    with _too_small(network, recipe.encoder.width):
+    with too_small(network, recipe.encoder.width):
         rows = [row for seed in seeds for row in score_links(edges_E2, seed=seed, **options)]
     table = pd.DataFrame(rows)
     with writing(out) as part:

@@ -1,4 +1,4 @@
-"""Embed genes: from a network, from published vectors, or by controls that know nothing.
+"""Embed genes: from a network, from published vectors, or by noise that knows nothing.
 
 Shapes: G genes of the vocabulary, E edges, N genes that have an edge or a vector, D width.
 """
@@ -15,7 +15,8 @@ from torch import Tensor
 from celllm.config.recipe_encoder import GeneSettings
 from celllm.genes.graphmae import normalised_adjacency, train_graphmae
 
-Embedded = tuple[NDArray[np.float32], dict[str, Any]]
+Vectors = NDArray[np.float32]
+Embedded = tuple[Vectors, dict[str, Any]]
 """Vectors G x D, and a report: genes without an edge or a vector, edges, loss of each epoch."""
 
 
@@ -32,17 +33,17 @@ def from_network(
 
     `graphmae` and `svd` (of the normalised adjacency) embed the genes that have an edge. These columns are centred, the
     other genes get the mean, which is then 0, plus noise of each column's own spread: distinct, but saying nothing.
-    `random` and `learned` are noise for all; a learned one is only where training might start.
+    `random` is noise for all.
 
-    Every embedding is scaled to unit root mean square: the CLS row is all ones and expression embeddings start with
-    unit variance, so gene and expression begin with equal weight in their sum, whatever the method.
+    Every embedding is scaled to unit root mean square, which `genes.scale` then multiplies: the CLS row is all ones and
+    expression embeddings start with unit variance, so at scale 1 gene and bin begin with equal weight in their sum.
 
     ValueError if a method that needs a network gets one with too few genes for D, or the method needs something else.
     """
-    if settings.method in ("random", "learned"):
+    if settings.method == "random":
         noise_GD = torch.randn(n_genes, width, generator=generator)
-        return _at_unit_scale(noise_GD), {"genes_without_edges": n_genes, "losses": []}
-    if settings.method not in ("graphmae", "svd"):
+        return at_unit_scale(noise_GD.numpy()), {"genes_without_edges": n_genes, "losses": []}
+    if settings.method not in ("graphmae", "svd", "corpus_network"):
         msg = f"an embedding by {settings.method} is not made from a network"
         raise ValueError(msg)
     connected_N = np.union1d(a_E, b_E)
@@ -55,7 +56,7 @@ def from_network(
         len(connected_N),
     )
     losses: list[float] = []
-    if settings.method == "graphmae":
+    if settings.method != "svd":
         embedded_ND, losses = train_graphmae(adjacency_NN, width, settings, generator)
     else:
         embedded_ND = _svd(adjacency_NN, width, generator)
@@ -85,7 +86,7 @@ def _filled(
     centred_ND = known_ND - known_ND.mean(dim=0)
     genes_GD = torch.randn(n_genes, known_ND.shape[1], generator=generator) * centred_ND.std(dim=0)
     genes_GD[torch.from_numpy(genes_N).long()] = centred_ND
-    return _at_unit_scale(genes_GD)
+    return at_unit_scale(genes_GD.numpy())
 
 
 def _svd(adjacency_NN: Tensor, width: int, generator: torch.Generator) -> Tensor:
@@ -99,6 +100,6 @@ def _svd(adjacency_NN: Tensor, width: int, generator: torch.Generator) -> Tensor
     return torch.from_numpy(embedded.astype(np.float32))
 
 
-def _at_unit_scale(genes_GD: Tensor) -> NDArray[np.float32]:
-    scaled: NDArray[np.float32] = (genes_GD / genes_GD.square().mean().sqrt()).numpy().astype(np.float32)
-    return scaled
+def at_unit_scale(genes_GD: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale a table by one number to unit root mean square."""
+    return np.asarray(genes_GD / np.sqrt(np.square(genes_GD).mean()), dtype=np.float32)

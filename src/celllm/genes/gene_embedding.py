@@ -26,7 +26,7 @@ class GeneEmbedding:
     vocabulary: str
     """Its digest."""
     method: str
-    """The recipe's `genes.method`; `learned` is a start that training need not keep."""
+    """The recipe's `genes.method`."""
     report: Mapping[str, Any] = field(default_factory=dict)
     """How it went: genes without edges or without a vector, loss of each epoch."""
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -21,12 +21,18 @@ from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.harmonise.quality import cell_hashes, n_expressed
 from celllm.harmonise.symbols import MAPPED_ROUTES, UNMAPPED_ROUTES, Mapping, SymbolIndex, map_names
 from celllm.harmonise.vocabulary import Vocabulary
-from celllm.sources.readers.cells import RawCells, annotate
+from celllm.sources.readers.cells import RawCells, TumourRule, annotate, columns_asked
 from celllm.sources.values import check_values, dtype_of
 
-SPIKE_IN = re.compile(r"ERCC-\d+")
-"""ERCC spike-ins: no genes of the cell, so no counts that could be lost."""
+SPIKE_IN = re.compile(r"ERCC-\d+|__\w+|N_(unmapped|multimapping|noFeature|ambiguous)")
+"""ERCC spike-ins, and rows that HTSeq and STAR add: no genes of the cell, so no counts that could be lost."""
+MOUSE = re.compile(r"ENS[A-Z]+G\d.*|[A-Z][a-z]+[a-z\d-]*\d*|mm10_.*|GRCm39_.*")
+"""Other species' ids, and symbols as mouse and rat have them: Cd3d."""
 N_TOP_LOST = 10
+N_LOOKED_AT = 200
+"""Cells whose names are looked at for what went wrong."""
+MAX_CONFLICTS = 0.05
+"""Largest share of a file's Ensembl ids whose symbol is another gene's; annotations of two years differ in few."""
 FATES = ("kept", "empty", "too_few_genes")
 """What becomes of a cell, in the order of `SampleCells`."""
 ROUTES = (*MAPPED_ROUTES, *UNMAPPED_ROUTES)
@@ -53,8 +59,10 @@ class Tally:
         for i in np.flatnonzero(~is_mapped & (total_N > 0)):
             self._lost[mapping.names[i]] = self._lost.get(mapping.names[i], 0.0) + float(total_N[i])
 
-    def report(self, dataset: str, samples: dict[str, SampleCells], *, threshold: float) -> Harmonisation:
-        """Sum up; `samples` and `threshold` are only written down."""
+    def report(
+        self, dataset: str, samples: dict[str, SampleCells], missing: dict[str, int], *, threshold: float
+    ) -> Harmonisation:
+        """Sum up; `samples`, `missing` and `threshold` are only written down."""
         total = sum(self._counts.values())
         shares = {route: self._counts[route] / total if total else 0.0 for route in ROUTES}
         top = sorted(self._lost.items(), key=lambda item: (-item[1], item[0]))[:N_TOP_LOST]
@@ -71,6 +79,7 @@ class Tally:
             top_lost=[(name, counts / total) for name, counts in top],
             samples=samples,
             threshold=threshold,
+            missing=missing,
         )
 
 
@@ -109,6 +118,9 @@ class Aligner:
         self._weight_N = self._total_N = np.empty(0)
         self._tally = Tally()
         self._cells: dict[str, Counter[str]] = {}
+        self._barcodes: list[str] = []
+        self._missing = dict.fromkeys(columns_asked(dataset, rule=malignancy_rule), 0)
+        self._tumour = TumourRule(dataset) if "is_malignant" in self._missing else None
 
     def add(self, raw: RawCells) -> tuple[sparse.csr_matrix, pd.DataFrame]:
         """Move a piece onto the axis.
@@ -123,11 +135,14 @@ class Aligner:
             If a column that the dataset's row names is missing, or names of one gene sum up to more than 32 bits hold.
         """
         self._file = str(raw.file)
+        self._barcodes = self._barcodes or [str(name) for name in raw.obs.index[:N_LOOKED_AT]]
         if raw.names is not self._names:
             self._begin_file(raw.names)
         n_genes = n_expressed(raw.matrix)
         is_kept = n_genes >= self._dataset.min_genes
         obs = annotate(raw, self._dataset, rule=self._rule)
+        if self._tumour is not None:
+            self._tumour.see(raw)
         self._count_cells(obs["sample"], n_genes, is_kept)
         kept = raw.matrix if is_kept.all() else raw.matrix[np.flatnonzero(is_kept)]
         if self.units.is_proportional:
@@ -139,6 +154,8 @@ class Aligner:
         matrix = matrix.astype(dtype_of(self.units))
         sample = f"{raw.sample}:" if raw.sample is not None else ""
         obs = obs[is_kept]
+        for column in self._missing:
+            self._missing[column] += int((obs[column] == (-1 if column == "is_malignant" else "")).sum())
         return matrix, obs.assign(
             n_counts=np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel(),
             n_genes=n_expressed(matrix),
@@ -155,15 +172,19 @@ class Aligner:
         """
         self._begin_file(())
         samples = {name: SampleCells(*(found[fate] for fate in FATES)) for name, found in self._cells.items()}
-        report = self._tally.report(self._dataset.dataset, samples, threshold=threshold)
+        report = self._tally.report(self._dataset.dataset, samples, self._missing, threshold=threshold)
         self._check(report)
+        if self._tumour is not None:
+            self._tumour.check()
         return report
 
     def _begin_file(self, names: Sequence[str]) -> None:
         """Settle the file before, and map the next one's names; files of equal names share a mapping."""
         self._tally.add(self._mapping, self._total_N)
         if list(names) != self._mapping.names:
+            _check_names(names, file=self._file)
             self._mapping = map_names(names, self._index, self._vocabulary)
+            _check_conflicts(self._mapping, file=self._file)
             self.is_named[self._mapping.index_N[self._mapping.index_N >= 0]] = True
             self._weight_N = np.array([SPIKE_IN.fullmatch(name) is None for name in names], dtype=np.float64)
         self._names = names
@@ -187,13 +208,49 @@ class Aligner:
         if report.mapped_share_of_counts < report.threshold:
             what = "counts" if self.units.is_proportional else "names"
             lost = ", ".join(f"{name} {share:.2%}" for name, share in report.top_lost)
+            cause = self._likely_cause([name for name, _ in report.top_lost])
             raise InputError(
                 file=self._file,
                 field="gene names",
                 expected=f"at least {report.threshold:.0%} of the {what} on vocabulary genes",
-                found=f"{report.mapped_share_of_counts:.1%}; most lost: {lost or 'nothing'}",
+                found=f"{report.mapped_share_of_counts:.1%}; most lost: {lost or 'nothing'}{cause}",
                 remedy="check that names are symbols or Ensembl ids of human genes; or lower the config's threshold",
             )
+
+    def _likely_cause(self, lost: Sequence[str]) -> str:
+        """Say what cells called like genes, or genes called like a mouse's, most likely mean."""
+        cells = map_names(self._barcodes, self._index, self._vocabulary)
+        if 2 * np.count_nonzero(cells.index_N >= 0) > len(self._barcodes):
+            return f"; cells are called like genes, {', '.join(self._barcodes[:3])}: the matrix is transposed"
+        if lost and 2 * sum(MOUSE.fullmatch(name) is not None for name in lost) > len(lost):
+            return "; names of mouse or rat genes"
+        return ""
+
+
+def _check_names(names: Sequence[str], *, file: str) -> None:
+    """Raise InputError if names count themselves: 0, 1, 2 … are no Entrez ids."""
+    if len(names) > 1 and any(names == [str(start + i) for i in range(len(names))] for start in (0, 1)):
+        raise InputError(
+            file=file,
+            field="gene names",
+            expected="symbols, Ensembl or Entrez ids",
+            found=f"row numbers, {names[0]} to {names[-1]}",
+            remedy="put the genes' names into the index of var (or the first column of the table)",
+        )
+
+
+def _check_conflicts(mapping: Mapping, *, file: str) -> None:
+    """Raise InputError if more than MAX_CONFLICTS of the names are of one gene by their id, another by their symbol."""
+    n_names = mapping.routes.count("ensembl")
+    if len(mapping.conflicts) > max(1, MAX_CONFLICTS * n_names):
+        raise InputError(
+            file=file,
+            field="gene names",
+            expected="an Ensembl id and a symbol of the same gene in each row",
+            found=f"ids and symbols of different genes for {len(mapping.conflicts)} of {n_names}, such as "
+            f"{', '.join(mapping.conflicts[:5])}",
+            remedy="put ids and symbols back into one order: one of the two columns was sorted or shifted alone",
+        )
 
 
 def to_vocabulary(

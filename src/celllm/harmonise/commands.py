@@ -10,6 +10,8 @@ from celllm.base.errors import InputError
 from celllm.config.rows import DatasetRow
 
 app = commands()
+NAMED_LOSS = 0.01
+"""Share of the counts from which a lost name is printed."""
 
 
 @app.command
@@ -128,11 +130,17 @@ def align_cells(
         f"mapped ({report.merged} of them to a gene that another name has too), "
         f"{report.mapped_share_of_counts:.1%} of the counts",
     )
+    lost = [f"{name} {share:.1%}" for name, share in report.top_lost if share >= NAMED_LOSS]
+    if lost:
+        print(f"lost, of all counts: {', '.join(lost)}")
+    for what, n_cells in report.missing.items():
+        if n_cells:
+            print(f"{n_cells} kept cells without {what}")
     for name, sample in report.samples.items():
         if sample.empty or sample.too_few_genes:
             print(
-                f"sample {name}: {sample.kept} cells kept, {sample.empty} empty and {sample.too_few_genes} with fewer "
-                f"than {dataset.min_genes} genes dropped"
+                f"sample {name or '(none)'}: {sample.kept} cells kept, {sample.empty} empty and "
+                f"{sample.too_few_genes} with fewer than {dataset.min_genes} genes dropped"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -49,6 +50,8 @@ class Harmonisation:
     """By sample: its cells kept and dropped."""
     threshold: float
     """The least mapped_share_of_counts that is accepted."""
+    missing: dict[str, int] = field(default_factory=dict)
+    """Kept cells without a value, by label, donor, sample and is_malignant, where a column of the source gives them."""
 
     @property
     def cells_kept(self) -> int:

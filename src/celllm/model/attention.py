@@ -5,7 +5,6 @@ Shapes: B cells, L tokens a cell, Q queries, H heads, E width of one head, M ran
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -14,11 +13,6 @@ from torch.nn import functional
 
 from celllm.model.favor import favor_attention
 from celllm.model.released import released_attention, released_features
-
-
-def default_features(head_width: int) -> int:
-    """Return int(E ln E), the number of random features that performer-pytorch takes for a head of width E."""
-    return max(1, int(head_width * math.log(head_width)))
 
 
 def orthogonal_features(
@@ -70,7 +64,7 @@ class Attention(nn.Module):
     width, heads, head_width
         D, H and E; H x E need not equal D.
     n_features
-        Random features a head, M; None takes `default_features`. Not trained; unused by `softmax`.
+        Random features a head, M. Not trained; unused by `softmax`.
     kind
         `favor`, `softmax`, or `released`: the authors', defects included.
     """
@@ -83,7 +77,7 @@ class Attention(nn.Module):
         *,
         heads: int,
         head_width: int,
-        n_features: int | None,
+        n_features: int,
         kind: Literal["favor", "softmax", "released"],
     ) -> None:
         super().__init__()
@@ -91,7 +85,6 @@ class Attention(nn.Module):
         self.inner = heads * head_width
         self.to_qkv = nn.Linear(width, 3 * self.inner, bias=False)
         self.to_out = nn.Linear(self.inner, width)
-        n_features = n_features or default_features(head_width)
         self.draw = released_features if kind == "released" else orthogonal_features
         self.register_buffer("features_ME", self.draw(n_features, head_width))
 

@@ -1,4 +1,4 @@
-"""The Performer that reads a cell as a set of genes at expression levels (paper section 5).
+"""The encoder that reads a cell as a set of genes at expression levels (paper section 5: a Performer).
 
 Shapes: B cells, L tokens a cell (CLS first), Q of them asked for, D width, T token kinds (bins, CLS, PAD, MASK).
 """
@@ -15,67 +15,29 @@ from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import N_TOKENS, PAD
 from celllm.model.attention import Attention
 from celllm.model.dropout import Dropout
+from celllm.model.embedding import TokenEmbedding, mean_of_genes
 from celllm.model.released import filled_up
 
 KERNELS = 32
 """Ways to call a layer that torch.compile may write kernels for, before it gives up on them."""
 
 
-class TokenEmbedding(nn.Module):
-    """Gene embedding (frozen or learned) plus expression embedding (always learned).
-
-    Parameters
-    ----------
-    n_genes
-        G, the vocabulary's size.
-    width
-        D.
-    gene_embedding_GD
-        Frozen gene embeddings, expected at unit root mean square: the CLS row of ones and the freshly drawn
-        expression embeddings have that scale too. None: a table drawn at that scale and learned.
-    n_tokens
-        Rows of the expression embedding: bins and special tokens.
-    """
-
-    def __init__(
-        self,
-        n_genes: int,
-        width: int,
-        *,
-        gene_embedding_GD: Tensor | None = None,
-        n_tokens: int = N_TOKENS,
-    ) -> None:
-        super().__init__()
-        if gene_embedding_GD is not None and tuple(gene_embedding_GD.shape) != (n_genes, width):
-            msg = f"the gene embedding must be {n_genes} x {width}, got {tuple(gene_embedding_GD.shape)}"
-            raise ValueError(msg)
-        self.genes = nn.Embedding(n_genes + 2, width, padding_idx=n_genes + 1)
-        self.expression = nn.Embedding(n_tokens, width)
-        with torch.no_grad():
-            self.genes.weight[n_genes].fill_(1.0)  # CLS: a row of ones, as released
-            if gene_embedding_GD is not None:
-                self.genes.weight[:n_genes].copy_(gene_embedding_GD)
-        self.genes.weight.requires_grad_(gene_embedding_GD is None)
-
-    def forward(self, genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
-        """Return B x L x D."""
-        return self.genes(genes_BL) + self.expression(bins_BL)  # type: ignore[no-any-return]
-
-
 class Layer(nn.Module):
-    """Pre-LayerNorm attention and feed-forward, each added to its input, with dropout on what is added."""
+    """Pre-LayerNorm attention, if any, and feed-forward, each added to its input, with dropout on what is added."""
 
     def __init__(self, settings: EncoderSettings) -> None:
         super().__init__()
         width = settings.width
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(
-            width,
-            heads=settings.heads,
-            head_width=settings.head_width,
-            n_features=settings.n_features,
-            kind=settings.attention,
-        )
+        self.attention: Attention | None = None
+        if settings.attention != "none":
+            self.attention_norm = nn.LayerNorm(width)
+            self.attention = Attention(
+                width,
+                heads=settings.heads,
+                head_width=settings.head_width,
+                n_features=settings.features_a_head,
+                kind=settings.attention,
+            )
         self.feedforward_norm = nn.LayerNorm(width)
         self.feedforward = nn.Sequential(
             nn.Linear(width, settings.feedforward_factor * width),
@@ -83,14 +45,18 @@ class Layer(nn.Module):
             nn.Linear(settings.feedforward_factor * width, width),
         )
         self.dropout = Dropout(settings.dropout)
+        if settings.residual_start == "zero":
+            last = [self.feedforward[2], *([] if self.attention is None else [self.attention.to_out])]
+            for parameter in nn.ModuleList(last).parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, x_BLD: Tensor, is_pad_BL: Tensor | None, *, positions_BQ: Tensor | None = None) -> Tensor:
         """Return the tokens at `positions_BQ` (None: all, in order) after this layer."""
-        normed_BLD = self.attention_norm(x_BLD)
-        x_BQD, queries_BQD = x_BLD, None
-        if positions_BQ is not None:
-            x_BQD, queries_BQD = _at(positions_BQ, x_BLD), _at(positions_BQ, normed_BLD)
-        x_BQD = x_BQD + self.dropout(self.attention(normed_BLD, is_pad_BL, queries_BQD=queries_BQD))
+        x_BQD = x_BLD if positions_BQ is None else _at(positions_BQ, x_BLD)
+        if self.attention is not None:
+            normed_BLD = self.attention_norm(x_BLD)
+            queries_BQD = None if positions_BQ is None else _at(positions_BQ, normed_BLD)
+            x_BQD = x_BQD + self.dropout(self.attention(normed_BLD, is_pad_BL, queries_BQD=queries_BQD))
         return x_BQD + self.dropout(self.feedforward(self.feedforward_norm(x_BQD)))  # type: ignore[no-any-return]
 
 
@@ -99,9 +65,9 @@ def _at(positions_BQ: Tensor, x_BLD: Tensor) -> Tensor:
 
 
 def _padding(bins_BL: Tensor) -> Tensor | None:
-    """Return where PAD is; None if nowhere."""
+    """Return where PAD is; None if nowhere, which is asked on a CPU alone: a GPU would have to be waited for."""
     is_pad_BL = bins_BL == PAD
-    return is_pad_BL if is_pad_BL.any() else None
+    return is_pad_BL if bins_BL.device.type != "cpu" or is_pad_BL.any() else None
 
 
 class Encoder(nn.Module):
@@ -114,7 +80,7 @@ class Encoder(nn.Module):
     n_genes
         Size of the vocabulary.
     gene_embedding
-        n_genes x D, frozen; None: learned with the rest.
+        n_genes x D, frozen unless set free; None: drawn, and learned with the rest.
     n_tokens
         Kinds of expression token; the paper's own count is 8, a MASK of its own makes 9.
     padded_length
@@ -135,7 +101,7 @@ class Encoder(nn.Module):
         self.settings, self.n_genes = settings, n_genes
         self.is_released = settings.attention == "released"
         self.padded_length = padded_length
-        self.embedding = TokenEmbedding(n_genes, settings.width, gene_embedding_GD=gene_embedding, n_tokens=n_tokens)
+        self.embedding = TokenEmbedding(settings, n_genes, gene_embedding_GD=gene_embedding, n_tokens=n_tokens)
         self.dropout = Dropout(settings.dropout)
         self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.depth))
         self.norm = nn.LayerNorm(settings.width)
@@ -146,38 +112,64 @@ class Encoder(nn.Module):
         """D."""
         return self.settings.width
 
-    def forward(self, genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
-        """Return the hidden states B x L x D after the final LayerNorm; those of PAD mean nothing."""
-        return self._run(genes_BL, bins_BL, positions_BQ=None)
+    @property
+    def embedding_width(self) -> int:
+        """Numbers of what `embed` returns for a cell."""
+        return self.settings.embedding_width
 
-    def at(self, genes_BL: Tensor, bins_BL: Tensor, positions_BQ: Tensor) -> Tensor:
+    def forward(self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None = None) -> Tensor:
+        """Return the hidden states B x L x D after the final LayerNorm; those of PAD mean nothing.
+
+        `values_BL` are looked at where the recipe's `expression` is `value`, and only there.
+        """
+        return self._run(genes_BL, bins_BL, values_BL, positions_BQ=None)
+
+    def at(self, genes_BL: Tensor, bins_BL: Tensor, positions_BQ: Tensor, values_BL: Tensor | None = None) -> Tensor:
         """Return the hidden states B x Q x D of the tokens at `positions_BQ` (int64, below L).
 
-        The last layer is run for these alone: same numbers as `forward` with dropout off, for less work.
+        The last layer is run for these alone, and without attention every layer: same numbers as `forward` with dropout
+        off, for less work.
         """
-        return self._run(genes_BL, bins_BL, positions_BQ=positions_BQ)
+        return self._run(genes_BL, bins_BL, values_BL, positions_BQ=positions_BQ)
 
-    def embed(self, genes_BL: Tensor, bins_BL: Tensor) -> Tensor:
-        """Return a cell's embedding B x D, the hidden state of CLS, computed as in `at`."""
-        return self.at(genes_BL, bins_BL, genes_BL.new_zeros(len(genes_BL), 1))[:, 0]
+    def embed(self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None = None) -> Tensor:
+        """Return a cell's embedding by the recipe's `pooling`: B x D, or B x 2 D with `both`."""
+        if self.settings.pooling == "cls":
+            return self.at(genes_BL, bins_BL, genes_BL.new_zeros(len(genes_BL), 1), values_BL)[:, 0]
+        return self.pooled(self(genes_BL, bins_BL, values_BL), bins_BL)
 
-    def _run(self, genes_BL: Tensor, bins_BL: Tensor, *, positions_BQ: Tensor | None) -> Tensor:
+    def pooled(self, hidden_BLD: Tensor, bins_BL: Tensor) -> Tensor:
+        """Return cells' embeddings, as `embed` does, from all their hidden states."""
+        if self.settings.pooling == "cls":
+            return hidden_BLD[:, 0]
+        mean_BD = mean_of_genes(hidden_BLD, bins_BL)
+        return mean_BD if self.settings.pooling == "mean" else torch.cat([hidden_BLD[:, 0], mean_BD], dim=1)
+
+    def _run(
+        self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None, *, positions_BQ: Tensor | None
+    ) -> Tensor:
         if not self.is_released:
-            return self._layered(genes_BL, bins_BL, positions_BQ=positions_BQ)
+            return self._layered(genes_BL, bins_BL, values_BL, positions_BQ=positions_BQ)
         longer = genes_BL, bins_BL
         if self.padded_length is not None:
             longer = filled_up(genes_BL, bins_BL, length=self.padded_length, n_genes=self.n_genes)
-        hidden = self._layered(*longer, positions_BQ=positions_BQ)
+        hidden = self._layered(*longer, None, positions_BQ=positions_BQ)
         if positions_BQ is None:
             return hidden[:, : genes_BL.shape[1]] * (bins_BL != PAD)[:, :, None]
         return hidden * (bins_BL != PAD).gather(1, positions_BQ)[:, :, None]
 
-    def _layered(self, genes_BL: Tensor, bins_BL: Tensor, *, positions_BQ: Tensor | None) -> Tensor:
-        return self.above(self.below(genes_BL, bins_BL, n_layers=0), bins_BL, n_layers=0, positions_BQ=positions_BQ)
+    def _layered(
+        self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None, *, positions_BQ: Tensor | None
+    ) -> Tensor:
+        if self.settings.attention == "none" and positions_BQ is not None:
+            x_BQD = self.dropout(self.embedding(genes_BL, bins_BL, values_BL, positions_BQ=positions_BQ))
+            return self.above(x_BQD, bins_BL, n_layers=0)
+        x_BLD = self.below(genes_BL, bins_BL, values_BL, n_layers=0)
+        return self.above(x_BLD, bins_BL, n_layers=0, positions_BQ=positions_BQ)
 
-    def below(self, genes_BL: Tensor, bins_BL: Tensor, *, n_layers: int) -> Tensor:
+    def below(self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None = None, *, n_layers: int) -> Tensor:
         """Return the hidden states B x L x D after the embedding and the first `n_layers`; for `above`."""
-        x, is_pad_BL = self.dropout(self.embedding(genes_BL, bins_BL)), _padding(bins_BL)
+        x, is_pad_BL = self.dropout(self.embedding(genes_BL, bins_BL, values_BL)), _padding(bins_BL)
         for layer in self.layers[:n_layers]:
             x = layer(x, is_pad_BL)
         return x  # type: ignore[no-any-return]
@@ -199,9 +191,10 @@ class Encoder(nn.Module):
         return self.to_expression(hidden)  # type: ignore[no-any-return]
 
     def redraw_features(self, generator: torch.Generator) -> None:
-        """Draw new random features for every layer from a CPU generator."""
-        for layer in self.layers:
-            layer.attention.redraw(generator)  # type: ignore[union-attr, operator]
+        """Draw new random features for every layer that has some from a CPU generator."""
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.redraw(generator)
 
     def compile_layers(self) -> None:
         """Let torch.compile write kernels for the layers, once for all lengths of cells.

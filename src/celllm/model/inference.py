@@ -1,6 +1,6 @@
 """Cells to embeddings with a pretrained encoder that stays as it is.
 
-Shapes: N cells, B of them at once, D width.
+Shapes: N cells, B of them at once, L tokens of the longest, D numbers of an embedding.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ def embed_cells(
     values: csr_matrix,
     *,
     units: Units | str,
-    cells_at_once: int = 64,
+    max_tokens: int = 65_536,
     device: torch.device | str = "cpu",
 ) -> NDArray[np.float32]:
     """Embed cells; row i of the result, N x D, is cell i.
 
     Cells of similar length go through together, which saves padding and changes nothing: an embedding depends on its
-    cell alone (with attention `released` on the rest of the batch as well). Genes that do not fit into the recipe's
-    `max_length` are left out by a choice that the cell fixes.
+    cell alone (with attention `released` on the rest of the batch as well). All expressed genes are
+    tokens, or as many as the recipe's `embed_length` allows: the others are left out by a choice that the cell fixes.
 
     Parameters
     ----------
@@ -38,18 +38,23 @@ def embed_cells(
         N x genes of the vocabulary.
     units
         What the values are.
-    cells_at_once
-        B.
+    max_tokens
+        B x L; a cell that is longer is embedded alone. It sets memory.
     device
         Where to compute.
     """
     encoder = pretrained.encoder.to(device)
-    embedded_ND = np.empty((values.shape[0], encoder.width), dtype=np.float32)
-    by_size = np.argsort(np.diff(values.indptr), kind="stable")
+    rule, panel = pretrained.recipe.embedding_tokens, pretrained.panel
+    embedded_ND = np.empty((values.shape[0], encoder.embedding_width), dtype=np.float32)
+    lengths_N = np.minimum(np.diff(values.indptr) + 1, rule.max_length)
+    if rule.layout == "full":
+        lengths_N[:] = 1 + (values.shape[1] if panel is None else len(panel))
+    order = np.argsort(lengths_N, kind="stable")
     with evaluating(encoder):
-        for start in range(0, len(by_size), cells_at_once):
-            rows = by_size[start : start + cells_at_once]
-            tokens = tokenise(values[rows], pretrained.recipe.tokens, units=units, panel=pretrained.panel)
+        while len(order):  # from the longest down: its length is that of all that go with it
+            n_cells = max(1, max_tokens // int(lengths_N[order[-1]]))
+            rows, order = order[-n_cells:], order[:-n_cells]
+            tokens = tokenise(values[rows], rule, units=units, panel=panel)
             z_BD = encoder.embed(*(torch.from_numpy(part).to(device) for part in tokens.padded()))
             embedded_ND[rows] = z_BD.float().cpu().numpy()
     return embedded_ND

@@ -18,6 +18,7 @@ from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 
 FORMAT = "celllm-encoder-1"
+FIRST_GENES = "first_genes"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class PretrainedEncoder:
     Parameters
     ----------
     encoder
-        On the CPU, in evaluation mode; its gene embedding is frozen unless the recipe learned it.
+        On the CPU, in evaluation mode; its gene embedding is frozen unless pretraining moved it.
     recipe
         How it was made; `recipe.tokens` says how cells become its tokens.
     vocabulary
@@ -36,6 +37,8 @@ class PretrainedEncoder:
         Layout `full`: gene indices of the panel, in order; None for layout `nonzero`.
     digest
         Sha256 of the file.
+    first_genes_GD
+        What a gene embedding that pretraining moved started from; None where it stayed.
     """
 
     encoder: Encoder
@@ -43,6 +46,7 @@ class PretrainedEncoder:
     vocabulary: str
     panel: np.ndarray | None
     digest: str
+    first_genes_GD: torch.Tensor | None = None
 
 
 def load_encoder(path: Path | str, *, vocabulary: str | None = None) -> PretrainedEncoder:
@@ -71,6 +75,7 @@ def load_encoder(path: Path | str, *, vocabulary: str | None = None) -> Pretrain
     )
     recipe = recipes.parse(header["recipe"], file=path)
     weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    first_genes_GD = weights.pop(FIRST_GENES, None)
     try:
         # torch.device("meta") would draw nothing, but imports torch._dynamo: 3 s
         with torch.random.fork_rng(devices=[]):
@@ -90,13 +95,14 @@ def load_encoder(path: Path | str, *, vocabulary: str | None = None) -> Pretrain
             found=str(error).splitlines()[-1].strip(),
             remedy="pretrain again: remove the file, then snakemake --forcerun pretrain",
         ) from error
-    encoder.embedding.genes.weight.requires_grad_(recipe.genes.method == "learned")
+    encoder.embedding.genes.weight.requires_grad_(recipe.genes.is_trained)
     return PretrainedEncoder(
         encoder=encoder.eval(),
         recipe=recipe,
         vocabulary=header["vocabulary"],
         panel=None if header["panel"] is None else np.asarray(header["panel"], dtype=np.int64),
         digest=provenance.digest(path),
+        first_genes_GD=first_genes_GD,
     )
 
 
@@ -108,8 +114,12 @@ def save_encoder(
     vocabulary: str,
     panel: Sequence[int] | np.ndarray | None = None,
     stamp: Mapping[str, Any] | None = None,
+    first_genes_GD: np.ndarray | None = None,
 ) -> None:
-    """Write an encoder with its recipe, the vocabulary's digest, the panel and its provenance, whole or not at all."""
+    """Write an encoder with its recipe, the vocabulary's digest, the panel and its provenance, whole or not at all.
+
+    Where pretraining moved the gene embedding, `first_genes_GD` is what it started from.
+    """
     header = {
         "recipe": recipe.model_dump(mode="json"),
         "vocabulary": vocabulary,
@@ -117,17 +127,19 @@ def save_encoder(
         "provenance": dict(stamp or {}),
     }
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in encoder.state_dict().items()}
+    if first_genes_GD is not None:
+        weights[FIRST_GENES] = np.asarray(first_genes_GD, dtype=np.float32)
     tensors.write(path, form=FORMAT, header=header, tensors=weights)
 
 
 def fresh(pretrained: PretrainedEncoder, seed: int) -> PretrainedEncoder:
     """Return the same architecture with newly drawn weights: the control that had no pretraining.
 
-    A frozen gene embedding is an input of pretraining and stays; one that pretraining learned is drawn anew.
+    The gene embedding is an input of pretraining: it is the one that pretraining started from.
     """
-    old = pretrained.encoder
-    is_learned = pretrained.recipe.genes.method == "learned"
-    genes_GD = None if is_learned else old.embedding.genes.weight[: old.n_genes].detach().clone()
+    old, genes_GD = pretrained.encoder, pretrained.first_genes_GD
+    if genes_GD is None:
+        genes_GD = old.embedding.genes.weight[: old.n_genes].detach().clone()
     with seeded(seed, torch.device("cpu")):
         encoder = Encoder(
             old.settings,
@@ -136,4 +148,5 @@ def fresh(pretrained: PretrainedEncoder, seed: int) -> PretrainedEncoder:
             n_tokens=old.to_expression.out_features,
             padded_length=old.padded_length,
         )
+    encoder.embedding.genes.weight.requires_grad_(pretrained.recipe.genes.is_trained)
     return replace(pretrained, encoder=encoder.eval())

@@ -60,7 +60,7 @@ class Corpus(Protocol):
 
 @dataclass(frozen=True)
 class StepBatch:
-    """The cells of one step, 3 bytes a token with a vocabulary below 65,536 genes.
+    """The cells of one step, 3 bytes a token with a vocabulary below 65,536 genes, and 4 more with values.
 
     Parameters
     ----------
@@ -76,6 +76,8 @@ class StepBatch:
         Size of the vocabulary.
     device
         Where chunks go.
+    values_N
+        Expression of each token; None where the encoder reads bins.
     """
 
     genes_N: NDArray[np.unsignedinteger[Any]]
@@ -84,6 +86,7 @@ class StepBatch:
     is_malignant_B: NDArray[np.int64]
     n_genes: int
     device: torch.device
+    values_N: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Return B."""
@@ -123,7 +126,7 @@ class View:
         return len(self._batch)
 
     def __getitem__(self, rows: Rows) -> dict[str, Tensor]:
-        """Return `genes`, `bins` and perhaps `targets` of some cells, C x L each, int64."""
+        """Return `genes`, `bins` and perhaps `values` and `targets` of some cells, C x L each."""
         batch = self._batch
         lengths_C, starts_C = batch.lengths_B[rows], self._starts_B[rows]
         genes_CL = padded(batch.genes_N, lengths_C, fill=batch.n_genes + 1, starts_B=starts_C)
@@ -132,6 +135,10 @@ class View:
         chunk = {"genes": genes_CL, "bins": bins_CL}
         if self._hides:
             chunk["bins"] = np.where(tokens_CL & IS_HIDDEN, MASK, bins_CL)
+        if batch.values_N is not None:
+            chunk["values"] = padded(batch.values_N, lengths_C, fill=0, starts_B=starts_C, dtype=np.float32)
+            if self._hides:
+                chunk["values"][(tokens_CL & IS_HIDDEN) != 0] = 0
         if self._targets:
             chunk["targets"] = np.where(tokens_CL & IS_TARGET, bins_CL, IGNORED)
         return {name: torch.from_numpy(values).to(self.device) for name, values in chunk.items()}
@@ -208,7 +215,7 @@ def make_batch(
     truncation = np.random.default_rng(stream_seed(seed, step, Purpose.TRUNCATION, rank=rank))
     hiding = torch_generator(seed, step, Purpose.MASK, rank=rank)
     gene_type = np.min_scalar_type(corpus.n_genes)
-    genes, tokens, lengths = [], [], []
+    genes, tokens, lengths, values = [], [], [], []
     for start in range(0, len(indices), PIECE):
         counts = corpus.rows(indices[start : start + PIECE])
         found = tokenise(counts, recipe.tokens, generator=truncation, panel=panel)
@@ -226,6 +233,7 @@ def make_batch(
         genes.append(found.genes_N.astype(gene_type))
         tokens.append(tokens_N)
         lengths.append(found.lengths_B)
+        values.append(found.values_N)
     return StepBatch(
         genes_N=np.concatenate(genes),
         tokens_N=np.concatenate(tokens),
@@ -233,6 +241,7 @@ def make_batch(
         is_malignant_B=corpus.is_malignant[indices].astype(np.int64),
         n_genes=corpus.n_genes,
         device=device,
+        values_N=np.concatenate(values) if recipe.encoder.expression == "value" else None,
     )
 
 

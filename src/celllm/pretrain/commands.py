@@ -87,9 +87,8 @@ def pretrain(
 
     known = vocabularies.read(vocabulary)
     corpus = launch.open_corpus(shards, known, recipe)
-    is_learned = recipe.genes.method == "learned"
-    table = None if is_learned else gene_embedding.read(genes, vocabulary=known.digest)
-    if table is not None and table.genes_GD.shape[1] != recipe.encoder.width:
+    table = gene_embedding.read(genes, vocabulary=known.digest)
+    if table.genes_GD.shape[1] != recipe.encoder.width:
         raise InputError(
             file=genes,
             field="genes",
@@ -103,8 +102,8 @@ def pretrain(
         result = run.pretrain(
             recipe,
             corpus,
-            gene_embedding=None if table is None else table.genes_GD,
-            gene_digest="learned" if table is None else table.digest,
+            gene_embedding=table.genes_GD,
+            gene_digest=table.digest,
             seed=seed,
             fabric=fabric,
             checkpoints=checkpoints,
@@ -123,7 +122,15 @@ def pretrain(
     inputs = {"shards": shards, "genes": genes, "vocabulary": vocabulary}
     made_by = stamp(stage, inputs, recipe=recipe.digest, seed=seed)
     histories.write(result.history, history)
-    save_encoder(encoder, result.encoder, recipe=recipe, vocabulary=known.digest, panel=result.panel, stamp=made_by)
+    save_encoder(
+        encoder,
+        result.encoder,
+        recipe=recipe,
+        vocabulary=known.digest,
+        panel=result.panel,
+        stamp=made_by,
+        first_genes_GD=table.genes_GD if recipe.genes.is_trained else None,
+    )
 
 
 @app.command

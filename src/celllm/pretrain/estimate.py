@@ -83,9 +83,9 @@ class Disk:
 def parameters_of(recipe: Recipe, n_genes: int, *, n_tokens: int = N_TOKENS) -> tuple[Parameters, Parameters]:
     """Count the parameters of the encoder alone, and of all that is trained with it."""
     with torch.device("meta"):
-        is_learned = recipe.genes.method == "learned"
-        table = None if is_learned else torch.empty(n_genes, recipe.encoder.width)
+        table = torch.empty(n_genes, recipe.encoder.width)
         encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, n_tokens=n_tokens)
+        encoder.embedding.genes.weight.requires_grad_(recipe.genes.is_trained)
         whole = Pretrained(encoder, recipe.objectives)
 
     def counted(module: torch.nn.Module) -> Parameters:
@@ -141,14 +141,14 @@ def memory_of(recipe: Recipe, corpus: CorpusSize, cost: ChunkCost, chunk_tokens:
     """Compute what a step holds with `chunk_tokens` in a chunk; a cell that is longer is a chunk of its own."""
     lengths, _ = as_tokens(recipe, corpus)
     _, counted = parameters_of(recipe, corpus.n_genes)
-    n_cells, width = recipe.training.batch_cells, recipe.encoder.width
+    n_cells, width = recipe.training.batch_cells, recipe.encoder.embedding_width
     n_views = Passes.of(recipe.objectives).n_views
     # embeddings and their gradient; unit vectors, and their gradients. Two tiles are held at once, three if symmetric
     n_tiles = (3 if recipe.objectives.contrastive.symmetric else 2) * bool(n_views)
     tiles = n_tiles * min(TILE_NUMBERS, n_cells**2)
     n_ahead = min(4, max(1, CELLS_AHEAD // n_cells)) + 2  # `ahead` of them and one wait, one is worked on
     batch_bytes = n_cells * float(lengths.mean()) * (np.min_scalar_type(corpus.n_genes).itemsize + 1)
-    table = 0 if recipe.genes.method == "learned" else corpus.n_genes * width
+    table = corpus.n_genes * recipe.encoder.width
     parts = {
         "weights": NUMBER_BYTES * (counted.total + counted.buffers),
         "gradients": NUMBER_BYTES * counted.trained,

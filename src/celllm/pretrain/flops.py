@@ -29,6 +29,7 @@ from celllm.config.recipe import ObjectiveSettings, Recipe
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import N_TOKENS
 from celllm.model import attention, dropout, favor
+from celllm.model import encoder as encoders
 from celllm.model.encoder import Encoder
 from celllm.pretrain.chunks import Rows
 
@@ -140,6 +141,7 @@ def _stand_ins(layout: Layout, precision: str) -> Iterator[None]:
         stack.enter_context(mock.patch.object(torch, "autocast", return_value=nullcontext()))
         stack.enter_context(mock.patch.object(attention, "softmax_attention", _flash))
         stack.enter_context(mock.patch.object(dropout.Dropout, "forward", dropped))
+        stack.enter_context(mock.patch.object(encoders, "_padding", return_value=None))
         stack.enter_context(mock.patch.object(favor, "_on_cpu", return_value=is_cpu))
         if precision == "bf16-mixed":
             stack.enter_context(_Bfloat16())
@@ -169,12 +171,7 @@ def probe(
         ]
         watch = _Watch(known)
         with watch, FlopCounterMode(display=False) as forwards:
-            # not encoder.at, which asks whether there is padding: a question that needs numbers
-            x_CLD = encoder.dropout(encoder.embedding(genes_CL, genes_CL))
-            for layer in encoder.layers[:-1]:
-                x_CLD = layer(x_CLD, None)
-            hidden_CQD = encoder.norm(encoder.layers[-1](x_CLD, None, positions_BQ=positions_CQ))
-        del x_CLD
+            hidden_CQD = encoder.at(genes_CL, genes_CL, positions_CQ, torch.empty(n_cells, length))
         forward_traffic = watch.traffic_bytes
         with watch, FlopCounterMode(display=False) as backwards:
             torch.autograd.backward(hidden_CQD, torch.empty_like(hidden_CQD))
@@ -271,7 +268,7 @@ def step_flops(recipe: Recipe, lengths_B: ArrayLike, targets_B: ArrayLike, chunk
     total = Flops()
     for number, rows in enumerate(chunks):
         n_cells, length = len(lengths[rows]), int(lengths[rows].max())
-        is_mean = objectives.contrastive.vector == "mean"
+        is_mean = settings.pooling != "cls"
         forwards, backwards = encoding_flops(settings, length, length if is_mean else 1)
         is_kept = number == len(chunks) - 1 and passes.n_views > 0  # its graph stays from the first pass
         total = total.plus(forwards, times=n_cells * (passes.view_forwards - is_kept))

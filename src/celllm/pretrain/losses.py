@@ -14,26 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from celllm.corpus.tokens import CLS, PAD
-
 UNKNOWN = -1
 """Label of a cell of which nobody says whether it is malignant."""
 TILE_NUMBERS = 1 << 21
 """Similarities of a tile: 8 MiB in float32, of which two are held at once, three if symmetric."""
-
-
-def mean_of_genes(hidden_BLD: Tensor, bins_BL: Tensor) -> Tensor:
-    """Return the mean hidden state of each cell's genes, B x D: a vector to compare cells by in place of that of CLS.
-
-    CLS is left out, which is no gene and has a vector of its own; so is PAD, so padding changes nothing. Layout `full`:
-    silent genes are among the tokens and count. A cell without any gene has zeros.
-    """
-    is_gene_BL = (bins_BL != CLS) & (bins_BL != PAD)
-    n_genes_B = is_gene_BL.sum(dim=1).clamp(min=1)
-    # no product with the mask: what stands at PAD means nothing, and 0 times it need not be 0
-    genes_BLD = hidden_BLD.masked_fill(~is_gene_BL[:, :, None], 0)
-    dtype = torch.float32 if hidden_BLD.dtype in (torch.float16, torch.bfloat16) else hidden_BLD.dtype
-    return genes_BLD.sum(dim=1, dtype=dtype) / n_genes_B[:, None]
 
 
 def info_nce(

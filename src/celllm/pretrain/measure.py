@@ -102,11 +102,14 @@ def measured_step(plan: StepPlan) -> Cost | None:
         encoder = Encoder(plan.settings, n_genes=plan.n_genes, gene_embedding=table).train()
 
     def step(lengths_B: NDArray[np.int64], max_tokens: int) -> float:
-        batch = synthetic_batch(lengths_B, np.zeros_like(lengths_B), n_genes=plan.n_genes, device=cpu)
+        has_values = plan.settings.expression == "value"
+        batch = synthetic_batch(
+            lengths_B, np.zeros_like(lengths_B), n_genes=plan.n_genes, device=cpu, has_values=has_values
+        )
         encoder.zero_grad(set_to_none=True)
         started = time.perf_counter()
         take_step(
-            lambda cells: encoder.embed(cells["genes"], cells["bins"]),
+            lambda cells: encoder.embed(cells["genes"], cells["bins"], cells.get("values")),
             [batch.plain()] * 2,
             lambda first_BD, second_BD: info_nce(first_BD, second_BD, temperature=plan.temperature),
             chunks=by_tokens(lengths_B, max_tokens),

@@ -9,22 +9,30 @@ from torch import nn
 
 from celllm.config.recipe import OptimiserSettings
 
+GENE_EMBEDDING = "embedding.genes.weight"
+
 
 def optimiser_of(module: nn.Module, settings: OptimiserSettings) -> torch.optim.Adam:
     """Return AdamW, or Adam where the recipe says so, over a module's trainable parameters.
 
-    Biases and LayerNorms are not decayed.
+    Biases and LayerNorms are not decayed. A gene embedding with a learning rate of its own is a group that keeps its
+    ratio to the others, as `share`.
     """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    trained: list[nn.Parameter] = []
+    genes: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            is_apart = settings.gene_learning_rate is not None and name.endswith(GENE_EMBEDDING)
+            (genes if is_apart else trained).append(parameter)
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    if settings.gene_learning_rate is not None and genes:
+        share = settings.gene_learning_rate / settings.learning_rate
+        groups.append({"params": genes, "weight_decay": settings.weight_decay, "share": share})
     kind: type[torch.optim.Adam] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.name]
-    return kind(
-        [
-            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-        ],
-        lr=settings.learning_rate,
-        betas=settings.betas,
-    )
+    return kind(groups, lr=settings.learning_rate, betas=settings.betas)
 
 
 def learning_rate(step: int, *, n_steps: int, settings: OptimiserSettings) -> float:
@@ -63,6 +71,6 @@ def _between(low: float, high: float, progress: float) -> float:
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
-    """Give all parameter groups one learning rate."""
+    """Give all parameter groups this learning rate, or their share of it."""
     for group in optimiser.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group.get("share", 1.0)

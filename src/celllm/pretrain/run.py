@@ -74,7 +74,7 @@ def pretrain(
     corpus
         The cells to learn from.
     gene_embedding
-        G x D, frozen; None: learned with the rest.
+        G x D, where it starts; None: drawn, and learned with the rest.
     gene_digest
         Names the gene embedding in checkpoints.
     seed

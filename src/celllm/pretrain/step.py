@@ -37,7 +37,7 @@ class Pretrained(nn.Module):
         self.encoder = encoder
         self.malignancy_head = MalignancyHead(encoder.width)
         is_projected = objectives is not None and objectives.contrastive.projection == "mlp"
-        self.projection = Projection(encoder.width) if is_projected else None
+        self.projection = Projection(encoder.embedding_width) if is_projected else None
 
 
 def check_trainable(recipe: Recipe) -> None:
@@ -52,7 +52,7 @@ def check_trainable(recipe: Recipe) -> None:
         raise InputError(
             file="recipe",
             field="encoder.attention",
-            expected="favor or softmax",
+            expected="favor, softmax or none",
             found="released",
             remedy="train with favor; released is for checkpoints of the authors' code",
         )
@@ -71,6 +71,7 @@ def initial_module(
         table = None if gene_embedding is None else torch.from_numpy(np.array(gene_embedding, dtype=np.float32))
         length = recipe.padded_length
         encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, padded_length=length)
+        encoder.embedding.genes.weight.requires_grad_(table is None or recipe.genes.is_trained)
         module = Pretrained(encoder, recipe.objectives)
     return module.to(device).train()
 
@@ -82,8 +83,8 @@ class StepLoss:
     masked tokens of the batch, the malignancy loss over all its labelled cells, whatever the chunks. Both come from the
     masked input: malignancy is told from its CLS. The two contrastive views are the plain input, or with
     `shared_masked_view` the masked one, which saves a forward pass. A weight of 0 skips the work of its loss. What is
-    compared of a view, and what the figures of spread are about, is the recipe's contrastive `vector` behind its
-    `projection`.
+    compared of a view, and what the figures of spread are about, is the encoder's embedding of it (`encoder.pooling`)
+    behind the recipe's `projection`.
 
     Parameters
     ----------
@@ -209,23 +210,19 @@ class StepLoss:
         )
 
     def _encode(self, view: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, Any]:
-        encoder, contrasted = self.module.encoder, self.settings.contrastive
-        is_mean = contrasted.vector == "mean" and contrasted.weight > 0
+        encoder, values = self.module.encoder, view.get("values")
         with self.autocast():
             if "targets" not in view:
-                if is_mean:
-                    return self._vector(encoder(view["genes"], view["bins"]), view["bins"])
-                return self._projected(encoder.embed(view["genes"], view["bins"]))
+                return self._projected(encoder.embed(view["genes"], view["bins"], values))
             positions_BQ, targets_BQ = positions(view["targets"])
-            if is_mean and self.settings.shared_masked_view:
-                hidden_BLD = encoder(view["genes"], view["bins"])
+            if self.settings.shared_masked_view and encoder.settings.pooling != "cls":
+                hidden_BLD = encoder(view["genes"], view["bins"], values)
                 hidden_BQD = hidden_BLD.gather(1, positions_BQ[:, :, None].expand(-1, -1, encoder.width))
-                return self._vector(hidden_BLD, view["bins"]), (hidden_BQD, targets_BQ)
-            hidden_BQD = encoder.at(view["genes"], view["bins"], positions_BQ)
-            return self._projected(hidden_BQD[:, 0]), (hidden_BQD, targets_BQ)
-
-    def _vector(self, hidden_BLD: Tensor, bins_BL: Tensor) -> Tensor:
-        return self._projected(losses.mean_of_genes(hidden_BLD, bins_BL))
+                return self._projected(encoder.pooled(hidden_BLD, view["bins"])), (hidden_BQD, targets_BQ)
+            hidden_BQD = encoder.at(view["genes"], view["bins"], positions_BQ, values)
+            # of the masked input's own pass nothing is compared
+            is_compared = self.settings.shared_masked_view
+            return self._projected(hidden_BQD[:, 0]) if is_compared else hidden_BQD[:, 0], (hidden_BQD, targets_BQ)
 
     def _projected(self, z_BD: Tensor) -> Tensor:
         return z_BD if self.module.projection is None else self.module.projection(z_BD)

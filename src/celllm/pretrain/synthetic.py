@@ -108,10 +108,11 @@ def synthetic_step(recipe: Recipe, corpus: CorpusSize, *, seed: int = 0) -> tupl
 
 
 def synthetic_module(recipe: Recipe, n_genes: int, *, device: torch.device, seed: int = 0) -> Pretrained:
-    """Return what a recipe trains, freshly drawn, with a gene embedding of noise where it is not learned."""
+    """Return what a recipe trains, freshly drawn, with a gene embedding of noise."""
     with seeded(seed, torch.device("cpu")):
-        table = None if recipe.genes.method == "learned" else torch.randn(n_genes, recipe.encoder.width)
+        table = torch.randn(n_genes, recipe.encoder.width)
         module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table), recipe.objectives)
+    module.encoder.embedding.genes.weight.requires_grad_(recipe.genes.is_trained)
     return module.to(device).train()
 
 
@@ -122,6 +123,7 @@ def synthetic_batch(
     n_genes: int,
     device: torch.device,
     seed: int = 0,
+    has_values: bool = False,
 ) -> StepBatch:
     """Return a batch of cells of which so many tokens are hidden and to be predicted; half of them are tumour.
 
@@ -137,6 +139,8 @@ def synthetic_batch(
         Where chunks go.
     seed
         Random seed of genes, bins and hidden tokens.
+    has_values
+        Whether the encoder reads expression as a value.
     """
     generator = np.random.default_rng([seed, 4])
     gene_type = np.min_scalar_type(n_genes)
@@ -155,4 +159,5 @@ def synthetic_batch(
         is_malignant_B=np.arange(len(lengths_B)) % 2,
         n_genes=n_genes,
         device=device,
+        values_N=generator.random(int(lengths_B.sum()), dtype=np.float32) if has_values else None,
     )

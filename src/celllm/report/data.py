@@ -51,6 +51,7 @@ def harmonisation_table(harmonisation: Sequence[Harmonisation], catalogue: Catal
                 "min_share": report.threshold,
                 "cells_kept": report.cells_kept,
                 "cells_dropped": report.cells_dropped,
+                "missing": "; ".join(f"{what} {n_cells:,d}" for what, n_cells in report.missing.items() if n_cells),
                 "top_lost": "; ".join(f"{name} {share:.2%}" for name, share in report.top_lost[:_TOP_LOST]),
             }
             for report in harmonisation
@@ -63,6 +64,7 @@ def harmonisation_table(harmonisation: Sequence[Harmonisation], catalogue: Catal
         *(Column(name, show=",d") for name in counts),
         *(Column(name, show=".1%") for name in shares),
         *(Column(name, show=",d") for name in ("cells_kept", "cells_dropped")),
+        Column("missing", "cells without"),
         Column("top_lost"),
     ]
     return ReportTable("harmonisation", rows, columns)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -26,6 +27,21 @@ LIMIT: Final = 64 * 2**30
 """Bytes that one file or member may unpack to. The largest source, STRING's links, has 0.5 GB; CancerSCEM's tables
 have some GB."""
 GZIP: Final = b"\x1f\x8b"
+N_FIRST: Final = 512
+"""Bytes that tell what a file is."""
+NO_DATA: Final = (
+    (
+        re.compile(rb"(?i)\s*<(!doctype html|html|\?xml|error)"),
+        "a page of HTML or XML, as servers send in place of a file",
+    ),
+    (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS, not the file itself: git lfs pull"),
+    (re.compile(rb"(/|\.\./)*(\.git/)?annex/objects/"), "a pointer of git-annex, not the file itself: git annex get"),
+    (re.compile(rb"\s*\Z"), "an empty file, as an interrupted download leaves it"),
+    (re.compile(rb"%PDF"), "a PDF"),
+    (re.compile(rb"PK\x03\x04"), "a zip archive or an Excel workbook"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), "text in UTF-16, which Excel calls Unicode: save it as UTF-8"),
+)
+"""What a file's first bytes, unpacked, say of one that holds no cells."""
 BROKEN: Final = (
     OSError,
     EOFError,
@@ -39,14 +55,32 @@ BROKEN: Final = (
 
 
 def unreadable(path: Path | str, expected: str, found: Exception | str, *, field: str = "(whole file)") -> InputError:
-    """Say that a file is not of the format its dataset's reader expects."""
+    """Say that a file is not of the format its dataset's reader expects, and what it is if its first bytes tell."""
+    said = found if isinstance(found, str) else f"{type(found).__name__}: {found}"
+    if isinstance(found, UnicodeDecodeError):
+        byte = found.object[found.start]
+        said = f"text that is not UTF-8, perhaps Latin-1 ({found.reason} 0x{byte:02x}): save it as UTF-8"
+    disguise = no_data(path)
     return InputError(
         file=path,
         field=field,
         expected=expected,
-        found=found if isinstance(found, str) else f"{type(found).__name__}: {found}",
+        found=disguise or said,
         remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
     )
+
+
+def no_data(path: Path | str) -> str | None:
+    """Say what a file is, compressed or not, if its first bytes tell that it is no table or matrix of cells."""
+    if not Path(path).is_file() or str(path).endswith((".zip", ".xlsx")):
+        return None
+    with Path(path).open("rb") as file:
+        first = file.read(N_FIRST)
+    if first.startswith(GZIP):
+        # what is cut off or damaged says so elsewhere
+        with suppress(*BROKEN), gzip.open(path) as packed:
+            first = packed.read(N_FIRST)
+    return next((what for pattern, what in NO_DATA if pattern.match(first)), None)
 
 
 @contextmanager

@@ -204,6 +204,8 @@ def _looked(row: SourceFile, context: FetchContext) -> str:
     if not context.mirrors:
         return "no mirror folder was given"
     folders = " and ".join(str(folder.absolute()) for folder in context.mirrors)
+    if any((folder / row.file).is_dir() for folder in context.mirrors):
+        return f"{row.file} is a folder there, such as a zarr store; write its cells as h5ad: adata.write_h5ad(…)"
     return f"{folders} has no file {row.file}"
 
 

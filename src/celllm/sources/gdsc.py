@@ -11,6 +11,7 @@ import pandas as pd
 
 from celllm.base.errors import InputError
 from celllm.sources.archives import BROKEN, unreadable
+from celllm.sources.missing import plain
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.responses import require
 
@@ -115,12 +116,14 @@ def _fitted(path: Path) -> pd.DataFrame:
     except (*BROKEN, LookupError, SyntaxError, ValueError, InvalidFileException) as error:
         raise unreadable(path, "an xlsx file", error) from None
     require(table, FITTED, path)
+    is_blank = table.map(lambda value: value is None or value != value or not str(value).strip()).all(axis=1)
+    table = table[~is_blank]
     numbers = pd.to_numeric(table["LN_IC50"], errors="coerce")
     if numbers.isna().any():
         row = int(numbers.isna().to_numpy().argmax())
         raise InputError(
             file=path,
-            field=f"LN_IC50 in row {row + 2}",
+            field=f"LN_IC50 in row {table.index[row] + 2}",
             expected="a number",
             found=repr(table["LN_IC50"].iloc[row]),
             remedy="fetch the file again",
@@ -152,7 +155,8 @@ def _smiles(manifest: RawManifest) -> pd.Series[str]:
         raise unreadable(smiles_file, "PubChem id and SMILES, tab-separated, each id once", found)
     if not drugs["drug_id"].is_unique:
         raise unreadable(drugs_file.path, "each drug_id once", "one more than once")
-    found_smiles = drugs.set_index("drug_id")["PubCHEM"].map(smiles.set_index(0)[1])
+    # beside a missing one pandas writes ids as 11.0
+    found_smiles = drugs.set_index("drug_id")["PubCHEM"].map(plain, "ignore").map(smiles.set_index(0)[1])
     return found_smiles.dropna()
 
 

@@ -52,6 +52,8 @@ class RawManifest:
         if not found:
             expected = f"a file of {self.dataset} ending in {' or '.join(suffixes)}"
             remedy = "correct the dataset's reader in config/datasets.tsv or its rows in config/files.tsv"
+            if any(file.name.removesuffix(".gz").endswith(suffixes) for file in self.files):
+                remedy = "write the name without .gz into config/files.tsv: the file stays as it is, and is unpacked"
             raise self.other_files(expected, remedy)
         return found
 
@@ -88,7 +90,10 @@ def write(dataset: str, files: Iterable[RawFile], path: Path | str) -> None:
 
 
 def read(path: Path | str) -> RawManifest:
-    """Read a manifest; InputError if it is malformed, or a file is gone or of another size than it gives."""
+    """Read a manifest; InputError if it is malformed, or a file is gone or another than it gives.
+
+    A file of the same size is taken for the same unless it is newer than the manifest; then its checksum is compared.
+    """
     path = Path(path)
     folder = path.parent.absolute()
     try:
@@ -105,7 +110,11 @@ def read(path: Path | str) -> RawManifest:
         ) from None
     for file in files:
         found = f"{file.path.stat().st_size} bytes" if file.path.is_file() else "no file there"
-        if found != f"{file.bytes} bytes":
+        is_changed = found != f"{file.bytes} bytes"
+        if not is_changed and file.path.stat().st_mtime_ns > path.stat().st_mtime_ns:
+            is_changed = digest(file.path) != file.sha256
+            found = "other content of the same size, written since"
+        if is_changed:
             raise InputError(
                 file=path,
                 field=f"files: {file.name}",

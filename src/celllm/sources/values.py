@@ -22,14 +22,14 @@ MAX_LOG: Final = 30.0
 """No logarithm of a sequencer's numbers is larger: 2^30 reads of one gene in one cell."""
 MIN_HIGHEST: Final = 20.0
 """The largest TPM or CP10K of many cells lies far above this, the largest logarithm below it."""
-_EXPECTED: Final = {
+EXPECTED: Final = {
     Units.COUNTS: "whole counts, 0 or more",
     Units.EXPECTED_COUNTS: "expected counts, 0 or more",
     Units.TPM: "transcripts per million, 0 or more",
     Units.CP10K: "counts per 10,000, 0 or more",
     Units.ZSCORE: "finite numbers",
 }
-_REMEDY: Final = "give the raw counts, or correct the columns units and log of the dataset in config/datasets.tsv"
+REMEDY: Final = "give the raw counts, or correct the columns units and log of the dataset in config/datasets.tsv"
 
 
 def dtype_of(units: Units | str) -> np.dtype[Any]:
@@ -70,8 +70,13 @@ def check_values(
     units = Units(units)
     found = _fault(data, units, log, is_source=is_source)
     if found is not None:
-        expected = _EXPECTED[units] if log is None else f"{log} of {_EXPECTED[units]}"
-        raise InputError(file=file, field=field, expected=expected, found=found, remedy=_REMEDY)
+        raise refused(units, log, found, file=file, field=field)
+
+
+def refused(units: Units, log: str | None, found: str, *, file: Path | str, field: str = "units") -> InputError:
+    """Say that numbers are not what a row says."""
+    expected = EXPECTED[units] if log is None else f"{log} of {EXPECTED[units]}"
+    return InputError(file=file, field=field, expected=expected, found=found, remedy=REMEDY)
 
 
 def _fault(data: npt.NDArray[Any], units: Units, log: str | None, *, is_source: bool) -> str | None:

@@ -53,15 +53,16 @@ def by_donor(
     """Test one donor's cells; train and choose on those of the others.
 
     The others' cells are divided as by `stratified`, the shares `train` and `validation` being of them. A class that
-    only the tested donor has stays in the test subset: no method can know it, and it counts as missed. `seed` is the
-    position of the tested donor among the donors with usable cells, sorted by name, from 0; and the random seed.
+    only the tested donor has stays in the test subset: no method can know it, and it counts as missed. Cells of no
+    known donor ("") are `unused`. `seed` is the position of the tested donor among the donors with usable cells,
+    sorted by name, from 0; and the random seed.
 
     Raises
     ------
     InputError
         If there are fewer donors, or fewer than two classes or too few cells to train on.
     """
-    usable, classes = _usable(labels, units, task)
+    usable, classes = _usable(np.where(donors == "", "", labels), units, task)
     names = np.unique(donors[usable])
     if len(names) < 2 or seed >= len(names):
         raise InputError(

@@ -88,6 +88,8 @@ def _cells_of(cells: Path, task: TaskRow) -> tuple[list[str], Draw]:
 
     obs = pd.concat(cells_file.obs_pieces(cells))
     units, labels, donors = list(obs.index), obs["label"].to_numpy(str), obs["donor"].to_numpy(str)
+    if task.split == "donors" and (n_unknown := int((donors == "").sum())):
+        print(f"left out: {n_unknown} of {len(units)} cells whose donor is not known")
 
     def draw(seed: int) -> NDArray[np.str_]:
         if task.split == "donors":

@@ -136,8 +136,9 @@ class EncoderResponse(Regressor):
         )
 
     def _rule(self) -> TokenSettings:
-        """Return how lines become tokens: as in pretraining, but for the option `truncation`."""
-        rule, truncation = self._pretrained.recipe.tokens, self.options["truncation"]
+        """Return how lines become tokens: as in pretraining, and if frozen as in embedding; but for `truncation`."""
+        recipe, truncation = self._pretrained.recipe, self.options["truncation"]
+        rule = recipe.embedding_tokens if self.options["mode"] == "frozen" else recipe.tokens
         if truncation is None:
             return rule
         return rule.model_copy(update={"truncation": truncation})

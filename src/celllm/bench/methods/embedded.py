@@ -25,7 +25,7 @@ AT_ONCE: Final = 64
 
 
 class EmbeddedClassifier(SklearnClassifier):
-    """A classifier of scikit-learn on the hidden state of CLS, each number brought to zero mean and unit variance.
+    """A classifier of scikit-learn on the embedding of all genes, each number brought to zero mean and unit variance.
 
     With `genes` it says what an encoder adds to the linear model, which it holds as the case of `weight` 0.
 
@@ -71,10 +71,10 @@ class EmbeddedClassifier(SklearnClassifier):
         return sparse.hstack([gene_features(cells.counts[rows], cells.values), embedded], format="csr")
 
     def _embedded(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
-        """Return CLS of the rows; a cell is embedded once a job."""
+        """Return the embedding of the rows; a cell is embedded once a job."""
         known = kept_of(self, cells.counts, "embedded").states
         missing = np.array([row for row in rows.tolist() if row not in known], dtype=np.int64)
-        encoder, source = self._pretrained.encoder, source_of(self, self._pretrained, cells)
+        encoder, source = self._pretrained.encoder, source_of(self, self._pretrained, cells, is_frozen=True)
         with computing(self, encoder) as device, evaluating(encoder):
             for at in source.in_order_of_length(missing, AT_ONCE):
                 z_BD = encoder.embed(*(part.to(device) for part in source.batch(missing[at])))

@@ -50,8 +50,10 @@ def ready_encoder(method: BenchMethod, *, scratch: bool) -> PretrainedEncoder:
     return fresh(pretrained, method.seed) if scratch else pretrained
 
 
-def source_of(method: BenchMethod, pretrained: PretrainedEncoder, cells: Cells) -> TokenSource:
-    """Return cells as an encoder reads them.
+def source_of(
+    method: BenchMethod, pretrained: PretrainedEncoder, cells: Cells, *, is_frozen: bool = False
+) -> TokenSource:
+    """Return cells as an encoder reads them: as in pretraining, and where nothing of it is trained as in embedding.
 
     Raises
     ------
@@ -67,7 +69,8 @@ def source_of(method: BenchMethod, pretrained: PretrainedEncoder, cells: Cells) 
             found=f"cells with {cells.counts.shape[1]}",
             remedy="align the cells again: snakemake --forcerun align_cells",
         )
-    return token_source(cells.counts, cells.values, rule=pretrained.recipe.tokens, panel=pretrained.panel)
+    rule = pretrained.recipe.embedding_tokens if is_frozen else pretrained.recipe.tokens
+    return token_source(cells.counts, cells.values, rule=rule, panel=pretrained.panel)
 
 
 def thaw(encoder: Encoder, *, mode: Mode, layer: str = "last") -> list[nn.Parameter]:

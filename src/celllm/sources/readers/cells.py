@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +13,11 @@ from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
+from celllm.sources.missing import plain, texts
 from celllm.sources.raw import RawFile, RawManifest
 
 PIECE: Final = 2048
 """Cells that a reader gives at once, where its format can be read in pieces."""
-NO_LABEL: Final = frozenset({"", "nan", "None", "unlabelled"})
-"""What sources write into the label column of a cell without a label."""
 MALIGNANCY: Final = {"normal": 0, "tumour": 1, "unknown": -1}
 
 
@@ -74,8 +73,8 @@ def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd
 
     Returns
     -------
-    Columns sample, donor, study, label (str; "" where there is none), is_malignant (int8: 1 tumour, 0 normal,
-    -1 unknown); index as in `cells.obs`.
+    Columns sample, donor, study, label (str; "" where there is none, or what missing.py lists), is_malignant (int8:
+    1 tumour, 0 normal, -1 unknown); index as in `cells.obs`.
 
     Raises
     ------
@@ -95,16 +94,51 @@ def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd
     if dataset.label_column == "sample":
         made["label"] = made["sample"]
     elif dataset.label_column is not None:
-        made["label"] = _column(cells, dataset.label_column, "label_column", dataset)
-    made["label"] = _mapped(made["label"].where(~made["label"].isin(NO_LABEL), ""), cells, dataset)
+        made["label"] = _column(cells, dataset.label_column, "label_column", dataset, known=dataset.label_map)
+    made["label"] = _mapped(made["label"], cells, dataset)
     made["is_malignant"] = _malignancy(cells, dataset, rule)
     return made
+
+
+def columns_asked(dataset: Dataset, *, rule: str = "metadata") -> tuple[str, ...]:
+    """Return what of `annotate`'s columns a column of the source gives, and may give to some cells only."""
+    asked = {"label": dataset.label_column, "donor": dataset.donor_column, "sample": dataset.sample_column}
+    is_of_cells = rule == "metadata" and dataset.malignancy.startswith("obs:")
+    return tuple(name for name, column in (asked | {"is_malignant": is_of_cells or None}).items() if column is not None)
+
+
+class TumourRule:
+    """The values that a rule `obs:COLUMN:VALUE` meets, so that a value which no cell has is refused."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._column, self._value = dataset.malignancy.split(":", 2)[1:]
+        self._found: set[str] = set()
+        self._file = Path()
+
+    def see(self, cells: RawCells) -> None:
+        """Note the values of a piece."""
+        self._file = cells.file
+        found = _column(cells, self._column, "malignancy", self._dataset, known=(self._value,))
+        self._found |= set(found)
+
+    def check(self) -> None:
+        """Raise InputError if no cell had the rule's value."""
+        if plain(self._value) not in self._found:
+            raise InputError(
+                file=self._file,
+                field=f"obs column {self._column}",
+                expected=f"cells with {self._value!r}, tumour as malignancy of {self._dataset.dataset} says",
+                found=f"none, but {', '.join(map(repr, sorted(self._found - {''})[:10])) or 'no value at all'}",
+                remedy=f"correct obs:{self._column}:VALUE in config/datasets.tsv, or write normal or unknown",
+            )
 
 
 def _mapped(label: pd.Series[Any], cells: RawCells, dataset: Dataset) -> pd.Series[Any]:
     if not dataset.label_map:
         return label
-    unknown = sorted(set(label) - set(dataset.label_map) - {""})
+    labels = {plain(label): to for label, to in dataset.label_map.items()}
+    unknown = sorted(set(label) - set(labels) - {""})
     if unknown:
         raise InputError(
             file=cells.file,
@@ -113,14 +147,15 @@ def _mapped(label: pd.Series[Any], cells: RawCells, dataset: Dataset) -> pd.Seri
             found=", ".join(unknown),
             remedy="add the label to label_map in config/datasets.tsv; null leaves its cells without a label",
         )
-    return label.map(lambda name: dataset.label_map.get(name) or "")
+    return label.map(lambda name: labels.get(name) or "")
 
 
 def _malignancy(cells: RawCells, dataset: Dataset, rule: str) -> np.ndarray:
     said = dataset.malignancy if rule == "metadata" else dataset.source_malignancy
     if said.startswith("obs:"):
-        _, column, value = said.split(":", 2)
-        return (_column(cells, column, "malignancy", dataset) == value).to_numpy().astype(np.int8)
+        column, value = said.split(":", 2)[1:]
+        found = _column(cells, column, "malignancy", dataset, known=(value,))
+        return np.where(found == "", MALIGNANCY["unknown"], found == plain(value)).astype(np.int8)
     if said == "samples":
         said = cells.facts.get("malignancy", "")
         if said not in MALIGNANCY:
@@ -135,7 +170,10 @@ def _malignancy(cells: RawCells, dataset: Dataset, rule: str) -> np.ndarray:
     return np.full(len(cells.obs), MALIGNANCY[said], dtype=np.int8)
 
 
-def _column(cells: RawCells, column: str, setting: str, dataset: Dataset) -> pd.Series[Any]:
+def _column(
+    cells: RawCells, column: str, setting: str, dataset: Dataset, *, known: Collection[str] = ()
+) -> pd.Series[Any]:
+    """Return a column's texts, "" for what is missing; what the row itself names (`known`) is a value."""
     if column not in cells.obs.columns:
         raise InputError(
             file=cells.file,
@@ -144,5 +182,4 @@ def _column(cells: RawCells, column: str, setting: str, dataset: Dataset) -> pd.
             found=f"the columns {', '.join(map(str, cells.obs.columns)) or '(none)'}",
             remedy=f"name one of these as {setting}, or write - for none",
         )
-    # "T cell " and "T cell" are one label
-    return cells.obs[column].astype(str).str.strip().astype(object)
+    return texts(cells.obs[column], known=known)

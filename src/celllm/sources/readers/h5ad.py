@@ -19,9 +19,8 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells
-
-GENE_ID_COLUMNS = ("ensembl_id", "gene_ids")
-"""Columns of `var` that hold Ensembl ids beside the symbols; `gene_ids` is Cell Ranger's by way of scanpy."""
+from celllm.sources.readers.genes import names_of
+from celllm.sources.units import as_units
 
 
 def read_h5ad(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
@@ -39,8 +38,8 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
     """Read one AnnData file in pieces of at most `piece` cells."""
     with opening(file.path) as source:
         group, var = _places(source, matrix, file.path)
-        names, obs = _names(_table(source[var], file.path)), _table(source["obs"], file.path)
-        stored = _matrix(source[group], file.path)
+        names, obs = names_of(read_table(source[var], file.path)), read_table(source["obs"], file.path)
+        stored = stored_matrix(source[group], file.path)
         if stored.shape != (len(obs), len(names)):
             found = f"{group} of {stored.shape[0]} x {stored.shape[1]}, {len(obs)} rows of obs, {len(names)} of {var}"
             raise unreadable(file.path, "a matrix with one row a cell of obs and one column a gene of var", found)
@@ -75,9 +74,16 @@ def _places(source: h5py.File, matrix: str, path: Path) -> tuple[str, str]:
     """Return where the matrix and its genes stand."""
     kind, _, layer = matrix.partition(":")
     group, var = {"X": ("X", "var"), "raw": ("raw/X", "raw/var"), "layers": (f"layers/{layer}", "var")}[kind]
+    if "mod" in source and group not in source:
+        raise InputError(
+            file=path,
+            field="(whole file)",
+            expected="an AnnData file",
+            found=f"MuData with the modalities {', '.join(source['mod'])}",
+            remedy="write the modality of the genes as h5ad: mudata.read_h5mu(FILE)['rna'].write_h5ad(…)",
+        )
     if "obs" in source and "var" in source and group not in source:
-        offered = [name for name, place in {"X": "X", "raw": "raw/X"}.items() if place in source]
-        offered += [f"layers:{name}" for name in source.get("layers", ())]
+        offered = _offered(source)
         raise InputError(
             file=path,
             field=matrix,
@@ -88,7 +94,31 @@ def _places(source: h5py.File, matrix: str, path: Path) -> tuple[str, str]:
     return group, var
 
 
-def _table(element: h5py.Group | h5py.Dataset, path: Path) -> pd.DataFrame:
+def _offered(source: h5py.File) -> list[str]:
+    """Return the matrices of a file, as the column `matrix` names them."""
+    places = [name for name, place in {"X": "X", "raw": "raw/X"}.items() if place in source]
+    return places + [f"layers:{name}" for name in source.get("layers", ())]
+
+
+def passing(path: Path, dataset: Dataset) -> list[str]:
+    """Return the matrices of a file whose first cells are what the dataset's row says of its units."""
+    fit = []
+    with opening(path) as source:
+        for matrix in _offered(source):
+            stored = stored_matrix(source[_places(source, matrix, path)[0]], path)
+            try:
+                as_units(sparse.csr_matrix(stored[:PIECE]), str(dataset.units), log=dataset.log, file=path)
+            except InputError:
+                continue
+            fit.append(matrix)
+    return fit
+
+
+def read_table(element: h5py.Group | h5py.Dataset, path: Path) -> pd.DataFrame:
+    """Read `obs` or `var`, of any release of AnnData; a column of an encoding it does not know is left out."""
+    kind = element.attrs.get("encoding-type"), element.attrs.get("encoding-version")
+    if isinstance(element, h5py.Group) and kind in {("dataframe", "0.2.0"), (None, None)}:
+        return _by_columns(element, path)
     with old_formats():
         table = ad.io.read_elem(element)
     if isinstance(table, np.ndarray) and table.dtype.names:  # AnnData before 0.7
@@ -99,18 +129,28 @@ def _table(element: h5py.Group | h5py.Dataset, path: Path) -> pd.DataFrame:
     return table
 
 
-def _names(var: pd.DataFrame) -> list[str]:
-    column = next((column for column in GENE_ID_COLUMNS if column in var.columns), None)
-    return named(var.index if column is None else var[column], var.index)
+def _by_columns(group: h5py.Group, path: Path) -> pd.DataFrame:
+    """Read a table as AnnData does, column by column; SeuratDisk's have no attributes that list them."""
+    index = next((name for name in (group.attrs.get("_index"), "_index", "index") if name and name in group), None)
+    if index is None:
+        raise unreadable(path, "an h5ad file with tables var and obs", f"{group.name} without an index")
+    columns = {}
+    for name in group.attrs.get("column-order", [name for name in group if name != index]):
+        try:
+            with old_formats():
+                columns[name] = ad.io.read_elem(group[name])
+        except (OSError, LookupError, ValueError, TypeError, AttributeError):
+            raise  # a broken file
+        except Exception:  # noqa: BLE001 - anndata's own error, whose class is private
+            continue
+    with old_formats():
+        stored = ad.io.read_elem(group[index])
+    names = [name.decode() if isinstance(name, bytes) else str(name) for name in stored]
+    fitting = {name: values for name, values in columns.items() if np.shape(values) == (len(names),)}
+    return pd.DataFrame(fitting, index=pd.Index(names, dtype=object))
 
 
-def named(ids: Any, symbols: Any) -> list[str]:  # noqa: ANN401 - any list of texts
-    """Name genes `SYMBOL_ENSG…`, or by the symbol alone where the id is none of Ensembl's, or is the symbol."""
-    pairs = ((str(i), str(symbol)) for i, symbol in zip(ids, symbols, strict=True))
-    return [f"{symbol}_{i}" if i.startswith("ENSG") and i != symbol else symbol for i, symbol in pairs]
-
-
-def _matrix(stored: h5py.Group | h5py.Dataset, path: Path) -> Any:  # noqa: ANN401 - three kinds of matrix
+def stored_matrix(stored: h5py.Group | h5py.Dataset, path: Path) -> Any:  # noqa: ANN401 - three kinds of matrix
     """Return what rows are sliced from: a dense array or CSR matrix on disk, a CSC matrix in memory."""
     if isinstance(stored, h5py.Dataset):
         return stored

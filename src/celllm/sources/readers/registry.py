@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Final, cast
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
 from celllm.sources.raw import RawManifest
 from celllm.sources.readers.cells import RawCells, Reader
-from celllm.sources.values import check_values, without_log
+from celllm.sources.units import as_units
 
 READERS: Final = {
     "baron_raw_tar": "tables",
@@ -58,6 +59,29 @@ def read_raw(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
             remedy="convert the cells to h5ad and set reader to h5ad in config/datasets.tsv",
         )
     for cells in reader(dataset.reader)(manifest, dataset):
-        if dataset.units is not None:
-            check_values(cells.matrix.data, dataset.units, file=cells.file, field="units", log=dataset.log)
-        yield cells if dataset.log is None else replace(cells, matrix=without_log(cells.matrix, dataset.log))
+        if dataset.units is None:
+            yield cells
+            continue
+        try:
+            matrix = as_units(cells.matrix, dataset.units, log=dataset.log, file=cells.file)
+        except InputError as error:
+            raise _with_alternatives(error, cells.file, dataset) from None
+        yield replace(cells, matrix=matrix)
+
+
+def _with_alternatives(error: InputError, file: Path, dataset: Dataset) -> InputError:
+    """Say which other matrix of an AnnData file would be what the row says."""
+    if dataset.reader != "h5ad":
+        return error
+    from celllm.sources.readers.h5ad import passing
+
+    fit = passing(file, dataset)
+    said = f"{error.found} in {dataset.matrix}"
+    if fit:
+        found, remedy = (
+            f"{said}; {' and '.join(fit)} would pass",
+            f"write {fit[0]} into the column matrix of {dataset.dataset}",
+        )
+    else:
+        found, remedy = f"{said}; no other matrix of the file would pass", error.remedy
+    return InputError(file=file, field=error.field, expected=error.expected, found=found, remedy=remedy)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
-from celllm.sources.archives import members, opened, reading, wrong_members
+from celllm.sources.archives import chained, members, opened, reading, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import RawCells, Reader, in_pieces
 from celllm.sources.readers.labels import joined, read_labels
@@ -19,6 +20,10 @@ from celllm.sources.readers.text import TextTable, genes_by_cells
 
 PATIENT: Final = re.compile(r"HN\d+")
 """A patient's line in GSE117872: HN120, HN137 or HN148."""
+WITH_ID: Final = re.compile(r".+ \(\w+\)")
+"""DepMap's name of a gene, `TP53 (7157)`."""
+MODEL, DEFAULT = "ModelID", "IsDefaultEntryForModel"
+"""DepMap's columns of the line's id, and of whether a profile is the one that stands for its line."""
 DONOR: Final = re.compile(r"(human\d+)_umifm_counts\.csv(?:\.gz)?$")
 """A human donor's table in GSE84133_RAW.tar, `GSM2230757_human1_umifm_counts.csv.gz`."""
 
@@ -33,12 +38,14 @@ def _of_genes_by_cells(separator: str, *endings: str) -> Reader:
     return read
 
 
-read_cancerscem_tsv = _of_genes_by_cells("\t", ".tsv.gz", ".tsv")
+TEXTS: Final = tuple(f"{ending}{packed}" for ending in (".tsv", ".csv", ".txt", ".tab") for packed in ("", ".gz"))
+"""Endings of tables of any separator, which is seen by the first two lines."""
+read_cancerscem_tsv = _of_genes_by_cells("\t", *TEXTS)
 """CancerSCEM's `SAMPLE.counts.matrix.tsv.gz`, ngdc.cncb.ac.cn/cancerscem/downloads: R wrote it."""
 read_dge = _of_genes_by_cells("\t", ".dge.txt.gz", ".dge.txt")
 """Drop-seq's digital expression tables (Drop-seq tools, DigitalExpression). Barcodes are not filtered: most may be
 nearly empty."""
-read_csv_genes_by_cells = _of_genes_by_cells(",", ".csv.gz", ".csv")
+read_csv_genes_by_cells = _of_genes_by_cells(",", *TEXTS)
 """Comma-separated counts as R's `write.csv` leaves them."""
 
 
@@ -92,13 +99,21 @@ def read_baron_raw_tar(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
 def read_depmap_csv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     """Read DepMap's `CCLE_expression.csv`: cell lines x genes, log2(TPM + 1), comma-separated.
 
-    Line 1 is an empty field and `SYMBOL (Entrez id)` a gene; rows begin with the line's DepMap id, `ACH-000001`.
+    Line 1 is an empty field and `SYMBOL (Entrez id)` a gene; rows begin with the line's DepMap id, `ACH-000001`. Since
+    2025 columns of texts stand before the genes: the line is then `ModelID`, and profiles that are not its default
+    (`IsDefaultEntryForModel`) are left out.
     """
     for file in manifest.ending("expression.csv", "expression.csv.gz"):
         with reading(file.path, "cell lines x genes, comma-separated"), opened(file.path) as stream:
-            table = TextTable(stream, file.path, separator=",")
+            header = stream.readline()
+            fields = header.decode("utf-8-sig").rstrip().replace('"', "").split(",")
+            n_texts = next((i for i, name in enumerate(fields) if i and WITH_ID.fullmatch(name)), 1)
+            table = TextTable(chained(header, stream), file.path, separator=",", n_texts=n_texts)
             for texts, matrix in table.rows():
-                yield RawCells.of(file, matrix, table.columns, texts[0])
+                named = texts.set_axis(table.text_names, axis=1)
+                is_default = (named[DEFAULT] == "Yes" if DEFAULT in named else named.iloc[:, 0].notna()).to_numpy()
+                lines = named[MODEL] if MODEL in named else named.iloc[:, 0]
+                yield RawCells.of(file, matrix[np.flatnonzero(is_default)], table.columns, lines[is_default])
 
 
 def _whole(file: RawFile, separator: str) -> RawCells:

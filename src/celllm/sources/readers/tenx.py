@@ -30,7 +30,8 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import chained, is_archive, members, opened, reading, unreadable, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells, in_pieces
-from celllm.sources.readers.h5ad import named, opening
+from celllm.sources.readers.genes import named
+from celllm.sources.readers.h5ad import opening
 from celllm.sources.readers.labels import joined, read_labels
 from celllm.sources.readers.text import narrow
 
@@ -39,8 +40,14 @@ PART: Final = re.compile(r"(.*?)(matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.
 EXPECTED: Final = "matrix.mtx, features.tsv or genes.tsv, and barcodes.tsv of one matrix"
 EXPRESSION: Final = "Gene Expression"
 """The type of a feature that is a gene; others are antibodies, guides, peaks."""
+OF_GENES: Final = ("gene expression", "gene", "genes", "rna", "")
+"""How other pipelines call it, in lower case."""
+HEADERS: Final = re.compile(r"(?i)(gene|feature|cell|ensembl)([_ .]?ids?)?|ids?|genes|cells|barcodes?|x|v1")
+"""First fields of lines of names, which Cell Ranger does not write."""
 BANNER: Final = re.compile(rb"(?i)%%matrixmarket\s+matrix\s+coordinate\s+(integer|real|double)\s+general\s*$")
 FEATURES: Final = {"id": "id", "name": "name", "type": "feature_type"}
+GENOME: Final = re.compile(r"(?i)grch3[78]|hg19|hg38")
+"""A human genome: of several groups its is read."""
 HDF5: Final = "Cell Ranger's HDF5 file with one group, matrix or that of a genome"
 BARCODES: Final = ("barcodes", "barcode", "cell")
 """Names of the column of barcodes in a table of labels, as in `68k_pbmc_barcodes_annotation.tsv`."""
@@ -84,7 +91,7 @@ class _Parts:
             if part == "matrix.mtx":
                 self.matrix = read_mtx(stream, name)
             elif part == "barcodes.tsv":
-                self.barcodes = [line.split("\t")[0] for line in stream.read().decode("utf-8").splitlines()]
+                self.barcodes = [fields[0] for fields in _fields(stream)]
             else:
                 self.features = _features(stream, name)
 
@@ -93,6 +100,8 @@ class _Parts:
         if self.matrix is None or self.features is None or self.barcodes is None:
             raise wrong_members(file.path, expected=EXPECTED, found=self.seen)
         n_genes, n_cells = len(self.features), len(self.barcodes)
+        if self.matrix.shape == (n_genes, n_cells) != (n_cells, n_genes):  # kb-python and alevin write cells x genes
+            self.matrix = sparse.csr_matrix(self.matrix.T)
         if self.matrix.shape != (n_cells, n_genes):
             raise InputError(
                 file=file.path,
@@ -101,7 +110,7 @@ class _Parts:
                 found=f"{self.matrix.shape[1]} x {self.matrix.shape[0]}",
                 remedy="take the three parts from one and the same folder of Cell Ranger",
             )
-        genes = self.features[self.features["type"] == EXPRESSION]
+        genes = _genes(self.features, file.path)
         matrix = self.matrix if len(genes) == n_genes else self.matrix[:, genes.index]
         return RawCells.of(file, matrix, named(genes["id"], genes["name"]), self.barcodes)
 
@@ -117,7 +126,14 @@ def _in_archive(file: RawFile) -> _Parts:
             continue
         folders.add(found[1])
         if len(folders) > 1:
-            raise wrong_members(file.path, expected=EXPECTED, found=[f"matrices in {' and '.join(sorted(folders))}"])
+            raise InputError(
+                file=file.path,
+                field="members",
+                expected=EXPECTED,
+                found=f"matrices in {' and '.join(sorted(folders))}",
+                remedy="unpack it, and give the three files of each sample (of several genomes: the human one) rows of "
+                "their own in config/files.tsv, with the sample's name in the column sample",
+            )
         parts.add(found[2], stream, f"{file.path}: {name}")
     return parts
 
@@ -129,7 +145,11 @@ def _separate(manifest: RawManifest) -> Iterator[tuple[RawFile, _Parts]]:
         found = PART.match(file.name)
         if found is not None and not is_archive(file.name):
             groups[found[1], file.sample][found[2]] = file
+    # GEO series may have one list of features for all samples, under a name of its own.
+    lists = [place for place, files in groups.items() if set(files) <= {"features.tsv", "genes.tsv"}]
+    shared = groups.pop(lists[0]) if len(lists) == 1 and len(groups) > 1 else {}
     for files in groups.values():
+        files |= {} if {"features.tsv", "genes.tsv"} & set(files) else shared
         parts = _Parts(seen=[file.name for file in files.values()])
         with ExitStack() as stack:
             for part, file in files.items():
@@ -160,8 +180,28 @@ def read_mtx(stream: IO[bytes], name: Path | str) -> sparse.csr_matrix:
     return narrow(sparse.csr_matrix(matrix.T))
 
 
+def _genes(features: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return the features that are genes; InputError if none is."""
+    genes = features[features["type"].str.strip().str.casefold().isin(OF_GENES)]
+    if len(features) and not len(genes):
+        found = ", ".join(f"{kind or '(none)'} ({n})" for kind, n in features["type"].value_counts().items())
+        raise unreadable(path, f"features of the type {EXPRESSION}", f"the types {found}", field="features")
+    return genes
+
+
+def _fields(stream: IO[bytes]) -> list[list[str]]:
+    """Read tab-separated lines without the quotes, header line and row numbers that R may have written."""
+    text = stream.read().decode("utf-8-sig")
+    lines = [[field.strip().strip('"') for field in line.split("\t")] for line in text.splitlines()]
+    if lines and HEADERS.fullmatch(lines[0][0]):
+        lines = lines[1:]
+    if lines and all(len(line) > 1 and line[0] == str(number) for number, line in enumerate(lines, start=1)):
+        lines = [line[1:] for line in lines]
+    return lines
+
+
 def _features(stream: IO[bytes], name: Path | str) -> pd.DataFrame:
-    lines = [line.split("\t") for line in stream.read().decode("utf-8").splitlines()]
+    lines = _fields(stream)
     if not lines or any(len(line) not in {1, 2, 3, 6} for line in lines):
         found = f"a line of {max((len(line) for line in lines), default=0)} columns" if lines else "an empty file"
         raise unreadable(name, "id, name and type, tab-separated", found, field="columns")
@@ -182,10 +222,11 @@ def read_h5(file: RawFile, *, piece: int = PIECE) -> Iterator[RawCells]:
     """
     with opening(file.path, HDF5) as source:
         groups = [name for name in source if isinstance(source[name], h5py.Group) and "indptr" in source[name]]
-        if len(groups) != 1:
+        human = [name for name in groups if GENOME.match(name)] or groups
+        if len(human) != 1:
             found = f"the groups {', '.join(groups)}" if groups else f"{', '.join(source) or 'nothing'} without indptr"
             raise unreadable(file.path, HDF5, found)
-        group = source[groups[0]]
+        group = source[human[0]]
         features = _h5_features(group)
         n_genes, n_cells = (int(n) for n in group["shape"][:])
         barcodes = group["barcodes"].asstr()[:]
@@ -194,7 +235,7 @@ def read_h5(file: RawFile, *, piece: int = PIECE) -> Iterator[RawCells]:
             found = f"shape {n_genes} x {n_cells}, {len(features)} features, {len(barcodes)} barcodes, "
             found += f"{len(indptr)} indptr"
             raise unreadable(file.path, "as many features and barcodes as the shape says", found)
-        genes = features[features["type"] == EXPRESSION]
+        genes = _genes(features, file.path)
         names = named(genes["id"], genes["name"])
         for start in range(0, max(1, n_cells), piece):
             stop = min(start + piece, n_cells)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -24,12 +24,24 @@ from celllm.sources.readers.cells import PIECE
 AT_ONCE: Final = 16_000_000
 """Numbers of a table that are dense in memory at a time: 128 MB. pandas spends as long on a column as on a thousand
 numbers, so fewer would be slow in tables of thousands of cells."""
+SEPARATORS: Final = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "blank"}
+ANNOTATION: Final = re.compile(
+    r"(?i)(gene|exon|effective|transcript)?[_. ]?(length|width)|total|sum|chr|chrom|chromosome|start|end|strand|seqname"
+    r"|(gene[_. ]?)?(biotype|type|description)|mean|basemean"
+)
+"""Names of columns that say something of a gene and are no cells: featureCounts' Length, Excel's Total."""
 RAGGED: Final = re.compile(r"in line (\d+), saw (\d+)")
 """How pandas says that a line has too many fields."""
+NUMBER: Final = re.compile(r"-?\d+([.,]\d+)?([eE][-+]?\d+)?")
+MIN_SUMMED: Final = 4
+"""Columns, or rows, of which one may be seen to be the sum of the others."""
+CORNER: Final = re.compile(r"(?i)|genes?\b.*|.*id|.*symbols?|.*names?|x|unnamed.*|index|probes?.*|features?.*|cells?.*")
+"""What stands above the names of rows, where a name of a row does not."""
+DECIMAL_COMMA: Final = re.compile(r"-?\d+,\d+")
 
 
 class TextTable:
-    """A table of numbers with a header, and row names in its first column.
+    """A table of numbers with a header, and row names in its first column; remarks (`#`) before it are skipped.
 
     Parameters
     ----------
@@ -38,37 +50,73 @@ class TextTable:
     path
         Named in errors.
     separator
-        Between fields.
+        Between fields. Where lines 1 and 2 do not fit each other so, the one of SEPARATORS is taken that makes them.
     n_texts
         Leading columns that hold text, at least the row names.
 
     Raises
     ------
     InputError
-        If it has no header or no row, or header and first row do not fit each other.
+        If it has no header or no row, header and first row do not fit each other, the header is a row of numbers, or
+        columns annotate genes.
     """
 
     def __init__(self, stream: IO[bytes], path: Path | str, *, separator: str, n_texts: int = 1) -> None:
         self._path = path
-        self._separator = separator
         self._n_texts = n_texts
-        self._what = "tab-separated" if separator == "\t" else "comma-separated"
-        with reading(path, f"a table of {self._what} text"):
-            header, first = stream.readline(), stream.readline()
+        with reading(path, f"a table of {SEPARATORS[separator]}-separated text"):
+            self._n_header, header = 1, stream.readline()
+            while header.startswith(b"#"):
+                self._n_header, header = self._n_header + 1, stream.readline()
+            first = stream.readline()
+            self._separator = self._separator_of(header, first, separator)
             fields, values = self._fields(header), self._fields(first)
+        self._what = f"{SEPARATORS[self._separator]}-separated"
+        self._decimal = "," if self._separator != "," and any(map(DECIMAL_COMMA.fullmatch, values[n_texts:])) else "."
         self._n_fields = len(values)
         if not header.strip() or not first.strip():
             found = "a header and no row" if header.strip() else "an empty file"
             raise unreadable(path, "a header and at least one row", found)
-        if self._n_fields <= n_texts or len(fields) not in {self._n_fields, self._n_fields - 1}:
-            expected = f"names of the {self._n_fields} {self._what} fields of line 2; the first name may be left out"
-            raise unreadable(path, expected, f"{len(fields)} names", field="line 1")
+        if not self._fit(header, first):
+            place = f"line {self._n_header}"
+            expected = f"names of the {self._n_fields} {self._what} fields of the line below; the first may be left out"
+            raise unreadable(path, expected, f"{len(fields)} names", field=place)
         missing = self._n_fields - len(fields)
         self.text_names = [""] * missing + fields[: n_texts - missing]
         """Names of the leading columns; the first may be empty."""
         self.columns = fields[n_texts - missing :]
         """Names of the columns of numbers."""
+        self._check_columns()
         self._stream = chained(first, stream)
+
+    def _separator_of(self, header: bytes, first: bytes, expected: str) -> str:
+        """Return the separator under which header and first row fit, the expected one if it does, else that of most."""
+        self._separator = expected
+        if self._fit(header, first):
+            return expected
+        fitting = []
+        for separator in SEPARATORS:
+            self._separator = separator
+            if self._fit(header, first):
+                fitting.append((len(self._fields(first)), separator))
+        return max(fitting)[1] if fitting else expected
+
+    def _fit(self, header: bytes, first: bytes) -> bool:
+        n_fields = len(self._fields(first))
+        return n_fields > self._n_texts and len(self._fields(header)) in {n_fields, n_fields - 1}
+
+    def _check_columns(self) -> None:
+        """Raise InputError if the names of columns are numbers of a row, or columns say something of genes."""
+        place, names = f"line {self._n_header}", self.columns
+        are_counted = any(names == [str(start + i) for i in range(len(names))] for start in (0, 1))
+        are_names = len(set(names)) == len(names) and CORNER.fullmatch(self.text_names[0])
+        if len(names) > 1 and not are_counted and not are_names and all(map(NUMBER.fullmatch, names)):
+            found = f"numbers, such as {', '.join(names[:3])}: the line of names is missing"
+            raise unreadable(self._path, "names of cells", found, field=place)
+        annotations = [name for name in names if ANNOTATION.fullmatch(name.strip())]
+        if annotations:
+            found = f"{', '.join(annotations)}: of genes, as featureCounts and spreadsheets add them; remove them"
+            raise unreadable(self._path, "names of cells or genes only", found, field=place)
 
     def rows(self) -> Iterator[tuple[pd.DataFrame, sparse.csr_matrix]]:
         """Read the rows, at most PIECE at a time: the leading columns as text, and the numbers.
@@ -89,9 +137,10 @@ class TextTable:
             skip_blank_lines=False,
             chunksize=max(1, min(PIECE, AT_ONCE // len(self.columns))),
             encoding="utf-8",
+            decimal=self._decimal,
             low_memory=False,
         )
-        line = 2
+        line = self._n_header + 1
         with reading(self._path, f"a table of {self._what} text"):
             while True:
                 try:
@@ -103,6 +152,20 @@ class TextTable:
                 values = self._numbers(chunk.iloc[:, self._n_texts :], line)
                 yield chunk.iloc[:, : self._n_texts], narrow(sparse.csr_matrix(values))
                 line += len(chunk)
+
+    def check_sums(self, matrix: sparse.csr_matrix, rows: Sequence[str]) -> None:
+        """Raise InputError if a column, or a row, of rows x columns is the sum of all others."""
+        for axis, what, names in ((1, "column", self.columns), (0, "row", rows)):
+            along = matrix if axis == 1 else matrix.T
+            totals = np.asarray(along.sum(axis=1, dtype=np.float64)).ravel()
+            shares = np.asarray(along.sum(axis=0, dtype=np.float64)).ravel()
+            if along.shape[1] < MIN_SUMMED or not totals.any():
+                continue
+            for place in np.flatnonzero(2 * shares == totals.sum()):
+                if np.array_equal(2 * along[:, [place]].toarray().ravel(), totals):
+                    name = names[int(place)]
+                    found = f"{name}, the sum of all other {what}s; remove it"
+                    raise unreadable(self._path, "names of cells or genes only", found, field=f"{what} {name}")
 
     def _fields(self, line: bytes) -> list[str]:
         text = line.decode("utf-8-sig").rstrip("\r\n")
@@ -132,8 +195,8 @@ class TextTable:
         found = RAGGED.search(message)
         if found is None:
             return unreadable(self._path, f"a table of {self._what} fields", message)
-        # pandas counts lines from our second one
-        field = f"line {int(found[1]) + 1}"
+        # pandas counts lines from our first row
+        field = f"line {int(found[1]) + self._n_header}"
         return unreadable(self._path, f"{self._n_fields} fields", f"{found[2]} fields", field=field)
 
 
@@ -144,7 +207,9 @@ def genes_by_cells(table: TextTable) -> tuple[sparse.csr_matrix, list[str], list
     for texts, matrix in table.rows():
         parts.append(matrix)
         names.extend(texts[0])
-    return narrow(sparse.csr_matrix(sparse.vstack(parts, format="csr").T)), names, table.columns
+    matrix = sparse.vstack(parts, format="csr")
+    table.check_sums(matrix, names)
+    return narrow(sparse.csr_matrix(matrix.T)), names, table.columns
 
 
 def narrow(matrix: sparse.csr_matrix) -> sparse.csr_matrix:

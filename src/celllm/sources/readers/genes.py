@@ -1,0 +1,72 @@
+"""Which columns of a source name its genes, judged by what they hold: symbols, Ensembl ids, or both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+import pandas as pd
+
+ENSEMBL: Final = re.compile(r"ENSG\d+")
+BUILD: Final = re.compile(
+    r"(?:(?:GRCh3[78](?:\.p\d+)?|hg19|hg38|b37|DEPRECATED)(?:[_-]premrna)?[_.-]+)+(?=.)", re.IGNORECASE
+)
+"""A genome before every name, as Cell Ranger writes it for several (`GRCh38_CD3D`), and 10x's withdrawn probes."""
+ID_COLUMNS: Final = ("ensembl_id", "gene_ids")
+"""Columns of ids that are taken first; `gene_ids` is Cell Ranger's by way of scanpy."""
+SYMBOL_COLUMNS: Final = (
+    *("feature_name", "gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "symbols", "hgnc_symbol"),
+    *("gene_short_name", "features", "_index", "gene", "genes", "name"),
+)
+"""Columns of symbols, in lower case, where the index of `var` holds ids or numbers."""
+
+
+def cleaned(name: str) -> str:
+    """Take away what is no part of a gene's name: blanks and quotes around it, a genome before it."""
+    bare = name.strip().strip("\"'\ufeff\u200b").strip()
+    build = BUILD.match(bare)
+    return bare[build.end() :] if build else bare
+
+
+def names_of(var: pd.DataFrame) -> list[str]:
+    """Name the genes of an AnnData file's `var`: `SYMBOL_ENSG…` where it has both.
+
+    Symbols are the index; where that holds ids or numbers, the first column of SYMBOL_COLUMNS. Ids are a column of
+    ID_COLUMNS, or the first that holds Ensembl ids.
+    """
+    columns = {str(name): _texts(var[name]) for name in var.columns if not pd.api.types.is_numeric_dtype(var[name])}
+    ids = next((columns[name] for name in ID_COLUMNS if name in columns), None)
+    ids = ids or next((values for values in columns.values() if _are(values, ENSEMBL.match)), None)
+    index = [str(name) for name in var.index]
+    if not _are(index, ENSEMBL.match) and not _are(index, str.isdecimal):
+        return index if ids is None else named(ids, index)
+    by_name = {name.casefold(): values for name, values in columns.items()}
+    named_so = (by_name[name] for name in SYMBOL_COLUMNS if name in by_name)
+    symbols = next((v for v in named_so if not _are(v, ENSEMBL.match) and not _are(v, str.isdecimal)), None)
+    if _are(index, ENSEMBL.match):
+        return index if symbols is None else named(index, symbols)
+    if symbols is None:
+        return ids or index
+    return symbols if ids is None else named(ids, symbols)
+
+
+def named(ids: Iterable[Any], symbols: Iterable[Any]) -> list[str]:
+    """Name genes `SYMBOL_ENSG…`, or by the symbol alone where the id is none of Ensembl's, or is the symbol."""
+    pairs = ((str(i), str(symbol)) for i, symbol in zip(ids, symbols, strict=True))
+    return [_named(i, symbol) for i, symbol in pairs]
+
+
+def _named(identifier: str, symbol: str) -> str:
+    if not ENSEMBL.match(cleaned(identifier)) or identifier == symbol:
+        return symbol
+    return f"{symbol}_{cleaned(identifier)}" if symbol else identifier
+
+
+def _texts(column: pd.Series[Any]) -> list[str]:
+    return ["" if value is None or value is pd.NA or value != value else str(value) for value in column]
+
+
+def _are(values: list[str], fits: Any) -> bool:  # noqa: ANN401 - any predicate of a text
+    """Tell whether at least half of the values are of a kind."""
+    return bool(values) and 2 * sum(bool(fits(cleaned(value))) for value in values) >= len(values)

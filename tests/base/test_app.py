@@ -1,0 +1,19 @@
+"""The command line: what a user can mend ends in one sentence."""
+
+import pytest
+
+from celllm.base.app import commands, run
+
+
+def test_a_path_that_is_not_there_is_named_with_its_option(tmp_path, capsys):
+    app = commands()
+
+    @app.command
+    def count(*, genes: str) -> None:
+        with open(genes, encoding="utf-8") as file:  # noqa: PTH123
+            file.read()
+
+    with pytest.raises(SystemExit) as end:
+        run(app, ["count", "--genes", str(tmp_path / "no.tsv")])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: --genes {tmp_path / 'no.tsv'}\n  No such file or directory\n"
