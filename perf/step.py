@@ -1,10 +1,11 @@
 """Memory and time of the chunked step: `python perf/step.py --json [--gradcache DIR] [--figure FILE.png]`.
 
-On a CPU, one thread, contrastive loss alone, dropout on. Lengths of cells are drawn from the paper's corpus, their
-genes and bins are random. Peak memory is the kernel's high-water mark of a process of its own (VmHWM), interpreter
-and libraries included; where it says "above the start", without what the process held before the step. Ratios are
-ours over the peer's; those of time are medians over runs in turn, in CPU seconds of one process, so that other work
-on the machine counts for little.
+On a CPU, one thread, dropout on; the contrastive loss alone, but for `recipe`, which takes whole steps of simulated
+cells. Elsewhere lengths of cells are drawn from the paper's corpus, their genes and bins are random. Peak memory is the
+kernel's high-water mark of a process of its own (VmHWM), interpreter and libraries included; where it says "above the
+start", without what the process held before the step. Ratios are ours over the peer's, those of `recipe` how many times
+faster; those of time are medians over runs in turn, in CPU seconds of one process, so that other work on the machine
+counts for little.
 
 `--gradcache` is a checkout of https://github.com/luyug/GradCache, the folder that holds src/grad_cache.
 """
@@ -16,6 +17,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,24 +32,26 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from line import line, show
-from simulated import N_GENES
+from simulated import N_GENES, SimulatedCorpus
 
+from celllm.config import recipe as recipes
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 from celllm.pretrain import measure
-from celllm.pretrain.batch import View
+from celllm.pretrain.batch import StepBatch, View, make_batch
 from celllm.pretrain.chunks import by_number, by_tokens
 from celllm.pretrain.divide import divide_and_conquer
 from celllm.pretrain.losses import info_nce
-from celllm.pretrain.synthetic import synthetic_batch, synthetic_lengths
+from celllm.pretrain.step import StepLoss
+from celllm.pretrain.synthetic import synthetic_batch, synthetic_lengths, synthetic_module
 from celllm.report.figures.pretraining import draw_step_cost
 
 CPU = torch.device("cpu")
 SMALL = EncoderSettings(width=32, depth=1, heads=2, head_width=16, dropout=0.1)
 MIDDLE = EncoderSettings(width=64, depth=2, heads=2, head_width=32, dropout=0.1)
 BATCHES = (64, 16_384)
-BAR_FLAT, BAR_OVERHEAD, BAR_PEER, BAR_GIB = 1.10, 1.36, 1.00, 1.0
+BAR_FLAT, BAR_OVERHEAD, BAR_PEER, BAR_GIB, BAR_FASTER = 1.10, 1.36, 1.00, 1.0, 4.0
 
 
 def encoder_of(settings: EncoderSettings) -> Encoder:
@@ -247,6 +251,59 @@ def tiled_info_nce(n_cells: int, width: int = 512) -> dict[str, Any]:
     return line("tiled_infonce_extra_gib", gib, "GiB", peer=peer, bar=BAR_GIB, ok=gib <= BAR_GIB)
 
 
+RECIPE: dict[str, Any] = {  # recipe real's size and batch, and the paper's views
+    "tokens": {"max_length": 512},
+    "genes": {"method": "random"},
+    "encoder": {"width": 64, "depth": 2, "heads": 4, "head_width": 16},
+    "training": {"batch_cells": 128, "chunk_tokens": 8192, "steps": 1},
+}
+FASTER: dict[str, dict[str, dict[str, Any]]] = {
+    "views of half the genes": {"objectives": {"contrastive": {"views": "subset"}}},
+    "masked loss from the first view": {"objectives": {"shared_masked_view": True}},
+    "graphs kept, chunks of 16,384 tokens": {"training": {"chunk_tokens": 16_384, "keep_tokens": 65_536}},
+    "softmax attention": {"encoder": {"attention": "softmax"}},
+}
+"""Each beside those before it."""
+
+
+def whole_step(overlays: list[dict[str, Any]], corpus: SimulatedCorpus) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return what takes a step with all losses, and what makes its batch."""
+    recipe = recipes.read(*overlays)
+    training = recipe.training
+    module = synthetic_module(recipe, N_GENES, device=CPU)
+
+    def make() -> StepBatch:
+        cells = np.arange(training.batch_cells)
+        return make_batch(corpus, cells, recipe, panel=None, seed=0, step=1, device=CPU)
+
+    budgets = {"max_tokens": training.chunk_tokens, "keep_tokens": training.keep_tokens}
+    step, batch = StepLoss(module, recipe.objectives, **budgets, autocast=nullcontext), make()
+
+    def take() -> None:
+        module.zero_grad(set_to_none=True)
+        step.accumulate(batch, health=False)
+
+    return take, make
+
+
+def faster_steps(repeats: int) -> list[dict[str, Any]]:
+    """Time of a whole step at recipe real's size over that of faster ones, and of making their batch."""
+    corpus = SimulatedCorpus.drawn(RECIPE["training"]["batch_cells"], n_genes=N_GENES)
+    before, _ = whole_step([RECIPE], corpus)
+    overlays, made = [RECIPE], []
+    for name, overlay in FASTER.items():
+        overlays.append(overlay)
+        after, make = whole_step(overlays, corpus)
+        slow, fast, ratio = in_turn(before, after, repeats)
+        peer = f"{name}: {fast:.2f} s; before: {slow:.2f} s a step of {corpus.n_cells} cells"
+        bar, ok = (BAR_FASTER, ratio >= BAR_FASTER) if name == list(FASTER)[-1] else (None, None)
+        made.append(line("faster_step", corpus.n_cells / fast, "cells/s", peer=peer, ratio=ratio, bar=bar, ok=ok))
+    step_s, make_s, _ = in_turn(after, make, repeats)
+    told = f"the batch of the last: {make_s:.3f} s, in a thread of its own"
+    made.append(line("batch_fraction", make_s / step_s, "of a step", peer=told))
+    return made
+
+
 def draw(path: Path, batches: list[int], limit_gb: float) -> list[dict[str, Any]]:
     """Measure and draw memory and time against B; return lines of the largest B that fits."""
     settings = replace_depth(MIDDLE, 1)
@@ -281,7 +338,7 @@ def main() -> None:
     options.add_argument("--limit-gb", type=float, default=8, help="memory of the figure's processes, 10^9 bytes")
     options.add_argument("--repeats", type=int, default=7, help="runs in turn behind a ratio")
     options.add_argument(
-        "--only", nargs="+", default=["flat", "overhead", "gradcache", "infonce"], help="what to measure"
+        "--only", nargs="+", default=["flat", "overhead", "gradcache", "infonce", "recipe"], help="what to measure"
     )
     args = options.parse_args()
     torch.set_num_threads(1)
@@ -291,6 +348,7 @@ def main() -> None:
         "overhead": lambda: [step_overhead(64, 12_288, args.repeats)],
         "gradcache": lambda: vs_gradcache(args.gradcache, ((16, 4), (32, 8)), 2 * args.repeats),
         "infonce": lambda: [tiled_info_nce(65_536)],
+        "recipe": lambda: faster_steps(args.repeats),
     }
     for name, part in parts.items():
         for figure in part() if name in args.only else []:

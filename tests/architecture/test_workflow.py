@@ -54,6 +54,20 @@ def test_a_command_explains_itself(name):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_job_computes_on_a_gpu_only_if_the_configuration_says_so():
+    source = ROOT / "src/celllm"
+    asking = [path for path in source.rglob("*.py") if "cuda.is_available" in path.read_text()]
+    assert asking == [source / "model/device.py"]
+    chosen = {
+        name
+        for path in source.glob("*/commands.py")
+        for name, signature in re.findall(r"^def (\w+)\((.*?)^\) -> None:", path.read_text(), re.MULTILINE | re.DOTALL)
+        if "accelerator:" in signature
+    }
+    assert chosen == {name for name, body in RULES if '" --accelerator {params.accelerator}"' in body}
+    assert 'ACCELERATOR = "auto" if GPUS else "cpu"' in (ROOT / "workflow/rules/tables.smk").read_text()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "config/recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_opens_with_its_source(path):
     assert path.read_text().startswith("# ")

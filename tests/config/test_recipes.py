@@ -34,6 +34,7 @@ OPENBIOMED = {  # BioFM/OpenBioMed: performer_celllm.py, configs/ctc/cellLM.json
     "encoder.feedforward_factor": 4,
     "encoder.n_features": None,
     "encoder.attention": "favor",
+    "objectives.contrastive.views": "dropout",  # the paper's text
     "encoder.expression": "bins",
     "encoder.cls": "constant",
     "encoder.pooling": "cls",

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from celllm.corpus.sampler import BatchSampler
+from celllm.corpus.sampler import BatchSampler, GroupSampler
 
 
 def take(sampler, n):
@@ -86,3 +86,42 @@ def test_the_state_is_the_same_on_every_rank_and_resumes_with_another_number_of_
 def test_a_batch_or_rank_that_cannot_be_is_refused(batch, place, message):
     with pytest.raises(ValueError, match=message):
         BatchSampler(30, batch, seed=0, **place)
+
+
+GROUPS = np.random.default_rng(0).permutation(np.repeat([4, 1, 7, 2, 3], [60, 30, 10, 3, 2]))
+
+
+def test_a_batch_is_of_one_group_and_groups_take_turns_in_proportion():
+    batches = take(GroupSampler(GROUPS, 10, seed=0), 105)
+
+    assert all(len(set(cells.tolist())) == 10 for cells in batches)
+    found = [tuple(np.unique(GROUPS[cells])) for cells in batches]
+    assert {found.count((group,)) for group in (4,)} == {60}
+    assert found.count((1,)) == 30
+    # groups 2 and 3 have five cells together, fewer than a batch: they share those of the next smallest
+    assert sum(set(groups) <= {2, 3, 7} for groups in found) == 15
+    assert (np.bincount(np.concatenate(batches), minlength=105) == 10).all()
+
+
+def test_groups_smaller_than_a_batch_are_no_group_of_their_own():
+    batches = take(GroupSampler(np.arange(30) // 3, 10, seed=0), 30)
+    assert (np.bincount(np.concatenate(batches)) == 10).all()
+
+
+@pytest.mark.parametrize("taken", [0, 3, 40])
+def test_a_resumed_group_sampler_goes_on_exactly_with_another_number_of_ranks(taken):
+    straight = GroupSampler(GROUPS, 10, seed=4)
+    ranks = [GroupSampler(GROUPS, 10, seed=4, rank=rank, ranks=2) for rank in range(2)]
+    for sampler in (straight, *ranks):
+        take(sampler, taken)
+    assert ranks[0].state() == ranks[1].state()
+    assert (next(GroupSampler(GROUPS, 10, seed=5)) != next(GroupSampler(GROUPS, 10, seed=4))).any()
+
+    resumed = GroupSampler(GROUPS, 10, seed=4)
+    resumed.resume(json.loads(json.dumps(ranks[0].state())))
+
+    np.testing.assert_array_equal(take(resumed, 30), take(straight, 30))
+    with pytest.raises(ValueError, match="the saved sampler has"):
+        GroupSampler(GROUPS, 10, seed=5).resume(straight.state())
+    with pytest.raises(ValueError, match="the saved sampler has 3 groups, this one 1"):
+        GroupSampler(np.zeros(105, dtype=int), 10, seed=4).resume(straight.state())

@@ -10,23 +10,27 @@ import sys
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import distributed as dist
 from torch import nn
 
+from celllm.config import recipe as recipes
 from celllm.config.recipe import ObjectiveSettings
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import CLS
 from celllm.model.encoder import Encoder
-from celllm.pretrain.batch import IS_HIDDEN, IS_TARGET, StepBatch
+from celllm.pretrain.batch import StepBatch, make_batch
 from celllm.pretrain.chunks import NonFiniteError
 from celllm.pretrain.divide import Record, divide_and_conquer
 from celllm.pretrain.losses import info_nce
 from celllm.pretrain.ranks import Ranks
 from celllm.pretrain.step import Pretrained, StepLoss
+from celllm.pretrain.views import IS_HIDDEN, IS_TARGET
 
 
 def main() -> None:
@@ -38,6 +42,7 @@ def main() -> None:
     own, ranks = slice(start, start + sizes[rank]), Ranks()
     steps = {
         "pretraining": pretraining_step(own, sum(sizes), ranks),
+        "views": views_step(own, sum(sizes), ranks),
         "small": small_step(own, sum(sizes), ranks, check=True),
         "poisoned": small_step(own, sum(sizes), ranks, poisoned=6),
     }
@@ -65,6 +70,32 @@ def pretraining_step(own: slice, n_cells: int, ranks: Ranks | None) -> dict[str,
     labels = random.integers(-1, 2, n_cells)
     batch = StepBatch(genes[span], tokens[span], lengths[own], labels[own], 30, torch.device("cpu"))
     step = StepLoss(module, objectives, max_tokens=25, autocast=nullcontext, ranks=ranks)
+    loss, figures = step.accumulate(batch)
+    gradients = {name: None if p.grad is None else p.grad.flatten().tolist() for name, p in module.named_parameters()}
+    return {"loss": float(loss), "figures": figures, "gradients": gradients}
+
+
+def views_step(own: slice, n_cells: int, ranks: Ranks | None) -> dict[str, Any]:
+    """The step of pretraining with views and masks that are drawn from counts, graphs kept."""
+    recipe = recipes.parse(
+        {
+            "tokens": {"max_length": 12, "target_sum": 100},
+            "genes": {"method": "random"},
+            "encoder": {"width": 8, "depth": 2, "heads": 2, "head_width": 4, "dropout": 0.0},
+            "objectives": {"contrastive": {"views": "thinning_subset"}, "shared_masked_view": True},
+            "training": {"batch_cells": n_cells, "chunk_tokens": 25, "steps": 1},
+        },
+        file="recipe",
+    )
+    counts = csr_matrix(np.random.default_rng(0).poisson(2.0, (20, 30)).astype(np.float32))
+    corpus: Any = SimpleNamespace(n_genes=30, is_malignant=np.arange(20) % 3 - 1, rows=lambda indices: counts[indices])
+    cells = np.arange(20)[::2][:n_cells][own]
+    batch = make_batch(corpus, cells, recipe, panel=None, seed=0, step=1, device=torch.device("cpu"))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        encoder = Encoder(recipe.encoder, n_genes=30, gene_embedding=torch.randn(30, 8))
+        module = Pretrained(encoder).double().train()
+    step = StepLoss(module, recipe.objectives, max_tokens=25, keep_tokens=60, autocast=nullcontext, ranks=ranks)
     loss, figures = step.accumulate(batch)
     gradients = {name: None if p.grad is None else p.grad.flatten().tolist() for name, p in module.named_parameters()}
     return {"loss": float(loss), "figures": figures, "gradients": gradients}

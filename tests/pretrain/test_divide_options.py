@@ -76,7 +76,11 @@ def test_chunks_that_are_no_partition_are_refused(options: dict[str, Any], messa
         divide_and_conquer(module, [cells] * 2, coupled, **options)
 
 
-def test_the_last_chunk_is_not_encoded_twice() -> None:
+@pytest.mark.parametrize(
+    ("n_kept", "again"),
+    [(1, [4, 4, 1, 4, 4]), (2, [4, 4, 1, 4]), (4, [4, 4]), (6, []), (99, [])],
+)
+def test_the_last_chunks_are_not_encoded_twice(n_kept: int, again: list[int]) -> None:
     module, cells = module_and_cells()
     encoded: list[int] = []
 
@@ -84,8 +88,16 @@ def test_the_last_chunk_is_not_encoded_twice() -> None:
         encoded.append(len(chunk))
         return module(chunk)
 
-    divide_and_conquer(encode, [cells, cells], coupled, chunk_size=4)
-    assert encoded == [4, 4, 1, 4, 4, 1, 4, 4, 1, 4, 4]
+    record = Record()
+    divide_and_conquer(
+        encode, [cells, cells], coupled, chunk_size=4, n_kept=n_kept, parameters=module.parameters(), record=record
+    )
+    assert encoded == [4, 4, 1, 4, 4, 1, *again]
+    assert record.pass_difference == 0
+    found = gradient(module)
+    module.zero_grad()
+    coupled(module(cells), module(cells)).backward()
+    torch.testing.assert_close(found, gradient(module), rtol=1e-9, atol=1e-12)
 
 
 def test_gradients_that_were_there_are_added_to() -> None:

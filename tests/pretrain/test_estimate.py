@@ -80,13 +80,15 @@ def test_a_learned_gene_embedding_is_trained(tiny_recipe: Any) -> None:
         ({}, {"attention": "none"}),
     ],
 )
+@pytest.mark.parametrize("keep_tokens", [0, 80, 1000])
 def test_a_steps_flops_are_those_that_torch_counts_in_a_real_step(
-    tiny_recipe: Any, objectives: dict[str, Any], encoder: dict[str, Any]
+    tiny_recipe: Any, objectives: dict[str, Any], encoder: dict[str, Any], keep_tokens: int
 ) -> None:
-    recipe = tiny_recipe(objectives=objectives, encoder=encoder)
+    recipe = tiny_recipe(objectives=objectives, encoder=encoder, training={"keep_tokens": keep_tokens})
     lengths, targets = np.array([9, 24, 17, 12, 20]), np.array([1, 3, 2, 1, 3])
     targets *= recipe.objectives.masked.weight > 0
-    step = StepLoss(synthetic_module(recipe, 40, device=CPU), recipe.objectives, max_tokens=40, autocast=nullcontext)
+    module, settings = synthetic_module(recipe, 40, device=CPU), {"max_tokens": 40, "keep_tokens": keep_tokens}
+    step = StepLoss(module, recipe.objectives, **settings, autocast=nullcontext)
     with FlopCounterMode(display=False) as counted:
         step.accumulate(synthetic_batch(lengths, targets, n_genes=40, device=CPU), health=False)
     flops = step_flops(recipe, lengths, targets, by_tokens(lengths, 40))

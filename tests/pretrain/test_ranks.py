@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from rank_worker import pretraining_step, small_step
+from rank_worker import pretraining_step, small_step, views_step
 
 SIZES = [3, 6]
 N_CELLS = sum(SIZES)
@@ -70,9 +71,13 @@ def test_a_cell_that_is_not_finite_stops_every_rank_and_its_own_names_it(ranks: 
         assert not any(found["poisoned"]["gradients"].values())
 
 
-def test_ranks_take_the_step_of_pretraining_of_one_process_with_all_three_losses(ranks: list[dict[str, Any]]) -> None:
-    alone = pretraining_step(slice(0, N_CELLS), N_CELLS, None)
+@pytest.mark.parametrize(("name", "step"), [("pretraining", pretraining_step), ("views", views_step)])
+def test_ranks_take_the_step_of_pretraining_of_one_process_with_all_three_losses(
+    ranks: list[dict[str, Any]], name: str, step: Callable[..., dict[str, Any]]
+) -> None:
+    alone = step(slice(0, N_CELLS), N_CELLS, None)
+    shared = ("loss", "masked", "masked_accuracy", "masked_cell_mode", "malignancy", "contrastive", "contrastive_depth")
     for found in ranks:
-        assert_same(found["pretraining"], alone, rel=1e-9)
-        for name in ("loss", "masked", "masked_accuracy", "malignancy", "malignancy_accuracy", "contrastive"):
-            assert found["pretraining"]["figures"][name] == pytest.approx(alone["figures"][name], rel=1e-9), name
+        assert_same(found[name], alone, rel=1e-9)
+        for figure in shared:
+            assert found[name]["figures"][figure] == pytest.approx(alone["figures"][figure], rel=1e-6), figure

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ import torch
 from celllm.base.errors import InputError
 from celllm.model.encoder import Encoder
 from celllm.pretrain import history
-from celllm.pretrain.checkpoint import BEST
+from celllm.pretrain.checkpoint import BEST, Checkpoints
 from celllm.pretrain.monitor import SPEEDS, Files, HistoryRow, Monitor, history_row
 from celllm.pretrain.run import PretrainingResult, Run, pretrain
-from celllm.pretrain.stopping import DivergedError, OutOfMemory, Stopped, is_out_of_memory
+from celllm.pretrain.step import check_ranks
+from celllm.pretrain.stopping import DivergedError, OutOfMemory, Stopped, WrongGradientError, is_out_of_memory
+from celllm.pretrain.update import Update
 
 HELD_OUT = {"validation_cells": 8, "validate_every": 2, "checkpoint_every": 100}
 
@@ -183,18 +186,18 @@ def test_a_learned_gene_embedding_moves(train: Any) -> None:
 def test_what_is_not_finite_stops_the_run_and_names_step_and_cells(
     train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: float
 ) -> None:
-    real, original = Run._optimised, Encoder.at
+    real, original = Update._optimised, Encoder.at
     steps: list[int] = []
 
-    def noted(self: Run, drawn: Any, step: int) -> Any:
+    def noted(self: Update, drawn: Any, step: int, names: Any) -> Any:
         steps.append(step)
-        return real(self, drawn, step)
+        return real(self, drawn, step, names)
 
     def at(self: Encoder, *tokens: torch.Tensor) -> torch.Tensor:
         hidden = original(self, *tokens)
         return hidden * float("nan") if steps[-1] == 5 and len(tokens[0]) > 1 else hidden
 
-    monkeypatch.setattr(Run, "_optimised", noted)
+    monkeypatch.setattr(Update, "_optimised", noted)
     monkeypatch.setattr(Encoder, "at", at)
     objectives = {"contrastive": {"weight": weight}}
     found = r"an embedding is not finite in chunk \d, cells cell\d+, cell\d+.*" if weight else "the loss is not finite"
@@ -209,6 +212,55 @@ def test_a_check_every_few_steps_is_in_the_history_and_changes_nothing(train: An
     assert [row["check_difference"] is not None for row in checked] == [False, False, False, True, False, False]
     assert checked[3]["check_difference"] < 1e-4
     assert [row["loss"] for row in checked] == [row["loss"] for row in train(training={"log_every": 1}).history]
+
+
+@pytest.mark.parametrize("figure", ["pass_difference", "check_difference"])
+def test_a_wrong_gradient_stops_the_run_and_says_what_to_do(
+    train: Any, monkeypatch: pytest.MonkeyPatch, figure: str
+) -> None:
+    real = Encoder.at
+    passes: list[int] = []
+
+    def drifting(self: Encoder, *tokens: torch.Tensor) -> torch.Tensor:
+        passes.append(1)
+        # what a compiler or a careless encoder would do: a graph is computed otherwise than an inference
+        is_other = torch.is_grad_enabled() if figure == "pass_difference" else len(passes) > 12
+        return real(self, *tokens) * (1.01 if is_other else 1.0)
+
+    monkeypatch.setattr(Encoder, "at", drifting)
+    training = {"check_every": 1, "chunk_tokens": 400}
+    with pytest.raises(WrongGradientError, match=rf"(?s)step [12]: {figure} may be .*do this:  set training\.compile"):
+        train(training=training if figure == "check_difference" else {}, objectives={"masked": {"weight": 0}})
+
+
+@pytest.mark.parametrize("of", ["dataset", "sample"])
+def test_a_batch_is_of_one_data_set_or_sample_and_a_stopped_run_goes_on(
+    corpus: Any, train: Any, tmp_path: Path, of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+    real = type(corpus).rows
+    monkeypatch.setattr(type(corpus), "rows", lambda self, indices: (seen.append(indices), real(self, indices))[1])
+    training = {"batch_of": of, "batch_cells": 10}
+    straight = train(training=training)
+    groups = corpus.groups(of)
+    assert len({len(np.unique(groups[cells])) for cells in seen}) == 1
+    assert len(np.unique(groups[np.concatenate(seen)])) == groups.max() + 1
+    train(training=training, checkpoints=tmp_path, stop_after=3)
+    assert_same(straight, train(training=training, checkpoints=tmp_path))
+
+
+def test_a_run_of_views_goes_on_bit_for_bit_and_shows_its_rivals(train: Any, tmp_path: Path) -> None:
+    options = {
+        "objectives": {"contrastive": {"views": "thinning_subset"}, "shared_masked_view": True},
+        "training": {"keep_tokens": 400, "log_every": 1, "health_every": 2},
+    }
+    straight = train(**options)
+    train(**options, checkpoints=tmp_path, stop_after=3)
+    assert_same(straight, train(**options, checkpoints=tmp_path))
+    for row in straight.history:
+        assert row["pass_difference"] == 0
+        assert 0 <= row["masked_hidden_cell_mode"] <= row["masked_cell_mode"] <= 1
+        assert (row["contrastive_depth"] is not None) == (row["step"] % 2 == 0)
 
 
 def test_layout_full_trains_on_a_panel_of_the_commonest_genes(corpus: Any, train: Any) -> None:
@@ -318,6 +370,56 @@ def test_the_best_of_no_validation_cells_is_refused(tiny_recipe: Any) -> None:
         tiny_recipe(training={"select": "best"})
 
 
+def test_the_best_is_read_by_the_rank_that_wrote_it_alone(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = {**HELD_OUT, "select": "best"}
+    train(training=training, checkpoints=tmp_path)
+    (tmp_path / BEST).unlink()
+    with pytest.raises(InputError, match=BEST):
+        train(training=training, checkpoints=tmp_path)
+    monkeypatch.setattr("lightning_fabric.Fabric.is_global_zero", False)
+    train(training=training, checkpoints=tmp_path)
+
+
+def test_going_on_with_another_number_of_ranks_is_said(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(checkpoints=tmp_path, stop_after=3)
+    real = Checkpoints.load
+
+    def of_two(self: Checkpoints, *module: Any) -> Any:
+        return replace(found, ranks=2) if (found := real(self, *module)) else None
+
+    hearer, again = Hearer(), Hearer()
+    with monkeypatch.context() as changed:
+        changed.setattr(Checkpoints, "load", of_two)
+        train(checkpoints=tmp_path, stop_after=4, monitors=[hearer])
+    assert hearer.said[0].startswith("going on with 1 ranks after 2: the same batches, tokens and masks, but other")
+    train(checkpoints=tmp_path, monitors=[again])
+    assert not again.said
+
+
+@pytest.mark.parametrize("field", ["batch_cells", "validation_cells"])
+def test_more_ranks_than_cells_are_refused(tiny_recipe: Any, field: str) -> None:
+    recipe = tiny_recipe(training={"batch_cells": 14, "validation_cells": 14, field: 3})
+    check_ranks(recipe, 3)
+    with pytest.raises(InputError, match=rf"(?s)training\.{field}.*at least 4, one for each rank"):
+        check_ranks(recipe, 4)
+
+
+def test_losses_that_are_all_switched_off_are_refused(tiny_recipe: Any) -> None:
+    none = {name: {"weight": 0} for name in ("masked", "contrastive", "malignancy")}
+    with pytest.raises(InputError, match="of the three weights one must be above 0"):
+        tiny_recipe(objectives=none)
+
+
+def test_a_single_validation_cell_has_no_figures_of_pairs(train: Any) -> None:
+    [row] = train(training={**HELD_OUT, "validation_cells": 1, "steps": 1}).history
+    assert row["validation_uniformity"] is row["validation_mean_cosine"] is None
+    assert not [name for name, value in row.items() if value is not None and np.isnan(value)]
+
+
 def test_no_steps_leave_the_encoder_as_it_is_drawn(train: Any) -> None:
     one = train(training={"steps": 0})
     assert one.history == [{"step": 0}]
@@ -384,16 +486,16 @@ def test_what_the_allocator_says_of_more_than_there_is_counts() -> None:
 def test_a_step_that_does_not_fit_is_taken_again_with_half_the_chunk_and_says_so(
     train: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Run._optimised
+    real = Update._optimised
     limits = {"tokens": 60}
 
-    def scarce(self: Run, drawn: Any, step: int) -> Any:
-        if self.progress.chunk_tokens > limits["tokens"] and step > 1:
+    def scarce(self: Update, drawn: Any, step: int, names: Any) -> Any:
+        if self._step_loss.max_tokens > limits["tokens"] and step > 1:
             message = "DefaultCPUAllocator: can't allocate memory"
             raise RuntimeError(message)
-        return real(self, drawn, step)
+        return real(self, drawn, step, names)
 
-    monkeypatch.setattr(Run, "_optimised", scarce)
+    monkeypatch.setattr(Update, "_optimised", scarce)
     hearer = Hearer()
     assert train(monitors=[hearer]).history[-1]["step"] == 6
     [said] = hearer.said

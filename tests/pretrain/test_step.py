@@ -13,6 +13,7 @@ from celllm.config.recipe import Recipe
 from celllm.corpus.tokens import PAD
 from celllm.model.encoder import Encoder
 from celllm.pretrain.batch import IGNORED, StepBatch, make_batch
+from celllm.pretrain.chunks import by_tokens
 from celllm.pretrain.losses import info_nce
 from celllm.pretrain.step import Pretrained, StepLoss
 
@@ -42,7 +43,7 @@ def compared(module: Pretrained, cells: dict[str, torch.Tensor], bins_BL: torch.
 
 def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool) -> torch.Tensor:
     everything = slice(0, len(batch))
-    cells, plain = batch.masked()[everything], batch.plain()[everything]
+    cells = batch.masked()[everything]
     hidden = module.encoder(cells["genes"], cells["bins"])
     is_target = cells["targets"] != IGNORED
     logits = module.encoder.expression_logits(hidden)[is_target]
@@ -51,8 +52,13 @@ def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float],
     told = module.malignancy_head(hidden[:, 0])[is_known]
     truth = batch.labels(everything)[is_known].double()
     malignancy_loss = torch.nn.functional.binary_cross_entropy_with_logits(told, truth)
-    z = compared(module, plain, cells["bins"] if is_shared else plain["bins"])
-    contrastive_loss = info_nce(z, z, temperature=0.05)  # no dropout: both views are equal
+    views = [batch, batch] if batch.views is None else list(batch.views)
+    if is_shared:
+        views[0] = batch
+    hides = is_shared or batch.views is not None
+    shown = [(one.masked(targets=False) if hides else one.plain())[everything] for one in views]
+    first, second = (compared(module, one, one["bins"]) for one in shown)
+    contrastive_loss = info_nce(first, second, temperature=0.05)  # no dropout: plain views are equal
     losses = {"masked": masked_loss, "malignancy": malignancy_loss, "contrastive": contrastive_loss}
     # 0 times a mean over no token is not 0
     return torch.stack([weights[name] * loss for name, loss in losses.items() if weights[name]]).sum()
@@ -115,19 +121,65 @@ def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
 
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
+@pytest.mark.parametrize("kind", ["mask", "subset", "thinning_subset"])
+def test_the_gradient_is_that_of_the_whole_batch_for_each_kind_of_view(
+    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, kind: str, is_shared: bool
+) -> None:
+    objectives = {"contrastive": {"views": kind}, "shared_masked_view": is_shared}
+    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0})
+    module, batch = prepared(recipe, corpus, gene_embedding)
+    weights = dict.fromkeys(("masked", "contrastive", "malignancy"), 1.0)
+    assert_step_is(module, batch, recipe, written_out(module, batch, weights, is_shared=is_shared), 70)
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
+@pytest.mark.parametrize("kind", ["dropout", "thinning_subset"])
+def test_kept_graphs_save_passes_and_change_no_gradient(
+    corpus: Any,
+    gene_embedding: np.ndarray,
+    tiny_recipe: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    is_shared: bool,
+) -> None:
+    objectives = {"contrastive": {"views": kind}, "shared_masked_view": is_shared, "malignancy": {"weight": 2.0}}
+    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0})
+    module, batch = prepared(recipe, corpus, gene_embedding)
+    n_forwards: list[int] = []
+    real = module.encoder.at
+    monkeypatch.setattr(module.encoder, "at", lambda *tokens: (n_forwards.append(1), real(*tokens))[1])
+    found = []
+    for keep_tokens in (0, 150, 100_000):
+        n_forwards.clear()
+        module.zero_grad()
+        step = StepLoss(module, recipe.objectives, max_tokens=70, keep_tokens=keep_tokens, autocast=nullcontext)
+        loss, figures = step.accumulate(batch, check=True)
+        assert figures["check_difference"] is not None
+        assert figures["check_difference"] < 1e-9
+        found.append((len(n_forwards), loss, [p.grad for p in module.parameters() if p.grad is not None]))
+    n_chunks = len(by_tokens(np.maximum(batch.lengths_B, batch.view_lengths_B), 70))
+    assert found[0][0] > found[1][0] > found[2][0]
+    assert found[0][0] - found[2][0] == 2 * n_chunks - 1  # all but one were passed twice
+    for _, loss, gradients in found[1:]:
+        torch.testing.assert_close(loss, found[0][1])
+        torch.testing.assert_close(gradients, found[0][2], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
+@pytest.mark.parametrize("kind", ["dropout", "thinning_subset"])
 @pytest.mark.parametrize(
     "choices",
     [{"pooling": "mean"}, {"attention": "none", "expression": "value"}, {"cls": "mean_of_tokens", "pooling": "both"}],
     ids=str,
 )
 def test_with_dropout_the_chunked_step_of_projected_embeddings_is_that_of_the_full_batch(
-    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, choices: dict[str, str], is_shared: bool
+    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, choices: dict[str, str], kind: str, is_shared: bool
 ) -> None:
-    objectives = {"contrastive": {"projection": "mlp"}, "shared_masked_view": is_shared}
+    objectives = {"contrastive": {"projection": "mlp", "views": kind}, "shared_masked_view": is_shared}
     recipe = tiny_recipe(objectives=objectives, encoder=choices)
     assert recipe.encoder.dropout > 0
     module, batch = prepared(recipe, corpus, gene_embedding)
-    step = StepLoss(module, recipe.objectives, max_tokens=70, autocast=nullcontext)
+    step = StepLoss(module, recipe.objectives, max_tokens=70, keep_tokens=150, autocast=nullcontext)
     _, figures = step.accumulate(batch, check=True)
     assert figures["pass_difference"] == 0
     assert figures["check_difference"] is not None

@@ -25,12 +25,14 @@ rule embed_cells:
         runtime=240,
     params:
         stage=STAGES["embed_cells"],
+        accelerator=ACCELERATOR,
     shell:
         "python -m celllm embed_cells"
         " --encoder {input.encoder:q}"
         " --cells {input.cells:q}"
         " --vocabulary {input.vocabulary:q}"
         " --threads {threads}"
+        " --accelerator {params.accelerator}"
         " --stage {params.stage}"
         " --embeddings {output.embeddings:q}"
         " &> {log:q}"

@@ -37,6 +37,7 @@ rule pretrain:
         recipe=recipe_json,
         run=subpath(output.encoder, parent=True),
         ranks=ranks_options,
+        accelerator=ACCELERATOR,
         launcher=ranks_launcher,
     shell:
         "{params.launcher}python -m celllm pretrain"
@@ -46,6 +47,7 @@ rule pretrain:
         " --recipe {params.recipe:q}"
         " --seed {wildcards.seed}"
         " {params.ranks}"
+        " --accelerator {params.accelerator}"
         " --threads {threads}"
         " --stage {params.stage}"
         " --checkpoints {params.run:q}/checkpoints"

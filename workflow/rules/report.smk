@@ -206,6 +206,7 @@ rule audit_source:
         runtime=240,
     params:
         stage=STAGES["audit_source"],
+        accelerator=ACCELERATOR,
         inputs=item_options,
         title=title_in_captions("tables/audit_source"),
         caption=caption_of("tables/audit_source"),
@@ -213,6 +214,7 @@ rule audit_source:
         "python -m celllm audit_source"
         " {params.inputs}"
         " --threads {threads}"
+        " --accelerator {params.accelerator}"
         " --title {params.title:q}"
         " --caption {params.caption:q}"
         " --html {output.html:q}"
@@ -249,6 +251,7 @@ rule audit_embeddings:
         runtime=240,
     params:
         stage=STAGES["audit_embeddings"],
+        accelerator=ACCELERATOR,
         inputs=item_options,
         title=title_in_captions("tables/audit_embeddings"),
         caption=caption_of("tables/audit_embeddings"),
@@ -256,6 +259,7 @@ rule audit_embeddings:
         "python -m celllm audit_embeddings"
         " {params.inputs}"
         " --threads {threads}"
+        " --accelerator {params.accelerator}"
         " --title {params.title:q}"
         " --caption {params.caption:q}"
         " --html {output.html:q}"

@@ -135,6 +135,7 @@ STAGES = {
 # Without the key nothing asks for the rules that read this.
 STEP_COST = config["step_cost"] or {"encoder": None, "batches": [], "limit_gb": 0}
 GPUS = 1 if config["accelerator"] == "gpu" else 0
+ACCELERATOR = "auto" if GPUS else "cpu"  # of every job that could use a GPU
 MIRRORS = [Path(config["mirror"]).expanduser()] if config["mirror"] else []
 MIRROR = f"--mirror {quote(str(MIRRORS[0]))}" if MIRRORS else ""
 MAIN_ENCODER = next(iter(config["encoders"]))  # whose embeddings are drawn and audited

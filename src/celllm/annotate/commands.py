@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from celllm.base.app import commands
 
@@ -11,7 +12,14 @@ app = commands()
 
 @app.command
 def embed_cells(
-    *, encoder: Path, cells: Path, vocabulary: Path, embeddings: Path, threads: int = 1, stage: str = "embed_cells"
+    *,
+    encoder: Path,
+    cells: Path,
+    vocabulary: Path,
+    embeddings: Path,
+    threads: int = 1,
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+    stage: str = "embed_cells",
 ) -> None:
     r"""Embed cells with a pretrained encoder, frozen.
 
@@ -27,6 +35,8 @@ def embed_cells(
         file to write the embeddings to, parquet
     threads
         threads of torch on a CPU
+    accelerator
+        kind of device; auto: a GPU if there is one
     stage
         name and version of the workflow's stage, for the file's provenance
 
@@ -36,20 +46,18 @@ def embed_cells(
             --cells results/cells/pbmc68k_reduced.h5ad --vocabulary results/vocabulary/genes.tsv \
             --embeddings embeddings.parquet
     """
-    import torch
-
     from celllm.annotate import embeddings as embeddings_file
     from celllm.base.provenance import stamp
     from celllm.harmonise import cells as cells_file
     from celllm.harmonise import vocabulary as vocabulary_file
     from celllm.model import inference
+    from celllm.model.device import device_of
     from celllm.model.store import load_encoder
 
-    torch.set_num_threads(threads)
+    device = device_of(accelerator, threads=threads)
     genes = vocabulary_file.read(vocabulary)
     pretrained = load_encoder(encoder, vocabulary=genes.digest)
     aligned = cells_file.read(cells, vocabulary=genes)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     embedded_ND = inference.embed_cells(pretrained, aligned.X, units=aligned.uns["units"], device=device)
     provenance = stamp(stage, {"encoder": encoder, "cells": cells, "vocabulary": vocabulary})
     labels = list(aligned.obs["label"])

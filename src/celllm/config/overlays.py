@@ -19,6 +19,7 @@ from celllm.config.explain import suggestion
 OPERATIONAL: Final = frozenset(
     {
         "training.chunk_tokens",
+        "training.keep_tokens",
         "training.compile",
         "training.health_every",
         "training.check_every",
@@ -28,7 +29,8 @@ OPERATIONAL: Final = frozenset(
     }
 )
 """Keys that say how a run is carried out and what it tells, and not what it computes: rounding, and for `chunk_tokens`
-the order in which dropout is drawn, aside. They are nobody's scientific choice, so none of them is marked as ours."""
+and `keep_tokens` the order in which dropout is drawn, aside. They are nobody's scientific choice, so none of them is
+marked as ours."""
 _MARKS: Final = ("our_choices", "published")
 IN_PLACE: Final = "values in place"
 

@@ -38,7 +38,7 @@ class MaskedSettings(Section):
 
 
 class ContrastiveSettings(Section):
-    """InfoNCE between two dropout views, over the whole batch (paper section 7)."""
+    """InfoNCE between two views of a cell, over the whole batch (paper section 7)."""
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight in the total loss; 0 switches it off."""
@@ -49,6 +49,27 @@ class ContrastiveSettings(Section):
     projection: Literal["none", "mlp"] = "none"
     """`mlp`: two linear layers with a ReLU between, behind the cell's embedding and in this loss alone;
     the encoder is saved without them."""
+    views: Literal["dropout", "mask", "subset", "thinning", "thinning_subset"] = "dropout"
+    """In what two views of a cell differ, dropout aside. `dropout`: in nothing, the paper's; `mask`: in the bins that
+    are hidden; `subset`: in the genes that are shown; `thinning`: in the molecules that were counted, as if the cell
+    had been sequenced less deeply, to a depth of its own; `thinning_subset`: in both. Where genes or molecules differ,
+    both views have the same number of tokens, so that length tells nothing."""
+    view_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """`subset`: share of the expressed genes that a view shows; `mask`: share of the bins."""
+    view_disjoint: bool = False
+    """`subset`: no gene is in both views; each has at most one half of them."""
+    view_min_depth: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """`thinning`: least share of a cell's molecules that a view keeps; each view draws its own between this and 1."""
+
+    @property
+    def has_subsets(self) -> bool:
+        """Whether a view shows some genes only, drawn at random."""
+        return self.views in ("subset", "thinning_subset")
+
+    @property
+    def has_thinning(self) -> bool:
+        """Whether a view counts some molecules only."""
+        return self.views in ("thinning", "thinning_subset")
 
 
 class MalignancySettings(Section):
@@ -65,7 +86,15 @@ class ObjectiveSettings(Section):
     contrastive: ContrastiveSettings = ContrastiveSettings()
     malignancy: MalignancySettings = MalignancySettings()
     shared_masked_view: bool = False
-    """Use the masked input for the contrastive views too, which saves one forward pass."""
+    """Take the masked loss, and malignancy, from the first contrastive view, which saves a forward pass. With `views:
+    dropout` both views hide the same bins then."""
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> ObjectiveSettings:
+        if not any(one.weight for one in (self.masked, self.contrastive, self.malignancy)):
+            msg = "of the three weights one must be above 0; for an encoder that is not trained set training.steps to 0"
+            raise ValueError(msg)
+        return self
 
 
 class RestartSettings(Section):
@@ -122,6 +151,12 @@ class TrainingSettings(Section):
     chunk_tokens: Annotated[int, Field(ge=1)]
     """Tokens encoded at once, padding included: cells of similar length share a chunk. Sets the memory and, dropout
     aside, nothing else; a cell that is longer is a chunk of its own."""
+    keep_tokens: Annotated[int, Field(ge=0)] = 0
+    """Tokens whose graphs are kept from the first pass of a contrastive step, at the cost of their memory, and need no
+    second one; 0: those of one chunk. The gradient is the same."""
+    batch_of: Literal["mixed", "dataset", "sample"] = "mixed"
+    """Which cells share a batch: any, or those of one data set or sample, each in proportion to its cells; those with
+    fewer cells than a batch share theirs."""
     steps: Annotated[int, Field(ge=0)]
     """Optimiser steps; 0: the encoder stays as it is drawn, the control without pretraining."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -180,6 +215,15 @@ class Recipe(Section):
             section, _, name = key.partition(".")
             del values[section][name]
         return digest_of(values)
+
+    @model_validator(mode="after")
+    def _has_views(self) -> Recipe:
+        contrastive = self.objectives.contrastive
+        is_about_genes = contrastive.weight > 0 and contrastive.views not in ("dropout", "mask")
+        if is_about_genes and self.tokens.layout == "full":
+            msg = f"objectives.contrastive.views {contrastive.views} needs tokens.layout nonzero"
+            raise ValueError(msg)
+        return self
 
     @property
     def embedding_tokens(self) -> TokenSettings:

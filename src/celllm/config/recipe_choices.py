@@ -12,6 +12,12 @@ _OF_GRAPHMAE: Final = ("epochs", "hidden", "feature_width", "mask_rate", "alpha"
 _USES_GRAPHMAE: Final = ("graphmae", "corpus_network")
 _FEATURES_A_NUMBER: Final = 4
 """Random features of FAVOR+ for each number of a head, below which its noise is as large as its signal."""
+_USED_BY_VIEWS: Final = {
+    "view_share": ("mask", "subset", "thinning_subset"),
+    "view_disjoint": ("subset", "thinning_subset"),
+    "view_min_depth": ("thinning", "thinning_subset"),
+}
+"""Kinds of `views` that look at a key."""
 
 
 def _is_idle_in_genes(recipe: Recipe, key: str) -> bool:
@@ -36,7 +42,10 @@ def _is_idle_in_loss(recipe: Recipe, key: str) -> bool:
     loss, _, of_loss = name.partition(".")
     if not of_loss:  # shared_masked_view
         return recipe.objectives.contrastive.weight == 0
-    return of_loss != "weight" and getattr(recipe.objectives, loss).weight == 0
+    if of_loss != "weight" and getattr(recipe.objectives, loss).weight == 0:
+        return True
+    contrastive = recipe.objectives.contrastive
+    return of_loss.startswith("view_") and contrastive.views not in _USED_BY_VIEWS[of_loss]
 
 
 def _is_idle_without_steps(recipe: Recipe, key: str) -> bool:

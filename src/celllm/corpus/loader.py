@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from celllm.corpus.sampler import BatchSampler
+from celllm.corpus.sampler import Sampler
 
 Made = TypeVar("Made")
 
@@ -38,9 +38,7 @@ class Loader(Iterator[Batch[Made]]):
         Draws the numbers; the loader goes on from where it stands, and nobody else may draw from it.
     """
 
-    def __init__(
-        self, make: Callable[[NDArray[np.int64], int], Made], sampler: BatchSampler, *, ahead: int = 4
-    ) -> None:
+    def __init__(self, make: Callable[[NDArray[np.int64], int], Made], sampler: Sampler, *, ahead: int = 4) -> None:
         if ahead < 1:
             msg = f"a loader makes 1 or more batches ahead, got {ahead}"
             raise ValueError(msg)
@@ -69,7 +67,7 @@ class Loader(Iterator[Batch[Made]]):
         return batch
 
     def state(self) -> dict[str, Any]:
-        """Return where the sampler stood behind the last batch given; for BatchSampler.resume."""
+        """Return where the sampler stood behind the last batch given; for its sampler to resume."""
         return self._state
 
     def _batch(self, indices: NDArray[np.int64], number: int) -> Batch[Made]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -55,6 +55,11 @@ class ShardReader:
     def dataset(self) -> pd.Categorical[str]:
         """Name of each cell's dataset."""
         return pd.Categorical(self._table(["dataset"])["dataset"], categories=list(self.datasets))
+
+    def groups(self, of: Literal["dataset", "sample"]) -> NDArray[np.int64]:
+        """Return a number for each cell's data set, or sample of a data set."""
+        columns = ["dataset"] if of == "dataset" else ["dataset", "sample"]
+        return np.asarray(self._table(columns).groupby(columns, dropna=False).ngroup(), dtype=np.int64)
 
     def _table(self, columns: list[str] | None = None) -> pd.DataFrame:
         tables = [shards.read_cells(self.path, entry, columns) for entry in self._manifest.shards]

@@ -1,14 +1,36 @@
-"""Which cells come into which batch: every cell once an epoch, in an order that a seed fixes."""
+"""Which cells come into which batch: every cell once an epoch, in an order that a seed fixes, mixed or by group."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 _IDENTITY: Final = ("n_cells", "batch", "seed")
+
+
+class Sampler(Protocol):
+    """Endless batches of cell numbers, with a position that can be saved."""
+
+    def __next__(self) -> NDArray[np.int64]:
+        """Return this rank's part of the next batch."""
+
+    def state(self) -> dict[str, Any]:
+        """Return where it stands, as JSON-able values; the same on every rank."""
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from a state; ValueError if it is that of another sampler."""
+
+
+def sampler_of(
+    n_cells: int, batch: int, seed: int, *, groups: NDArray[np.int64] | None, rank: int = 0, ranks: int = 1
+) -> Sampler:
+    """Return the sampler of batches that mix all cells, or with `groups`, a number for each cell, of one group each."""
+    if groups is None:
+        return BatchSampler(n_cells, batch, seed, rank=rank, ranks=ranks)
+    return GroupSampler(groups, batch, seed, rank=rank, ranks=ranks)
 
 
 class BatchSampler(Iterator[NDArray[np.int64]]):
@@ -84,3 +106,59 @@ class BatchSampler(Iterator[NDArray[np.int64]]):
         self._behind = behind
         self._order = order
         self._position = 0
+
+
+class GroupSampler(Iterator[NDArray[np.int64]]):
+    """Endless batches of cell numbers, each of cells of one group.
+
+    Within a group cells come as from a `BatchSampler`. Groups take turns in proportion to their cells: next is the one
+    that is furthest behind its share. Groups with fewer cells than a batch are joined, smallest first, until they have
+    as many.
+
+    Parameters
+    ----------
+    groups
+        A number for each cell.
+    batch, seed, rank, ranks
+        As of a `BatchSampler`.
+    """
+
+    def __init__(self, groups: NDArray[np.int64], batch: int, seed: int, *, rank: int = 0, ranks: int = 1) -> None:
+        self._cells = _joined(groups, batch)
+        self._sizes = np.array([len(cells) for cells in self._cells])
+        seeds = np.random.SeedSequence(seed).generate_state(len(self._cells), np.uint64).tolist()
+        self._samplers = [
+            BatchSampler(len(cells), batch, own, rank=rank, ranks=ranks)
+            for cells, own in zip(self._cells, seeds, strict=True)
+        ]
+        self._taken = np.zeros(len(self._cells), dtype=np.int64)
+
+    def __next__(self) -> NDArray[np.int64]:
+        # in whole numbers, so that it is the same everywhere
+        owed = self._sizes * (self._taken.sum() + 1) - self._taken * self._sizes.sum()
+        number = int(owed.argmax())
+        self._taken[number] += 1
+        return np.asarray(self._cells[number][next(self._samplers[number])])
+
+    def state(self) -> dict[str, Any]:
+        """Return where the sampler stands, as JSON-able values; the same on every rank."""
+        return {"taken": self._taken.tolist(), "groups": [sampler.state() for sampler in self._samplers]}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on where another sampler of the same groups, batch and seed stood; ValueError if they differ."""
+        if len(state["groups"]) != len(self._samplers):
+            msg = f"the saved sampler has {len(state['groups'])} groups, this one {len(self._samplers)}"
+            raise ValueError(msg)
+        for sampler, of_group in zip(self._samplers, state["groups"], strict=True):
+            sampler.resume(of_group)
+        self._taken = np.asarray(state["taken"], dtype=np.int64)
+
+
+def _joined(groups: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:
+    """Return the cells of each group, largest first, once those are joined that are smaller than a batch."""
+    cells = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    cells.sort(key=len, reverse=True)
+    while len(cells) > 1 and len(cells[-1]) < batch:
+        cells[-2:] = [np.sort(np.concatenate(cells[-2:]))]
+        cells.sort(key=len, reverse=True)
+    return cells

@@ -8,6 +8,7 @@ Genes have the ids 0…n_genes-1 of the vocabulary, CLS is gene n_genes, PAD is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +106,8 @@ def tokenise(
     generator: np.random.Generator | None = None,
     draw: int = 0,
     panel: NDArray[np.integer] | None = None,
+    priority_N: NDArray[np.float64] | None = None,
+    n_most_B: NDArray[np.int64] | None = None,
 ) -> Tokens:
     """Turn cells into packed tokens.
 
@@ -125,6 +128,11 @@ def tokenise(
         Which of many such choices; only under `random_subset` and without a generator.
     panel
         For layout `full`: gene indices; None: all genes.
+    priority_N
+        In place of `truncation` and `generator`: a number for each stored value, of which the lowest of a cell stay.
+        Values must be expressed and in order then.
+    n_most_B
+        Most genes that each cell keeps, where that is less than `max_length` allows.
 
     Raises
     ------
@@ -136,9 +144,14 @@ def tokenise(
     bins = bins_of(levels, rule)
     if rule.layout == "full":
         return _full(cells, bins, levels, rule, panel)
-    kept = _kept(cells, rule, generator, draw)
-    lengths = np.minimum(np.diff(cells.indptr), rule.max_length - 1)
-    return _packed(cells.indices[kept], bins[kept], levels[kept], lengths.astype(np.int64), n_genes=cells.shape[1])
+    capacity_B = np.full(cells.shape[0], rule.max_length - 1)
+    capacity_B = capacity_B if n_most_B is None else np.minimum(capacity_B, n_most_B)
+    if priority_N is None:
+        kept = _kept(cells, capacity_B, lambda at, sizes: _priority(cells, at, sizes, rule, generator, draw))
+    else:
+        kept = _kept(cells, capacity_B, lambda at, _: priority_N[at])
+    lengths = np.minimum(np.diff(cells.indptr), capacity_B).astype(np.int64)
+    return _packed(cells.indices[kept], bins[kept], levels[kept], lengths, n_genes=cells.shape[1])
 
 
 def _expressed(values: csr_matrix, units: Units) -> csr_matrix:
@@ -197,15 +210,13 @@ def _full(
 
 def _kept(
     cells: csr_matrix,
-    rule: TokenSettings,
-    generator: np.random.Generator | None,
-    draw: int,
+    capacity_B: NDArray[np.integer],
+    priority: Callable[[NDArray[np.integer], NDArray[np.integer]], NDArray[np.float64]],
 ) -> NDArray[np.bool_]:
-    """Mark the stored values that stay when each cell keeps at most max_length - 1."""
-    capacity = rule.max_length - 1
+    """Mark the stored values that stay when each cell keeps so many; `priority` is asked for those of long cells."""
     sizes = np.diff(cells.indptr)
     kept = np.ones(cells.nnz, dtype=np.bool_)
-    long = np.flatnonzero(sizes > capacity)
+    long = np.flatnonzero(sizes > capacity_B)
     if not len(long):
         return kept
     width = int(sizes[long].max())
@@ -213,11 +224,11 @@ def _kept(
     inside = columns < sizes[long][:, None]
     at = (cells.indptr[:-1][long][:, None] + columns)[inside]  # where the long cells' values are stored
     ranks = np.full((len(long), width), np.inf)
-    ranks[inside] = _priority(cells, at, sizes[long], rule, generator, draw)
+    ranks[inside] = priority(at, sizes[long])
     # stable: equal priorities go by vocabulary order; inf, the empty places, goes last
-    chosen = np.argsort(ranks, axis=1, kind="stable")[:, :capacity]
+    order = np.argsort(ranks, axis=1, kind="stable")
     stays = np.zeros_like(inside)
-    np.put_along_axis(stays, chosen, values=True, axis=1)
+    np.put_along_axis(stays, order, values=columns < capacity_B[long][:, None], axis=1)
     kept[at] = stays[inside]
     return kept
 
@@ -235,10 +246,10 @@ def _priority(
         return np.asarray(cells.indices[at], dtype=np.float64)
     if rule.truncation == "random_subset" and generator is not None:
         return generator.random(len(at))
-    genes = _mixed(cells.indices[at].astype(np.uint64))
+    genes = mixed(cells.indices[at].astype(np.uint64))
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    of_cell = _mixed(np.add.reduceat(genes, starts) + np.uint64(draw))  # a sum does not depend on the order
-    own = _mixed(genes ^ np.repeat(of_cell, sizes))
+    of_cell = mixed(np.add.reduceat(genes, starts) + np.uint64(draw))  # a sum does not depend on the order
+    own = mixed(genes ^ np.repeat(of_cell, sizes))
     chance = (own >> np.uint64(11)).astype(np.float64)  # 53 bits, exact in a float64
     if rule.truncation == "random_subset":
         return chance
@@ -248,7 +259,7 @@ def _priority(
     return ranks
 
 
-def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Scatter 64-bit numbers (SplitMix64's output function, Steele et al. 2014); wraps on overflow."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

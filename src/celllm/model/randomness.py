@@ -62,6 +62,9 @@ class Purpose(IntEnum):
     FEATURES = 4
     GENE_EMBEDDING = 5
     VALIDATION = 6
+    VIEW = 7
+    THINNING = 8
+    DEPTH = 9
 
 
 def stream_seed(seed: int, step: int, purpose: Purpose, *, rank: int = 0) -> int:

@@ -5,8 +5,8 @@ Shapes: B cells of the step, N tokens of all of them, C cells of a chunk, L toke
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,17 +15,15 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from celllm.config.recipe import Recipe
-from celllm.corpus.tokens import CLS, MASK, PAD, padded, tokenise
-from celllm.model.randomness import Purpose, stream_seed, torch_generator
+from celllm.corpus.tokens import MASK, PAD, padded
+from celllm.model.randomness import Purpose, stream_seed
 from celllm.pretrain.chunks import Rows
+from celllm.pretrain.views import BIN, IS_HIDDEN, IS_TARGET, PieceMaker
 
 PIECE = 256
 """Cells made into tokens at once."""
 IGNORED = -100
 """Target of a token that is not to be predicted."""
-IS_TARGET, IS_HIDDEN = 1 << 4, 1 << 5
-"""Flags of a token beside its bin: to be predicted; and shown as MASK."""
-_BIN = IS_TARGET - 1
 
 
 class Corpus(Protocol):
@@ -54,6 +52,9 @@ class Corpus(Protocol):
     def rows(self, indices: NDArray[np.int64]) -> csr_matrix:
         """Return the counts of some cells."""
 
+    def groups(self, of: Literal["dataset", "sample"]) -> NDArray[np.int64]:
+        """Return a number for each cell's data set, or sample of a data set."""
+
     def names(self, indices: NDArray[np.int64]) -> list[str]:
         """Return the ids of some cells."""
 
@@ -78,6 +79,13 @@ class StepBatch:
         Where chunks go.
     values_N
         Expression of each token; None where the encoder reads bins.
+    is_zero_silent
+        Layout `full`: bin 0 is a gene that is silent, or nearly so.
+    log_total_B
+        Logarithm of the molecules that each cell shows; None: not known.
+    views
+        What the contrastive loss compares, batches of the same cells with tokens of their own, as many in both for each
+        cell; None: the batch itself, twice.
     """
 
     genes_N: NDArray[np.unsignedinteger[Any]]
@@ -87,14 +95,22 @@ class StepBatch:
     n_genes: int
     device: torch.device
     values_N: NDArray[np.float32] | None = None
+    is_zero_silent: bool = False
+    log_total_B: NDArray[np.float32] | None = None
+    views: tuple[StepBatch, StepBatch] | None = None
 
     def __len__(self) -> int:
         """Return B."""
         return len(self.lengths_B)
 
+    @property
+    def view_lengths_B(self) -> NDArray[np.int64]:
+        """Tokens of each cell in a contrastive view."""
+        return self.lengths_B if self.views is None else self.views[0].lengths_B
+
     def targets(self) -> NDArray[np.uint8]:
         """Return the bins to be predicted."""
-        return np.asarray(self.tokens_N[(self.tokens_N & IS_TARGET) != 0] & _BIN, dtype=np.uint8)
+        return np.asarray(self.tokens_N[(self.tokens_N & IS_TARGET) != 0] & BIN, dtype=np.uint8)
 
     def labels(self, rows: Rows) -> Tensor:
         """Return the malignancy of some cells, on the device."""
@@ -131,7 +147,7 @@ class View:
         lengths_C, starts_C = batch.lengths_B[rows], self._starts_B[rows]
         genes_CL = padded(batch.genes_N, lengths_C, fill=batch.n_genes + 1, starts_B=starts_C)
         tokens_CL = padded(batch.tokens_N, lengths_C, fill=PAD, starts_B=starts_C)
-        bins_CL = tokens_CL & _BIN
+        bins_CL = tokens_CL & BIN
         chunk = {"genes": genes_CL, "bins": bins_CL}
         if self._hides:
             chunk["bins"] = np.where(tokens_CL & IS_HIDDEN, MASK, bins_CL)
@@ -144,43 +160,6 @@ class View:
         return {name: torch.from_numpy(values).to(self.device) for name, values in chunk.items()}
 
 
-def choose_masked(
-    bins_N: NDArray[np.uint8],
-    *,
-    rate: float,
-    replace_share: float,
-    generator: torch.Generator,
-    is_zero_silent: bool = False,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Choose tokens to predict, each with probability `rate`, and those of them to hide; CLS never.
-
-    Parameters
-    ----------
-    bins_N
-        Bins and CLS, packed.
-    rate
-        Share of the candidate tokens to be predicted.
-    replace_share
-        Share of those that become MASK; the rest stay visible. None become another bin.
-    generator
-        On the CPU.
-    is_zero_silent
-        Layout `full`: bin 0 is a gene that is silent, or nearly so, and is never chosen, as in scBERT. In layout
-        `nonzero` every token is an expressed gene, bin 0 included.
-
-    Returns
-    -------
-    Which tokens are to be predicted, and which of these are hidden.
-    """
-    chance_N = torch.rand(len(bins_N), generator=generator).numpy()
-    is_candidate_N = bins_N != CLS
-    if is_zero_silent:
-        is_candidate_N &= bins_N != 0
-    is_target_N = is_candidate_N & (chance_N < np.float32(rate))
-    # below rate * replace_share: uniform again among the chosen, so one draw serves both
-    return is_target_N, is_target_N & (chance_N < np.float32(rate * replace_share))
-
-
 def make_batch(
     corpus: Corpus,
     indices: NDArray[np.int64],
@@ -190,9 +169,11 @@ def make_batch(
     seed: int,
     step: int,
     device: torch.device,
-    rank: int = 0,
 ) -> StepBatch:
     """Read some cells and turn their counts and labels into the tokens of one step.
+
+    All that chance decides, which genes stay, which bins are hidden and what a view shows, is drawn from the seed, the
+    step and the cell's number: a cell has the same tokens whatever rank reads it, and beside whatever cells.
 
     Parameters
     ----------
@@ -201,48 +182,34 @@ def make_batch(
     indices
         Their numbers.
     recipe
-        Says how counts become tokens, and how many are hidden.
+        Says how counts become tokens, how many are hidden, and what views are.
     panel
         Layout `full`: its genes.
     seed, step
-        Decide over truncation and masks.
+        Decide over truncation, masks and views.
     device
         Where chunks go.
-    rank
-        Which of several processes, with cells of the same batch, these are for; each draws numbers of its own.
     """
-    settings = recipe.objectives.masked
-    truncation = np.random.default_rng(stream_seed(seed, step, Purpose.TRUNCATION, rank=rank))
-    hiding = torch_generator(seed, step, Purpose.MASK, rank=rank)
-    gene_type = np.min_scalar_type(corpus.n_genes)
-    genes, tokens, lengths, values = [], [], [], []
+    pieces = []
     for start in range(0, len(indices), PIECE):
-        counts = corpus.rows(indices[start : start + PIECE])
-        found = tokenise(counts, recipe.tokens, generator=truncation, panel=panel)
-        tokens_N = found.bins_N.copy()
-        if settings.weight > 0:
-            is_target_N, is_hidden_N = choose_masked(
-                found.bins_N,
-                rate=settings.rate,
-                replace_share=settings.replace_share,
-                generator=hiding,
-                is_zero_silent=recipe.tokens.layout == "full",
-            )
-            tokens_N[is_target_N] |= IS_TARGET
-            tokens_N[is_hidden_N] |= IS_HIDDEN
-        genes.append(found.genes_N.astype(gene_type))
-        tokens.append(tokens_N)
-        lengths.append(found.lengths_B)
-        values.append(found.values_N)
-    return StepBatch(
-        genes_N=np.concatenate(genes),
-        tokens_N=np.concatenate(tokens),
-        lengths_B=np.concatenate(lengths),
-        is_malignant_B=corpus.is_malignant[indices].astype(np.int64),
-        n_genes=corpus.n_genes,
-        device=device,
-        values_N=np.concatenate(values) if recipe.encoder.expression == "value" else None,
-    )
+        cells_B = indices[start : start + PIECE]
+        pieces.append(PieceMaker(corpus.rows(cells_B), cells_B, recipe, panel, seed, step).inputs())
+    gene_type, has_values = np.min_scalar_type(corpus.n_genes), recipe.encoder.expression == "value"
+    made = [
+        StepBatch(
+            genes_N=np.concatenate([piece.tokens.genes_N.astype(gene_type) for piece in of_input]),
+            tokens_N=np.concatenate([piece.flagged_N for piece in of_input]),
+            lengths_B=np.concatenate([piece.tokens.lengths_B for piece in of_input]),
+            is_malignant_B=corpus.is_malignant[indices].astype(np.int64),
+            n_genes=corpus.n_genes,
+            device=device,
+            values_N=np.concatenate([piece.tokens.values_N for piece in of_input]) if has_values else None,
+            is_zero_silent=recipe.tokens.layout == "full",
+            log_total_B=np.concatenate([piece.log_total_B for piece in of_input]),
+        )
+        for of_input in zip(*pieces, strict=True)
+    ]
+    return made[0] if len(made) == 1 else replace(made[0], views=(made[-2], made[-1]))
 
 
 def positions(targets_BL: Tensor) -> tuple[Tensor, Tensor]:

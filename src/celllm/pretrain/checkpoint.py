@@ -55,6 +55,8 @@ class Progress:
         State of the sampler of cells.
     chunk_tokens
         Tokens encoded at once: the recipe's, or what memory allowed.
+    ranks
+        Processes that shared the last step.
     history
         Rows of the history so far.
     pending
@@ -66,6 +68,7 @@ class Progress:
     step: int
     sampler: dict[str, Any]
     chunk_tokens: int
+    ranks: int = 1
     history: list[dict[str, float | int | None]] = field(default_factory=list)
     pending: list[dict[str, float | None]] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)

@@ -114,6 +114,13 @@ def padding_fraction(lengths_B: ArrayLike, chunks: Sequence[Rows]) -> float:
     return 1 - int(lengths.sum()) / encoded
 
 
+def n_kept_graphs(lengths_B: ArrayLike, chunks: Sequence[Rows], *, n_views: int, keep_tokens: int) -> int:
+    """Return how many of the last chunks of all views have no more tokens than are to be kept; at least 1."""
+    lengths = np.asarray(lengths_B)
+    sizes = [len(lengths[rows]) * int(lengths[rows].max()) for rows in chunks] * n_views
+    return max(1, int((np.cumsum(sizes[::-1]) <= keep_tokens).sum()))
+
+
 def partition(n_cells: int, chunk_size: int | None, chunks: Sequence[Rows] | None) -> Sequence[Rows]:
     """Return the chunks asked for by size or by rows; ValueError unless each cell is in one of them."""
     if (chunk_size is None) == (chunks is None):

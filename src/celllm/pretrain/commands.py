@@ -193,19 +193,19 @@ def plan(
 
     import torch
 
+    from celllm.model.device import device_of
     from celllm.pretrain import estimate_table
     from celllm.pretrain.estimate import chunk_cost, estimate, memory_of
     from celllm.pretrain.measure import time_steps
     from celllm.pretrain.synthetic import corpus_size, synthetic_step
 
-    torch.set_num_threads(threads)
+    device = torch.device(device_of("auto", threads=threads))
     recipe = _with_budget(recipe, chunk_tokens)
     corpus = corpus_size(shards, n_cells=cells, n_genes=genes, seed=seed)
     counts = gpus or [n for n in COUNTS if n <= recipe.training.batch_cells]
     found = estimate(recipe, corpus, gpus=gpu or [], counts=counts, efficiency=efficiency, seed=seed)
     timing = cpu = None
     if calibrate or not gpu:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         lengths_B, targets_B = synthetic_step(recipe, corpus, seed=seed)
         timing = time_steps(recipe, lengths_B, targets_B, n_genes=corpus.n_genes, seconds=seconds, device=device)
         if device.type == "cpu":

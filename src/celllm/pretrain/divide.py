@@ -40,7 +40,7 @@ class Record:
     coupled_loss: float = float("nan")
     """The loss over embeddings alone, without the chunks' own losses."""
     pass_difference: float = float("nan")
-    """Largest difference of an embedding between the two passes; 0 if there is one chunk of one view. Above rounding,
+    """Largest difference of an embedding between the two passes; 0 if all graphs were kept. Above rounding,
     the second pass was another computation than the first and the gradient is wrong."""
     check_difference: float = float("nan")
     """With `check`: largest difference of a gradient from that of the full-batch step, over the largest gradient."""
@@ -53,6 +53,7 @@ def divide_and_conquer(
     *,
     chunk_size: int | None = None,
     chunks: Sequence[Rows] | None = None,
+    n_kept: int = 1,
     per_chunk_loss: ChunkLoss | None = None,
     parameters: Iterable[Tensor] | None = None,
     ranks: Ranks | None = None,
@@ -64,8 +65,9 @@ def divide_and_conquer(
     A contrastive loss compares every pair of cells, so it is no sum over chunks. But it sees the encoder only
     through V x B embeddings, and those are small. So the chain rule is cut there: embed all chunks without a graph,
     differentiate the loss once with respect to the embeddings, then embed each chunk again, with the same random
-    numbers, and push its share of that gradient through. The last chunk keeps its graph from the first pass. Losses
-    that are sums over cells need no cache; they are added chunk by chunk in the second pass.
+    numbers, and push its share of that gradient through. The last chunk, or more of them where memory allows, keeps its
+    graph from the first pass. Losses that are sums over cells need no cache; they are added chunk by chunk in the
+    second pass.
 
     Parameters
     ----------
@@ -82,6 +84,9 @@ def divide_and_conquer(
         C; the last chunk may be smaller. It sets memory; dropout aside it does not change the gradient.
     chunks
         In place of `chunk_size`: the rows of each chunk, every cell in one of them, such as from `chunks.by_tokens`.
+    n_kept
+        Chunks, the last ones over all views, whose graphs are kept from the first pass and so need no second: all these
+        graphs are held at once. At least one is; the gradient is the same.
     per_chunk_loss
         Called once a chunk with its rows and what `encode` returned besides the embeddings (None if nothing); its
         scalar is added to the loss. For a mean over something that is spread unevenly over the chunks, such as masked
@@ -123,7 +128,7 @@ def divide_and_conquer(
     if trained is None and (ranks is not None or check):
         msg = "ranks and check need to know the parameters: give parameters=model.parameters()"
         raise ValueError(msg)
-    passes = _Passes(encode, views, chunks, per_chunk_loss, ranks)
+    passes = _Passes(encode, views, chunks, per_chunk_loss, ranks, n_kept=n_kept)
     before = [parameter.grad for parameter in trained or []]
     for parameter in trained or []:
         parameter.grad = None
@@ -165,6 +170,8 @@ class _Passes:
         chunks: Sequence[Rows],
         own_loss: ChunkLoss | None,
         ranks: Ranks | None,
+        *,
+        n_kept: int,
     ) -> None:
         self.encode, self.views, self.chunks, self.own_loss, self.ranks = encode, views, chunks, own_loss, ranks
         self.cells = np.arange(n_cells_of(views))
@@ -173,20 +180,24 @@ class _Passes:
         self.places = [(v, i) for v in range(len(views)) for i in range(len(chunks))]
         self.states: dict[tuple[int, int], RandomState] = {}
         self.own_states: dict[int, RandomState] = {}
-        self.kept: tuple[Tensor, Any] | None = None
+        n_kept = min(max(1, n_kept), len(self.places))
+        # of the second pass: graphs that are held go first, so that no other is beside them
+        self.order = [*self.places[len(self.places) - n_kept :], *self.places[: len(self.places) - n_kept]]
+        self.kept: dict[tuple[int, int], tuple[Tensor, Any] | None] = dict.fromkeys(self.order[:n_kept])
         self.caches: list[Tensor] = []
 
     def first(self) -> list[Tensor]:
-        """Embed everything, without a graph but for the last chunk; return B x D of each view."""
+        """Embed everything, without a graph but for the last chunks; return B x D of each view."""
         caches: list[Tensor] = []
         is_finite = []
         for v, i in self.places:
             self.states[v, i] = random_state(self.device)
-            with torch.set_grad_enabled((v, i) == self.places[-1]):
+            with torch.set_grad_enabled((v, i) in self.kept):
                 made = pair(self.encode(take(self.views[v], self.chunks[i])))
             embedded = made[0].detach()
-            if (v, i) == self.places[-1]:
-                self.kept = made
+            if (v, i) in self.kept:
+                self.kept[v, i] = made
+            del made
             if len(caches) == v:
                 is_short = embedded.dtype in (torch.float16, torch.bfloat16)
                 shape = (len(self.cells), *embedded.shape[1:])
@@ -201,10 +212,10 @@ class _Passes:
         """Push the embeddings' gradients through; return the chunks' own loss, and what the passes differ by."""
         total, differences = self.caches[0].new_zeros(()), []
         is_finite = torch.ones(len(self.chunks), dtype=torch.bool, device=self.device)
-        for v, i in [self.places[-1], *self.places[:-1]]:
-            kept, self.kept = self.kept, None
-            own, difference = self.push(v, i, gradients, kept)
-            if kept is None:
+        for v, i in self.order:
+            is_kept = (v, i) in self.kept
+            own, difference = self.push(v, i, gradients, self.kept.pop((v, i), None))
+            if not is_kept:
                 differences.append(difference)
             if own is not None:
                 total = total + own
@@ -255,7 +266,7 @@ class _Passes:
         with torch.enable_grad(), replay(self.states[0, 0]):
             whole, made = full_batch(self.encode, self.views, self.chunks)
             total = loss(*(self.join(z.to(cache.dtype)) for z, cache in zip(whole, self.caches, strict=True)))
-            for v, i in [self.places[-1], *self.places[:-1]]:  # the order in which own losses draw random numbers
+            for v, i in self.order:  # the order in which own losses draw random numbers
                 own = self.own_loss(self.chunks[i], made[i]) if self.own_loss is not None and v == 0 else None
                 total = total if own is None else total + own
             total.backward()  # type: ignore[no-untyped-call]

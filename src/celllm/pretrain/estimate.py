@@ -56,8 +56,8 @@ class Parameters:
 class Memory:
     """Bytes that a step holds when it holds most.
 
-    `embeddings` are those of all views and cells, with InfoNCE's tiles; `chunk` is one chunk's graph; `device` is the
-    sum so far. `host` are the batches made ahead and the gene embedding as it was read.
+    `embeddings` are those of all views and cells, with InfoNCE's tiles; `chunk` is one chunk's graph, or all that are
+    kept; `device` is the sum so far. `host` are the batches made ahead and the gene embedding as it was read.
     """
 
     chunk_tokens: int
@@ -154,7 +154,7 @@ def memory_of(recipe: Recipe, corpus: CorpusSize, cost: ChunkCost, chunk_tokens:
         "gradients": NUMBER_BYTES * counted.trained,
         "optimiser": 2 * NUMBER_BYTES * counted.trained,
         "embeddings": NUMBER_BYTES * (4 * n_views * n_cells * width + tiles),
-        "chunk": round(cost.peak_bytes(max(chunk_tokens, int(lengths.max())))),
+        "chunk": round(cost.peak_bytes(max(chunk_tokens, recipe.training.keep_tokens, int(lengths.max())))),
     }
     host = round(n_ahead * batch_bytes + NUMBER_BYTES * table)
     return Memory(chunk_tokens, **parts, device=sum(parts.values()), host=host)

@@ -31,7 +31,7 @@ from celllm.corpus.tokens import N_TOKENS
 from celllm.model import attention, dropout, favor
 from celllm.model import encoder as encoders
 from celllm.model.encoder import Encoder
-from celllm.pretrain.chunks import Rows
+from celllm.pretrain.chunks import Rows, n_kept_graphs
 
 Layout = Literal["cpu", "gpu"]
 """Of memory: FAVOR+ works on all heads and cells at once on a GPU, on a block that fits the cache on a CPU."""
@@ -221,6 +221,8 @@ class Passes:
     def of(cls, settings: ObjectiveSettings) -> Passes:
         """Count them as `step.StepLoss` does: a view goes forwards twice and backwards once, the masked input once.
 
+        What is kept from the first pass saves a forward, and is not known here.
+
         With `shared_masked_view` the masked input is one of the two views.
         """
         has_own_loss = settings.masked.weight > 0 or settings.malignancy.weight > 0
@@ -266,16 +268,19 @@ def step_flops(recipe: Recipe, lengths_B: ArrayLike, targets_B: ArrayLike, chunk
     lengths, targets = np.asarray(lengths_B), np.asarray(targets_B)
     settings, objectives, passes = recipe.encoder, recipe.objectives, Passes.of(recipe.objectives)
     total = Flops()
+    n_views = passes.n_views
+    n_kept = n_kept_graphs(lengths, chunks, n_views=n_views, keep_tokens=recipe.training.keep_tokens) if n_views else 0
     for number, rows in enumerate(chunks):
         n_cells, length = len(lengths[rows]), int(lengths[rows].max())
         is_mean = settings.pooling != "cls"
         forwards, backwards = encoding_flops(settings, length, length if is_mean else 1)
-        is_kept = number == len(chunks) - 1 and passes.n_views > 0  # its graph stays from the first pass
-        total = total.plus(forwards, times=n_cells * (passes.view_forwards - is_kept))
+        kept = [v * len(chunks) + number >= n_views * len(chunks) - n_kept for v in range(n_views)]  # last ones first
+        kept_masked = objectives.shared_masked_view and n_views > 0 and kept[0]
+        total = total.plus(forwards, times=n_cells * (passes.view_forwards - sum(kept) + kept_masked))
         total = total.plus(backwards, times=n_cells * passes.view_backwards)
         is_whole = is_mean and objectives.shared_masked_view and passes.n_views > 0
         forwards, backwards = encoding_flops(settings, length, length if is_whole else 1 + int(targets[rows].max()))
-        total = total.plus(forwards, times=n_cells * passes.masked_forwards)
+        total = total.plus(forwards, times=n_cells * (passes.masked_forwards - kept_masked))
         total = total.plus(backwards, times=n_cells * passes.masked_backwards)
         outputs = int(targets[rows].sum()) * N_TOKENS if objectives.masked.weight > 0 else 0
         outputs += n_cells if objectives.malignancy.weight > 0 else 0

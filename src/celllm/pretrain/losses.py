@@ -135,26 +135,33 @@ class LossSum:
         Predictions.
     n_correct
         Of those, how many right.
+    n_correct_hidden
+        Of these, how many could not be read off, because they were hidden.
     """
 
     loss_sum: Tensor
     n: int
     n_correct: int
+    n_correct_hidden: int = 0
 
 
-def masked_loss(logits_NT: Tensor, targets_N: Tensor) -> LossSum:
+def masked_loss(logits_NT: Tensor, targets_N: Tensor, is_hidden_N: Tensor) -> LossSum:
     """Score predictions of hidden bins; in float32 at least.
 
     Parameters
     ----------
     logits_NT
-        Scores of the token kinds for hidden tokens only.
+        Scores of the token kinds, for the tokens to be predicted only.
     targets_N
         Their true bins.
+    is_hidden_N
+        Which of them the encoder did not see.
     """
     logits_NT = _at_least_float32(logits_NT)
     loss_sum = functional.cross_entropy(logits_NT, targets_N, reduction="sum")
-    return LossSum(loss_sum, len(targets_N), int((logits_NT.detach().argmax(dim=-1) == targets_N).sum()))
+    is_right_N = logits_NT.detach().argmax(dim=-1) == targets_N
+    n_correct, n_correct_hidden = torch.stack([is_right_N.sum(), (is_right_N & is_hidden_N).sum()]).tolist()
+    return LossSum(loss_sum, len(targets_N), n_correct, n_correct_hidden)
 
 
 def malignancy_loss(logits_B: Tensor, is_malignant_B: Tensor) -> LossSum:

@@ -5,33 +5,30 @@ Shapes: G genes, D width.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from celllm.base.errors import CellLMError
-from celllm.base.heap import give_back_free
 from celllm.config.recipe import Recipe
-from celllm.corpus.loader import Batch, Loader
-from celllm.corpus.sampler import BatchSampler
+from celllm.corpus.loader import Loader
+from celllm.corpus.sampler import sampler_of
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import Purpose, seeded, stream_seed, torch_generator
 from celllm.pretrain import optim
 from celllm.pretrain.batch import Corpus, StepBatch, choose_panel, hold_out, make_batch
 from celllm.pretrain.checkpoint import Checkpoints, Progress, RunIdentity
-from celllm.pretrain.chunks import NonFiniteError
 from celllm.pretrain.launch import alone
 from celllm.pretrain.monitor import HistoryRow, Monitor, following, history_row
 from celllm.pretrain.ranks import Ranks
-from celllm.pretrain.step import StepLoss, check_trainable, initial_module
-from celllm.pretrain.stopping import DivergedError, OutOfMemory, Stopped, StopRequest, is_out_of_memory
+from celllm.pretrain.step import StepLoss, check_ranks, check_trainable, initial_module
+from celllm.pretrain.stopping import Stopped, StopRequest
+from celllm.pretrain.update import Update
 
 CELLS_AHEAD = 4096
 """Cells that are made into tokens ahead of the step, at 3 bytes a token; at least one batch, at most four."""
@@ -105,6 +102,7 @@ def pretrain(
     """
     check_trainable(recipe)
     fabric = fabric or alone(recipe.training.precision)
+    check_ranks(recipe, fabric.world_size)
     identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
     run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric)
     if checkpoints is not None:
@@ -116,6 +114,9 @@ def pretrain(
         run.loader() as loader,
         following(told, recipe.training.steps, run.progress.step, run.progress.history),
     ):
+        for monitor in told:
+            for note in run.notes:
+                monitor.say(note)
         while run.progress.step < last:
             row = run.step(loader, told)
             if row is not None:
@@ -156,8 +157,9 @@ class Run:
         self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)
         cells = hold_out(corpus.n_cells, settings.validation_cells)
         self._training = cells.training
-        self._sampler = BatchSampler(
-            len(cells.training), settings.batch_cells, seed, rank=self._rank, ranks=fabric.world_size
+        groups = None if settings.batch_of == "mixed" else corpus.groups(settings.batch_of)[cells.training]
+        self._sampler = sampler_of(
+            len(cells.training), settings.batch_cells, seed, groups=groups, rank=self._rank, ranks=fabric.world_size
         )
         self.panel = choose_panel(corpus, recipe.tokens.panel_size) if recipe.tokens.layout == "full" else None
         self._step_loss = StepLoss(
@@ -167,24 +169,32 @@ class Run:
             autocast=fabric.autocast,
             ranks=self._ranks,
         )
+        self._update = Update(self._step_loss, self._optimiser, recipe, seed=seed, fabric=fabric)
         own = np.array_split(cells.validation, fabric.world_size)[self._rank]
         self._validation = None
         if settings.validation_cells > 0:
-            self._validation = make_batch(
-                corpus, own, recipe, panel=self.panel, seed=0, step=0, device=fabric.device, rank=self._rank
-            )
+            self._validation = make_batch(corpus, own, recipe, panel=self.panel, seed=0, step=0, device=fabric.device)
         self._checkpoints: Checkpoints | None = None
         self._saved_step = -1
         self._is_best = False
-        self.progress = Progress(step=0, sampler=self._sampler.state(), chunk_tokens=settings.chunk_tokens)
+        self.notes: list[str] = []
+        """What is worth saying before the first step."""
+        self.progress = Progress(
+            step=0, sampler=self._sampler.state(), chunk_tokens=settings.chunk_tokens, ranks=fabric.world_size
+        )
 
     def resume(self, checkpoints: Checkpoints) -> None:
         """Go on from the last checkpoint, if there is one; later ones are saved beside it."""
         self._checkpoints = checkpoints
         self.progress = checkpoints.load(self._module, self._optimiser) or self.progress
         self._sampler.resume(self.progress.sampler)
-        self.progress.chunk_tokens = min(self.progress.chunk_tokens, self._recipe.training.chunk_tokens)
-        self._step_loss.max_tokens = self.progress.chunk_tokens
+        self._update.encode_at_once(min(self.progress.chunk_tokens, self._recipe.training.chunk_tokens))
+        if self.progress.ranks != self._fabric.world_size:
+            self.notes.append(
+                f"going on with {self._fabric.world_size} ranks after {self.progress.ranks}: the same batches, tokens "
+                "and masks, but other dropout, so not the weights that the same number of ranks would give"
+            )
+        self.progress.ranks = self._fabric.world_size
         self._saved_step = self.progress.step
         if self._ranks is not None and not self._ranks.agree(self.progress.step, self._fabric.device):
             msg = (
@@ -210,7 +220,6 @@ class Run:
                 seed=self._seed,
                 step=first + number,
                 device=self._fabric.device,
-                rank=self._rank,
             )
 
         ahead = min(4, max(1, CELLS_AHEAD // self._recipe.training.batch_cells))
@@ -228,7 +237,8 @@ class Run:
         if step > 1 and (step - 1) % settings.redraw_every == 0:
             # before a step and not after it: what is validated and saved has features that it was trained with
             self._module.encoder.redraw_features(torch_generator(self._seed, step - 1, Purpose.FEATURES))
-        figures = self._within_memory(drawn, step, monitors)
+        figures = self._update.take(drawn, step, monitors, names=self._names)
+        progress.chunk_tokens = self._step_loss.max_tokens
         figures |= {"learning_rate": rate, "seconds": time.perf_counter() - started, "wait": wait}
         is_last = step == settings.steps
         self._is_best = False
@@ -254,60 +264,17 @@ class Run:
         self._saved_step = step
 
     def encoder(self) -> Encoder:
-        """Return the trained encoder, on the CPU and in evaluation mode."""
+        """Return the trained encoder, on the CPU and in evaluation mode; the selected one on the first rank only."""
         if self._recipe.training.steps == 0:
             self.progress.history = [{"step": 0}]
-        if self._checkpoints is not None and self._recipe.training.select == "best":
+        # on the first rank alone, which wrote it: on others it may not be there yet
+        is_chosen = self._recipe.training.select == "best" and self._fabric.is_global_zero
+        if self._checkpoints is not None and is_chosen:
             self._checkpoints.load_best(self._module)
         return self._module.encoder.cpu().eval()
 
-    def _within_memory(
-        self, drawn: Batch[StepBatch], step: int, monitors: Sequence[Monitor]
-    ) -> dict[str, float | None]:
-        """Take the step; if it does not fit into memory, halve what is encoded at once and take it again."""
-        while True:
-            try:
-                return self._optimised(drawn, step)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                cause = str(error).partition("\n")[0]
-            self._halve(step, cause, monitors)  # out of the handler, whose traceback holds the step's graph
-
-    def _halve(self, step: int, cause: str, monitors: Sequence[Monitor]) -> None:
-        """Halve what is encoded at once, if that was not done before and there is one rank."""
-        self._optimiser.zero_grad(set_to_none=True)
-        tokens, asked = self.progress.chunk_tokens, self._recipe.training.chunk_tokens
-        if self._ranks is not None or tokens < asked or asked < 2:
-            raise OutOfMemory(step, tokens, cause)
-        gc.collect()
-        give_back_free()
-        if self._fabric.device.type == "cuda":
-            torch.cuda.empty_cache()
-        self.progress.chunk_tokens = self._step_loss.max_tokens = asked // 2
-        for monitor in monitors:
-            monitor.say(f"step {step} does not fit into memory ({cause}): chunk_tokens is {asked // 2} from now on")
-
-    def _optimised(self, drawn: Batch[StepBatch], step: int) -> dict[str, float | None]:
-        """Take the step, unless something is not finite."""
-        settings = self._recipe.training
-        self._optimiser.zero_grad(set_to_none=True)
-        is_checked = settings.check_every is not None and step % settings.check_every == 0
-        is_looked_at = step % settings.health_every == 0
-        try:
-            with seeded(stream_seed(self._seed, step, Purpose.DROPOUT, rank=self._rank), self._fabric.device):
-                loss, figures = self._step_loss.accumulate(drawn.cells, check=is_checked, health=is_looked_at)
-        except NonFiniteError as error:
-            rows = None if error.rows is None else self._training[drawn.indices[error.rows]]
-            cells = [] if rows is None else self._corpus.names(rows)
-            raise DivergedError.at(step, str(error.what), chunk=error.chunk, cells=cells) from None
-        trained = [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(trained, self._recipe.optimiser.clip_norm)
-        for name, value in (("loss", loss), ("norm of the gradient", norm)):
-            if not torch.isfinite(value):
-                raise DivergedError.at(step, f"the {name}")
-        self._optimiser.step()
-        return figures | {"gradient_norm": float(norm)}
+    def _names(self, rows: NDArray[np.int64]) -> list[str]:
+        return self._corpus.names(self._training[rows])
 
     def _validated(self, cells: StepBatch, step: int) -> dict[str, float | None]:
         """Return the figures of the validation cells, and note whether their loss is the least so far."""

@@ -5,7 +5,6 @@ Shapes: B cells, C of a chunk, L tokens of its longest cell, Q of them looked at
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -18,13 +17,15 @@ from torch import Tensor, nn
 
 from celllm.base.errors import InputError
 from celllm.config.recipe import ObjectiveSettings, Recipe
+from celllm.corpus.tokens import MASK
 from celllm.model.encoder import Encoder
 from celllm.model.heads import MalignancyHead, Projection
 from celllm.model.randomness import Purpose, seeded, stream_seed
-from celllm.pretrain import diagnostics, losses
+from celllm.pretrain import losses
 from celllm.pretrain.batch import IGNORED, StepBatch, positions
-from celllm.pretrain.chunks import Batch, Rows, by_tokens, full_batch, pair, sum_over_chunks
+from celllm.pretrain.chunks import Batch, Rows, by_tokens, full_batch, n_kept_graphs, pair, sum_over_chunks
 from celllm.pretrain.divide import Record, divide_and_conquer
+from celllm.pretrain.figures import Figures
 from celllm.pretrain.losses import LossSum
 from celllm.pretrain.ranks import Ranks
 
@@ -58,6 +59,26 @@ def check_trainable(recipe: Recipe) -> None:
         )
 
 
+def check_ranks(recipe: Recipe, n_ranks: int) -> None:
+    """Refuse more ranks than there are cells for.
+
+    Raises
+    ------
+    InputError
+        If a rank would get no cell of a batch, or none of the validation cells.
+    """
+    for field in ("batch_cells", "validation_cells"):
+        n_cells = getattr(recipe.training, field)
+        if 0 < n_cells < n_ranks:
+            raise InputError(
+                file="recipe",
+                field=f"training.{field}",
+                expected=f"at least {n_ranks}, one for each rank",
+                found=str(n_cells),
+                remedy="give it more cells, or train on fewer devices",
+            )
+
+
 def initial_module(
     recipe: Recipe,
     n_genes: int,
@@ -81,10 +102,10 @@ class StepLoss:
 
     Total = w_masked * masked + w_contrastive * InfoNCE + w_malignancy * malignancy. The masked loss is a mean over all
     masked tokens of the batch, the malignancy loss over all its labelled cells, whatever the chunks. Both come from the
-    masked input: malignancy is told from its CLS. The two contrastive views are the plain input, or with
-    `shared_masked_view` the masked one, which saves a forward pass. A weight of 0 skips the work of its loss. What is
-    compared of a view, and what the figures of spread are about, is the encoder's embedding of it (`encoder.pooling`)
-    behind the recipe's `projection`.
+    masked input: malignancy is told from its CLS. The two contrastive views are those of the batch, where it has any,
+    else the plain input twice; with `shared_masked_view` the first is the masked input, which saves a forward pass. A
+    weight of 0 skips the work of its loss. What is compared of a view, and what the figures of spread are about, is the
+    encoder's embedding of it (`encoder.pooling`) behind the recipe's `projection`.
 
     Parameters
     ----------
@@ -94,6 +115,8 @@ class StepLoss:
         The recipe's objectives.
     max_tokens
         Tokens encoded at once, padding included; it sets memory.
+    keep_tokens
+        Tokens whose graphs are kept from the first pass, so that they need no second; those of one chunk always are.
     autocast
         Returns the context in which the encoder runs; the same in both passes.
     ranks
@@ -106,11 +129,12 @@ class StepLoss:
         settings: ObjectiveSettings,
         *,
         max_tokens: int,
+        keep_tokens: int = 0,
         autocast: type[AbstractContextManager[Any]] | Any,  # noqa: ANN401 - any callable that gives a context
         ranks: Ranks | None = None,
     ) -> None:
         self.module, self.settings, self.max_tokens, self.autocast = module, settings, max_tokens, autocast
-        self.ranks = ranks
+        self.keep_tokens, self.ranks = keep_tokens, ranks
         if (settings.contrastive.projection == "mlp") != (module.projection is not None):
             msg = "the module and the recipe disagree about a projection: make it by Pretrained(encoder, objectives)"
             raise ValueError(msg)
@@ -139,6 +163,7 @@ class StepLoss:
                 self._views(batch),
                 self._coupled,
                 chunks=chunks,
+                n_kept=n_kept_graphs(batch.view_lengths_B, chunks, n_views=2, keep_tokens=self.keep_tokens),
                 per_chunk_loss=self._chunk_loss if needs_chunks else None,
                 parameters=parameters,
                 ranks=self.ranks,
@@ -153,7 +178,7 @@ class StepLoss:
             if health:
                 record.embeddings = self._embedded(chunks)
         contrasted = record.coupled_loss / weight if weight > 0 else None
-        return loss, self._figures(loss, record, contrasted=contrasted, health=health)
+        return loss, self._figures(float(loss), record, contrasted, health=health)
 
     def evaluate(self, batch: StepBatch) -> dict[str, float | None]:
         """Return a step's figures without its gradient: the same losses, with dropout on as in training."""
@@ -166,7 +191,7 @@ class StepLoss:
             own = [self._chunk_loss(rows, None) for rows in chunks] if needs_chunks else []
         loss = self._total(sum(float(one) for one in own if one is not None))
         loss += settings.contrastive.weight * contrasted
-        return self._figures(torch.tensor(loss), record, contrasted=contrasted, health=True)
+        return self._figures(loss, record, contrasted, health=True)
 
     def _embedded(self, chunks: list[NDArray[np.int64]]) -> tuple[Tensor, ...]:
         """Embed both views without a graph."""
@@ -179,12 +204,11 @@ class StepLoss:
     def _begin(self, batch: StepBatch) -> list[NDArray[np.int64]]:
         """Count what the losses are means over, and cut the batch."""
         self._batch = batch
-        self._targets_N = torch.from_numpy(batch.targets()).long()
-        self._n_masked = max(1, int(self._total(len(self._targets_N))))
+        self._n_masked = max(1, int(self._total(len(batch.targets()))))
         self._n_labelled = max(1, int(self._total((batch.is_malignant_B != losses.UNKNOWN).sum())))
         self._told: dict[int, tuple[LossSum | None, LossSum | None]] = {}
         self._masked = batch.masked()
-        return by_tokens(batch.lengths_B, self.max_tokens)
+        return by_tokens(np.maximum(batch.lengths_B, batch.view_lengths_B), self.max_tokens)
 
     def _gathered(self, z_BD: Tensor) -> Tensor:
         return z_BD if self.ranks is None else self.ranks.gather(z_BD)
@@ -193,9 +217,12 @@ class StepLoss:
         return number if self.ranks is None else self.ranks.total(number, self._batch.device)
 
     def _views(self, batch: StepBatch) -> list[Batch]:
-        if not self.settings.shared_masked_view:
+        _, second = batch.views or (batch, batch)
+        if self.settings.shared_masked_view:
+            return [self._masked, second.masked(targets=False)]
+        if batch.views is None:
             return [batch.plain()] * 2
-        return [self._masked, batch.masked(targets=False)]
+        return [view.masked(targets=False) for view in batch.views]  # they hide no targets, and bins with views: mask
 
     def _coupled(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
         return self.settings.contrastive.weight * self._info_nce(first_BD, second_BD)
@@ -215,30 +242,32 @@ class StepLoss:
             if "targets" not in view:
                 return self._projected(encoder.embed(view["genes"], view["bins"], values))
             positions_BQ, targets_BQ = positions(view["targets"])
+            is_hidden_BQ = view["bins"].gather(1, positions_BQ) == MASK
             if self.settings.shared_masked_view and encoder.settings.pooling != "cls":
                 hidden_BLD = encoder(view["genes"], view["bins"], values)
                 hidden_BQD = hidden_BLD.gather(1, positions_BQ[:, :, None].expand(-1, -1, encoder.width))
-                return self._projected(encoder.pooled(hidden_BLD, view["bins"])), (hidden_BQD, targets_BQ)
+                z_BD = self._projected(encoder.pooled(hidden_BLD, view["bins"]))
+                return z_BD, (hidden_BQD, targets_BQ, is_hidden_BQ)
             hidden_BQD = encoder.at(view["genes"], view["bins"], positions_BQ, values)
             # of the masked input's own pass nothing is compared
-            is_compared = self.settings.shared_masked_view
-            return self._projected(hidden_BQD[:, 0]) if is_compared else hidden_BQD[:, 0], (hidden_BQD, targets_BQ)
+            z_BD = self._projected(hidden_BQD[:, 0]) if self.settings.shared_masked_view else hidden_BQD[:, 0]
+            return z_BD, (hidden_BQD, targets_BQ, is_hidden_BQ)
 
     def _projected(self, z_BD: Tensor) -> Tensor:
         return z_BD if self.module.projection is None else self.module.projection(z_BD)
 
-    def _chunk_loss(self, rows: Rows, encoded: tuple[Tensor, Tensor] | None) -> Tensor | None:
+    def _chunk_loss(self, rows: Rows, encoded: tuple[Tensor, Tensor, Tensor] | None) -> Tensor | None:
         settings = self.settings
         if encoded is None:
             _, encoded = self._encode(self._masked[rows])
-        hidden_CQD, targets_CQ = encoded
+        hidden_CQD, targets_CQ, is_hidden_CQ = encoded
         terms: list[Tensor] = []
         told = judged = None
         with self.autocast():
             if settings.masked.weight > 0:
                 is_target_CQ = targets_CQ != IGNORED
                 logits_NT = self.module.encoder.expression_logits(hidden_CQD[is_target_CQ])
-                told = losses.masked_loss(logits_NT, targets_CQ[is_target_CQ])
+                told = losses.masked_loss(logits_NT, targets_CQ[is_target_CQ], is_hidden_CQ[is_target_CQ])
                 terms.append(settings.masked.weight / self._n_masked * told.loss_sum)
             if settings.malignancy.weight > 0:
                 logits_C = self.module.malignancy_head(hidden_CQD[:, 0])
@@ -253,38 +282,12 @@ class StepLoss:
         return torch.stack(terms).sum() if terms else None
 
     def _figures(
-        self,
-        loss: Tensor,
-        record: Record,
-        *,
-        contrasted: float | None,
-        health: bool,
+        self, loss: float, record: Record, contrasted: float | None, *, health: bool
     ) -> dict[str, float | None]:
-        batch, settings = self._batch, self.settings
         told = [one for one, _ in self._told.values() if one is not None]
         judged = [one for _, one in self._told.values() if one is not None]
-        figures: dict[str, float | None] = {"loss": float(loss)}
-        is_masked, is_judged = settings.masked.weight > 0, settings.malignancy.weight > 0
-        is_judged &= self._total(sum(one.n for one in judged)) > 0
-        targets_N = self._targets_N
-        n_masked, n_labelled = self._n_masked, self._n_labelled
-        loss_sum = self._total(sum(float(one.loss_sum) for one in told))
-        figures["masked"] = loss_sum / n_masked if is_masked else None
-        figures["masked_accuracy"] = self._total(sum(one.n_correct for one in told)) / n_masked if is_masked else None
-        figures["masked_majority"] = losses.majority_accuracy(targets_N) if is_masked and len(targets_N) else None
-        loss_sum = self._total(sum(float(one.loss_sum) for one in judged))
-        n_correct = self._total(sum(one.n_correct for one in judged))
-        figures["malignancy"] = loss_sum / n_labelled if is_judged else None
-        figures["malignancy_accuracy"] = n_correct / n_labelled if is_judged else None
-        labels_B = torch.from_numpy(batch.is_malignant_B)
-        figures["malignancy_majority"] = losses.majority_accuracy(labels_B) if is_judged else None
-        figures["contrastive"] = contrasted
-        figures["pass_difference"] = record.pass_difference if math.isfinite(record.pass_difference) else None
-        figures["check_difference"] = record.check_difference if math.isfinite(record.check_difference) else None
-        embeddings = [self._gathered(z_BD) for z_BD in record.embeddings] if health else []
-        figures["alignment"] = diagnostics.alignment(*embeddings) if embeddings else None
-        figures["uniformity"] = diagnostics.uniformity(embeddings[0]) if embeddings else None
-        figures["mean_cosine"] = diagnostics.mean_cosine(embeddings[0]) if embeddings else None
-        figures["effective_rank"] = diagnostics.effective_rank(embeddings[0]) if embeddings else None
-        figures["tokens"] = self._total(int(batch.lengths_B.sum()))
-        return figures
+        made = Figures(self._batch, self.settings, self.ranks)
+        figures = {"loss": loss, **made.masked(told), **made.malignancy(judged)}
+        figures |= {"contrastive": contrasted, **made.differences(record)}
+        figures |= made.diagnostics(record.embeddings if health else ())
+        return figures | {"tokens": self._total(int(self._batch.lengths_B.sum()))}

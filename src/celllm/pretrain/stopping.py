@@ -114,3 +114,35 @@ class DivergedError(CellLMError, FloatingPointError):
             "is kept\n  do this:  lower optimiser.learning_rate or raise optimiser.warmup_fraction in the recipe, or "
             "train in 32-true"
         )
+
+
+def tolerances(precision: str, *, is_exact: bool) -> dict[str, float]:
+    """Return what rounding may make of `pass_difference` and `check_difference`, above which a gradient is wrong.
+
+    The passes are the same computation: on a CPU, without a compiler (`is_exact`), to the last bit in float32.
+    Elsewhere kernels may add up in another order; hidden states are of size 1, of which 16 bits tell 0.8 % apart.
+    """
+    if precision == "bf16-mixed":
+        return {"pass_difference": 5e-2, "check_difference": 5e-2}
+    return {"pass_difference": 0.0 if is_exact else 1e-3, "check_difference": 1e-3}
+
+
+class WrongGradientError(CellLMError, ArithmeticError):
+    """A chunked step does not compute the gradient of the full batch; the parameters are those before it.
+
+    Parameters
+    ----------
+    step
+        Its number.
+    name, found, tolerance
+        The figure, what it is on this rank, and what rounding explains; below that another rank is meant.
+    """
+
+    def __init__(self, step: int, name: str, found: float, tolerance: float) -> None:
+        where = f"{found:.3g}" if found > tolerance else "larger on another rank"
+        super().__init__(
+            f"step {step}: {name} may be {tolerance:g} and is {where}: the second pass over a chunk was another "
+            f"computation than the first, so the gradient is wrong; the weights are those of step {step - 1}\n"
+            "  do this:  set training.compile to false, or training.keep_tokens so high that there is no second pass; "
+            "an encoder of your own must treat each cell alone, and the same way in both passes"
+        )

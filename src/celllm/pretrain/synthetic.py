@@ -18,8 +18,9 @@ from celllm.corpus.reader import ShardReader
 from celllm.corpus.tokens import CLS, N_BINS
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
-from celllm.pretrain.batch import IS_HIDDEN, IS_TARGET, StepBatch
+from celllm.pretrain.batch import StepBatch
 from celllm.pretrain.step import Pretrained
+from celllm.pretrain.views import IS_HIDDEN, IS_TARGET
 
 CORPUS_CELLS = 1_764_921
 """PanglaoDB's and CancerSCEM's human cells by the databases' own totals (Zhao et al. 2023, arXiv:2306.04371)."""
@@ -91,6 +92,9 @@ def as_tokens(recipe: Recipe, corpus: CorpusSize) -> tuple[NDArray[np.int64], ND
     """Return the tokens of the corpus's cells, CLS included, and how many of them may be hidden."""
     expressed, max_length = corpus.expressed, recipe.tokens.max_length
     if recipe.tokens.layout == "nonzero":
+        objectives = recipe.objectives
+        if objectives.shared_masked_view and objectives.contrastive.has_subsets:
+            expressed = np.ceil(objectives.contrastive.view_share * expressed).astype(np.int64)  # of either view
         lengths = np.minimum(expressed + 1, max_length)
         return lengths, lengths - 1
     # silent genes are never hidden; those of the panel are taken to be expressed as often as any

@@ -42,13 +42,6 @@ _EMBEDDING_TITLES: Final = {
 _FORMATS: Final = {"effective_rank": ".1f"}
 
 
-def set_threads(threads: int) -> None:
-    """Let torch use so many CPU threads."""
-    import torch
-
-    torch.set_num_threads(threads)
-
-
 def source_tables(
     shards: Path,
     encoder: Path,
@@ -58,6 +51,7 @@ def source_tables(
     max_cells: int,
     test_share: float,
     seed: int,
+    device: str,
 ) -> tuple[ReportTable, pd.DataFrame, pd.DataFrame]:
     """Return the batch-confounding probe, and rows of what a label rule teaches and of the labels of the corpus.
 
@@ -66,8 +60,6 @@ def source_tables(
     VocabularyMismatch
         If the encoder was pretrained on other genes.
     """
-    import torch
-
     from celllm.bench.confounding import CorpusCells, Taught, answers, halves, taught_by_rules
     from celllm.bench.diagnostics import views
     from celllm.config.units import Units
@@ -93,7 +85,7 @@ def source_tables(
             corpus.rows(drawn),
             units=Units.COUNTS,
             seed=seed,
-            device="cuda" if torch.cuda.is_available() else "cpu",
+            device=device,
         ),
         dataset=dataset,
         is_malignant=corpus.is_malignant[drawn],
@@ -111,7 +103,14 @@ def source_tables(
 
 
 def embeddings_table(
-    encoder: Path, files: Sequence[Path], vocabulary_file: Path, *, catalogue: Catalogue, max_cells: int, seed: int
+    encoder: Path,
+    files: Sequence[Path],
+    vocabulary_file: Path,
+    *,
+    catalogue: Catalogue,
+    max_cells: int,
+    seed: int,
+    device: str,
 ) -> ReportTable:
     """Return the diagnostics of each view of each data set."""
     from celllm.model.store import load_encoder
@@ -123,17 +122,16 @@ def embeddings_table(
         cells = cell_files.read(file, vocabulary=genes)
         title = title_of_dataset(catalogue, str(cells.uns["dataset"]))
         drawn = cells[chosen_cells(cells.n_obs, seed=seed, max_cells=max_cells)]
-        measured += [{"dataset": title, **one} for one in _measured(drawn, pretrained, seed=seed)]
+        measured += [{"dataset": title, **one} for one in _measured(drawn, pretrained, seed=seed, device=device)]
     return embedding_table(measured)
 
 
-def _measured(drawn: ad.AnnData, pretrained: PretrainedEncoder, *, seed: int) -> Iterator[dict[str, object]]:
+def _measured(
+    drawn: ad.AnnData, pretrained: PretrainedEncoder, *, seed: int, device: str
+) -> Iterator[dict[str, object]]:
     """Measure each view of a data set; metrics of labels on its labelled cells, if they have two labels."""
-    import torch
-
     from celllm.bench.diagnostics import COMPONENTS, batch_metrics, label_metrics, spread, tells_batches, unit, views
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     found = views(pretrained, drawn.X, units=drawn.uns["units"], seed=seed, device=device)
     has_label = (drawn.obs["label"] != "").to_numpy()
     labels = drawn.obs["label"].to_numpy(dtype=str)[has_label]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -184,6 +184,7 @@ def audit_source(
     test_share: float = 0.5,
     seed: int = 0,
     threads: int = 1,
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Ask frozen views of corpus cells for their data set, beside tumour or normal: the batch-confounding probe.
 
@@ -211,6 +212,8 @@ def audit_source(
         Random seed of the cells drawn and of the weights that were not pretrained.
     threads
         CPU threads.
+    accelerator
+        Kind of device; auto: a GPU if there is one.
 
     Example::
 
@@ -221,9 +224,9 @@ def audit_source(
     """
     from celllm.base.report_table import write_tsv
     from celllm.config import catalogue as catalogues
+    from celllm.model.device import device_of
     from celllm.report import audits
 
-    audits.set_threads(threads)
     made, rule_rows, label_rows = audits.source_tables(
         shards,
         encoder,
@@ -232,6 +235,7 @@ def audit_source(
         max_cells=max_cells,
         test_share=test_share,
         seed=seed,
+        device=device_of(accelerator, threads=threads),
     )
     page.write(made)
     write_tsv(rule_rows, label_rule)
@@ -249,6 +253,7 @@ def audit_embeddings(
     max_cells: int = 5_000,
     seed: int = 0,
     threads: int = 1,
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
     """Measure how frozen embeddings keep labels together, mix batches and spread out.
 
@@ -270,6 +275,8 @@ def audit_embeddings(
         Random seed of the cells drawn and of the weights that were not pretrained.
     threads
         CPU threads.
+    accelerator
+        Kind of device; auto: a GPU if there is one.
 
     Example::
 
@@ -278,9 +285,10 @@ def audit_embeddings(
             --catalogue results/bench/catalogue.json --html embeddings.html --tsv embeddings.tsv
     """
     from celllm.config import catalogue as catalogues
+    from celllm.model.device import device_of
     from celllm.report import audits
 
-    audits.set_threads(threads)
-    known = catalogues.read(catalogue)
-    made = audits.embeddings_table(encoder, cells, vocabulary, catalogue=known, max_cells=max_cells, seed=seed)
+    known, device = catalogues.read(catalogue), device_of(accelerator, threads=threads)
+    options = {"max_cells": max_cells, "seed": seed}
+    made = audits.embeddings_table(encoder, cells, vocabulary, catalogue=known, device=device, **options)
     page.write(made)
