@@ -66,7 +66,7 @@ class Settings(_Section):
     mirror: str | None
     """Folder in which files are looked for before the network; relative to the working directory."""
     accelerator: Literal["cpu", "gpu"]
-    """gpu: pretraining, and fits that start from an encoder, ask for one (resource gpu=1); cpu: no job computes on one."""
+    """gpu: pretraining, and fits that start from an encoder, ask for one (resource gpu=1); cpu: no job does."""
     gene_annotation: str
     """Data set of role genes: a table in the format of HGNC's complete set."""
     locus_group: str
