@@ -248,12 +248,12 @@ def plan_bench(
 
     from celllm.base.report_table import as_markdown
     from celllm.bench.plan import plan, size_of, wall_hours
-    from celllm.config import overlays, recipe, settings, tables
+    from celllm.config import merged, overlays, recipe, tables
     from celllm.config.runs import planned
     from celllm.pretrain.gpus import gpu_of
 
     folder = checkout / "config"
-    _, in_force = settings.read([checkout / "config.yaml", *config])
+    _, in_force = merged.read([checkout / "config.yaml", *config])
     tasks, methods = tables.read_tasks(folder / "tasks.tsv"), tables.read_methods(folder / "methods.tsv")
     table = tables.read_runs(checkout / in_force.runs)
     encoders = {name: overlays.paths_of(layers, folder / "recipes") for name, layers in in_force.encoders.items()}

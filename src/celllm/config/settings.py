@@ -136,30 +136,6 @@ def check(config: Mapping[str, Any], *, files: Sequence[Path | str]) -> Settings
         raise first_error(error, Settings, file=_holder(path, files), remedy=remedy) from None
 
 
-def read(paths: Sequence[Path]) -> tuple[dict[str, Any], Settings]:
-    """Read configuration files, each laid over the ones before, as Snakemake lays them; return values and model.
-
-    Raises
-    ------
-    InputError
-        As of `check`; and for a file that is not there.
-    """
-    from snakemake.utils import update_config
-
-    values: dict[str, Any] = {}
-    for path in paths:
-        if not path.is_file():
-            raise InputError(
-                file=path,
-                field="(whole file)",
-                expected="a configuration: YAML, key: value",
-                found="no such file",
-                remedy="start this in the checkout, or name its folder as --checkout",
-            )
-        update_config(values, read_mapping(path))
-    return values, check(values, files=paths)
-
-
 def check_names(
     names: Iterable[str],
     known: Iterable[str],

@@ -18,22 +18,7 @@ from celllm.config.columns import JsonObject, Search, Seeds, Share, WholeNumber,
 from celllm.config.table import ROW, Table, read_rows
 from celllm.config.units import Units
 
-__all__ = [
-    "COMPONENTS",
-    "Claim",
-    "Dataset",
-    "Method",
-    "Run",
-    "SourceFile",
-    "Table",
-    "Task",
-    "read_claims",
-    "read_datasets",
-    "read_files",
-    "read_methods",
-    "read_runs",
-    "read_tasks",
-]
+__all__ = ["COMPONENTS", "Claim", "Dataset", "Method", "Run", "SourceFile", "Table", "Task"]
 
 LINEAR, LINEAR_NEW_DRUGS = "linear_reference", "linear_reference_new_drugs"
 """Roles of the linear model that every number is measured by, and of the one where tested drugs were never met."""

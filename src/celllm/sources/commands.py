@@ -9,7 +9,7 @@ from typing import Literal
 
 from celllm.base.app import commands
 from celllm.base.errors import InputError
-from celllm.config import settings, tables
+from celllm.config import tables
 from celllm.config.rows import DatasetRow, SourceFileRows
 
 app = commands()
@@ -170,11 +170,12 @@ def sources(
 
         python -m celllm sources --config config/paper.yaml
     """
+    from celllm.config import merged
     from celllm.sources import checksums, inventory
 
     folder = checkout / "config"
     datasets = tables.read_datasets(folder / "datasets.tsv")
-    values, in_force = settings.read([checkout / "config.yaml", *(config or [])])
+    values, in_force = merged.read([checkout / "config.yaml", *(config or [])])
     mirror = mirror or (None if in_force.mirror is None else Path(in_force.mirror))
     names = [row.dataset for row in datasets if not row.simulated]
     if config:
