@@ -49,3 +49,12 @@ rule bench:
     input:
         rules.score.output,
         rules.list_runs.output,
+
+
+onsuccess:
+    failures = Path("results/bench/failures.json")
+    failed = json.loads(failures.read_text()) if failures.exists() else []
+    if failed:
+        print(
+            f"{len(failed)} runs of methods failed, see {failures}; again: --forcerun fit"
+        )

@@ -168,12 +168,12 @@ def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
 @pytest.fixture
 def components_file(tmp_path: Path, cells: Cells, vocabulary: Vocabulary) -> Path:
     """Four principal components of the tiny cells."""
-    from celllm.bench import features
+    from celllm.corpus import components
 
-    found = features.fit_pca(
+    found = components.fit_pca(
         lambda rows: cells.counts[rows], n_cells=90, vocabulary=vocabulary.digest, n_components=4, cells_at_once=40
     )
-    features.write(found, tmp_path / "pca.safetensors")
+    components.write(found, tmp_path / "pca.safetensors")
     return tmp_path / "pca.safetensors"
 
 

@@ -9,6 +9,7 @@ import ast
 import functools
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,23 @@ def build_vocabulary():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert packages_of("align_cells", tmp_path) == ({"rdata"} if is_needed else set())
+
+
+@pytest.mark.parametrize("command", ["embed", "annotate"])
+def test_the_installed_package_needs_no_extra_for_ones_own_cells(command):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    offered = {re.split("[=<>]", name)[0] for name in project["dependencies"]}
+    assert packages_of(command) <= {IMPORTED_AS.get(name, name) for name in offered}
+
+
+def test_every_dependency_is_in_the_package_or_in_one_of_its_extras():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    offered = [*project["dependencies"], *extras["workflow"], *extras["report"]]
+    names = sorted(re.split("[=<>]", name)[0] for name in offered)
+    listed, _, _ = (ROOT / "requirements.in").read_text().partition("# development")
+    direct = [re.split("[=<> ]", line)[0] for line in listed.splitlines() if line and not line.startswith("#")]
+    assert names == sorted([*direct, "h5py"])  # which comes with anndata
 
 
 def test_every_direct_dependency_is_locked_and_has_its_reason():

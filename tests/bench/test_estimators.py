@@ -9,10 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from celllm.base.errors import InputError, VocabularyMismatch
-from celllm.bench.features import gene_features
 from celllm.bench.method import build
 from celllm.config import tables
 from celllm.config.tables import COMPONENTS
+from celllm.corpus.components import gene_features
 from celllm.harmonise.vocabulary import Vocabulary
 
 ROWS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from celllm.base.errors import InputError
-from celllm.config import settings
+from celllm.config import recipe, settings
 
 
 @pytest.fixture
@@ -66,6 +67,23 @@ def test_a_wrong_value_is_named_with_what_was_expected(demo, check, key, value, 
         check({**demo, key: value})
     assert caught.value.field == key
     assert words in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("probe", "facts", "found"),
+    [
+        pytest.param("a", {"corpus": ["a"]}, "a, which is in the corpus", id="corpus"),
+        pytest.param("a", {"tested": ["a"]}, "a, on which a task is run", id="task"),
+        pytest.param("a", {"labels": False}, "a, which has no label_column", id="labels"),
+        pytest.param(None, {}, "null, and encoder e has training.probe_every", id="none"),
+        pytest.param("a", {}, None, id="held out"),
+    ],
+)
+def test_a_probe_is_labelled_and_held_out_of_everything(root, probe, facts, found):
+    asking = recipe.read(root / "config/recipes/paper.yaml", {"training": {"probe_every": 5}})
+    given = {"labels": True, "corpus": ["b"], "tested": ["c"], "recipes": {"e": asking}, "files": [], **facts}
+    with contextlib.nullcontext() if found is None else pytest.raises(InputError, match=found):
+        settings.check_probe(probe, **given)
 
 
 def test_a_missing_key_is_named_with_its_meaning(demo, check):

@@ -7,7 +7,7 @@ import torch
 
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.model.attention import orthogonal_features, softmax_attention
-from celllm.model.favor import favor_attention
+from celllm.model.favor import favor_attention, share_below_epsilon
 
 
 def drawn(n_cells: int = 3, length: int = 7, *, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -72,16 +72,41 @@ def test_a_padded_key_contributes_nothing(kind: str, dtype: torch.dtype, toleran
 def written_out(q, k, v, projection, is_pad):
     """The formula, with sums over all pairs of queries and keys."""
 
-    def phi(x, exponents, shift):
-        return torch.exp(exponents - 0.5 * x.square().sum(-1, keepdim=True) - shift.detach()) + 1e-4
+    def phi(exponents, shift):
+        return torch.exp(exponents - shift.detach()) + 1e-4
 
     x, y = q * 8**-0.25, k * 8**-0.25
     dots_q, dots_k = x @ projection.t(), y @ projection.t()
-    phi_q = phi(x, dots_q, dots_q.amax(-1, keepdim=True))
     hidden = is_pad[:, None, :, None]
-    phi_k = phi(y, dots_k, dots_k.masked_fill(hidden, -torch.inf).amax((-1, -2), keepdim=True)).masked_fill(hidden, 0)
+    exponents_k = dots_k - 0.5 * y.square().sum(-1, keepdim=True)
+    phi_q = phi(dots_q, dots_q.amax(-1, keepdim=True))
+    phi_k = phi(exponents_k, exponents_k.masked_fill(hidden, -torch.inf).amax((-1, -2), keepdim=True))
+    phi_k = phi_k.masked_fill(hidden, 0)
     weights = phi_q @ phi_k.transpose(-1, -2)
     return (weights @ v) / weights.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("size", [2.0, 3.0])
+def test_long_queries_and_keys_do_not_silence_attention(size: float) -> None:
+    q, k, v = drawn(length=30)
+    q, k = (size * q).requires_grad_(), size * k
+    out = favor_attention(q, k, v, features(2000))
+    # with the largest projection as stabiliser it was 5e-7 and 1e-14: the plain mean
+    assert (out - v.mean(-2, keepdim=True)).square().mean() > 0.1
+    assert torch.autograd.grad(out.square().sum(), q)[0].abs().max() > 0.1
+    assert 0.5 < share_below_epsilon(q, k, features(2000)) < 0.99
+
+
+def test_the_share_below_epsilon_is_counted_over_real_keys() -> None:
+    q, k, _ = drawn(length=7)
+    is_pad = torch.arange(7) >= torch.tensor([7, 4, 2])[:, None]
+    alone = [
+        share_below_epsilon(2 * q[i : i + 1], 2 * k[i : i + 1, :, :n], features(20)) * (7 + n)
+        for i, n in enumerate((7, 4, 2))
+    ]
+    found = share_below_epsilon(2 * q, 2 * k, features(20), is_pad)
+    torch.testing.assert_close(found, sum(alone) / (3 * 7 + 7 + 4 + 2))
+    assert 0 < found < 1
 
 
 @pytest.mark.parametrize("n_queries", [4, 1], ids=["as many queries as keys", "one query"])

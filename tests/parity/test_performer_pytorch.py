@@ -1,11 +1,13 @@
-"""Attention `favor` is performer-pytorch 1.1.4's, as long as no key is padding.
+"""Attention `favor` is performer-pytorch 1.1.4's, as long as no key is padding and epsilon is 0 in both.
 
-Theirs hides the value of a padded key and leaves the key in the denominator and in the stabiliser, so there a cell's
-output depends on its padding. Without padding both stabilise by one maximum a cell and head, and agree to rounding.
+Theirs stabilises by the largest projection and ours by the largest exponent, which cancels but for epsilon. Theirs
+hides the value of a padded key and leaves the key in the denominator and in the stabiliser, so there a cell's output
+depends on its padding.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import pytest
@@ -26,6 +28,14 @@ SETTINGS = EncoderSettings(width=48, depth=3, heads=4, head_width=16, dropout=0.
 SCALE = 0.7
 """Of queries and keys. Much smaller ones weigh all keys alike, and so do much larger ones, where epsilon wins."""
 PRECISIONS = [pytest.param(torch.float32, 1e-5, id="single"), pytest.param(torch.float64, 1e-12, id="double")]
+
+
+@pytest.fixture
+def without_epsilon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stabilisers cancel."""
+    monkeypatch.setattr("celllm.model.favor.KERNEL_EPSILON", 0.0)
+    module = sys.modules[performer_pytorch.FastAttention.__module__]
+    monkeypatch.setitem(module.softmax_kernel.__kwdefaults__, "eps", 0.0)
 
 
 def fast_attention(features_ME: torch.Tensor) -> torch.nn.Module:
@@ -79,6 +89,7 @@ def drawn(*shape: int, dtype: torch.dtype, seed: int = 1) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
+@pytest.mark.usefixtures("without_epsilon")
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("head_width", [16, 64])
 def test_fast_attention_agrees(dtype: torch.dtype, tolerance: float, head_width: int) -> None:
@@ -88,6 +99,7 @@ def test_fast_attention_agrees(dtype: torch.dtype, tolerance: float, head_width:
     torch.testing.assert_close(favor_attention(q, k, v, features), expected, atol=tolerance, rtol=0)
 
 
+@pytest.mark.usefixtures("without_epsilon")
 def test_fast_attention_has_the_same_gradient() -> None:
     features = orthogonal_features(44, 16, torch.Generator().manual_seed(2)).double()
     inputs = [(SCALE * drawn(2, 3, 20, 16, dtype=torch.float64, seed=seed)).requires_grad_() for seed in (1, 2, 3)]
@@ -98,6 +110,7 @@ def test_fast_attention_has_the_same_gradient() -> None:
         torch.testing.assert_close(one, other, atol=1e-11, rtol=1e-11)
 
 
+@pytest.mark.usefixtures("without_epsilon")
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 def test_self_attention_agrees(dtype: torch.dtype, tolerance: float) -> None:
     ours = encoder().layers[0].attention.to(dtype)
@@ -107,6 +120,7 @@ def test_self_attention_agrees(dtype: torch.dtype, tolerance: float) -> None:
     torch.testing.assert_close(ours(x, None), theirs(x), atol=tolerance, rtol=0)
 
 
+@pytest.mark.usefixtures("without_epsilon")
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 def test_a_whole_performer_agrees(dtype: torch.dtype, tolerance: float) -> None:
     ours = encoder().to(dtype)
@@ -114,6 +128,7 @@ def test_a_whole_performer_agrees(dtype: torch.dtype, tolerance: float) -> None:
     torch.testing.assert_close(layered(ours, x), performer(ours)(x), atol=tolerance, rtol=0)
 
 
+@pytest.mark.usefixtures("without_epsilon")
 def test_on_padded_cells_ours_gives_what_theirs_gives_without_the_padding() -> None:
     ours = encoder().double()
     theirs = performer(ours)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from celllm.bench import commands as bench_commands
 from celllm.config import recipe as recipes
 from celllm.config.recipe import Recipe
+from celllm.harmonise import cells as cell_files
 
 
 @dataclass
@@ -81,3 +84,16 @@ def tiny_recipe(**changes: dict[str, Any]) -> Recipe:
 def tiny_recipe_fixture() -> Any:
     """The function `tiny_recipe`."""
     return tiny_recipe
+
+
+@pytest.fixture
+def probed(training: Any, aligned: Any, generator: np.random.Generator) -> dict[str, Path]:
+    """Files of a probe beside the inputs of `training`: 60 cells of two types, and components of the corpus."""
+    labels = np.array(["a", "b"])[np.arange(60) % 2]
+    rate = np.where((np.arange(training.genes.n_genes) < 20) == (labels[:, None] == "a"), 2.0, 1.0)
+    files = {"probe_cells": training.path / "probe.h5ad", "probe_components": training.path / "pca.safetensors"}
+    cell_files.write(
+        aligned(generator.poisson(rate), training.genes, dataset="probe", label=labels), files["probe_cells"]
+    )
+    bench_commands.fit_pca(shards=training.path / "manifest.json", pca=files["probe_components"], components=3)
+    return files

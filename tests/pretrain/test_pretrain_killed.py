@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.slow
+STEPS = {"steps": 12, "checkpoint_every": 3, "log_every": 1, "validation_cells": 6, "validate_every": 5}
 
 
 @pytest.fixture
 def folder(training: Any) -> Any:
     """Inputs of a run with dropout, shuffling, validation and a checkpoint each third step."""
-    steps = {"steps": 12, "checkpoint_every": 3, "log_every": 1, "validation_cells": 6, "validate_every": 5}
-    training.write_recipe(encoder={"dropout": 0.1}, training=steps)
+    training.write_recipe(encoder={"dropout": 0.1}, training=STEPS)
     training.embed_genes()
     return training
 
@@ -62,9 +62,11 @@ def test_killed_it_goes_on_to_the_same_encoder(folder: Any, root: Path) -> None:
 
 
 def test_a_signal_to_one_of_two_ranks_ends_both_with_a_checkpoint_and_they_go_on_bit_for_bit(
-    folder: Any, root: Path
+    folder: Any, probed: dict[str, Path], root: Path
 ) -> None:
-    ranks = ("--devices", "2", "--accelerator", "cpu")
+    folder.write_recipe(encoder={"dropout": 0.1}, training={**STEPS, "probe_every": 3, "select": "probe"})
+    options = [part for name, file in probed.items() for part in (f"--{name.replace('_', '-')}", str(file))]
+    ranks = ("--devices", "2", "--accelerator", "cpu", *options)
     straight = start(folder, "straight", root, *ranks)
     stopped = start(folder, "stopped", root, *ranks)
     said = read_until(stopped, 4)

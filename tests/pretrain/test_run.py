@@ -429,7 +429,7 @@ def test_no_steps_leave_the_encoder_as_it_is_drawn(train: Any) -> None:
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_diagnostics_are_taken_every_so_many_steps_also_without_the_contrastive_loss(train: Any, weight: float) -> None:
     rows = train(training={"health_every": 3, "log_every": 1}, objectives={"contrastive": {"weight": weight}}).history
-    for name in ("alignment", "uniformity", "mean_cosine", "effective_rank"):
+    for name in ("alignment", "uniformity", "mean_cosine", "effective_rank", "features_below_epsilon"):
         assert [row[name] is not None for row in rows] == [False, False, True] * 2, name
     assert 1 < rows[2]["effective_rank"] <= 14  # cells of the batch; the width is 16
 

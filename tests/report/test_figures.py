@@ -89,18 +89,26 @@ def test_no_two_methods_of_one_kind_share_colour_and_mark(root):
         assert len(set(seen)) == len(seen)
 
 
-def test_an_objective_that_was_not_trained_is_called_so():
+def test_an_objective_that_was_left_out_is_called_so():
     complete = {panel.key: [1.0, 1.0, 1.0] for panel in PANELS}
-    assert "not trained" not in texts(draw_curves({"demo, seed 0": history(**complete)}, REAL))
+    assert "left out" not in texts(draw_curves({"demo, seed 0": history(**complete)}, REAL))
     lacking = history(**(complete | {"contrastive": [None] * 3}))
-    assert "not trained" in texts(draw_curves({"scbert, seed 0": lacking}, REAL))
+    assert "left out" in texts(draw_curves({"scbert, seed 0": lacking}, REAL))
 
 
-def test_the_baseline_is_drawn_beside_the_curve():
-    figure = draw_curves({"a": history(masked_accuracy=[0.5, 0.6, 0.7], masked_majority=[0.4, 0.45, 0.4])}, REAL)
-    axis = next(axis for axis in figure.axes if axis.get_title().startswith("masked expression: accuracy"))
-    drawn = [list(line.get_ydata()) for line in axis.get_lines()]
-    assert [0.4, 0.45, 0.4] in drawn
+@pytest.mark.parametrize(
+    ("title", "columns"),
+    [
+        ("masked expression: accuracy", ["masked_accuracy", "masked_majority"]),
+        ("probe with 5 %", ["probe_5pct", "probe_untrained_5pct", "probe_components_5pct", "probe_joined_5pct"]),
+    ],
+)
+def test_what_a_curve_must_beat_is_drawn_beside_it(title, columns):
+    values = {name: [0.1 * i, None, 0.9 - 0.1 * i] for i, name in enumerate(columns)}  # looked at every other row
+    figure = draw_curves({"a": history(**values)}, REAL)
+    axis = next(axis for axis in figure.axes if axis.get_title().startswith(title))
+    drawn = {line.get_linestyle(): list(line.get_ydata()) for line in axis.get_lines()}
+    assert list(drawn.values()) == [[first, last] for first, _, last in values.values()]
 
 
 @pytest.mark.parametrize("is_simulated", [True, False])

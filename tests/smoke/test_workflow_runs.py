@@ -141,6 +141,7 @@ def test_a_run_that_fails_does_not_stop_the_report_and_is_taken_again_alone(stra
     done = snakemake(folder, *show, "--forcerun", "score")
 
     assert done.returncode == 0, done.stderr[-5000:]
+    assert "1 runs of methods failed, see results/bench/failures.json" in done.stdout + done.stderr
     (failed,) = json.loads((folder / "results/bench/failures.json").read_text())
     assert (failed["method"], failed["split"], failed["log"]) == (
         "logistic",

@@ -1,7 +1,7 @@
-"""Embeddings of cells from a pretrained encoder.
+"""Embeddings of cells from a pretrained encoder, and its folder for cells of strangers.
 
 Reads:   results/pretrain/, results/cells/{dataset}.h5ad
-Writes:  results/embeddings/{recipe}/{dataset}.parquet
+Writes:  results/embeddings/{recipe}/{dataset}.parquet, results/encoders/{recipe}/
 """
 
 
@@ -35,4 +35,47 @@ rule embed_cells:
         " --accelerator {params.accelerator}"
         " --stage {params.stage}"
         " --embeddings {output.embeddings:q}"
+        " &> {log:q}"
+
+
+rule package_encoder:
+    """Encoder in half precision, genes, card and golden cells, as `celllm embed --encoder` takes them."""
+    input:
+        encoder=f"results/pretrain/{{recipe}}/seed{config['pretrain_seed']}/encoder.safetensors",
+        vocabulary=rules.build_vocabulary.output.vocabulary,
+        hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
+        shards=rules.write_shards.output.manifest,
+        catalogue=rules.list_runs.output.catalogue,
+        scores=rules.score.output.scores,
+    output:
+        encoder="results/encoders/{recipe}/encoder.safetensors",
+        genes="results/encoders/{recipe}/genes.tsv",
+        hgnc="results/encoders/{recipe}/hgnc.tsv.gz",
+        card="results/encoders/{recipe}/card.md",
+        golden="results/encoders/{recipe}/golden.json",
+    log:
+        "logs/package_encoder/{recipe}.log",
+    benchmark:
+        "benchmarks/package_encoder/{recipe}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        stage=STAGES["package_encoder"],
+        seed=config["pretrain_seed"],
+        folder=subpath(output.encoder, parent=True),
+    shell:
+        "python -m celllm package_encoder"
+        " --encoder {input.encoder:q}"
+        " --vocabulary {input.vocabulary:q}"
+        " --hgnc {input.hgnc:q}"
+        " --shards {input.shards:q}"
+        " --catalogue {input.catalogue:q}"
+        " --scores {input.scores:q}"
+        " --seed {params.seed}"
+        " --folder {params.folder:q}"
+        " --stage {params.stage}"
         " &> {log:q}"

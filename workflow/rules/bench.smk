@@ -91,7 +91,8 @@ rule fit:
         seconds=trial_seconds_option(),
         budget=json.dumps(config["fit_budget"]),
         on_failure=config["on_failure"],
-        device=fit_device,
+        accelerator=ACCELERATOR,
+        precision="bf16-mixed" if GPUS else "32-true",
     shell:
         "python -m celllm fit"
         " --task {params.task:q}"
@@ -106,7 +107,8 @@ rule fit:
         " {params.seconds}"
         " --budget {params.budget:q}"
         " --threads {threads}"
-        " {params.device}"
+        " --accelerator {params.accelerator}"
+        " --precision {params.precision}"
         " --on-failure {params.on_failure}"
         " --log {log:q}"
         " --stage {params.stage}"

@@ -14,6 +14,7 @@ rule pretrain:
     resource gpu. Several nodes: resources mpi, nodes, tasks_per_node, gres and gpu=0; see docs/pretraining.md.
     """
     input:
+        unpack(probe_inputs),
         shards=rules.write_shards.output.manifest,
         genes=rules.embed_genes.output.embedding,
         vocabulary=rules.build_vocabulary.output.vocabulary,
@@ -35,9 +36,10 @@ rule pretrain:
     params:
         stage=STAGES["pretrain"],
         recipe=recipe_json,
+        probe=probe_options,
         run=subpath(output.encoder, parent=True),
         ranks=ranks_options,
-        accelerator=ACCELERATOR,
+        accelerator="cuda" if GPUS else "cpu",
         launcher=ranks_launcher,
     shell:
         "{params.launcher}python -m celllm pretrain"
@@ -45,6 +47,7 @@ rule pretrain:
         " --genes {input.genes:q}"
         " --vocabulary {input.vocabulary:q}"
         " --recipe {params.recipe:q}"
+        " {params.probe}"
         " --seed {wildcards.seed}"
         " {params.ranks}"
         " --accelerator {params.accelerator}"

@@ -5,6 +5,7 @@ Reads: config.yaml (and what overlays it), config/*.tsv, config/recipes/, the ta
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from shlex import quote
@@ -17,7 +18,14 @@ SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
 from celllm.base.errors import InputError
-from celllm.config import catalogue, overlays, recipe, settings, tables
+from celllm.config import (
+    catalogue,
+    overlays,
+    recipe,
+    recipe_choices,
+    settings,
+    tables,
+)
 from celllm.config.references import CONTROLS, references_of
 from celllm.config.rows import as_json
 from celllm.config.runs import planned
@@ -63,6 +71,12 @@ def read_everything() -> tuple:
             datasets.file,
         ),
         ("corpus", config["corpus"], datasets.names, datasets.file),
+        (
+            "probe",
+            [config["probe"]] if config["probe"] else [],
+            datasets.names,
+            datasets.file,
+        ),
         ("embed", config["embed"], datasets.names, datasets.file),
         (
             "step_cost.encoder",
@@ -87,6 +101,15 @@ def read_everything() -> tuple:
         methods=methods,
         encoders=list(recipes),
         corpus=config["corpus"],
+    )
+    probe = config["probe"]
+    settings.check_probe(
+        probe,
+        labels=probe is not None and datasets.row(probe).label_column is not None,
+        corpus=config["corpus"],
+        tested=[tasks.row(task).dataset for task in runs.runs],
+        recipes=recipes,
+        files=CONFIG_FILES,
     )
     for task in tasks:
         for name in (task.dataset, task.response):
@@ -265,8 +288,16 @@ def warn_of_missing_references() -> None:
                 )
 
 
+def warn_of_doubtful_recipes() -> None:
+    """Say before anything is computed which recipes are allowed and yet known to go wrong."""
+    for name, read in RECIPES.items():
+        for doubt in recipe_choices.doubts(read):
+            logger.warning(f"encoder {name}: {doubt}")
+
+
 if workflow.is_main_process:
     warn_of_missing_references()
+    warn_of_doubtful_recipes()
 
 
 def encoder_of(method: str) -> str | None:
@@ -280,8 +311,14 @@ USED_ENCODERS = [
     for name in config["encoders"]
     if any(encoder_of(method) == name for task in RUN_TASKS for method in RUNS[task])
 ] or [MAIN_ENCODER]
+PROBED = [config["probe"]] if config["probe"] else []
 CELL_DATASETS = sorted(
-    {*config["corpus"], *config["embed"], *(TASKS[task].dataset for task in RUN_TASKS)}
+    {
+        *config["corpus"],
+        *config["embed"],
+        *PROBED,
+        *(TASKS[task].dataset for task in RUN_TASKS),
+    }
 )
 
 
@@ -302,7 +339,9 @@ def ranks_options(_wildcards, resources) -> str:
         )
     if resources.get("mpi"):
         return f"--devices {resources.tasks_per_node} --nodes {resources.nodes}"
-    return f"--devices {max(1, int(resources.get('gpu', 0)))}"
+    gres = re.search(r"gpu(?::[^:,]+)?:(\d+)", str(resources.get("gres", "")))
+    n_gpus = int(gres[1]) if gres else int(resources.get("gpu", 0))
+    return f"--devices {max(1, n_gpus)}"
 
 
 def ranks_launcher(_wildcards, resources, threads) -> str:
@@ -314,11 +353,30 @@ def ranks_launcher(_wildcards, resources, threads) -> str:
 
 
 def benchmark_cells() -> list[str]:
-    """Aligned cells of all tasks to be run: cells with the same counts stay out of the corpus."""
+    """Aligned cells of all tasks to be run, and of the probe: cells with the same counts stay out of the corpus."""
     return [
         f"results/cells/{dataset}.h5ad"
-        for dataset in sorted({TASKS[task].dataset for task in RUN_TASKS})
+        for dataset in sorted({*PROBED, *(TASKS[task].dataset for task in RUN_TASKS)})
     ]
+
+
+def probe_inputs(wildcards) -> dict[str, str]:
+    """Cells and components of the probe, where the recipe asks for one."""
+    if RECIPES[wildcards.recipe].training.probe_every is None:
+        return {}
+    return {
+        "probe_cells": f"results/cells/{config['probe']}.h5ad",
+        "probe_components": "results/bench/pca.safetensors",
+    }
+
+
+def probe_options(_wildcards, input) -> str:
+    """`--probe-cells FILE --probe-components FILE` where the recipe asks for a probe."""
+    return " ".join(
+        f"--{name.replace('_', '-')} {quote(str(input[name]))}"
+        for name in ("probe_cells", "probe_components")
+        if name in input.keys()
+    )
 
 
 def network_source(_wildcards) -> str:
@@ -372,12 +430,6 @@ def fit_seeds(wildcards) -> str:
 def fit_gpus(wildcards) -> int:
     """GPUs of a job: those of pretraining for a method that starts from a pretrained encoder, none for others."""
     return GPUS if encoder_of(wildcards.method) else 0
-
-
-def fit_device(_wildcards, resources) -> str:
-    """Where a job computes: bfloat16 on a GPU."""
-    is_gpu = bool(resources.get("gpu", 0))
-    return "--accelerator cuda --precision bf16-mixed" if is_gpu else "--accelerator cpu"
 
 
 def trial_seconds_option() -> str:

@@ -2,12 +2,253 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from celllm.base.app import commands
 
 app = commands()
+Out = Annotated[Path, Parameter(name=["--out", "-o"])]
+
+
+@app.command
+def embed(
+    cells: Path,
+    /,
+    *,
+    out: Out,
+    encoder: Path | None = None,
+    counts: str | None = None,
+    genes: str | None = None,
+    threads: int | None = None,
+) -> None:
+    r"""Embed the cells of an h5ad file: a copy of it with obsm["X_celllm"] and uns["celllm"], all else untouched.
+
+    Counts are looked for in X, raw and every layer; gene names in the index and every column of var. What was found,
+    and what the embedding is worth, is printed. Memory does not grow with the number of cells.
+
+    Parameters
+    ----------
+    cells
+        h5ad file; human, raw counts of all genes
+    out
+        file to write
+    encoder
+        folder of an encoder; by default the one in the package
+    counts
+        matrix of counts, X, raw or layers:NAME; by default found by its values
+    genes
+        column of var that names genes, or index; by default found by its names
+    threads
+        threads of torch on a CPU; by default all cores
+
+    Example::
+
+        celllm embed my.h5ad -o embedded.h5ad
+    """
+    from celllm.annotate import embed as embedding
+
+    _use(threads)
+    _say(embedding.embed_file(cells, out, encoder=encoder, counts=counts, genes=genes))
+
+
+@app.command
+def annotate(
+    query: Path,
+    /,
+    *,
+    out: Out,
+    reference: Path | None = None,
+    labels: str | None = None,
+    donors: str | None = None,
+    model: Path | None = None,
+    save: Path | None = None,
+    encoder: Path | None = None,
+    way: Literal["embedding", "pca", "genes"] | None = None,
+    threshold: float = 0.5,
+    clusters: str | None = None,
+    counts: str | None = None,
+    genes: str | None = None,
+    threads: int | None = None,
+) -> None:
+    r"""Label the cells of an h5ad file after a reference, in the way that does best on the reference.
+
+    Logistic regression on the embedding, on principal components and on all genes are cross-validated on the
+    reference; their macro-F1 is printed and the best one is used. The copy of the query gets
+    obs["celllm_prediction"], obs["celllm_confidence"], obsm["celllm_probabilities"] and uns["celllm_annotate"].
+
+    Parameters
+    ----------
+    query
+        h5ad file with cells to label
+    out
+        file to write
+    reference
+        h5ad file with labelled cells
+    labels
+        column of the reference's obs with the labels
+    donors
+        column of the reference's obs with donors, who are then held out whole
+    model
+        model of an earlier --save, in place of a reference
+    save
+        file to save the model to, safetensors
+    encoder
+        folder of an encoder; by default the one in the package
+    way
+        the way to take whatever the scores say
+    threshold
+        smallest confidence; cells below are `unassigned`
+    clusters
+        column of the query's obs: the commonest label of each cluster goes into obs["celllm_majority"]
+    counts
+        matrix of counts in both files, X, raw or layers:NAME; by default found by its values
+    genes
+        column of var that names genes in both files, or index; by default found by its names
+    threads
+        threads of torch on a CPU; by default all cores
+
+    Example::
+
+        celllm annotate query.h5ad --reference reference.h5ad --labels cell_type -o labelled.h5ad
+    """
+    from celllm.annotate import folder as folders
+    from celllm.annotate import head as heads
+    from celllm.annotate import label, source
+    from celllm.annotate.embed import refuse_same
+
+    refuse_same(query, out)
+    _use(threads)
+    found = folders.read(encoder)
+    if model is not None:
+        taught = heads.load(model, encoder=found.pretrained.digest, vocabulary=found.vocabulary.digest)
+    else:
+        if reference is None:
+            raise label.no_reference()
+        with source.of_file(reference) as cells:
+            taught, lines = label.teach(cells, found, labels, donors=donors, way=way, counts=counts, genes=genes)
+        _say(lines)
+    if save is not None:
+        heads.save(taught, save)
+    options = {"threshold": threshold, "clusters": clusters, "counts": counts, "genes": genes}
+    _say(label.annotate_file(query, out, found, taught, **options))  # type: ignore[arg-type]
+
+
+@app.command
+def adapt(
+    cells: Path,
+    /,
+    *,
+    out: Out,
+    encoder: Path | None = None,
+    steps: int = 500,
+    learning_rate: float | None = None,
+    labels: str | None = None,
+    counts: str | None = None,
+    genes: str | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> None:
+    r"""Go on pretraining an encoder on the cells of an h5ad file, without their labels.
+
+    The same command resumes an interrupted run. Then: celllm embed my.h5ad --encoder FOLDER -o embedded.h5ad
+
+    Parameters
+    ----------
+    cells
+        h5ad file; its counts are held in memory
+    out
+        folder to write the new encoder to
+    encoder
+        folder of the encoder to begin with; by default the one in the package
+    steps
+        optimiser steps
+    learning_rate
+        peak learning rate; by default a tenth of that of the encoder's recipe
+    labels
+        column of obs: a probe on these labels is scored before and after
+    counts
+        matrix of counts, X, raw or layers:NAME; by default found by its values
+    genes
+        column of var that names genes, or index; by default found by its names
+    seed
+        random seed of order, masks and dropout
+    threads
+        threads of torch on a CPU; by default all cores
+
+    Example::
+
+        celllm adapt my.h5ad -o adapted --steps 200 --labels cell_type
+    """
+    from celllm.annotate import adapt as adapting
+    from celllm.annotate import source
+
+    _use(threads)
+    with source.of_file(cells) as own:
+        adapting.adapted(
+            own,
+            out,
+            encoder=encoder,
+            steps=steps,
+            learning_rate=learning_rate,
+            labels=labels,
+            counts=counts,
+            genes=genes,
+            seed=seed,
+            said=print,
+        )
+
+
+@app.command
+def package_encoder(
+    *,
+    encoder: Path,
+    vocabulary: Path,
+    hgnc: Path,
+    folder: Path,
+    shards: Path | None = None,
+    catalogue: Path | None = None,
+    scores: Path | None = None,
+    seed: int | None = None,
+    stage: str = "package_encoder",
+) -> None:
+    r"""Make the folder of an encoder, which `embed`, `annotate` and `adapt` take: encoder, genes, card, golden cells.
+
+    Parameters
+    ----------
+    encoder
+        encoder.safetensors of a pretraining run
+    vocabulary
+        the vocabulary's genes.tsv
+    hgnc
+        manifest of HGNC's gene annotation
+    folder
+        folder to write
+    shards
+        manifest of the corpus, for the card
+    catalogue
+        catalogue of the benchmark, for the card's citations and titles
+    scores
+        scores of the benchmark, for the card
+    seed
+        random seed of the pretraining, for the card
+    stage
+        name and version of the workflow's stage
+
+    Example::
+
+        celllm package_encoder --encoder results/pretrain/celllm/seed0/encoder.safetensors \
+            --vocabulary results/vocabulary/genes.tsv --hgnc resources/raw/hgnc_2024/manifest.json --folder my_encoder
+    """
+    from celllm.annotate.package import package
+
+    written = package(
+        folder, encoder, vocabulary, hgnc, shards=shards, catalogue=catalogue, scores=scores, seed=seed, stage=stage
+    )
+    print(f"{folder}: encoder {written.pretrained.digest[:12]}, {written.vocabulary.n_genes:,} genes")
 
 
 @app.command
@@ -62,3 +303,15 @@ def embed_cells(
     provenance = stamp(stage, {"encoder": encoder, "cells": cells, "vocabulary": vocabulary})
     labels = list(aligned.obs["label"])
     embeddings_file.write(list(aligned.obs_names), embedded_ND, labels, embeddings, provenance=provenance)
+
+
+def _use(threads: int | None) -> None:
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr if line.startswith("warning") else sys.stdout)

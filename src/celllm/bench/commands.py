@@ -60,13 +60,15 @@ def fit_pca(*, shards: Path, pca: Path, components: int = 50, stage: str = "fit_
     from dataclasses import replace
 
     from celllm.base.provenance import stamp
-    from celllm.bench import features
+    from celllm.corpus import components as components_of
     from celllm.corpus.reader import ShardReader
 
     reader = ShardReader(shards)
     _check_size(reader, components)
-    found = features.fit_pca(reader.rows, n_cells=reader.n_cells, vocabulary=reader.vocabulary, n_components=components)
-    features.write(replace(found, provenance=stamp(stage, {}, shards=reader.digest)), pca)
+    found = components_of.fit_pca(
+        reader.rows, n_cells=reader.n_cells, vocabulary=reader.vocabulary, n_components=components
+    )
+    components_of.write(replace(found, provenance=stamp(stage, {}, shards=reader.digest)), pca)
     print(f"{components} components of {found.n_cells} cells hold {found.explained_K.sum():.1%} of the variance")
 
 
@@ -86,7 +88,7 @@ def fit(
     trial_seconds: float | None = None,
     budget: FitBudgetJson | None = None,
     threads: int = 1,
-    accelerator: Literal["cpu", "cuda"] = "cpu",
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
     on_failure: Literal["show", "stop"] = "show",
     log: str = "",
@@ -127,7 +129,7 @@ def fit(
     threads
         CPU threads.
     accelerator
-        Where methods with torch compute; others need the CPU alone.
+        Where methods with torch compute, by default on a GPU if there is one; others need the CPU alone.
     precision
         Of their products; bf16-mixed keeps weights and sums in 32 bits.
     on_failure
@@ -160,7 +162,7 @@ def fit(
         seconds=trial_seconds,
         budget=budget or FitBudget(),
         threads=threads,
-        device=accelerator,
+        accelerator=accelerator,
         is_mixed=precision == "bf16-mixed",
         stage=stage,
     )

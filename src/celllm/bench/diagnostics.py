@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celllm.bench.features import N_COMPONENTS
 from celllm.config.units import Units
+from celllm.corpus.components import N_COMPONENTS
 
 if TYPE_CHECKING:
     import torch

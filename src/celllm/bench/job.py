@@ -57,8 +57,8 @@ class Job:
         How long a method may learn that learns batch by batch.
     threads
         CPU threads.
-    device, is_mixed
-        Where methods with torch compute, `cpu` or `cuda`, and whether they multiply in bfloat16.
+    accelerator, is_mixed
+        Where methods with torch compute, and whether they multiply in bfloat16.
     stage
         Name and version of the workflow's stage.
     """
@@ -72,7 +72,7 @@ class Job:
     seconds: float | None
     budget: FitBudget
     threads: int
-    device: str
+    accelerator: Literal["auto", "cpu", "cuda"]
     is_mixed: bool
     stage: str
 
@@ -158,8 +158,7 @@ class Job:
         def make(options: Mapping[str, Any]) -> Classifier | Regressor:
             method = build(row, options, seed=seed, encoder=encoder, vocabulary=self.genes)
             method.budget, method.shared = self.budget, self.shared
-            _use_threads(self.threads)
-            method.device, method.is_mixed = self.device, self.is_mixed
+            method.device, method.is_mixed = _device(self.accelerator, threads=self.threads), self.is_mixed
             return method
 
         start = time.perf_counter()
@@ -289,8 +288,10 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _use_threads(n_threads: int) -> None:
-    """Limit torch where the method has imported it; the cheap methods do without that import."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(n_threads)
+def _device(accelerator: Literal["auto", "cpu", "cuda"], *, threads: int) -> str:
+    """Return where to compute, and limit torch's threads, if the method has imported it: cheap ones do without."""
+    if "torch" not in sys.modules:
+        return "cpu"
+    from celllm.model.device import device_of
+
+    return device_of(accelerator, threads=threads)

@@ -163,11 +163,13 @@ class TrainingSettings(Section):
     compile: bool = False
     """Let torch.compile write kernels for the layers; needs a C++ compiler or a GPU."""
     validation_cells: Annotated[int, Field(ge=0)] = 0
-    """Cells of the corpus that are never trained on, by which the best checkpoint is chosen; 0: none, and no best."""
+    """Cells of the corpus that are never trained on; 0: none, and no best checkpoint by their loss."""
     validate_every: Annotated[int, Field(ge=1)] = 100
     """Optimiser steps between two losses of these cells."""
-    select: Literal["last", "best"] = "last"
-    """Which checkpoint becomes the encoder; `best` needs validation cells."""
+    probe_every: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps between two probes of the frozen embedding on the configuration's `probe`; null: none."""
+    select: Literal["last", "best", "probe"] = "last"
+    """Which checkpoint becomes the encoder: `best`, by the loss of validation cells; `probe`, by the probe's score."""
     health_every: Annotated[int, Field(ge=1)] = 10
     """Optimiser steps between two looks at how spread out the embeddings are."""
     check_every: Annotated[int, Field(ge=1)] | None = None
@@ -186,6 +188,9 @@ class TrainingSettings(Section):
     def _best_is_known(self) -> TrainingSettings:
         if self.select == "best" and self.validation_cells == 0:
             msg = "select: best needs validation_cells, by which the best checkpoint is chosen"
+            raise ValueError(msg)
+        if self.select == "probe" and self.probe_every is None:
+            msg = "select: probe needs probe_every, steps between two probes"
             raise ValueError(msg)
         return self
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from celllm.base.errors import InputError
 from celllm.config.explain import first_error, suggestion
 from celllm.config.overlays import read_mapping
+from celllm.config.recipe import Recipe
 
 Seed = Annotated[int, Field(ge=0)]
 Overlays = str | list[str | dict[str, Any]]
@@ -83,6 +84,9 @@ class Settings(_Section):
     """Data set of role embedding: gene vectors for recipes whose genes.method is gene2vec; null: none at hand."""
     corpus: Annotated[list[str], Field(min_length=1)]
     """Data sets whose cells are pretrained on, without labels and without the test cells of any seed."""
+    probe: str | None
+    """Labelled data set on which a recipe with training.probe_every looks at the encoder while it trains; not in corpus
+    and in no task that is run. null: none."""
     runs: str
     """Table of runs: which methods on which tasks, with which splits and seeds."""
     encoders: Annotated[dict[str, Overlays], Field(min_length=1)]
@@ -161,6 +165,55 @@ def check_names(
                 found=repr(name),
                 remedy=suggestion(name, known),
             )
+
+
+def check_probe(
+    probe: str | None,
+    *,
+    labels: bool,
+    corpus: Iterable[str],
+    tested: Iterable[str],
+    recipes: Mapping[str, Recipe],
+    files: Sequence[Path | str],
+) -> None:
+    """Check that what encoders are looked at by, and perhaps chosen by, is neither trained on nor reported.
+
+    Parameters
+    ----------
+    probe, corpus
+        Of the configuration.
+    labels
+        Whether the data set has any.
+    tested
+        Data sets of the tasks that are run.
+    recipes
+        Of all encoders, by name.
+    files
+        The configuration files, named in errors.
+
+    Raises
+    ------
+    InputError
+        If it has no labels, or is in the corpus or in a task; or if there is none and a recipe asks for it.
+    """
+    asking = [name for name, recipe in recipes.items() if recipe.training.probe_every is not None]
+    if probe is None and asking:
+        found = f"null, and encoder {asking[0]} has training.probe_every"
+    elif probe is not None and not labels:
+        found = f"{probe}, which has no label_column"
+    elif probe in set(corpus):
+        found = f"{probe}, which is in the corpus"
+    elif probe in set(tested):
+        found = f"{probe}, on which a task is run"
+    else:
+        return
+    raise InputError(
+        file=_holder(["probe"], files),
+        field="probe",
+        expected="a labelled data set that is neither in the corpus nor in a task of the runs",
+        found=found,
+        remedy="name another data set, or set training.probe_every: null in the recipe",
+    )
 
 
 def schema() -> str:

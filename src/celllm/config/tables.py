@@ -75,8 +75,8 @@ class Dataset:
         str,
         matching(r"normal|tumour|unknown|samples|obs:[^:]+:.+", "normal, tumour, unknown, samples or obs:COLUMN:VALUE"),
     ]
-    """`normal`, `tumour` or `unknown` for all cells; `obs:COLUMN:VALUE`: tumour where the column holds it;
-    `samples`: as the list of samples says."""
+    """`normal`, `tumour` or `unknown` for all cells; `obs:COLUMN:VALUE`: tumour where the column holds it, unknown
+    where it holds nothing; `samples`: as the list of samples says."""
     min_genes: WholeNumber
     """Cells with fewer expressed genes, counted before harmonisation, are dropped."""
     citation: str | None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from celllm.model.favor import favor_attention
+from celllm.model.favor import favor_attention, share_below_epsilon
 from celllm.model.released import released_attention, released_features
 
 
@@ -101,7 +101,7 @@ class Attention(nn.Module):
             weight_q, weight_kv = self.to_qkv.weight.split([self.inner, 2 * self.inner])
             q_BQI = functional.linear(queries_BQD, weight_q)
             k_BLI, v_BLI = functional.linear(x_BLD, weight_kv).chunk(2, dim=-1)
-        q, k, v = (y.unflatten(-1, (self.heads, self.head_width)).transpose(1, 2) for y in (q_BQI, k_BLI, v_BLI))
+        q, k, v = (self._by_head(y) for y in (q_BQI, k_BLI, v_BLI))
         if self.kind == "softmax":
             attended_BHQE = softmax_attention(q, k, v, is_pad_BL)
         else:
@@ -111,3 +111,13 @@ class Attention(nn.Module):
                 full = self.features_ME.dtype
                 attended_BHQE = attend(q.to(full), k.to(full), v.to(full), self.features_ME, is_pad_BL)
         return self.to_out(attended_BHQE.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def share_below_epsilon(self, x_BLD: Tensor, is_pad_BL: Tensor | None) -> Tensor:
+        """Return the share of features of these tokens' queries and keys that say nothing: see `favor`."""
+        full = self.features_ME.dtype
+        q, k, _ = (self._by_head(y).to(full) for y in self.to_qkv(x_BLD).chunk(3, dim=-1))
+        return share_below_epsilon(q, k, self.features_ME, is_pad_BL)
+
+    def _by_head(self, y_BLI: Tensor) -> Tensor:
+        return y_BLI.unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)  # type: ignore[no-any-return]

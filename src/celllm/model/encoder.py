@@ -190,6 +190,18 @@ class Encoder(nn.Module):
         """Return scores of the token kinds, … x T, for hidden states … x D."""
         return self.to_expression(hidden)  # type: ignore[no-any-return]
 
+    @torch.no_grad()
+    def share_below_epsilon(self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None = None) -> float | None:
+        """Return the largest share of a layer's random features that say nothing; None unless attention is `favor`."""
+        if self.settings.attention != "favor":
+            return None
+        x_BLD, is_pad_BL = self.below(genes_BL, bins_BL, values_BL, n_layers=0), _padding(bins_BL)
+        shares: list[float] = []
+        for layer in self.layers:
+            shares.append(float(layer.attention.share_below_epsilon(layer.attention_norm(x_BLD), is_pad_BL)))  # type: ignore[union-attr, operator]
+            x_BLD = layer(x_BLD, is_pad_BL)
+        return max(shares)
+
     def redraw_features(self, generator: torch.Generator) -> None:
         """Draw new random features for every layer that has some from a CPU generator."""
         for module in self.modules():

@@ -35,6 +35,11 @@ def favor_attention(
     exponentials has the size L x M. Those live a block of heads at a time, in memory that the next block uses again;
     the backward pass computes them anew: a little more time, for much less memory that a layer would keep.
 
+    The shift of a query is its largest exponent, in which |q|^2 cancels; that of the keys is the largest exponent of a
+    cell and head. So the largest feature is 1 whatever the size of q and k, and eps beside it small. (The released code
+    and performer-pytorch take the largest projection, whereby every feature of a long vector falls below eps, and
+    attention becomes the plain mean.)
+
     A cell's output depends on nothing but the cell: padded keys are left out of numerator, denominator and
     stabiliser, and the stabiliser is a maximum over the keys of one cell and head (the released code takes
     it over the whole batch and keeps padded keys in the denominator).
@@ -58,6 +63,23 @@ def favor_attention(
     Choromanski et al. 2021, arXiv:2009.14794. With many features it approaches softmax attention (tested).
     """
     return _Favor.apply(q_BHQE, k_BHLE, v_BHLE, features_ME, is_pad_BL)  # type: ignore[no-any-return]
+
+
+def share_below_epsilon(q_BHQE: Tensor, k_BHLE: Tensor, features_ME: Tensor, is_pad_BL: Tensor | None = None) -> Tensor:
+    """Return the share of random features of queries and keys that say less than epsilon, 0 to 1; of no gradient.
+
+    Near 1 attention is the plain mean of the values, and nothing reaches queries and keys any more.
+    """
+    scale = features_ME.shape[1] ** -0.25
+    exponents_q = (q_BHQE * scale) @ features_ME.t()
+    exponents_k = (k_BHLE * scale) @ features_ME.t() - (k_BHLE * scale).square().sum(-1, keepdim=True) / 2
+    phi_q = (exponents_q - exponents_q.amax(-1, keepdim=True)).exp()
+    if is_pad_BL is not None:
+        exponents_k = exponents_k.masked_fill(is_pad_BL[:, None, :, None], -torch.inf)
+    phi_k = (exponents_k - exponents_k.amax((-1, -2), keepdim=True)).exp()
+    n_keys = phi_k.numel() if is_pad_BL is None else int((~is_pad_BL).sum()) * phi_k[0, :, 0].numel()
+    n_below_k = (phi_k < KERNEL_EPSILON).sum() - (phi_k.numel() - n_keys)
+    return ((phi_q < KERNEL_EPSILON).sum() + n_below_k) / (phi_q.numel() + n_keys)  # type: ignore[no-any-return]
 
 
 def _on_cpu(x: Tensor) -> bool:
@@ -136,9 +158,8 @@ class _Favor(torch.autograd.Function):
 
     For the gradient write A for the queries' exponentials and K for the keys', V for the values with their ones,
     m = K^T V + eps 1 1^T V for the memory and S = A m + eps 1 1^T m for the sums, whose last column divides the others.
-    An exponent is linear in x but for -|x|^2 / 2, whose gradient needs the row sums of the exponents' gradient. Those
-    of the keys are the rows of V times those of K dm; those of the queries come with the projection's column of -1.
-    (They are also -eps dS 1^T m, but that is a small difference of large numbers where a query's features are small.)
+    A query's exponent is linear in q, a key's but for -|k|^2 / 2, whose gradient needs the row sums of the exponents'
+    gradient: those of the rows of V times those of K dm. Shifts are constants to the gradient.
     """
 
     @staticmethod
@@ -153,10 +174,8 @@ class _Favor(torch.autograd.Function):
         n_features, width = features_ME.shape
         scale = width**-0.25
         weights_EM = (features_ME * scale).t().contiguous()
-        shift_q, shift_k = (
-            torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().mul_(0.5 * scale**2).contiguous()
-            for x in (q_BHQE, k_BHLE)
-        )
+        shift_k = torch.linalg.vector_norm(k_BHLE, dim=-1, keepdim=True).square_().mul_(0.5 * scale**2).contiguous()
+        shift_q = shift_k.new_empty(*q_BHQE.shape[:3], 1)
         if is_pad_BL is not None:
             shift_k.masked_fill_(is_pad_BL[:, None, :, None], NO_WEIGHT)
         values_BHLF = _with_ones(v_BHLE, is_pad_BL)
@@ -166,17 +185,15 @@ class _Favor(torch.autograd.Function):
         blocks = _Blocks(k_BHLE, n_features)
         for block in blocks:
             phi = blocks.multiply(block.of(k_BHLE), weights_EM, "phi")
-            largest = phi.amax(-1, keepdim=True)
-            if is_pad_BL is not None:
-                largest.masked_fill_(block.of(shift_k) == NO_WEIGHT, -NO_WEIGHT)
-            shift = block.of(shift_k).add_(largest.amax(-2, keepdim=True))
+            shift = block.of(shift_k)
+            shift.add_((phi.amax(-1, keepdim=True) - shift).amax(-2, keepdim=True))
             torch.bmm(phi.sub_(shift).exp_().mT, block.of(values_BHLF), out=block.of(memory_BHMF))
         memory_BHMF.add_(values_BHLF.sum(-2, keepdim=True), alpha=KERNEL_EPSILON)
 
         blocks = _Blocks(q_BHQE, n_features)
         for block in blocks:
             phi = blocks.multiply(block.of(q_BHQE), weights_EM, "phi")
-            shift = block.of(shift_q).add_(phi.amax(-1, keepdim=True))
+            shift = block.of(shift_q).copy_(phi.amax(-1, keepdim=True))
             torch.bmm(phi.sub_(shift).exp_(), block.of(memory_BHMF), out=block.of(sums_BHQF))
         sums_BHQF.add_(memory_BHMF.sum(-2, keepdim=True), alpha=KERNEL_EPSILON)
         divisor = sums_BHQF[..., -1:].clone()
@@ -199,7 +216,7 @@ class _Favor(torch.autograd.Function):
         weights_FM = torch.cat([scaled_ME.t(), scaled_ME.new_full((1, n_features), -1.0)])
 
         dsums_BHQF = torch.cat([grad_BHQE, (grad_BHQE * out_BHQE).sum(-1, keepdim=True).neg_()], dim=-1).div_(divisor)
-        dmemory_BHMF, dshifted_BHQF = torch.empty_like(memory_BHMF), torch.empty_like(dsums_BHQF)
+        dmemory_BHMF, dq_BHQE = torch.empty_like(memory_BHMF), _empty(q_BHQE, width)
         shifted_q_BHQF = torch.cat([q_BHQE, shift_q], dim=-1)
         blocks = _Blocks(q_BHQE, n_features)
         for block in blocks:
@@ -207,9 +224,8 @@ class _Favor(torch.autograd.Function):
             dsums = block.of(dsums_BHQF)
             torch.bmm(phi.mT, dsums, out=block.of(dmemory_BHMF))
             dexponent = blocks.multiply(dsums, block.of(memory_BHMF).mT, "dexponent").mul_(phi)
-            torch.bmm(dexponent, weights_FM.t().expand(len(phi), -1, -1), out=block.of(dshifted_BHQF))
+            blocks.multiply_into(block, dq_BHQE, dexponent, scaled_ME)
         dmemory_BHMF.add_(dsums_BHQF.sum(-2, keepdim=True), alpha=KERNEL_EPSILON)
-        dq_BHQE = dshifted_BHQF[..., :-1].addcmul_(q_BHQE, dshifted_BHQF[..., -1:], value=scale**2)
 
         values_BHLF = _with_ones(v_BHLE, is_pad_BL)
         dvalues_BHLF, dk_BHLE = torch.empty_like(values_BHLF), _empty(k_BHLE, width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,10 +115,12 @@ def save_encoder(
     panel: Sequence[int] | np.ndarray | None = None,
     stamp: Mapping[str, Any] | None = None,
     first_genes_GD: np.ndarray | None = None,
+    half: Collection[str] = (),
 ) -> None:
     """Write an encoder with its recipe, the vocabulary's digest, the panel and its provenance, whole or not at all.
 
-    Where pretraining moved the gene embedding, `first_genes_GD` is what it started from.
+    Where pretraining moved the gene embedding, `first_genes_GD` is what it started from. Weights named in `half` are
+    rounded to float16; all are float32 again once they are loaded.
     """
     header = {
         "recipe": recipe.model_dump(mode="json"),
@@ -127,6 +129,7 @@ def save_encoder(
         "provenance": dict(stamp or {}),
     }
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in encoder.state_dict().items()}
+    weights |= {name: weights[name].astype(np.float16) for name in half}
     if first_genes_GD is not None:
         weights[FIRST_GENES] = np.asarray(first_genes_GD, dtype=np.float32)
     tensors.write(path, form=FORMAT, header=header, tensors=weights)

@@ -41,6 +41,8 @@ class RunIdentity:
     genes: str
     seed: int
     stage: str
+    probe: str = ""
+    """Of the labelled cells by which the checkpoint is chosen; "" where it is not."""
 
 
 @dataclass
@@ -62,7 +64,8 @@ class Progress:
     pending
         Figures of the steps since the last of these rows.
     best
-        `step` and `loss` of the least loss of the validation cells; empty: none was looked at.
+        `step` and `loss` of the least loss: of the validation cells, or with `select: probe` 1 - score of the probe;
+        empty: none was looked at.
     """
 
     step: int
@@ -192,12 +195,12 @@ class Checkpoints:
 
     def _refuse_another_run(self, path: Path, found: Mapping[str, Any]) -> None:
         for name, expected in asdict(self.identity).items():
-            if found[name] != expected:
+            if found.get(name, "") != expected:
                 raise InputError(
                     file=path,
                     field=name,
                     expected=f"{_short(expected)}, as in this run",
-                    found=_short(found[name]),
+                    found=_short(found.get(name, "")),
                     remedy=f"to start anew remove the folder: rm -r {self.folder}; or go back to what it was made with",
                 )
 

@@ -26,6 +26,8 @@ def pretrain(
     checkpoints: Path,
     encoder: Path,
     history: Path,
+    probe_cells: Path | None = None,
+    probe_components: Path | None = None,
     threads: int = 1,
     stage: str = "pretrain",
     accelerator: Literal["auto", "cpu", "cuda"] = "auto",
@@ -55,6 +57,10 @@ def pretrain(
         Encoder to write, safetensors.
     history
         Figures of training to write, JSON lines.
+    probe_cells
+        Aligned labelled cells of no data set of the corpus, for a recipe with training.probe_every.
+    probe_components
+        Principal components of the corpus, which the probe is compared with.
     threads
         Threads of torch on a CPU.
     stage
@@ -77,14 +83,17 @@ def pretrain(
     from torch import distributed as dist
 
     from celllm.base.provenance import stamp
+    from celllm.config import recipe_choices
     from celllm.genes import gene_embedding
     from celllm.harmonise import vocabulary as vocabularies
     from celllm.model.store import save_encoder
     from celllm.pretrain import history as histories
-    from celllm.pretrain import launch, run
+    from celllm.pretrain import launch, probe, run
     from celllm.pretrain.monitor import Files, Terminal
     from celllm.pretrain.stopping import Stopped
 
+    for doubt in recipe_choices.doubts(recipe):
+        sys.stderr.write(f"warning: {doubt}\n")
     known = vocabularies.read(vocabulary)
     corpus = launch.open_corpus(shards, known, recipe)
     table = gene_embedding.read(genes, vocabulary=known.digest)
@@ -96,6 +105,9 @@ def pretrain(
             found=f"width {table.genes_GD.shape[1]}",
             remedy="make the gene embedding with the same recipe: snakemake --forcerun embed_genes",
         )
+    probed = None
+    if probe_cells is not None and probe_components is not None:
+        probed = probe.read(probe_cells, probe_components, corpus=corpus, vocabulary=known)
     fabric = launch.launch(recipe.training.precision, accelerator=accelerator, devices=devices, nodes=nodes)
     torch.set_num_threads(threads)  # after the launch, which sets its own
     try:
@@ -107,6 +119,7 @@ def pretrain(
             seed=seed,
             fabric=fabric,
             checkpoints=checkpoints,
+            probe=probed,
             stage=stage,
             monitors=[Files(checkpoints / "history.jsonl", checkpoints / "tensorboard"), Terminal()],
         )

@@ -169,13 +169,13 @@ def max_budget(memory: Memory, cost: ChunkCost, *, limit_bytes: float) -> int:
 def disk_of(recipe: Recipe, corpus: CorpusSize) -> Disk:
     """Compute the size of shards, checkpoints and encoder."""
     encoder, counted = parameters_of(recipe, corpus.n_genes)
-    shards = corpus.shard_bytes
+    training, shards = recipe.training, corpus.shard_bytes
     if shards is None:
         shards = round(corpus.n_cells * float(corpus.expressed.mean()) * SHARD_BYTES_PER_NONZERO)
     return Disk(
         shards=shards,
         checkpoint=NUMBER_BYTES * (counted.total + counted.buffers + 2 * counted.trained),
-        n_checkpoints=recipe.training.keep_last + (recipe.training.validation_cells > 0),
+        n_checkpoints=training.keep_last + (training.validation_cells > 0 or training.select == "probe"),
         encoder=NUMBER_BYTES * (encoder.total + encoder.buffers),
     )
 

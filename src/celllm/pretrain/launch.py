@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config.recipe import Recipe
-from celllm.corpus.reader import ShardReader
 from celllm.harmonise.vocabulary import Vocabulary
+from celllm.model.device import require
+
+if TYPE_CHECKING:
+    from celllm.corpus.reader import ShardReader
 
 
 def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, devices: int, nodes: int) -> Fabric:
@@ -21,7 +25,9 @@ def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, dev
     Under srun each task is a rank already, under torchrun each process. Elsewhere this process starts the others of its
     node, also in a SLURM job of one task.
     """
+    require(accelerator)
     # a job of one task is no distributed run, though its variables look like one
+    _allow_tf32(precision)
     is_alone = int(os.environ.get("SLURM_NTASKS", "1")) == 1 and "TORCHELASTIC_RUN_ID" not in os.environ
     fabric = Fabric(
         accelerator=accelerator,
@@ -35,13 +41,21 @@ def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, dev
     return fabric
 
 
+def _allow_tf32(precision: str) -> None:
+    """Let a GPU multiply what autocast leaves in float32, FAVOR+'s products, on its tensor cores, summed in float32."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "bf16-mixed"
+
+
 def alone(precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
     """Return one device, the best there is; with an environment of its own, which on a login node looks for no srun."""
+    _allow_tf32(precision)
     return Fabric(accelerator="auto", devices=1, precision=precision, plugins=[LightningEnvironment()])
 
 
 def open_corpus(manifest: Path, known: Vocabulary, recipe: Recipe) -> ShardReader:
     """Open the shards, and check that they fit vocabulary and recipe."""
+    from celllm.corpus.reader import ShardReader
+
     corpus = ShardReader(manifest)
     if corpus.vocabulary != known.digest:
         raise VocabularyMismatch(

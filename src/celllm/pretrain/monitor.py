@@ -7,18 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from celllm.pretrain import history
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 HistoryRow = dict[str, float | int | None]
 TIMES = ("seconds", "wait")
 """Figures of a step that are times; a row has speeds in their place."""
-SPEEDS = ("step_s", "cells_per_s", "tokens_per_s", "loader_wait")
+SPEEDS = ("step_s", "cells_per_s", "tokens_per_s", "loader_wait", "probe_s")
 """What of a row depends on the machine and its load; all else is the same whenever a run is repeated."""
 
 SHOWN = (
@@ -29,6 +31,8 @@ SHOWN = (
     "masked_accuracy",
     "malignancy_accuracy",
     "validation_loss",
+    "probe_5pct",
+    "probe_all",
     "cells_per_s",
     "tokens_per_s",
     "loader_wait",
@@ -70,6 +74,8 @@ class Files(Monitor):
 
     def begin(self, n_steps: int, step: int, rows: Sequence[HistoryRow]) -> None:
         """Write the rows so far; events of steps that were lost are marked so."""
+        from torch.utils.tensorboard import SummaryWriter  # its package is needed by who wants events alone
+
         del n_steps, step
         self._rows = list(rows)
         history.write(self._rows, self._path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,15 @@ from celllm.config.recipe import Recipe
 from celllm.corpus.loader import Loader
 from celllm.corpus.sampler import sampler_of
 from celllm.model.encoder import Encoder
-from celllm.model.randomness import Purpose, seeded, stream_seed, torch_generator
+from celllm.model.randomness import Purpose, torch_generator
+from celllm.model.store import PretrainedEncoder
 from celllm.pretrain import optim
 from celllm.pretrain.batch import Corpus, StepBatch, choose_panel, hold_out, make_batch
 from celllm.pretrain.checkpoint import Checkpoints, Progress, RunIdentity
+from celllm.pretrain.held_out import HeldOut
 from celllm.pretrain.launch import alone
 from celllm.pretrain.monitor import HistoryRow, Monitor, following, history_row
+from celllm.pretrain.probe import ProbeCells, check_probed
 from celllm.pretrain.ranks import Ranks
 from celllm.pretrain.step import StepLoss, check_ranks, check_trainable, initial_module
 from celllm.pretrain.stopping import Stopped, StopRequest
@@ -32,8 +35,6 @@ from celllm.pretrain.update import Update
 
 CELLS_AHEAD = 4096
 """Cells that are made into tokens ahead of the step, at 3 bytes a token; at least one batch, at most four."""
-NOT_VALIDATED = ("pass_difference", "check_difference", "tokens")
-"""Figures of a step that say nothing of the validation cells."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ def pretrain(
     seed: int,
     fabric: Fabric | None = None,
     checkpoints: Path | None = None,
+    probe: ProbeCells | None = None,
     stage: str = "pretrain",
     monitors: Sequence[Monitor] = (),
     stop_after: int | None = None,
+    initial: Encoder | None = None,
 ) -> PretrainingResult:
     """Train an encoder as the recipe says.
 
@@ -80,31 +83,32 @@ def pretrain(
         Launched; says which device this process has, and how many ranks there are. None: one device, the best there is.
     checkpoints
         Folder to go on from and to save to, the same for all ranks; None: neither.
+    probe
+        Labelled cells for a recipe with `probe_every`.
     stage
         Name and version of the stage; a checkpoint of another is refused.
     monitors
         Told of each row of the history, on the first rank.
     stop_after
         Stop after this many steps of the schedule, as if killed right after a checkpoint; None: run to the end.
+    initial
+        Encoder whose weights to begin with; None: drawn from the seed.
 
     Raises
     ------
     InputError
         If the recipe cannot be trained from, or the folder's checkpoint belongs to another run.
-    DivergedError
-        If a loss or gradient is not finite.
-    CheckpointError
-        If a checkpoint could not be written.
-    OutOfMemory
-        If a step does not fit into memory, also with half the recipe's `chunk_tokens`.
-    Stopped
-        If a signal asked for it.
+    DivergedError, CheckpointError, OutOfMemory, Stopped
+        If a loss is not finite, a checkpoint not written, half the `chunk_tokens` too many, or a signal asks for it.
     """
     check_trainable(recipe)
+    check_probed(recipe, probe)
     fabric = fabric or alone(recipe.training.precision)
     check_ranks(recipe, fabric.world_size)
     identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
-    run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric)
+    if probe is not None and recipe.training.select == "probe":
+        identity = replace(identity, probe=probe.digest)
+    run = Run(recipe, corpus, gene_embedding, seed=seed, fabric=fabric, probe=probe, initial=initial)
     if checkpoints is not None:
         run.resume(Checkpoints(checkpoints, identity, keep_last=recipe.training.keep_last))
     told = monitors if fabric.is_global_zero else ()
@@ -135,7 +139,7 @@ class Run:
 
     Parameters
     ----------
-    recipe, corpus, gene_embedding, seed, fabric
+    recipe, corpus, gene_embedding, seed, fabric, probe, initial
         As in `pretrain`.
     """
 
@@ -147,11 +151,15 @@ class Run:
         *,
         seed: int,
         fabric: Fabric,
+        probe: ProbeCells | None = None,
+        initial: Encoder | None = None,
     ) -> None:
         settings = recipe.training
         self._recipe, self._corpus, self._seed, self._fabric = recipe, corpus, seed, fabric
         self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else None
-        self._module = initial_module(recipe, corpus.n_genes, gene_embedding, seed=seed, device=fabric.device)
+        self._module = initial_module(
+            recipe, corpus.n_genes, gene_embedding, seed=seed, device=fabric.device, initial=initial
+        )
         if settings.compile:
             self._module.encoder.compile_layers()
         self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)
@@ -170,10 +178,10 @@ class Run:
             ranks=self._ranks,
         )
         self._update = Update(self._step_loss, self._optimiser, recipe, seed=seed, fabric=fabric)
-        own = np.array_split(cells.validation, fabric.world_size)[self._rank]
-        self._validation = None
-        if settings.validation_cells > 0:
-            self._validation = make_batch(corpus, own, recipe, panel=self.panel, seed=0, step=0, device=fabric.device)
+        pretrained = PretrainedEncoder(self._module.encoder, recipe, corpus.vocabulary, self.panel, digest="")
+        self._held_out = HeldOut(
+            pretrained, self._step_loss, corpus, cells.validation, probe=probe, fabric=fabric, ranks=self._ranks
+        )
         self._checkpoints: Checkpoints | None = None
         self._saved_step = -1
         self._is_best = False
@@ -240,14 +248,15 @@ class Run:
         figures = self._update.take(drawn, step, monitors, names=self._names)
         progress.chunk_tokens = self._step_loss.max_tokens
         figures |= {"learning_rate": rate, "seconds": time.perf_counter() - started, "wait": wait}
-        is_last = step == settings.steps
-        self._is_best = False
-        if self._validation is not None and (step % settings.validate_every == 0 or is_last):
-            figures |= self._validated(self._validation, step)
+        found, loss = self._held_out.figures(step)
+        figures |= found
+        self._is_best = loss is not None and loss < progress.best.get("loss", float("inf"))
+        if loss is not None and self._is_best:
+            progress.best = {"step": step, "loss": loss}
         progress.step = step
         progress.sampler = loader.state()
         progress.pending.append(figures)
-        if step % settings.log_every != 0 and not is_last:
+        if step % settings.log_every != 0 and step != settings.steps:
             return None
         progress.history.append(history_row(step, progress.pending, batch_cells=settings.batch_cells))
         progress.pending = []
@@ -268,20 +277,10 @@ class Run:
         if self._recipe.training.steps == 0:
             self.progress.history = [{"step": 0}]
         # on the first rank alone, which wrote it: on others it may not be there yet
-        is_chosen = self._recipe.training.select == "best" and self._fabric.is_global_zero
+        is_chosen = self._recipe.training.select != "last" and self._fabric.is_global_zero
         if self._checkpoints is not None and is_chosen:
             self._checkpoints.load_best(self._module)
         return self._module.encoder.cpu().eval()
 
     def _names(self, rows: NDArray[np.int64]) -> list[str]:
         return self._corpus.names(self._training[rows])
-
-    def _validated(self, cells: StepBatch, step: int) -> dict[str, float | None]:
-        """Return the figures of the validation cells, and note whether their loss is the least so far."""
-        with seeded(stream_seed(0, 0, Purpose.DROPOUT, rank=self._rank), self._fabric.device):
-            figures = self._step_loss.evaluate(cells)
-        loss = float(figures["loss"] or 0.0)
-        self._is_best = loss < self.progress.best.get("loss", float("inf"))
-        if self._is_best:
-            self.progress.best = {"step": step, "loss": loss}
-        return {f"validation_{name}": value for name, value in figures.items() if name not in NOT_VALIDATED}

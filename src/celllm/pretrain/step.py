@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from celllm.base.errors import InputError
 from celllm.config.recipe import ObjectiveSettings, Recipe
 from celllm.corpus.tokens import MASK
-from celllm.model.encoder import Encoder
+from celllm.model.encoder import Encoder, evaluating
 from celllm.model.heads import MalignancyHead, Projection
 from celllm.model.randomness import Purpose, seeded, stream_seed
 from celllm.pretrain import losses
@@ -86,12 +86,15 @@ def initial_module(
     *,
     seed: int,
     device: torch.device,
+    initial: Encoder | None = None,
 ) -> Pretrained:
-    """Draw what is trained from the seed, in training mode."""
+    """Draw what is trained from the seed, in training mode; `initial` is the encoder to go on with."""
     with seeded(stream_seed(seed, 0, Purpose.INITIAL_WEIGHTS), torch.device("cpu")):
         table = None if gene_embedding is None else torch.from_numpy(np.array(gene_embedding, dtype=np.float32))
         length = recipe.padded_length
         encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, padded_length=length)
+        if initial is not None:
+            encoder.load_state_dict(initial.state_dict())
         encoder.embedding.genes.weight.requires_grad_(table is None or recipe.genes.is_trained)
         module = Pretrained(encoder, recipe.objectives)
     return module.to(device).train()
@@ -149,8 +152,8 @@ class StepLoss:
         """Add the step's gradient to the parameters; return the loss, detached, and the step's figures.
 
         With `check`, the figure `check_difference` tells how far the gradient is from that of the full-batch step; with
-        `health`, four figures tell how spread out the embeddings are. Losses and accuracies are those of all ranks,
-        and so is the spread; majorities are this rank's.
+        `health`, four figures tell how spread out the embeddings are, and one how many random features say nothing.
+        Losses and accuracies are those of all ranks, and so is the spread; the rest are this rank's.
         """
         chunks = self._begin(batch)
         weight = self.settings.contrastive.weight
@@ -281,6 +284,13 @@ class StepLoss:
         )
         return torch.stack(terms).sum() if terms else None
 
+    def _features_below_epsilon(self) -> float | None:
+        """Ask FAVOR+ about the longest cell of this rank; None for another attention."""
+        longest = np.array([self._batch.lengths_B.argmax()])
+        cells = self._batch.plain()[longest]
+        with evaluating(self.module.encoder):
+            return self.module.encoder.share_below_epsilon(cells["genes"], cells["bins"], cells.get("values"))
+
     def _figures(
         self, loss: float, record: Record, contrasted: float | None, *, health: bool
     ) -> dict[str, float | None]:
@@ -290,4 +300,5 @@ class StepLoss:
         figures = {"loss": loss, **made.masked(told), **made.malignancy(judged)}
         figures |= {"contrastive": contrasted, **made.differences(record)}
         figures |= made.diagnostics(record.embeddings if health else ())
+        figures["features_below_epsilon"] = self._features_below_epsilon() if health else None
         return figures | {"tokens": self._total(int(self._batch.lengths_B.sum()))}

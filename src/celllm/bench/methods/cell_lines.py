@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
-from celllm.bench.features import gene_features
 from celllm.bench.method import Regressor
+from celllm.corpus.components import gene_features
 from celllm.splits.units import Pairs
 
 # With fewer lines than this a drug's regression would be noise; it gets the drug's mean.

@@ -11,11 +11,11 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 
-from celllm.bench.features import gene_features
 from celllm.bench.method import take_options
 from celllm.bench.methods.estimators import SklearnClassifier
 from celllm.bench.methods.finetune import computing, ready_encoder, source_of
 from celllm.bench.methods.frozen import kept_of
+from celllm.corpus.components import gene_features
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.encoder import evaluating
 from celllm.splits.units import Cells

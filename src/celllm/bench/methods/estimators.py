@@ -12,11 +12,11 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import get_tags
 
 from celllm.base.errors import InputError
-from celllm.bench import features
-from celllm.bench.features import gene_features, projected
 from celllm.bench.method import METHODS, Classifier, imported, labelled
 from celllm.config.tables import COMPONENTS
 from celllm.config.units import Units
+from celllm.corpus import components
+from celllm.corpus.components import gene_features, projected
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Cells
 
@@ -54,7 +54,7 @@ class SklearnClassifier(Classifier):
     ) -> None:
         super().__init__({}, seed=seed, encoder=encoder, vocabulary=vocabulary)
         self.model = estimator_of(estimator, options, seed=seed, is_right=is_classifier, what="classifier")
-        self._components = None if encoder is None else features.read(encoder, vocabulary=vocabulary.digest)
+        self._components = None if encoder is None else components.read(encoder, vocabulary=vocabulary.digest)
         if self._components is None and not self.takes_dense and not get_tags(self.model).input_tags.sparse:
             raise InputError(
                 file=METHODS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from celllm.report.figures.style import GREY, look, style
 
 @dataclass(frozen=True)
 class Panel:
-    """One small plot: a quantity over the steps and the trivial value it must beat.
+    """One small plot: a quantity over the steps and what it must beat.
 
     Parameters
     ----------
@@ -28,30 +29,38 @@ class Panel:
         Column of the history.
     title, unit
         What the axis says.
-    baseline
-        Column of the history with the value of the trivial rival, or a constant; None for none.
-    rival
-        What the baseline is.
+    rivals
+        What it is drawn beside, at most one a line style: a column of the history or a constant, and what that is.
     """
 
     key: str
     title: str
     unit: str
-    baseline: str | float | None = None
-    rival: str = ""
+    rivals: tuple[tuple[str | float, str], ...] = ()
 
 
+def _neighbours(share: str) -> tuple[tuple[str, str], ...]:
+    """Return what the probe is compared with, for a share of the labels."""
+    names = {"untrained": "untrained", "components": "components of the corpus", "joined": "both joined"}
+    return tuple((f"probe_{column}_{share}", name) for column, name in names.items())
+
+
+LINES = {"--": "dashed", ":": "dotted", "-.": "dash-dotted"}
 PANELS = (
     Panel("loss", "total loss", "nats, weighted"),
     Panel("masked", "masked expression: loss", "nats a token"),
-    Panel("contrastive", "contrastive: loss", "nats a cell", "log_batch", "log of the batch: guessing"),
-    Panel("malignancy", "tumour or normal: loss", "nats a cell", math.log(2), "log 2: guessing"),
-    Panel("masked_accuracy", "masked expression: accuracy", "share of tokens", "masked_majority", "most common bin"),
-    Panel("malignancy_accuracy", "tumour or normal: accuracy", "share", "malignancy_majority", "larger class"),
-    Panel("alignment", "alignment of the two views", "mean squared distance, 0 best", 0.0, "views agree"),
-    Panel("uniformity", "uniformity", "log of mean Gaussian potential", 0.0, "all cells in one point"),
-    Panel("mean_cosine", "mean cosine of two cells", "cosine", 1.0, "all cells in one direction"),
-    Panel("effective_rank", "effective rank", "directions, of the width", 1.0, "all cells on one line"),
+    Panel("contrastive", "contrastive: loss", "nats a cell", (("log_batch", "log of the batch: guessing"),)),
+    Panel("malignancy", "tumour or normal: loss", "nats a cell", ((math.log(2), "log 2: guessing"),)),
+    Panel(
+        "masked_accuracy", "masked expression: accuracy", "share of tokens", (("masked_majority", "most common bin"),)
+    ),
+    Panel("malignancy_accuracy", "tumour or normal: accuracy", "share", (("malignancy_majority", "larger class"),)),
+    Panel("probe_5pct", "probe with 5 % of the labels", "macro-F1", _neighbours("5pct")),
+    Panel("probe_all", "probe with all labels", "macro-F1", _neighbours("all")),
+    Panel("alignment", "alignment of the two views", "mean squared distance, 0 best", ((0.0, "views agree"),)),
+    Panel("uniformity", "uniformity", "log of mean Gaussian potential", ((0.0, "all cells in one point"),)),
+    Panel("mean_cosine", "mean cosine of two cells", "cosine", ((1.0, "all cells in one direction"),)),
+    Panel("effective_rank", "effective rank", "directions, of the width", ((1.0, "all cells on one line"),)),
     Panel("validation_loss", "total loss of cells never trained on", "nats, weighted"),
     Panel("gradient_norm", "norm of the gradient", "before clipping"),
 )
@@ -71,7 +80,7 @@ def draw_curves(histories: Mapping[str, pd.DataFrame], corpus: ShardReader) -> F
     ----------
     histories
         By name of the run: one row a logged step, column `step` and those of `PANELS`. A column that is
-        absent or empty was not trained in that run.
+        absent or empty was left out of that run.
     corpus
         The shards; where some of their cells are simulated, the title says so.
     """
@@ -85,7 +94,7 @@ def draw_curves(histories: Mapping[str, pd.DataFrame], corpus: ShardReader) -> F
         for axis in axes[len(PANELS) :]:
             axis.set_axis_off()
         handles = [axes[0].plot([], [], color=look(i)[0], label=name)[0] for i, name in enumerate(histories)]
-        handles.append(axes[0].plot([], [], color=GREY, linestyle="--", label="trivial baseline")[0])
+        handles.append(axes[0].plot([], [], color=GREY, linestyle="--", label="what it must beat")[0])
         figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))
         figure.suptitle("Pretraining" + (" (corpus partly simulated)" if is_simulated else ""))
         return figure
@@ -103,17 +112,20 @@ def _draw_panel(axis: Axes, panel: Panel, histories: Mapping[str, pd.DataFrame])
         drawn = True
         steps = history["step"][values.index]
         axis.plot(steps, values, color=colour, linewidth=1.2, marker="." if len(values) < 10 else "")
-        if isinstance(panel.baseline, str) and panel.baseline in history:
-            baseline = pd.to_numeric(history[panel.baseline])
-            axis.plot(history["step"], baseline, color=colour, linewidth=1, linestyle="--", alpha=0.7)
-    axis.set_title(panel.title + (f"\ndashed: {panel.rival}" if panel.rival and drawn else ""))
+        for (rival, _), line in zip(panel.rivals, LINES, strict=False):
+            if isinstance(rival, str) and rival in history:
+                beside = pd.to_numeric(history[rival]).dropna()
+                axis.plot(history["step"][beside.index], beside, color=colour, linewidth=1, linestyle=line, alpha=0.7)
+    said = ", ".join(f"{LINES[line]}: {name}" for (_, name), line in zip(panel.rivals, LINES, strict=False))
+    axis.set_title(panel.title + (f"\n{textwrap.fill(said, 44)}" if said and drawn else ""))
     if not drawn:
-        axis.text(0.5, 0.5, "not trained", transform=axis.transAxes, ha="center", va="center", color=GREY)
+        axis.text(0.5, 0.5, "left out", transform=axis.transAxes, ha="center", va="center", color=GREY)
         axis.set_xticks([])
         axis.set_yticks([])
         return
-    if isinstance(panel.baseline, float):
-        axis.axhline(panel.baseline, color=GREY, linestyle="--", linewidth=1)
+    for (rival, _), line in zip(panel.rivals, LINES, strict=False):
+        if isinstance(rival, float):
+            axis.axhline(rival, color=GREY, linestyle=line, linewidth=1)
     axis.set_xlabel("optimiser step")
     axis.set_ylabel(panel.unit)
     axis.grid(axis="y", alpha=0.25)

@@ -6,6 +6,7 @@ and pandas put ``""``, `GENE` or a name there.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator, Sequence
@@ -66,7 +67,7 @@ class TextTable:
         self._n_texts = n_texts
         with reading(path, f"a table of {SEPARATORS[separator]}-separated text"):
             self._n_header, header = 1, stream.readline()
-            while header.startswith(b"#"):
+            while header.removeprefix(codecs.BOM_UTF8).startswith(b"#"):
                 self._n_header, header = self._n_header + 1, stream.readline()
             first = stream.readline()
             self._separator = self._separator_of(header, first, separator)
@@ -169,7 +170,10 @@ class TextTable:
 
     def _fields(self, line: bytes) -> list[str]:
         text = line.decode("utf-8-sig").rstrip("\r\n")
-        return next(csv.reader([text], delimiter=self._separator), [])
+        try:
+            return next(csv.reader([text], delimiter=self._separator), [])
+        except csv.Error as error:  # line ends of old Macs, or no text at all
+            raise unreadable(self._path, "lines of fields", f"{error}".split(" - ")[0], field="lines 1 and 2") from None
 
     def _numbers(self, table: pd.DataFrame, line: int) -> npt.NDArray[Any]:
         """Return the numbers of a chunk that begins at `line`; whole where the text is whole."""

@@ -1,4 +1,4 @@
-"""What methods see of a cell: log-normalised genes, or principal components of the corpus, kept in `pca.safetensors`.
+"""Log-normalised genes, and principal components of the corpus, kept in `pca.safetensors`.
 
 The file holds mean and directions on the gene axis, and JSON in its header.
 Shapes: N cells, G genes, K components.

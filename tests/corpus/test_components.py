@@ -6,8 +6,9 @@ from safetensors.numpy import save_file
 from sklearn.decomposition import PCA
 
 from celllm.base.errors import InputError, VocabularyMismatch
-from celllm.bench import commands, features
-from celllm.bench.features import fit_pca, gene_features, projected
+from celllm.bench import commands
+from celllm.corpus import components
+from celllm.corpus.components import fit_pca, gene_features, projected
 from celllm.corpus.reader import ShardReader
 
 
@@ -57,8 +58,8 @@ def test_no_more_than_a_batch_is_read_at_once_and_a_short_last_one_joins_the_one
 def test_components_come_back_as_written_and_equal_ones_make_equal_files(cells, tmp_path):
     made = _fitted(cells, 3, 30)
     for name in ("a", "b"):
-        features.write(made, tmp_path / name)
-    found = features.read(tmp_path / "a", vocabulary="abc")
+        components.write(made, tmp_path / name)
+    found = components.read(tmp_path / "a", vocabulary="abc")
 
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     for name in ("mean_G", "components_KG", "explained_K"):
@@ -67,23 +68,23 @@ def test_components_come_back_as_written_and_equal_ones_make_equal_files(cells, 
 
 
 def test_another_vocabulary_and_a_file_of_another_kind_are_refused(cells, tmp_path):
-    features.write(_fitted(cells, 3, 30), tmp_path / "pca")
+    components.write(_fitted(cells, 3, 30), tmp_path / "pca")
     save_file({"mean": np.zeros(2, np.float32)}, str(tmp_path / "other"))
     (tmp_path / "text").write_text("components")
 
     with pytest.raises(VocabularyMismatch, match="snakemake --forcerun fit_pca"):
-        features.read(tmp_path / "pca", vocabulary="xyz")
+        components.read(tmp_path / "pca", vocabulary="xyz")
     with pytest.raises(InputError, match=r"found: *None"):
-        features.read(tmp_path / "other")
+        components.read(tmp_path / "other")
     with pytest.raises(InputError, match="no safetensors file"):
-        features.read(tmp_path / "text")
+        components.read(tmp_path / "text")
 
 
 def test_the_command_fits_the_cells_of_the_shards_and_says_what_made_the_file(training):
     shards, out = training.path / "manifest.json", training.path / "pca.safetensors"
     commands.fit_pca(shards=shards, pca=out, components=3, stage="fit_pca-1")
 
-    found = features.read(out, vocabulary=training.genes.digest)
+    found = components.read(out, vocabulary=training.genes.digest)
     reader = ShardReader(shards)
     counts = reader.rows(np.arange(reader.n_cells)).toarray().astype(float)
     logged = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 10_000)

@@ -1,0 +1,133 @@
+"""One's own cells on an encoder's gene axis, in pieces, with what was found and lost on the way.
+
+Shapes: C cells of a piece, N names of the source, G genes of the axis, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from tqdm import tqdm
+
+from celllm.annotate.folder import EncoderFolder
+from celllm.annotate.genes import map_genes
+from celllm.annotate.source import Source
+from celllm.config.units import Units
+from celllm.harmonise.align import SPIKE_IN, Tally, to_vocabulary
+from celllm.harmonise.counts import find_counts
+from celllm.harmonise.harmonisation import Harmonisation
+from celllm.model import inference
+from celllm.model.device import device_of
+from celllm.sources.values import check_values
+
+ENOUGH_MAPPED, ENOUGH_NAMED = 0.8, 0.5
+"""Shares of the counts, and of the encoder's genes, below which a user is warned."""
+
+
+class OwnCells:
+    """Cells of a source: their counts found, their genes mapped.
+
+    Parameters
+    ----------
+    source
+        Where they are.
+    encoder
+        Says which genes, and how they are called.
+    counts, genes
+        The matrix and the column of `var` to take; None: found.
+
+    Raises
+    ------
+    InputError
+        If counts or genes are not found.
+    """
+
+    def __init__(
+        self, source: Source, encoder: EncoderFolder, *, counts: str | None = None, genes: str | None = None
+    ) -> None:
+        self._source, self._encoder = source, encoder
+        found = find_counts(
+            {name: matrix for name, (matrix, _) in source.matrices.items()}, file=source.file, asked=counts
+        )
+        self.place, self.n_cells = found.place, found.n_cells
+        """The matrix that holds counts, and its number of cells."""
+        var = source.matrices[self.place][1]
+        self._is_gene_N = np.array([SPIKE_IN.fullmatch(str(name)) is None for name in var.index])
+        weights_N = np.asarray(found.sample.sum(axis=0, dtype=np.float64)).ravel() * self._is_gene_N
+        self.column, self._mapping = map_genes(
+            var, weights_N, index=encoder.index, vocabulary=encoder.vocabulary, file=source.file, asked=genes
+        )
+        """The column of `var` that names the genes."""
+        self._total_N = np.zeros(len(var))
+        self.n_silent = 0
+        """Cells without a count of the encoder's genes, of those that were read."""
+
+    def pieces(self, *, show: str | None = None) -> Iterator[sparse.csr_matrix]:
+        """Yield counts, C x G, in the order of the source; `show` is what a progress bar is called."""
+        self._total_N[:] = 0
+        self.n_silent = 0
+        with tqdm(total=self.n_cells, desc=show, unit=" cells", disable=None if show else True) as bar:
+            for raw in self._source.pieces(self.place):
+                check_values(raw.data, Units.COUNTS, file=self._source.file, field=self.place)
+                self._total_N += np.asarray(raw.sum(axis=0, dtype=np.float64)).ravel() * self._is_gene_N
+                counts = to_vocabulary(raw, self._mapping, self._encoder.vocabulary.n_genes).astype(np.float32)
+                counts.eliminate_zeros()
+                self.n_silent += int((np.diff(counts.indptr) == 0).sum())
+                yield counts
+                bar.update(counts.shape[0])
+
+    def counts(self, *, show: str | None = None) -> sparse.csr_matrix:
+        """Return the counts of all cells."""
+        return sparse.vstack(list(self.pieces(show=show)), format="csr")
+
+    def harmonisation(self) -> Harmonisation:
+        """Return what became of the names and of the counts that were read."""
+        tally = Tally()
+        tally.add(self._mapping, self._total_N)
+        return tally.report(Path(self._source.file).stem, {}, {}, threshold=ENOUGH_MAPPED)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was found, to be written beside what was made of it."""
+        report = self.harmonisation()
+        return {
+            "counts": self.place,
+            "genes": self.column,
+            "mapped_share_of_counts": report.mapped_share_of_counts,
+            "named_share_of_genes": self._named_share(),
+            "silent_cells": self.n_silent,
+        }
+
+    def _named_share(self) -> float:
+        named = np.unique(self._mapping.index_N[self._mapping.index_N >= 0])
+        return len(named) / self._encoder.vocabulary.n_genes
+
+    def described(self) -> list[str]:
+        """Say what was found and lost, and warn where that is much."""
+        report, named = self.harmonisation(), self._named_share()
+        lines = [
+            f"counts: {self.place}; gene names: {self.column}; {report.mapped} of {report.n_names} names mapped, "
+            f"{report.mapped_share_of_counts:.1%} of the counts; {named:.1%} of the encoder's genes have a name"
+        ]
+        if report.mapped_share_of_counts < ENOUGH_MAPPED:
+            lost = ", ".join(f"{name} {share:.1%}" for name, share in report.top_lost[:5])
+            lines.append(f"warning: the encoder does not know the genes of many counts; most lost: {lost}")
+        if named < ENOUGH_NAMED:
+            lines.append("warning: most genes of the encoder have no name in the file; give all genes, not chosen ones")
+        if self.n_silent:
+            lines.append(
+                f"warning: {self.n_silent} cells have no count of the encoder's genes; their embedding is empty"
+            )
+        return lines
+
+
+def embed_piece(encoder: EncoderFolder, counts_CG: sparse.csr_matrix) -> NDArray[np.float32]:
+    """Embed the cells of a piece, C x D."""
+    return inference.embed_cells(
+        encoder.pretrained, counts_CG, units=Units.COUNTS, device=device_of("auto", threads=torch.get_num_threads())
+    )

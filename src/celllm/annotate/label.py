@@ -1,0 +1,283 @@
+"""`celllm.annotate` and `celllm annotate`: labels of a reference for cells that have none.
+
+Shapes: C cells of a piece, K classes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from celllm import __version__
+from celllm.annotate import folder as folders
+from celllm.annotate import head as heads
+from celllm.annotate import judge as judges
+from celllm.annotate import source
+from celllm.annotate.cells import OwnCells, embed_piece
+from celllm.annotate.embed import copied, put
+from celllm.annotate.folder import EncoderFolder
+from celllm.annotate.head import Model
+from celllm.annotate.judge import WAYS, Way
+from celllm.annotate.source import Source
+from celllm.base.errors import InputError
+from celllm.harmonise.normalise import log_normalised
+
+if TYPE_CHECKING:
+    import anndata as ad
+    from numpy.typing import NDArray
+
+UNASSIGNED = "unassigned"
+PREDICTION, CONFIDENCE, PROBABILITIES = "celllm_prediction", "celllm_confidence", "celllm_probabilities"
+MAJORITY, UNS = "celllm_majority", "celllm_annotate"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What is written beside the cells: columns of obs, C x K probabilities, and how they came about."""
+
+    obs: Mapping[str, pd.Categorical[Any] | NDArray[np.float32]]
+    probabilities: NDArray[np.float32]
+    facts: Mapping[str, Any]
+    lines: list[str]
+
+
+def annotate(
+    query: ad.AnnData,
+    reference: ad.AnnData | None = None,
+    *,
+    labels: str | None = None,
+    donors: str | None = None,
+    model: Path | str | None = None,
+    save: Path | str | None = None,
+    encoder: Path | str | None = None,
+    way: Way | None = None,
+    threshold: float = 0.5,
+    clusters: str | None = None,
+    counts: str | None = None,
+    genes: str | None = None,
+) -> ad.AnnData:
+    """Label cells after a reference whose cells are labelled.
+
+    Three ways are compared by cross-validation on the reference (logistic regression on the embedding, on principal
+    components, on all genes), their macro-F1 is printed, and the best one labels the query. Nothing of the query is
+    changed but what is added: `obs["celllm_prediction"]`; `obs["celllm_confidence"]`, the probability of that label,
+    calibrated on held-out cells of the reference; `obsm["celllm_probabilities"]`, cells x labels in the order of
+    `uns["celllm_annotate"]["classes"]`; and with `clusters` `obs["celllm_majority"]`.
+
+    Parameters
+    ----------
+    query
+        Cells to label; as in `celllm.embed`.
+    reference
+        Labelled cells; not needed with `model`.
+    labels
+        Column of the reference's obs with the labels; cells without one are left out.
+    donors
+        Column with the donors, who are then held out whole: the score is one for donors never seen.
+    model
+        What an earlier call saved; no reference is needed then.
+    save
+        File to save the model to.
+    encoder
+        An encoder's folder; None: the one in the package.
+    way
+        The way to take whatever the scores say: `embedding`, `pca` or `genes`.
+    threshold
+        Smallest confidence; cells below are `unassigned`.
+    clusters
+        Column of the query's obs: each cluster's commonest label is written too.
+    counts, genes
+        As in `celllm.embed`, for query and reference; None: found in each.
+
+    Returns
+    -------
+    The query, the same object.
+
+    Raises
+    ------
+    InputError
+        If counts, gene names or a column are not found, or the reference has fewer than two classes.
+    """
+    found = folders.read(encoder)
+    if model is None:
+        if reference is None:
+            raise no_reference()
+        of_reference = source.of_anndata(reference)
+        taught, lines = teach(of_reference, found, labels, donors=donors, way=way, counts=counts, genes=genes)
+    else:
+        taught, lines = heads.load(model, encoder=found.pretrained.digest, vocabulary=found.vocabulary.digest), []
+    if save is not None:
+        heads.save(taught, save)
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    cells = source.of_anndata(query)
+    result = label(cells, found, taught, threshold=threshold, clusters=clusters, counts=counts, genes=genes)
+    for name, column in result.obs.items():
+        query.obs[name] = column
+    query.obsm[PROBABILITIES] = result.probabilities
+    query.uns[UNS] = dict(result.facts)
+    sys.stderr.write("".join(f"{line}\n" for line in result.lines))
+    return query
+
+
+def annotate_file(
+    path: Path,
+    out: Path,
+    found: EncoderFolder,
+    taught: Model,
+    *,
+    threshold: float,
+    clusters: str | None,
+    counts: str | None,
+    genes: str | None,
+) -> list[str]:
+    """Label the cells of an h5ad file in a copy of it; parameters as of `annotate`. Return what is to be said."""
+    with source.of_file(path) as cells:
+        result = label(cells, found, taught, threshold=threshold, clusters=clusters, counts=counts, genes=genes)
+        with copied(path, out) as file:
+            _check_obs(file, path)
+            for name, column in result.obs.items():
+                put(file, "obs", name, column)
+                order = [str(other) for other in file["obs"].attrs["column-order"] if other != name]
+                file["obs"].attrs["column-order"] = np.array([*order, name], dtype=object)
+            put(file, "obsm", PROBABILITIES, result.probabilities)
+            put(file, "uns", UNS, result.facts)
+    return result.lines
+
+
+def teach(
+    reference: Source,
+    encoder: EncoderFolder,
+    labels: str | None,
+    *,
+    donors: str | None = None,
+    way: Way | None = None,
+    counts: str | None = None,
+    genes: str | None = None,
+) -> tuple[Model, list[str]]:
+    """Judge the ways on a reference, teach the best one all of it; parameters as of `annotate`.
+
+    Returns
+    -------
+    The model, and what is to be said of its making.
+    """
+    if labels is None:
+        raise no_reference()
+    own = OwnCells(reference, encoder, counts=counts, genes=genes)
+    names = reference.column(labels, "--labels").to_numpy(dtype=np.str_)
+    of_donors = None if donors is None else reference.column(donors, "--donors").to_numpy(dtype=np.str_)
+    views: dict[heads.Features, list[Any]] = {"embedding": [], "genes": []}
+    for counts_CG in own.pieces(show="reference"):
+        for kind, pieces in views.items():
+            pieces.append(_view(kind, counts_CG, encoder))
+    whole: dict[heads.Features, Any] = {
+        "embedding": np.concatenate(views["embedding"]),
+        "genes": sparse.vstack(views["genes"], format="csr"),
+    }
+    cells, small = judges.check(judges.Reference(whole, names, of_donors), file=reference.file)
+    lines = [f"reference: {line}" for line in own.described()]
+    if small:
+        left_out = ", ".join(f"{name} ({size})" for name, size in small.items())
+        lines.append(f"labels of fewer than {judges.N_FOLDS} cells are left out: {left_out}")
+    judged = judges.judge(cells, ways=list(WAYS))
+    best = judges.best(judged)
+    chosen = best if way is None else next(judgement for judgement in judged if judgement.way == way)
+    held_out = "donors" if donors else "cells"
+    lines.append(
+        f"macro-F1 on held-out {held_out} of the reference, mean of {len(best.scores)} folds and 95 % interval:"
+    )
+    for judgement in judged:
+        mean, low, high = judgement.interval
+        mark = " <- used" if judgement is chosen else ""
+        lines.append(f"  {WAYS[judgement.way][1]:48} {mean:.3f} [{low:.3f}, {high:.3f}]{mark}")
+    facts = {
+        "version": __version__,
+        "labels": labels,
+        "way": chosen.way,
+        "macro_f1": {judgement.way: list(judgement.scores) for judgement in judged},
+        "encoder": encoder.facts,
+    }
+    head = judges.finished(cells, chosen)
+    return Model(head, encoder.pretrained.digest, encoder.vocabulary.digest, facts), lines
+
+
+def label(
+    cells: Source,
+    encoder: EncoderFolder,
+    model: Model,
+    *,
+    threshold: float,
+    clusters: str | None,
+    counts: str | None = None,
+    genes: str | None = None,
+) -> Labelled:
+    """Label cells; parameters as of `annotate`. Cells without a count of the encoder's genes are unassigned."""
+    own = OwnCells(cells, encoder, counts=counts, genes=genes)
+    groups = None if clusters is None else cells.column(clusters, "--clusters")
+    head = model.head
+    found, silent = [], []
+    for counts_CG in own.pieces(show="annotate"):
+        found.append(head.probabilities(_view(head.features, counts_CG, encoder)))
+        silent.append(np.diff(counts_CG.indptr) == 0)
+    probabilities = np.concatenate(found)
+    probabilities[np.concatenate(silent)] = 1 / len(head.classes)
+    confidence = np.where(np.concatenate(silent), 0.0, probabilities.max(axis=1))
+    names = np.array(head.classes, dtype=object)[probabilities.argmax(axis=1)]
+    names[confidence < threshold] = UNASSIGNED
+    obs: dict[str, pd.Categorical[Any] | NDArray[np.float32]] = {
+        PREDICTION: pd.Categorical(names),
+        CONFIDENCE: confidence.astype(np.float32),
+    }
+    if groups is not None:
+        obs[MAJORITY] = pd.Categorical(majority(names, groups.to_numpy(dtype=object)))
+    shares = pd.Series(names).value_counts(normalize=True)
+    lines = [f"query: {line}" for line in own.described()]
+    lines += [f"{name}: {share:.1%}" for name, share in shares.items()]
+    facts = {
+        "classes": list(head.classes),
+        "threshold": threshold,
+        "temperature": head.temperature,
+        **own.facts(),
+        "model": {**model.facts},
+    }
+    return Labelled(obs, probabilities.astype(np.float32), facts, lines)
+
+
+def majority(names: NDArray[Any], groups: NDArray[Any]) -> NDArray[Any]:
+    """Return for each cell the commonest name of its group, of equals the first in the alphabet."""
+    table = pd.crosstab(groups, names)
+    commonest: NDArray[Any] = np.array(table.columns, dtype=object)[table.loc[groups].to_numpy().argmax(axis=1)]
+    return commonest
+
+
+def _view(features: heads.Features, counts_CG: Any, encoder: EncoderFolder) -> Any:  # noqa: ANN401 - dense or sparse
+    return embed_piece(encoder, counts_CG) if features == "embedding" else log_normalised(counts_CG)
+
+
+def no_reference() -> InputError:
+    """Say that there is nothing to label after."""
+    return InputError(
+        file="--reference",
+        field="reference",
+        expected="labelled cells and the column of their labels, or a saved model",
+        found="neither",
+        remedy="--reference reference.h5ad --labels cell_type, or --model saved.safetensors",
+    )
+
+
+def _check_obs(file: Any, path: Path) -> None:  # noqa: ANN401 - an open file
+    """Refuse a table that columns cannot be added to, as AnnData before 0.7 wrote it."""
+    if "column-order" not in file["obs"].attrs:
+        raise InputError(
+            file=path,
+            field="obs",
+            expected="a table of AnnData 0.7 or later, to which columns can be added",
+            found="one of an older release",
+            remedy="write it anew: anndata.read_h5ad(file).write_h5ad(new)",
+        )

@@ -1,0 +1,41 @@
+"""`celllm.adapt` goes on pretraining on one's own cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+
+import celllm
+from celllm.annotate import folder as folders
+from celllm.annotate.folder import EncoderFolder
+from celllm.base.errors import InputError
+from celllm.pretrain import history
+
+
+def test_an_adapted_encoder_begins_with_the_weights_it_is_given_and_learns(
+    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = folder.pretrained.encoder.state_dict()
+
+    def furthest(steps: int) -> float:
+        made = celllm.adapt(own, tmp_path / f"{steps}", encoder=folder.path, steps=steps, labels="cell_type")
+        new = folders.read(made).pretrained.encoder.state_dict()
+        return max(float((new[name] - old[name]).abs().max()) for name in old if "projection" not in name)
+
+    assert furthest(0) < 1e-3  # genes are rounded to float16 once more
+    assert furthest(12) > 1e-5
+    assert history.read(tmp_path / "12" / "history.jsonl")["step"].iloc[-1] == 12
+    said = capsys.readouterr().err
+    assert said.count("probe before: macro-F1") == said.count("probe after: macro-F1") == 2
+    assert "before" in (tmp_path / "12" / "card.md").read_text()
+    embedded = celllm.embed(own, encoder=tmp_path / "12").obsm["X_celllm"]
+    assert np.isfinite(embedded).all()
+
+
+def test_a_handful_of_cells_is_refused(tmp_path: Path, own: ad.AnnData, folder: EncoderFolder) -> None:
+    with pytest.raises(InputError, match="at least 16 cells"):
+        celllm.adapt(own[:9].copy(), tmp_path / "out", encoder=folder.path)
+    assert not (tmp_path / "out").exists()

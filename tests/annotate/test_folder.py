@@ -1,0 +1,89 @@
+"""An encoder's folder holds all that cells of strangers need, and says when it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from celllm.annotate import commands
+from celllm.annotate import folder as folders
+from celllm.annotate.folder import EncoderFolder
+from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.harmonise import vocabulary as vocabulary_file
+from celllm.harmonise.vocabulary import Vocabulary
+from celllm.model.store import load_encoder
+from celllm.sources import raw
+
+
+def test_golden_cells_get_their_embeddings_again_and_other_weights_give_others(folder: EncoderFolder) -> None:
+    assert folders.golden_difference(folders.read(folder.path)) < folders.TOLERANCE
+    weights = folder.pretrained.encoder.norm.weight
+    weights.data[0] += 0.01
+    assert folders.golden_difference(folder) > folders.TOLERANCE
+
+
+@pytest.mark.skipif(not (folders.packaged() / folders.ENCODER).is_file(), reason="no encoder is in the package yet")
+def test_the_encoder_in_the_package_is_small_and_gives_its_golden_embeddings() -> None:
+    found = folders.read()
+    assert (found.path / folders.ENCODER).stat().st_size <= folders.MAX_BYTES
+    assert folders.golden_difference(found) < folders.TOLERANCE
+    assert "## Limits" in (found.path / folders.CARD).read_text()
+
+
+def test_weights_of_genes_take_half_the_room(folder: EncoderFolder, encoder_file: Path) -> None:
+    table = load_encoder(encoder_file).encoder.embedding.genes.weight
+    rounded = table.detach().numpy().astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(folder.pretrained.encoder.embedding.genes.weight.detach().numpy(), rounded)
+    saved = encoder_file.stat().st_size - (folder.path / folders.ENCODER).stat().st_size
+    assert saved == pytest.approx(table.numel() * 2, abs=200)
+
+
+def test_the_command_writes_a_folder_from_the_workflows_files(
+    tmp_path: Path, encoder_file: Path, vocabulary: Vocabulary, hgnc: pd.DataFrame, folder: EncoderFolder
+) -> None:
+    vocabulary_file.write(vocabulary, tmp_path / "genes.tsv")
+    lists = {name: hgnc[name].str.join("|") for name in ("prev_symbol", "alias_symbol")}
+    hgnc.assign(status="Approved", **lists).to_csv(tmp_path / "hgnc.txt", sep="\t", index=False)
+    raw.write("hgnc", [raw.describe(tmp_path / "hgnc.txt")], tmp_path / "manifest.json")
+    options = {"encoder": encoder_file, "vocabulary": tmp_path / "genes.tsv", "hgnc": tmp_path / "manifest.json"}
+    commands.package_encoder(**options, folder=tmp_path / "made")
+    made = folders.read(tmp_path / "made")
+    pd.testing.assert_frame_equal(made.hgnc, hgnc[list(made.hgnc.columns)])
+    for name in (folders.GENES, folders.HGNC, folders.CARD, folders.GOLDEN):
+        assert (tmp_path / "made" / name).read_bytes() == (folder.path / name).read_bytes()
+
+
+def test_an_encoder_too_large_for_the_package_is_refused(
+    tmp_path: Path, folder: EncoderFolder, vocabulary: Vocabulary, hgnc: pd.DataFrame
+) -> None:
+    with pytest.raises(InputError, match=r"at most 0\.001 MB"):
+        folders.write(
+            tmp_path / "none", folder.pretrained, vocabulary=vocabulary, hgnc=hgnc, card="", stamp={}, max_bytes=1000
+        )
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", [folders.ENCODER, folders.GENES, folders.HGNC])
+def test_what_is_missing_is_named_with_the_command_that_makes_it(folder: EncoderFolder, name: str) -> None:
+    (folder.path / name).unlink()
+    with pytest.raises(InputError, match=rf"no {name}[\s\S]*celllm package_encoder"):
+        folders.read(folder.path)
+
+
+def test_the_file_in_a_folder_names_the_folder(folder: EncoderFolder) -> None:
+    assert folders.read(folder.path / folders.ENCODER).pretrained.digest == folder.pretrained.digest
+
+
+def test_genes_of_another_encoder_are_refused(folder: EncoderFolder, vocabulary: Vocabulary) -> None:
+    vocabulary_file.write(Vocabulary(vocabulary.genes[::-1].reset_index(drop=True)), folder.path / folders.GENES)
+    with pytest.raises(VocabularyMismatch, match=r"own genes\.tsv"):
+        folders.read(folder.path)
+
+
+def test_without_an_encoder_in_the_package_one_is_told_what_to_give(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(folders, "packaged", lambda: tmp_path / "none")
+    with pytest.raises(InputError, match="--encoder FOLDER"):
+        folders.read()

@@ -1,0 +1,45 @@
+"""`import celllm` costs nothing; a public call brings what it needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import celllm
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def printed(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin"},
+    )
+    return done.stdout.strip()
+
+
+def test_the_package_is_imported_alone() -> None:
+    heavy = "torch", "anndata", "numpy", "pandas", "sklearn", "cyclopts", "pydantic"
+    assert printed(f"import celllm, sys; print([name for name in {heavy} if name in sys.modules])") == "[]"
+
+
+def test_the_command_line_is_ready_without_torch() -> None:
+    code = "import celllm.__main__, sys; print([n for n in ('torch', 'sklearn', 'anndata') if n in sys.modules])"
+    assert printed(code) == "[]"
+
+
+def test_the_version_is_told() -> None:
+    code = "import sys; sys.argv = ['celllm', '--version']; from celllm.__main__ import main; main()"
+    assert printed(code) == celllm.__version__
+
+
+@pytest.mark.parametrize("name", ["embed", "annotate", "adapt"])
+def test_a_public_call_stays_one_when_its_room_is_imported(name: str) -> None:
+    code = f"import celllm; first = celllm.{name}; import celllm.annotate.embed; print(callable(celllm.{name}))"
+    assert printed(code) == "True"

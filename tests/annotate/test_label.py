@@ -1,0 +1,119 @@
+"""`celllm.annotate` and `celllm annotate`: the way that does best on the reference labels the query."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+
+import celllm
+from celllm.annotate import commands, label
+from celllm.annotate.folder import EncoderFolder
+from celllm.base.errors import InputError
+
+
+@pytest.fixture
+def halves(own: ad.AnnData) -> tuple[ad.AnnData, ad.AnnData]:
+    """A labelled reference, and a query of other cells of the same types, one of them empty."""
+    query = own[1::2].copy()
+    query.X = query.X.multiply(np.arange(query.n_obs)[:, None] > 0).tocsr()
+    query.X.eliminate_zeros()
+    return own[::2].copy(), query
+
+
+def test_cells_get_the_labels_of_their_like(
+    halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference, query = halves
+    clusters = query.obs["cell_type"].copy()
+    query.obs["cluster"] = clusters
+    found = celllm.annotate(query, reference, labels="cell_type", encoder=folder.path, clusters="cluster")
+    truth, given = query.obs["cell_type"].to_numpy(str), found.obs["celllm_prediction"].to_numpy(str)
+    assert given[0] == "unassigned"
+    assert (given == truth)[1:].mean() > 0.9
+    assert list(found.obs["celllm_majority"]) == list(truth)
+    probabilities = found.obsm["celllm_probabilities"]
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(found.obs["celllm_confidence"][1:], probabilities.max(1)[1:])
+    assert list(found.uns["celllm_annotate"]["classes"]) == ["alpha", "beta", "gamma"]
+    said = capsys.readouterr().err
+    ways = [line for line in said.splitlines() if "logistic regression on" in line]
+    assert len(ways) == 3
+    scores = {line: float(line.split("[")[0].split()[-1]) for line in ways}
+    (used,) = (score for line, score in scores.items() if line.endswith("<- used"))
+    assert used == max(scores.values())
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.9, 1.01])
+def test_below_the_threshold_a_cell_is_unassigned(
+    halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, threshold: float
+) -> None:
+    reference, query = halves
+    found = celllm.annotate(query, reference, labels="cell_type", encoder=folder.path, threshold=threshold)
+    is_unassigned = found.obs["celllm_prediction"] == "unassigned"
+    np.testing.assert_array_equal(is_unassigned, found.obs["celllm_confidence"] < threshold)
+
+
+@pytest.mark.parametrize("way", ["embedding", "pca", "genes"])
+def test_a_saved_model_labels_as_the_reference_did(
+    tmp_path: Path, halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, way: str
+) -> None:
+    for cells, name in zip(halves, ("reference", "query"), strict=True):
+        cells.write_h5ad(tmp_path / f"{name}.h5ad")
+    saved = tmp_path / "saved.safetensors"
+    options = {"encoder": folder.path}
+    commands.annotate(
+        tmp_path / "query.h5ad",
+        out=tmp_path / "first.h5ad",
+        reference=tmp_path / "reference.h5ad",
+        labels="cell_type",
+        way=way,
+        save=saved,
+        **options,
+    )
+    commands.annotate(tmp_path / "query.h5ad", out=tmp_path / "second.h5ad", model=saved, **options)
+    first, second = (ad.read_h5ad(tmp_path / f"{name}.h5ad") for name in ("first", "second"))
+    assert first.uns["celllm_annotate"]["model"]["way"] == way
+    assert list(first.obs.columns) == ["cell_type", "donor", "celllm_prediction", "celllm_confidence"]
+    assert list(first.obs["celllm_prediction"]) == list(second.obs["celllm_prediction"])
+    np.testing.assert_allclose(
+        first.obsm["celllm_probabilities"], second.obsm["celllm_probabilities"], rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        pytest.param({}, "--model saved.safetensors", id="neither reference nor model"),
+        pytest.param({"labels": "type"}, "the columns cell_type, donor", id="no such column"),
+        pytest.param({"labels": "cell_type", "donors": "one"}, "two donors or more", id="one donor"),
+        pytest.param({"labels": "one"}, "two classes", id="one label"),
+        pytest.param({"labels": "cell_type", "clusters": "leiden"}, "--clusters", id="no such clusters"),
+    ],
+)
+def test_what_cannot_be_labelled_after_is_refused_and_nothing_is_left(
+    tmp_path: Path,
+    halves: tuple[ad.AnnData, ad.AnnData],
+    folder: EncoderFolder,
+    options: dict[str, str],
+    said: str,
+) -> None:
+    reference, query = halves
+    reference.obs["one"] = "a"
+    reference.write_h5ad(tmp_path / "reference.h5ad")
+    query.write_h5ad(tmp_path / "query.h5ad")
+    before = sorted(tmp_path.iterdir())
+    given = tmp_path / "reference.h5ad" if options else None
+    with pytest.raises(InputError, match=said):
+        commands.annotate(
+            tmp_path / "query.h5ad", out=tmp_path / "out.h5ad", reference=given, encoder=folder.path, **options
+        )
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_clusters_commonest_label_is_each_of_its_cells() -> None:
+    names = np.array(["a", "b", "b", "a", "c", "b"], dtype=object)
+    groups = np.array(["0", "0", "0", "1", "1", "1"], dtype=object)
+    assert list(label.majority(names, groups)) == ["b", "b", "b", "a", "a", "a"]
