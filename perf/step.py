@@ -258,7 +258,10 @@ RECIPE: dict[str, Any] = {  # recipe real's size and batch, and the paper's view
     "training": {"batch_cells": 128, "chunk_tokens": 8192, "steps": 1},
 }
 FASTER: dict[str, dict[str, dict[str, Any]]] = {
-    "views of half the genes": {"objectives": {"contrastive": {"views": "subset"}}},
+    "views of 256 tokens, of half the genes": {
+        "tokens": {"max_length": 256},
+        "objectives": {"contrastive": {"views": "subset"}},
+    },
     "masked loss from the first view": {"objectives": {"shared_masked_view": True}},
     "graphs kept, chunks of 16,384 tokens": {"training": {"chunk_tokens": 16_384, "keep_tokens": 65_536}},
     "softmax attention": {"encoder": {"attention": "softmax"}},

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from celllm.base.atomic import writing
+from celllm.base.atomic import require_room, writing
 from celllm.base.errors import InputError
 
 
@@ -46,3 +46,9 @@ def test_a_full_disk_is_said_so(tmp_path):
     with pytest.raises(InputError, match="a full disk"), writing(tmp_path / "x") as part:  # noqa: PT012 - as above
         part.symlink_to("/dev/full")
         part.write_bytes(b"x")
+
+
+def test_room_is_asked_for_before_it_is_needed(tmp_path):
+    require_room(tmp_path / "x", 1)
+    with pytest.raises(InputError, match=r"(?s)room enough.*bytes free, .*needed next"):
+        require_room(tmp_path / "x", 1 << 60)

@@ -99,7 +99,8 @@ def test_an_objective_that_was_left_out_is_called_so():
 @pytest.mark.parametrize(
     ("title", "columns"),
     [
-        ("masked expression: accuracy", ["masked_accuracy", "masked_majority"]),
+        ("masked expression: accuracy", ["masked_accuracy", "masked_majority", "masked_cell_mode"]),
+        ("contrastive: loss", ["contrastive", "log_batch", "contrastive_depth"]),
         ("probe with 5 %", ["probe_5pct", "probe_untrained_5pct", "probe_components_5pct", "probe_joined_5pct"]),
     ],
 )

@@ -67,6 +67,7 @@ def test_a_label_map_that_names_it_makes_it_a_label(row):
     ("rule", "column", "expected"),
     [
         ("obs:c:cancer", ["cancer", "normal", "unknown", None], [1, 0, -1, -1]),
+        ("obs:c:cancer", ["Cancer", "CANCER ", "Normal", "none"], [1, 1, 0, -1]),
         ("obs:c:1", [1.0, 0.0, np.nan, 1.0], [1, 0, -1, 1]),
         ("obs:c:1.0", ["1", "0", "", "1"], [1, 0, -1, 1]),
         ("obs:c:True", [True, False, None, True], [1, 0, -1, 1]),

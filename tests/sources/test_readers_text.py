@@ -150,16 +150,6 @@ def test_depmap_gives_lines_by_genes_with_the_logarithm_undone(rows, read):
             r"line 2\n(?s:.*)Chr, Start: of genes",
             id="featurecounts",
         ),
-        pytest.param(
-            "GENE\ta\tb\tc\tall\nA\t1\t2\t0\t3\nB\t0\t0\t4\t4\n",
-            r"column all\n(?s:.*)the sum of all other columns",
-            id="sum",
-        ),
-        pytest.param(
-            "GENE\ta\tb\nA\t1\t2\nB\t0\t4\nC\t2\t0\nAll\t3\t6\n",
-            r"row All\n(?s:.*)the sum of all other rows",
-            id="sum-row",
-        ),
         pytest.param("<!DOCTYPE html>\n<html><body>404</body></html>\n", "a page of HTML or XML", id="page"),
         pytest.param("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS", id="lfs"),
         pytest.param("GENE\tc1\nA\t1\n".encode("utf-16"), "UTF-16, which Excel calls Unicode", id="utf-16"),
@@ -298,3 +288,20 @@ def test_depmaps_texts_before_the_genes_are_no_genes_and_a_line_is_its_default_p
     assert cells.names == ["TP53 (7157)", "ACTB (60)"]
     assert list(cells.obs.index) == ["ACH-1", "ACH-2"]
     assert cells.matrix.toarray().tolist() == pytest.approx(np.array([[1, 3], [0, 7]]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.assign(all=table.sum(axis=1)), "column all\n(?s:.*)the sum of all other columns"),
+        (lambda table: pd.concat([table, table.sum().to_frame("All").T]), "row All\n(?s:.*)the sum of all other rows"),
+        (lambda table: table.assign(no=range(1, 13)), "column no\n(?s:.*)numbers from 1 on"),
+        (lambda table: table.reset_index(names="k"), "column k\n(?s:.*)expected: +a number"),
+    ],
+)
+def test_a_column_or_row_that_is_no_cell_and_no_gene_is_refused(rows, tmp_path, change, message, read):
+    counts = np.random.default_rng(0).poisson(3.0, (12, 5))
+    table = change(pd.DataFrame(counts, index=[f"G{i}" for i in range(12)], columns=list("abcde")))
+    table.to_csv(tmp_path / "a.csv")
+    with pytest.raises(InputError, match=message):
+        read(counts_row(rows, "csv_genes_by_cells"), tmp_path / "a.csv")

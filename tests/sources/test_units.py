@@ -44,6 +44,7 @@ def ambient():
         pytest.param(counts() * 1e4, "tpm", None, "more than 1,000,000", id="beyond a million"),
         pytest.param(normalised(), "expected_counts", None, "every cell sums to 10,000", id="no expected counts"),
         pytest.param(np.log1p(counts() + 0.3), "counts", "ln(x+1)", "undone no whole numbers", id="no logs of counts"),
+        pytest.param(counts(), "tpm", None, "1 the smallest in most cells, so these are counts", id="counts as TPM"),
         pytest.param(counts(), "zscore", None, "no negative value", id="counts as z-scores"),
     ],
 )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from celllm.base.errors import InputError
+
+MARGIN = 1 << 22
+"""Bytes that HDF5 may hold back until a file is closed."""
 
 
 @contextmanager
@@ -31,7 +35,7 @@ def writing(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     part = path.with_name(f"{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        require_room(path)
         part.unlink(missing_ok=True)
         yield part
         part.replace(path)
@@ -39,14 +43,26 @@ def writing(path: Path | str) -> Iterator[Path]:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         if _is_full(error) and not isinstance(error, InputError):
-            raise InputError(
-                file=path,
-                field="(whole file)",
-                expected="room enough on the disk",
-                found=f"a full disk: {error}",
-                remedy="make room, or link results/ to another disk, and start again; what is finished stays",
-            ) from error
+            raise _full(path, f"a full disk: {error}") from error
         raise
+
+
+def require_room(path: Path, n_bytes: int = 0) -> None:
+    """Raise InputError if the disk lacks so many bytes and MARGIN; for HDF5, which may crash where a write fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if free < n_bytes + MARGIN:
+        raise _full(path, f"{free:,} bytes free, {n_bytes + MARGIN:,} needed next")
+
+
+def _full(path: Path, found: str) -> InputError:
+    return InputError(
+        file=path,
+        field="(whole file)",
+        expected="room enough on the disk",
+        found=found,
+        remedy="make room, or link results/ to another disk, and start again; what is finished stays",
+    )
 
 
 def _is_full(error: BaseException) -> bool:

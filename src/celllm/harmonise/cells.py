@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from celllm.base.atomic import writing
+from celllm.base.atomic import require_room, writing
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config.units import Units
 from celllm.harmonise.vocabulary import Vocabulary
@@ -216,6 +216,7 @@ class CellsWriter:
         ordered = sparse.csr_matrix(matrix)
         ordered.sort_indices()
         check_values(ordered.data, self._units, file=self._path, field="X", is_source=False)
+        require_room(self._path, ordered.data.nbytes + ordered.indices.nbytes)
         self._matrix.append(ordered.astype(dtype_of(self._units)))
         names = obs.index.to_numpy(dtype=object)
         _extend(self._obs["_index"], names)

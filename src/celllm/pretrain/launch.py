@@ -26,9 +26,11 @@ def launch(precision: Literal["32-true", "bf16-mixed"], *, accelerator: str, dev
     node, also in a SLURM job of one task.
     """
     require(accelerator)
-    # a job of one task is no distributed run, though its variables look like one
     _allow_tf32(precision)
-    is_alone = int(os.environ.get("SLURM_NTASKS", "1")) == 1 and "TORCHELASTIC_RUN_ID" not in os.environ
+    # A job of one task is no distributed run, though its variables look like one; nor is one process that is started by
+    # hand, without srun, in an allocation of several.
+    n_tasks = os.environ.get("SLURM_NTASKS", "1") if devices * nodes > 1 else "1"
+    is_alone = int(os.environ.get("SLURM_STEP_NUM_TASKS", n_tasks)) == 1 and "TORCHELASTIC_RUN_ID" not in os.environ
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,

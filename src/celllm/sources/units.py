@@ -69,6 +69,8 @@ def _fault_of_cells(matrix: sparse.csr_matrix, plain: sparse.csr_matrix, units: 
     if units is Units.EXPECTED_COUNTS:
         total = common_total(matrix)
         return None if total is None else f"normalised values: every cell sums to {total:,.0f}"
+    if len(matrix.data) >= MIN_VALUES and are_whole(matrix.data) and np.median(_smallest(matrix)) == 1:
+        return f"whole numbers up to {matrix.data.max():.0f}, 1 the smallest in most cells, so these are counts"
     return fault_of_total(matrix, units)
 
 

@@ -49,10 +49,18 @@ LINES = {"--": "dashed", ":": "dotted", "-.": "dash-dotted"}
 PANELS = (
     Panel("loss", "total loss", "nats, weighted"),
     Panel("masked", "masked expression: loss", "nats a token"),
-    Panel("contrastive", "contrastive: loss", "nats a cell", (("log_batch", "log of the batch: guessing"),)),
+    Panel(
+        "contrastive",
+        "contrastive: loss",
+        "nats a cell",
+        (("log_batch", "log of the batch: guessing"), ("contrastive_depth", "depth alone")),
+    ),
     Panel("malignancy", "tumour or normal: loss", "nats a cell", ((math.log(2), "log 2: guessing"),)),
     Panel(
-        "masked_accuracy", "masked expression: accuracy", "share of tokens", (("masked_majority", "most common bin"),)
+        "masked_accuracy",
+        "masked expression: accuracy",
+        "share of tokens",
+        (("masked_majority", "most common bin"), ("masked_cell_mode", "that of the cell's visible ones")),
     ),
     Panel("malignancy_accuracy", "tumour or normal: accuracy", "share", (("malignancy_majority", "larger class"),)),
     Panel("probe_5pct", "probe with 5 % of the labels", "macro-F1", _neighbours("5pct")),

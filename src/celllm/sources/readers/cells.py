@@ -124,7 +124,7 @@ class TumourRule:
 
     def check(self) -> None:
         """Raise InputError if no cell had the rule's value."""
-        if plain(self._value) not in self._found:
+        if plain(self._value).casefold() not in {value.casefold() for value in self._found}:
             raise InputError(
                 file=self._file,
                 field=f"obs column {self._column}",
@@ -155,7 +155,8 @@ def _malignancy(cells: RawCells, dataset: Dataset, rule: str) -> np.ndarray:
     if said.startswith("obs:"):
         column, value = said.split(":", 2)[1:]
         found = _column(cells, column, "malignancy", dataset, known=(value,))
-        return np.where(found == "", MALIGNANCY["unknown"], found == plain(value)).astype(np.int8)
+        is_tumour = found.str.casefold() == plain(value).casefold()
+        return np.where(found == "", MALIGNANCY["unknown"], is_tumour).astype(np.int8)
     if said == "samples":
         said = cells.facts.get("malignancy", "")
         if said not in MALIGNANCY:

@@ -28,14 +28,16 @@ numbers, so fewer would be slow in tables of thousands of cells."""
 SEPARATORS: Final = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "blank"}
 ANNOTATION: Final = re.compile(
     r"(?i)(gene|exon|effective|transcript)?[_. ]?(length|width)|total|sum|chr|chrom|chromosome|start|end|strand|seqname"
-    r"|(gene[_. ]?)?(biotype|type|description)|mean|basemean"
+    r"|(gene[_. ]?)?(biotype|type|description)|mean|basemean|unnamed: \d+|index|entrez.*|gene[_. ]?ids?"
 )
 """Names of columns that say something of a gene and are no cells: featureCounts' Length, Excel's Total."""
 RAGGED: Final = re.compile(r"in line (\d+), saw (\d+)")
 """How pandas says that a line has too many fields."""
 NUMBER: Final = re.compile(r"-?\d+([.,]\d+)?([eE][-+]?\d+)?")
-MIN_SUMMED: Final = 4
-"""Columns, or rows, of which one may be seen to be the sum of the others."""
+MIN_SUMMED: Final = 20
+"""Numbers above 0 of a table of which a column or row may be seen to be the sum of the others."""
+MIN_COUNTED: Final = 10
+"""Rows, or columns, that a column, or row, may be seen to number."""
 CORNER: Final = re.compile(r"(?i)|genes?\b.*|.*id|.*symbols?|.*names?|x|unnamed.*|index|probes?.*|features?.*|cells?.*")
 """What stands above the names of rows, where a name of a row does not."""
 DECIMAL_COMMA: Final = re.compile(r"-?\d+,\d+")
@@ -155,18 +157,20 @@ class TextTable:
                 line += len(chunk)
 
     def check_sums(self, matrix: sparse.csr_matrix, rows: Sequence[str]) -> None:
-        """Raise InputError if a column, or a row, of rows x columns is the sum of all others."""
-        for axis, what, names in ((1, "column", self.columns), (0, "row", rows)):
-            along = matrix if axis == 1 else matrix.T
+        """Raise InputError if a column, or a row, of rows x columns is the sum of all others, or numbers them."""
+        if matrix.nnz < MIN_SUMMED:
+            return
+        for what, names, along in (("column", self.columns, matrix), ("row", rows, matrix.T)):
             totals = np.asarray(along.sum(axis=1, dtype=np.float64)).ravel()
             shares = np.asarray(along.sum(axis=0, dtype=np.float64)).ravel()
-            if along.shape[1] < MIN_SUMMED or not totals.any():
-                continue
-            for place in np.flatnonzero(2 * shares == totals.sum()):
-                if np.array_equal(2 * along[:, [place]].toarray().ravel(), totals):
-                    name = names[int(place)]
-                    found = f"{name}, the sum of all other {what}s; remove it"
-                    raise unreadable(self._path, "names of cells or genes only", found, field=f"{what} {name}")
+            looked_for = {f"the sum of all other {what}s": totals / 2}
+            if len(totals) >= MIN_COUNTED:
+                looked_for |= {f"numbers from {n} on": np.arange(n, n + len(totals), dtype=np.float64) for n in (0, 1)}
+            for found, values in looked_for.items():
+                for place in map(int, np.flatnonzero(shares == values.sum())):
+                    if np.array_equal(along[:, [place]].toarray().ravel(), values):
+                        expected, field = "names of cells and genes, and counts", f"{what} {names[place]}"
+                        raise unreadable(self._path, expected, f"{found}; remove it", field=field)
 
     def _fields(self, line: bytes) -> list[str]:
         text = line.decode("utf-8-sig").rstrip("\r\n")

@@ -15,3 +15,9 @@ def test_a_gpu_that_is_not_there_is_refused_before_the_first_step(monkeypatch):
         device_of("cuda", threads=1)
     with pytest.raises(InputError, match="accelerator: cpu"):
         launch("32-true", accelerator="cuda", devices=1, nodes=1)
+
+
+def test_one_process_in_an_allocation_of_several_tasks_is_alone(monkeypatch):
+    for name, value in {"JOB_ID": 7, "NTASKS": 4, "PROCID": 0, "LOCALID": 0, "NODEID": 0, "NODELIST": "n1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    assert launch("32-true", accelerator="cpu", devices=1, nodes=1).world_size == 1
