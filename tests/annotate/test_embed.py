@@ -162,7 +162,7 @@ def cut(path: Path) -> None:
 
 def multimodal(path: Path) -> None:
     with h5py.File(path, "r+") as file:
-        del file["X"], file["var"]
+        del file["X"]
         file.create_group("mod")
 
 

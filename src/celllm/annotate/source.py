@@ -101,8 +101,8 @@ def of_file(path: Path) -> Iterator[Source]:
         remedy = "give an .h5ad file; of a zarr folder: anndata.read_zarr(folder).write_h5ad(file)"
         raise InputError(file=path, field="(whole file)", expected="an h5ad file", found=found, remedy=remedy)
     with opening(path) as file:
-        if "obs" not in file or "var" not in file:
-            is_multimodal = "mod" in file
+        is_multimodal = "mod" in file and "X" not in file
+        if is_multimodal or "obs" not in file or "var" not in file:
             raise InputError(
                 file=path,
                 field="(whole file)",
