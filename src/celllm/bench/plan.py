@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
@@ -16,9 +17,10 @@ from celllm.base.errors import InputError
 from celllm.bench.methods.frozen import MAX_KEPT_SHARE
 from celllm.config.catalogue import Runs
 from celllm.config.recipe import Recipe
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.config.settings import FitBudget
 from celllm.config.tables import Method, Task
-from celllm.pretrain.flops import Flops, probe
+from celllm.pretrain.flops import Flops, Probe, probe
 from celllm.pretrain.gpus import Gpu, gpu_seconds
 
 DEFAULT_SIZE = (10_000, 1_618)
@@ -68,9 +70,14 @@ def uses_of(task: Task, method: Method, runs: Runs, budget: FitBudget, *, n: int
     return Uses(frozen, shown + asked, shown)
 
 
+@lru_cache(maxsize=64)
+def _probed(settings: EncoderSettings, length: int) -> Probe:
+    return probe(settings, length=length, queries=length, precision="bf16-mixed")
+
+
 def hours_of(recipe: Recipe, method: Method, uses: Uses, gpu: Gpu, *, length: int, efficiency: float) -> float:
     """Return the hours of a job on one GPU, at a share of its peaks."""
-    one = probe(recipe.encoder, length=length, queries=length, precision="bf16-mixed")
+    one = _probed(recipe.encoder, length)
     is_float32 = recipe.encoder.attention == "favor"
     forward = Flops(one.forward_flops - is_float32 * one.forward_bmm_flops, is_float32 * one.forward_bmm_flops)
     backward = Flops(one.backward_flops - is_float32 * one.backward_bmm_flops, is_float32 * one.backward_bmm_flops)
