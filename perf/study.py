@@ -181,11 +181,10 @@ def _run(command: str, **options: Any) -> float:
 
 def _append(path: Path, rows: list[dict[str, Any]]) -> None:
     """Add rows to a table, whole or not at all."""
-    table = pd.DataFrame(rows)
-    if path.is_file():
-        table = pd.concat([pd.read_csv(path, sep="\t"), table], ignore_index=True)
+    before = path.read_text() if path.is_file() else ""
     with writing(path) as part:
-        table.to_csv(part, sep="\t", index=False, float_format="%.5g")
+        table = pd.DataFrame(rows).to_csv(sep="\t", index=False, header=not before, float_format="%.5g")
+        part.write_text(before + table)
 
 
 def run(plan: Plan, results: Path, work: Path, *, shares: list[float], with_genes: bool) -> None:

@@ -264,8 +264,9 @@ def main(n_files: int) -> None:
         def count(made: Made) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 found = outcome(made, Path(folder))
-            seen[found.split()[0]] += 1
-            if found not in {"right", "refused"} and len(shown) < 20:
+            kind = found.split()[0]
+            seen[kind] += 1
+            if found not in {"right", "refused"} and seen[kind] < 5:
                 shown.append(
                     f"{found[:400]}\n{made.content[:600] if isinstance(made.content, bytes) else made.content}"
                 )

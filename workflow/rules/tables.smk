@@ -37,7 +37,11 @@ shell.prefix(
 )
 
 CONFIG = Path(workflow.basedir) / "config"
-CONFIG_FILES = [str(path) for path in workflow.configfiles]
+OVERLAYS = list(workflow.overwrite_configfiles)  # they win over config.yaml
+CONFIG_FILES = [
+    *(str(path) for path in workflow.configfiles if path not in OVERLAYS),
+    *map(str, OVERLAYS),
+]
 
 
 def runs_table() -> Path:
@@ -207,6 +211,9 @@ def is_present(dataset: str) -> bool:
         return True
     rows = files_of(dataset)
     local = [row.url is not None and not row.url.startswith("http") for row in rows]
+    built = DATASETS[dataset].built
+    if built is not None and mirror.find(MIRRORS, dataset=dataset, file=built):
+        return True
     held = [
         "{" not in row.file
         and mirror.find(MIRRORS, dataset=dataset, file=row.file) is not None

@@ -5,17 +5,16 @@ One dataclass a table. Its fields are the columns; their docstrings say what a c
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from celllm.base.errors import InputError
-from celllm.config.columns import JsonObject, Search, Seeds, Share, WholeNumber, Words, json_object, matching
+from celllm.config.columns import JsonObject, Search, Seeds, Share, WholeNumber, Words
+from celllm.config.datasets import Dataset, Key, SourceFile
 from celllm.config.table import ROW, Table, read_rows
-from celllm.config.units import Units
 
 __all__ = [
     "COMPONENTS",
@@ -44,8 +43,6 @@ SINGLE_ROLES = (LINEAR, LINEAR_NEW_DRUGS, SCRATCH, UPPER, LOWER)
 """Roles of one method of each kind."""
 COMPONENTS = "components"
 """In place of an encoder: the method starts from principal components of the corpus."""
-LOGARITHM = re.compile(r"(log2|ln|log10)\(x(?:/(\d+))?\+1\)")
-"""A logarithm: its base, and what the values were divided by before."""
 SPLITS = {"classification": ("random", "donors"), "regression": ("pairs", "lines", "drugs", "both")}
 """Strategies by which units are divided, by type of task."""
 METRICS = {
@@ -56,86 +53,6 @@ METRICS = {
     "regression": ("pearson", "spearman", "rmse", "mae", "r2", "pearson_per_drug", "pearson_per_line"),
 }
 """Metrics that a task may lead with, by its type; F1 of sensitive or resistant where those are the labels."""
-
-
-SourceLabel = Literal["normal", "tumour", "unknown"]
-Key = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a name of letters, digits and _ . -, without blanks")]
-"""What names a row: part of files' names and of command lines."""
-
-
-@dataclass(frozen=True, config=ROW)
-class Dataset:
-    """One row of `datasets.tsv`: something that is fetched or simulated."""
-
-    dataset: Key
-    """Key; also the name of its folders and files."""
-    title: str
-    """What tables and figures call it."""
-    role: Literal["corpus", "task", "genes", "network", "response", "samples", "embedding"]
-    """What it is for; `samples` is a list of samples, `embedding` one of genes."""
-    reader: str
-    """Name of the format its files come in: `celllm.sources.readers`."""
-    units: Units | None
-    """What the numbers are once `log` is undone; none for tables without cells."""
-    simulated: bool
-    """Whether the values come from the simulator and not from cells."""
-    label_column: str | None
-    """Column of `obs` with the label to be predicted."""
-    sample_column: str | None
-    """Column of `obs` with the sample (donor, run)."""
-    malignancy: Annotated[
-        str,
-        matching(r"normal|tumour|unknown|samples|obs:[^:]+:.+", "normal, tumour, unknown, samples or obs:COLUMN:VALUE"),
-    ]
-    """`normal`, `tumour` or `unknown` for all cells; `obs:COLUMN:VALUE`: tumour where the column holds it, unknown
-    where it holds nothing; `samples`: as the list of samples says."""
-    min_genes: WholeNumber
-    """Cells with fewer expressed genes, counted before harmonisation, are dropped."""
-    citation: str | None
-    """Whom to cite."""
-    licence: str | None
-    """Licence of the source."""
-    matrix: Annotated[str, matching(r"X|raw|layers:.+", "X, raw or layers:NAME")] = "X"
-    """Which matrix of an h5ad file: `X`, `raw` or `layers:NAME`."""
-    log: Annotated[
-        str | None, matching(LOGARITHM.pattern, "a logarithm such as log2(x+1), ln(x+1) or log2(x/10+1)")
-    ] = None
-    """The logarithm that the source has taken, such as `log2(x+1)`; it is undone when the cells are read."""
-    label_map: Annotated[dict[str, str | None], BeforeValidator(json_object)] = Field(default_factory=dict)
-    """Source label to label, a JSON object; null takes the label away. Empty: labels stay as they are."""
-    donor_column: str | None = None
-    """Column of `obs` with the donor; none: the sample stands for its donor."""
-    source_malignancy: SourceLabel = "unknown"
-    """What all cells are under the label rule `by_source`."""
-    samples: str | None = None
-    """The data set that lists the samples, where the row in `files.tsv` is a template with {fields}."""
-
-    @model_validator(mode="after")
-    def _says_simulated(self) -> Dataset:
-        if self.simulated and not ("simulated" in self.dataset and "simulated" in self.title.lower()):
-            msg = "the word simulated in the name and in the title of simulated data"
-            raise ValueError(msg)
-        return self
-
-
-@dataclass(frozen=True, config=ROW)
-class SourceFile:
-    """One row of `files.tsv`: a file of a data set, as published."""
-
-    dataset: str
-    """The data set it belongs to."""
-    file: Annotated[str, matching(r"[^/~].*", "the file's name alone; the mirror says in which folder it lies")]
-    """Its name, also in a mirror folder."""
-    url: str | None
-    """`https://…`, `package:<module>:<path in it>`, `repo:<path in the checkout>`; none: a mirror only."""
-    bytes: WholeNumber | None
-    """Size; none where unknown."""
-    sha256: Annotated[str | None, matching(r"[0-9a-f]{64}", "64 hexadecimal digits in lower case, or -")]
-    """Checksum in hex; none where unknown."""
-    sample: str | None
-    """Name of the sample that the file holds, where a data set has one file a sample."""
-    mirrors: Words = ()
-    """Further addresses of the same file, tried in order when `url` fails."""
 
 
 @dataclass(frozen=True, config=ROW)

@@ -25,7 +25,7 @@ from celllm.base.atomic import writing
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.sources.archives import opened, reading
-from celllm.sources.raw import RawManifest
+from celllm.sources.raw import RawFile, RawManifest
 
 REMEDY = "rebuild it: snakemake --forcerun build_network"
 LINKS: Final = ("protein1", "protein2", "combined_score")
@@ -131,14 +131,17 @@ def coexpression(values_CG: sparse.csr_matrix, *, n_partners: int = 10) -> tuple
 def read_published(manifest: RawManifest, *, min_score: int = 700) -> tuple[Sequence[str], Sequence[str]]:
     """Read a published network as pairs of gene symbols, by what its files are.
 
-    A parquet file is a table of symbols, columns a and b, one edge a row, and is taken whole. Otherwise there must be
+    A parquet file is a table of symbols, columns a and b, one edge a row, and is taken whole; so is an R file whose
+    `part` is a list of neighbours by symbol. Otherwise there must be
     STRING's `protein.links` and `protein.info`, whose links come as often as the file has them (both ways round), but
     for those whose combined score, 0 to 1000, is below `min_score`. InputError if the files are neither, or broken.
     """
-    files = manifest.ending(".parquet", ".txt.gz", ".txt")
+    files = manifest.ending(".parquet", ".txt.gz", ".txt", ".rda")
     for file in files:
         if file.name.endswith(".parquet"):
             return _symbol_pairs(file.path)
+        if file.name.endswith(".rda"):
+            return _neighbours(file)
     links, info = ([file.path for file in files if f".protein.{part}." in file.name] for part in ("links", "info"))
     if len(links) != 1 or len(info) != 1:
         raise InputError(
@@ -149,6 +152,15 @@ def read_published(manifest: RawManifest, *, min_score: int = 700) -> tuple[Sequ
             remedy="correct the dataset's rows in config/files.tsv",
         )
     return _string_pairs(links[0], info[0], min_score=min_score)
+
+
+def _neighbours(file: RawFile) -> tuple[list[str], list[str]]:
+    """Read a list in an R file, of vectors of symbols, each by the symbol whose neighbours they are."""
+    from celllm.sources.robjects import find, load, texts
+
+    lists = find(load(file.path), file.part or ".").elements()
+    pairs = [(gene, str(other)) for gene, node in lists.items() for other in texts(node)]
+    return [gene for gene, _ in pairs], [other for _, other in pairs]
 
 
 def _symbol_pairs(path: Path) -> tuple[list[str], list[str]]:

@@ -17,7 +17,7 @@ from celllm.pretrain.views import BIN, IS_HIDDEN, IS_TARGET
 
 N_COSINES = 256
 """Random features of the numbers about depth."""
-WIDTHS = (0.5, 1.0, 2.0, 4.0)
+WIDTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 32.0)
 """Scales at which cells are told apart by these numbers; the best of them counts."""
 
 

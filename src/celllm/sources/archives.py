@@ -1,11 +1,12 @@
 """Archives and compressed files read as streams: nothing is ever unpacked to disk, no path in an archive is trusted.
 
-Compression is seen by a file's first bytes, not by its name. What is read is bounded, because a few kilobytes of
-gzip can unpack to terabytes.
+Compression (gzip, bzip2, xz) is seen by a file's first bytes, not by its name. What is read is bounded, because a few
+kilobytes can unpack to terabytes.
 """
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import lzma
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
 LIMIT: Final = 64 * 2**30
 """Bytes that one file or member may unpack to. The largest source, STRING's links, has 0.5 GB; CancerSCEM's tables
 have some GB."""
-GZIP: Final = b"\x1f\x8b"
+UNPACKERS: Final = {
+    re.compile(rb"\x1f\x8b"): gzip.GzipFile,
+    re.compile(rb"BZh[1-9]1AY&SY"): bz2.BZ2File,
+    re.compile(rb"\xfd7zXZ\x00"): lzma.LZMAFile,
+}
+"""What reads a file that begins so: gzip, bzip2, xz."""
+N_MAGIC: Final = 10
+"""Bytes that tell them apart."""
 N_FIRST: Final = 512
 """Bytes that tell what a file is."""
 NO_DATA: Final = (
@@ -76,9 +84,10 @@ def no_data(path: Path | str) -> str | None:
         return None
     with Path(path).open("rb") as file:
         first = file.read(N_FIRST)
-    if first.startswith(GZIP):
+    unpack = next((unpack for magic, unpack in UNPACKERS.items() if magic.match(first)), None)
+    if unpack is not None:
         # what is cut off or damaged says so elsewhere
-        with suppress(*BROKEN), gzip.open(path) as packed:
+        with suppress(*BROKEN), unpack(path) as packed:
             first = packed.read(N_FIRST)
     return next((what for pattern, what in NO_DATA if pattern.match(first)), None)
 
@@ -94,7 +103,7 @@ def reading(path: Path | str, expected: str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, *, limit: int = LIMIT) -> Iterator[IO[bytes]]:
-    """Open a file that may be gzipped; reading raises InputError if it is damaged or unpacks to over `limit` bytes."""
+    """Open a file, compressed or not; InputError on reading if it is damaged or unpacks to over `limit` bytes."""
     with path.open("rb") as file:
         yield _unpacked(file, path, limit)
 
@@ -191,14 +200,16 @@ def _too_large(limit: int, *, name: Path | str) -> InputError:
     )
 
 
-def _unpacked(stream: IO[bytes], name: Path | str, limit: int) -> IO[bytes]:
-    """Return the stream itself or, if it begins as gzip does, what is in it; at most `limit` bytes of it."""
-    first = stream.read(2)
+def _unpacked(stream: IO[bytes], name: Path | str, limit: int, *, times: int = 2) -> IO[bytes]:
+    """Return the stream itself or, if it is compressed, once or twice, what is in it; at most `limit` bytes of it."""
+    first = stream.read(N_MAGIC)
     whole = cast("IO[bytes]", io.BufferedReader(_Bounded(stream, name, limit, first)))
-    if first != GZIP:
+    unpack = next((unpack for magic, unpack in UNPACKERS.items() if magic.match(first)), None)
+    if unpack is None or not times:
         return whole
-    content = cast("IO[bytes]", gzip.GzipFile(fileobj=whole))
-    return cast("IO[bytes]", io.BufferedReader(_Bounded(content, name, limit)))
+    with reading(name, "a whole file"):
+        content = unpack(whole) if unpack is not gzip.GzipFile else gzip.GzipFile(fileobj=whole)
+        return _unpacked(cast("IO[bytes]", content), name, limit, times=times - 1)
 
 
 class _Bounded(io.RawIOBase):

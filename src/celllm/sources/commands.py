@@ -80,6 +80,7 @@ def fetch(
         mirrors=tuple(mirror or ()),
         checkout=checkout,
         checksums=checksums,
+        built=dataset.built,
         how_to=None if how_to is None else f"{dataset.title}: {how_to}",
     )
     fetched = fetch_all(sample_lists.expand(files, listed, excluded=excluded), context)
@@ -207,3 +208,22 @@ def sources(
     entries = [look.entry(name) for name in names]
     text = inventory.as_text(entries, mirror=mirror, cite=verbose)
     sys.stdout.write(json_format.dumps(entries, indent=2) + "\n" if json else text)
+
+
+@app.command
+def look(*files: Path) -> None:
+    """Look into files of any format: what is in them, orientation, names, units, and which part holds counts.
+
+    Parameters
+    ----------
+    files
+        AnnData, Loom, Cell Ranger's matrices, R objects, tables of text, archives, parquet.
+
+    Example::
+
+        python -m celllm look resources/raw/pbmc68k_reduced/10x_pbmc68k_reduced.h5ad
+    """
+    from celllm.sources import look as looking
+
+    for file in files:
+        sys.stdout.write(looking.look(file))

@@ -39,6 +39,8 @@ class FetchContext:
     """Folder that `repo:` addresses start from."""
     checksums: Path | None = None
     """`config/checksums.tsv`, committed; none: not kept."""
+    built: str | None = None
+    """File that stands for all published ones where a mirror has it."""
     how_to: str | None = None
     """What the file is and how to make it by hand, where it has no address."""
 
@@ -56,6 +58,7 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
     """
     fetched: list[RawFile] = []
     failures: list[InputError] = []
+    wanted = _built(context) or wanted
     with _alone(context):
         for number, (row, facts) in enumerate(wanted, start=1):
             try:
@@ -81,6 +84,14 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
     if failures:
         raise failures[0]
     return fetched
+
+
+def _built(context: FetchContext) -> list[tuple[SourceFile, Mapping[str, str]]]:
+    """Return the row of the file that stands for the published ones, where a mirror has it."""
+    name, dataset = context.built, context.folder.name
+    if name is None or find(context.mirrors, dataset=dataset, file=name) is None:
+        return []
+    return [(SourceFile(dataset, name, None, None, None, None), {})]
 
 
 @contextmanager
@@ -112,9 +123,10 @@ def fetch_file(row: SourceFile, context: FetchContext, facts: Mapping[str, str])
     """
     place = context.folder / Path(row.file).name
     try:
+        facts = {name: str(said) for name, said in {**row.facts, **facts}.items()}
         is_shipped = (row.url or "").startswith(("package:", "repo:"))
         source, sha256 = (_copied if is_shipped else _published)(row, place, context)
-        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, dict(facts), source)
+        file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, facts, source, row.part, row.use)
         if not is_shipped:
             record_first(row, file, context.checksums)
     except OSError as error:

@@ -47,7 +47,9 @@ class Inventory:
         """
         dataset = self.datasets.row(name)
         rows = list(self.files.of(name))
-        if dataset.samples is not None and (held := self._sample_list(dataset.samples)) is not None:
+        if dataset.built is not None and find(self.mirrors, dataset=name, file=dataset.built):
+            rows = [SourceFile(name, dataset.built, None, None, None, None)]
+        elif dataset.samples is not None and (held := self._sample_list(dataset.samples)) is not None:
             listed = samples.read(held, self.datasets.row(dataset.samples).reader, dataset=dataset.samples)
             kept = samples.without_studies(listed, self.excluded)
             rows = [row for row, _ in samples.expand(rows, kept, excluded=self.excluded)]

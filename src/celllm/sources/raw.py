@@ -34,6 +34,10 @@ class RawFile:
     """What the list of samples says of that sample: study, tissue, malignancy …"""
     source: str = ""
     """The address that gave it, or `mirror`; empty where nobody fetched it."""
+    part: str | None = None
+    """What of it is meant, as its row of files.tsv says."""
+    use: str = "cells"
+    """`cells`; or `labels`, `some_labels`: a table of labels beside them."""
 
 
 @dataclass(frozen=True)

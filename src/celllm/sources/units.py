@@ -21,7 +21,7 @@ TOTALS: Final = {Units.CP10K: 1e4, Units.TPM: 1e6}
 LOGARITHMS: Final = ("ln(x+1)", "log2(x+1)", "log10(x+1)", "log2(x/10+1)")
 MIN_CELLS: Final = 5
 """Cells with values that sums are judged by."""
-MIN_VALUES: Final = 50
+MIN_VALUES: Final = 20
 """Numbers that a common factor, or the lack of decimals or negative values, is judged by."""
 SPREAD: Final = 0.01
 """Relative spread of cells' sums up to which they count as equal; sums of counts differ by far more."""

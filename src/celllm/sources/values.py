@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.config.tables import LOGARITHM
+from celllm.config.datasets import LOGARITHM
 from celllm.config.units import Units
 
 MAX_COUNT: Final = int(np.iinfo(np.int32).max)

@@ -16,17 +16,21 @@ from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
 from celllm.sources.raw import RawManifest
 from celllm.sources.readers.cells import RawCells, Reader
+from celllm.sources.readers.prepare import prepared
 from celllm.sources.units import as_units
 
 READERS: Final = {
     "baron_raw_tar": "tables",
     "cancerscem_tsv": "tables",
+    "cells_by_genes": "lines",
     "csv_genes_by_cells": "tables",
     "depmap_csv": "tables",
     "dge": "tables",
     "h5ad": "h5ad",
+    "loom": "loom",
     "panglaodb": "panglaodb",
     "pbmc68k_reduced": "bundled",
+    "robjects": "robjects",
     "tenx_h5": "tenx",
     "tenx_mtx": "tenx",
     "tpm_with_cells": "tables",
@@ -58,7 +62,7 @@ def read_raw(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
             found=dataset.reader,
             remedy="convert the cells to h5ad and set reader to h5ad in config/datasets.tsv",
         )
-    for cells in reader(dataset.reader)(manifest, dataset):
+    for cells in _pieces(manifest, dataset):
         if dataset.units is None:
             yield cells
             continue
@@ -71,7 +75,7 @@ def read_raw(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
 
 def _with_alternatives(error: InputError, file: Path, dataset: Dataset) -> InputError:
     """Say which other matrix of an AnnData file would be what the row says."""
-    if dataset.reader != "h5ad":
+    if file.suffix != ".h5ad":
         return error
     from celllm.sources.readers.h5ad import passing
 
@@ -85,3 +89,10 @@ def _with_alternatives(error: InputError, file: Path, dataset: Dataset) -> Input
     else:
         found, remedy = f"{said}; no other matrix of the file would pass", error.remedy
     return InputError(file=file, field=error.field, expected=error.expected, found=found, remedy=remedy)
+
+
+def _pieces(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
+    """Read the published files and prepare their cells; or read the cells that a mirror holds prepared."""
+    if [file.name for file in manifest.files] == [dataset.built]:
+        return reader("h5ad")(manifest, dataset)
+    return prepared(manifest, dataset, reader(dataset.reader))

@@ -1,0 +1,276 @@
+"""What is in a file: its format, its matrices with orientation, names and units, and which one holds counts."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import h5py
+
+from celllm.base.errors import InputError
+from celllm.sources import evidence, look_text
+from celllm.sources.archives import members, opened, unreadable
+from celllm.sources.look_text import Found, Matrix
+from celllm.sources.raw import RawFile, RawManifest
+from celllm.sources.readers.cells import RawCells
+
+N_PARTS: Final = 40
+"""Parts of a file that are listed."""
+HDF5: Final = b"\x89HDF\r\n\x1a\n"
+R_BEGINS: Final = (b"RDX", b"RDA", b"RDB", b"X\n", b"A\n", b"B\n")
+REFUSED: Final = {
+    b"\x80": "a Python pickle, which is not opened: it could run code",
+    b"\x93NUMPY": "a numpy array without names of genes and cells",
+}
+
+
+def look(path: Path) -> str:
+    """Look into a file of any format, and say on one page what is in it.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or its format is none that is known.
+    """
+    if not path.exists():
+        raise InputError(
+            file=path, field="(whole file)", expected="a file", found="no such file", remedy="correct the path"
+        )
+    if path.is_dir():
+        found = _folder(path)
+    else:
+        with path.open("rb") as file, opened(path) as stream:
+            begin, unpacked = file.read(16), stream.read(512)
+        found = _found(path, begin, unpacked)
+    size = "" if path.is_dir() else f", {path.stat().st_size:,} bytes"
+    return _page(path, size, found)
+
+
+def _found(path: Path, begin: bytes, unpacked: bytes) -> Found:
+    refused = next((what for magic, what in REFUSED.items() if unpacked.startswith(magic)), None)
+    if refused is not None:
+        raise unreadable(path, "a file of cells, a table or R objects", refused)
+    if unpacked.startswith(HDF5):
+        if not begin.startswith(HDF5):
+            raise unreadable(
+                path, "an HDF5 file as it is", "a compressed one: unpack it first, and drop .gz from its name"
+            )
+        return _hdf5(path)
+    if unpacked.startswith(R_BEGINS):
+        return _r(path)
+    if begin.startswith(b"PK") and _is_workbook(path):
+        return _workbook(path)
+    if begin.startswith(b"PAR1"):
+        return _parquet(path)
+    if begin.startswith(b"PK") or unpacked[257:262] == b"ustar":
+        return _archive(path)
+    return look_text.table(path)
+
+
+def _raw(path: Path, part: str | None = None) -> RawFile:
+    return RawFile(path.name, path, path.stat().st_size, "", part=part)
+
+
+def of_cells(where: str, pieces: Iterator[RawCells], shape: tuple[int, int] | None = None) -> Matrix:
+    """Look at the first piece of cells that a reader gives."""
+    first = next(pieces)
+    n_cells, n_genes = shape or first.matrix.shape
+    n_read = first.matrix.shape[0]
+    seen = "" if n_read == n_cells else f"of the first {n_read:,} cells"
+    return Matrix(
+        where, n_genes, n_cells, "genes", first.names, list(first.obs.index), evidence.evidence(first.matrix), seen
+    )
+
+
+def _hdf5(path: Path) -> Found:
+    with h5py.File(path, "r") as file:
+        top = set(file)
+        groups = [name for name in file if isinstance(file[name], h5py.Group) and "indptr" in file[name]]
+        if {"obs", "var"} <= top:
+            return _h5ad(path, file)
+        if {"matrix", "row_attrs", "col_attrs"} <= top:
+            return _loom(path, file)
+        if groups and all("barcodes" in file[name] for name in groups):
+            return _tenx_h5(path, file, groups)
+        if "mod" in top:
+            parts = [(f"mod/{name}", "AnnData") for name in file["mod"]]
+            return Found(
+                "MuData (h5mu): one AnnData a modality",
+                parts,
+                remarks=["write the RNA as h5ad: mdata['rna'].write_h5ad"],
+            )
+        if {"assays", "meta.data"} <= top:
+            return Found(
+                "h5Seurat", [(f"assays/{name}", "assay") for name in file["assays"]], remarks=["save it by saveRDS"]
+            )
+        parts = [
+            (name, "group" if isinstance(one, h5py.Group) else f"{one.shape} {one.dtype}") for name, one in file.items()
+        ]
+        return Found("HDF5 of a layout that no reader knows", parts)
+
+
+def _h5ad(path: Path, file: h5py.File) -> Found:
+    from celllm.sources.readers.h5ad import read_one
+
+    wheres = [name for name, place in {"X": "X", "raw": "raw/X"}.items() if place in file]
+    wheres += [f"layers:{name}" for name in file.get("layers", ())]
+    found = Found("AnnData (h5ad)", reader="h5ad")
+    for where in wheres:
+        try:
+            pieces = read_one(_raw(path), matrix=where)
+            piece = next(pieces)
+            index = file["obs"].attrs.get("_index", "_index") if isinstance(file["obs"], h5py.Group) else None
+            stored = file["obs"] if index is None else file["obs"][index]
+            n_cells = stored["values"].shape[0] if isinstance(stored, h5py.Group) else stored.shape[0]
+            found.matrices.append(of_cells(where, iter([piece]), (n_cells, len(piece.names))))
+            if where == wheres[0]:
+                found.parts += look_text.columns(piece.obs, "obs:")
+        except InputError as error:
+            found.remarks.append(f"{where} cannot be read: expected {error.expected}; found {error.found}")
+    return found
+
+
+def _loom(path: Path, file: h5py.File) -> Found:
+    from celllm.sources.readers.loom import read_one
+
+    found = Found("Loom", [(f"layers/{name}", "layer") for name in file.get("layers", ())], reader="loom")
+    pieces = read_one(_raw(path))
+    shape = file["matrix"].shape
+    first = next(pieces)
+    found.matrices.append(of_cells("matrix", iter([first]), (shape[1], shape[0])))
+    found.parts += look_text.columns(first.obs, "col_attrs:")
+    return found
+
+
+def _tenx_h5(path: Path, file: h5py.File, groups: Sequence[str]) -> Found:
+    from celllm.sources.readers.tenx import read_h5
+
+    found = Found("Cell Ranger's HDF5 matrix", [(name, "a genome, or matrix") for name in groups], reader="tenx_h5")
+    if len(groups) == 1:
+        shape = tuple(int(n) for n in file[groups[0]]["shape"][:])
+        first = next(read_h5(_raw(path)))
+        found.matrices.append(of_cells(groups[0], iter([first]), (shape[1], len(first.names))))
+        if len(first.names) < shape[0]:
+            found.remarks.append(
+                f"{shape[0] - len(first.names):,} of {shape[0]:,} features are no genes and are left out"
+            )
+    return found
+
+
+def _r(path: Path) -> Found:
+    from celllm.sources import robjects
+    from celllm.sources.readers.robjects import LAYOUTS, counts_of, matrix_of
+    from celllm.sources.rvalues import extent, matrices, walk
+
+    root = robjects.load(path)
+    kind = "R objects (save)" if root.path == "" else "an R object (saveRDS)"
+    found = Found(kind, reader="robjects")
+    for one in robjects.roots(root):
+        found.parts.append((one.path, ", ".join(one.classes)))
+        found.parts += [(part.path, f"{part.classes[0]}, {extent(part)}".rstrip(", ")) for part in walk(one, deepest=5)]
+        if one.classes[0] in LAYOUTS:
+            try:
+                found.remarks.append(f"{one.path} stands for {counts_of(one).path}")
+            except InputError as error:
+                found.remarks.append(f"{one.path}: {error.found}")
+    for part in islice(matrices(root), 12):
+        try:
+            values, genes, cells = matrix_of(part)
+        except InputError as error:
+            found.remarks.append(f"{part.path}: {error.found}")
+            continue
+        where = part.path
+        rows = evidence.rows_are(genes, cells)
+        if rows == "cells":
+            values, genes, cells, where = values.T.tocsr(), cells, genes, f"t({part.path})"
+        n_cells, n_genes = values.shape
+        found.matrices.append(Matrix(where, n_genes, n_cells, rows, genes, cells, evidence.evidence(values[:2048]), ""))
+    # embeddings and loadings are no cells x genes
+    found.matrices = [one for one in found.matrices if one.rows != "unknown"] or found.matrices
+    return found
+
+
+def _parquet(path: Path) -> Found:
+    import pandas as pd
+
+    table = pd.read_parquet(path)
+    found = Found("a parquet table", look_text.columns(table.iloc[:, :N_PARTS], ""))
+    numeric = table.select_dtypes("number")
+    if numeric.shape[1] > 20:
+        found.matrices.append(look_text.of_frame("(whole table)", numeric))
+    return found
+
+
+def _is_workbook(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return "xl/workbook.xml" in archive.namelist()
+
+
+def _workbook(path: Path) -> Found:
+    import pandas as pd
+
+    parts = [(str(name), "sheet") for name in pd.ExcelFile(path, engine="openpyxl").sheet_names]
+    return Found("an Excel workbook", parts, remarks=["spreadsheets turn symbols into dates; save cells as text"])
+
+
+def _archive(path: Path) -> Found:
+    from celllm.sources.readers.tenx import PART, read_tenx_mtx
+
+    parts: list[tuple[str, str]] = []
+    folders: set[str] = set()
+    for name, stream in members(path):
+        said = PART.match(name)
+        if said is not None:
+            folders.add(said[1])
+        parts.append((name, said[2] if said else look_text.line_of(stream.read(400))))
+    found = Found("an archive", parts, reader="tenx_mtx" if folders else None)
+    if len(folders) == 1:
+        pieces = read_tenx_mtx(RawManifest(path.name, (_raw(path),), path), None)  # type: ignore[arg-type] # no row needed
+        found.matrices.append(of_cells("matrix.mtx", pieces))
+    elif folders:
+        found.remarks.append(f"{len(folders)} matrices; the column part names one by a pattern of its members' names")
+    return found
+
+
+def _folder(path: Path) -> Found:
+    parts = [
+        (one.name, "folder" if one.is_dir() else f"{one.stat().st_size:,} bytes") for one in sorted(path.iterdir())
+    ]
+    kind = (
+        "a zarr store, which no reader knows: write it as h5ad"
+        if (path / ".zgroup").exists() or (path / "zarr.json").exists()
+        else "a folder"
+    )
+    return Found(kind, parts, remarks=["each file is a row of files.tsv of its own"])
+
+
+def _page(path: Path, size: str, found: Found) -> str:
+    lines = [f"{path.name}: {found.format}{size}"]
+    if found.parts:
+        width = max(len(name) for name, _ in found.parts[:N_PARTS])
+        lines += [f"  {name.ljust(width)}  {what}".rstrip() for name, what in found.parts[:N_PARTS]]
+        if len(found.parts) > N_PARTS:
+            lines.append(f"  … and {len(found.parts) - N_PARTS} more")
+    for matrix in found.matrices:
+        lines += matrix.lines()
+    lines += [f"note: {remark}" for remark in found.remarks]
+    counts = [matrix.where for matrix in found.matrices if matrix.evidence.is_counts]
+    if found.matrices:
+        lines.append(f"counts: {', '.join(counts) or 'in no matrix of this file'}")
+    if found.reader is not None:
+        lines.append(f"datasets.tsv: reader {found.reader}{_columns(found, counts)}")
+    return "\n".join(lines) + "\n"
+
+
+def _columns(found: Found, counts: Sequence[str]) -> str:
+    """Say which columns name the matrix with counts, or else the first one's units."""
+    if not found.matrices:
+        return ""
+    one = next((matrix for matrix in found.matrices if matrix.where in counts), found.matrices[0])
+    said = f", units {'counts' if counts else '?'}"
+    if found.reader == "h5ad" and one.where != "X":
+        said += f", matrix {one.where}"
+    return said + (f"; files.tsv: part {one.where}" if found.reader == "robjects" else "")

@@ -1,0 +1,231 @@
+"""What a text file holds: separator, header, text columns, orientation, units; and pages sent in place of data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from celllm.sources import evidence
+from celllm.sources.archives import no_data, opened, unreadable
+from celllm.sources.evidence import Evidence
+
+SEPARATORS: Final = {"\t": "tabs", ",": "commas", ";": "semicolons", " ": "blanks"}
+N_BYTES: Final = 1 << 20
+"""Bytes of a text that show its form."""
+N_COLUMNS: Final = 300
+"""Columns of numbers that are read to show units."""
+NO_CELLS: Final = re.compile(
+    r"(?i)length|total|sum|start|end|chr|chromosome|strand|width|mean|size|gc|entrez\w*|biotype"
+)
+"""Names of columns that stand beside cells in tables of counts, and hold numbers."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix of a file."""
+
+    where: str
+    """How the tables name it."""
+    n_genes: int
+    n_cells: int
+    rows: str
+    """What stands in rows: genes, cells, or unknown."""
+    genes: Sequence[str]
+    cells: Sequence[str]
+    evidence: Evidence
+    seen: str
+    """Of which cells the evidence is; empty: of all."""
+
+    def lines(self) -> list[str]:
+        """Write what is known."""
+        rows = {"genes": "", "cells": ", rows are cells", "unknown": ", rows taken to be genes: names do not show it"}[
+            self.rows
+        ]
+        repeated = len(self.genes) - len(set(self.genes))
+        more = f", {repeated:,} repeated" if repeated else ""
+        return [
+            f"matrix {self.where}: {self.n_cells:,} cells x {self.n_genes:,} genes{rows}",
+            f"  genes  {evidence.kind_of(self.genes)}{more}: {evidence.first_few(self.genes)}",
+            f"  cells  {evidence.first_few(self.cells)}",
+            f"  values {self.evidence.line()}{f' ({self.seen})' if self.seen else ''}",
+        ]
+
+
+@dataclass
+class Found:
+    """What is in a file."""
+
+    format: str
+    parts: list[tuple[str, str]] = field(default_factory=list)
+    matrices: list[Matrix] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    reader: str | None = None
+
+
+def columns(table: pd.DataFrame, before: str) -> list[tuple[str, str]]:
+    """Say for each column how many values it has and which come first."""
+    said = []
+    for name in table.columns:
+        values = table[name].dropna().astype(str)
+        unique = list(dict.fromkeys(values))
+        said.append((f"{before}{name}", f"{len(unique):,} values: {evidence.first_few(unique, 4)}"))
+    return said
+
+
+def line_of(begin: bytes) -> str:
+    """Show how a text begins."""
+    text = begin.decode("utf-8", "replace").split("\n")[0]
+    return text[:60] if text.isprintable() or "\t" in text else "binary"
+
+
+def table(path: Path) -> Found:
+    """Look at a text file; InputError if it is none, or a page in place of data."""
+    with opened(path) as stream:
+        begin = stream.read(N_BYTES)
+    disguise = no_data(path)
+    if disguise is not None:
+        raise unreadable(path, "a file of cells, a table or R objects", f"begins with {begin[:20]!r}")
+    if b"\0" in begin[:4096]:
+        raise unreadable(path, "a format that is known here", f"binary, beginning with {begin[:8]!r}")
+    if begin.startswith(b"%%MatrixMarket"):
+        sizes = next(line for line in begin.splitlines()[1:] if not line.startswith(b"%")).decode()
+        return Found(
+            f"a Matrix Market file, rows x columns x values: {sizes}",
+            reader="tenx_mtx",
+            remarks=["genes and barcodes stand in features.tsv and barcodes.tsv beside it"],
+        )
+    text = begin.decode("utf-8-sig", "replace")
+    lines = text.splitlines()[: -1 if len(begin) == N_BYTES and text.count("\n") > 1 else None]
+    comments = [line for line in lines[:50] if line.startswith("#")]
+    lines = [line for line in lines if line.strip() and not line.startswith("#")]
+    separator = separator_of(lines)
+    if separator is None:
+        return Found("a text of one column", [(line[:60], "") for line in lines[:5]])
+    return _of_lines(path, lines, separator, len(comments))
+
+
+def separator_of(lines: Sequence[str]) -> str | None:
+    """Return what separates fields: what gives the most lines one and the same number of them."""
+    best: tuple[float, int, str] | None = None
+    for separator in SEPARATORS:
+        widths = [
+            len(row) for row in csv.reader(lines[1:30] or lines, delimiter=separator, skipinitialspace=separator == " ")
+        ]
+        width, times = Counter(widths).most_common(1)[0]
+        score = (times / len(widths), width, separator)
+        if width > 1 and (best is None or score[:2] > best[:2]):
+            best = score
+    return None if best is None else best[2]
+
+
+def _of_lines(path: Path, lines: Sequence[str], separator: str, n_comments: int) -> Found:
+    rows = list(csv.reader(lines[:200], delimiter=separator, skipinitialspace=separator == " "))
+    header, body = rows[0], rows[1:]
+    width = len(body[0]) if body else len(header)
+    decimal = (
+        "," if separator != "," and _share(body, r"-?\d+,\d+") > 0.05 and _share(body, r"-?\d+\.\d+") == 0 else "."
+    )
+    numeric = [
+        column for column in range(width) if _is_numeric([row[column] for row in body if len(row) == width], decimal)
+    ]
+    short = len(header) == width - 1
+    headless = all(_is_number(field, decimal) for field in header[1:]) and len(header) > 2
+    names = [""] * short + header
+    found = Found(f"a table separated by {SEPARATORS[separator]}, {width} columns")
+    texts = [column for column in range(width) if column not in numeric]
+    if n_comments:
+        found.remarks.append(f"{n_comments} lines of comments before the header")
+    if decimal == ",":
+        found.remarks.append("decimal commas")
+    if short:
+        found.remarks.append("the header is one field short, as R writes it")
+    if headless:
+        found.remarks.append("no header: the first line holds numbers")
+    beside = [names[column] for column in numeric[:12] if NO_CELLS.fullmatch(names[column] or "-")]
+    if beside:
+        found.remarks.append(f"columns of numbers that are no cells: {', '.join(beside)}")
+    found.parts = [
+        (names[column] or "(first column)", "text, such as " + (body[0][column] if body else "nothing"))
+        for column in texts
+    ]
+    if len(numeric) > 3:
+        found.matrices.append(_matrix(path, names, separator, decimal, numeric, texts, n_comments, short=short))
+        found.reader = {",": "csv_genes_by_cells", "\t": "dge"}.get(separator)
+    return found
+
+
+def _matrix(
+    path: Path,
+    names: list[str],
+    separator: str,
+    decimal: str,
+    numeric: list[int],
+    texts: list[int],
+    n_comments: int,
+    *,
+    short: bool,
+) -> Matrix:
+    """Read all rows of some columns of numbers."""
+    some = numeric[:N_COLUMNS]
+    labels = texts[:1] or [0]
+    with opened(path) as stream:
+        read = pd.read_csv(
+            io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace"),
+            sep=separator,
+            decimal=decimal,
+            header=None,
+            names=range(len(names)),
+            skiprows=1 + n_comments,
+            usecols=sorted({*labels, *some}),
+            index_col=False,
+            dtype=dict.fromkeys(labels, str),
+            skipinitialspace=separator == " ",
+            low_memory=False,
+            na_filter=False,
+        )
+    rows = list(read[labels[0]].astype(str))
+    values = read[some].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    return of_values("(whole table)", values, rows, [names[column] for column in some], len(numeric))
+
+
+def of_frame(where: str, table: pd.DataFrame) -> Matrix:
+    """Look at a data frame of numbers."""
+    rows, names = [str(name) for name in table.index], [str(name) for name in table.columns]
+    return of_values(where, table.to_numpy(dtype=np.float64), rows, names, len(names))
+
+
+def of_values(where: str, values: np.ndarray, rows: list[str], names: list[str], n_columns: int) -> Matrix:
+    """Look at numbers of which these columns have been read."""
+    kind = evidence.rows_are(rows, names)
+    if kind == "cells":
+        matrix = sparse.csr_matrix(values[:2048])
+        return Matrix(where, n_columns, len(rows), kind, names, rows, evidence.evidence(matrix), "")
+    seen = "" if len(names) == n_columns else f"of the first {len(names)} cells"
+    return Matrix(where, len(rows), n_columns, kind, rows, names, evidence.evidence(sparse.csr_matrix(values.T)), seen)
+
+
+def _share(rows: Sequence[Sequence[str]], pattern: str) -> float:
+    fields = [field for row in rows for field in row]
+    return sum(re.fullmatch(pattern, field) is not None for field in fields) / max(1, len(fields))
+
+
+def _is_numeric(fields: Sequence[str], decimal: str) -> bool:
+    return bool(fields) and all(_is_number(field, decimal) for field in fields)
+
+
+def _is_number(text: str, decimal: str) -> bool:
+    try:
+        float(text.strip().replace(decimal, "."))
+    except ValueError:
+        return text.strip() in {"NA", ""}
+    return True
