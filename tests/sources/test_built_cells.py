@@ -28,7 +28,7 @@ MORE = {"drug_pc9_erlotinib_gse149383": 4}
 def key(name):
     """A gene's id where its name has one, else the name, in which R may have put dots for hyphens."""
     found = re.search(r"ENSG\d{11}", name)
-    return found[0] if found else name.replace(".", "-")
+    return found[0] if found else name.removeprefix("hg19_").replace(".", "-")
 
 
 def cells_of(row, folder, mirror, *, built):
