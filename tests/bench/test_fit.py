@@ -311,6 +311,18 @@ def test_a_run_is_made_anew_only_when_what_it_depends_on_changed(folder, changes
     assert (path.stat().st_mtime_ns == before) == is_kept
 
 
+def test_a_changed_class_makes_a_run_anew(folder, monkeypatch):
+    module = "celllm.bench.methods.controls:MajorityClass"
+    majority = replace(LOGISTIC, method="majority", module=module, options={}, search={})
+    path = folder / "types/majority/split0/seed0/predictions.parquet"
+    times = []
+    for code in ("as it is", "as it is", "changed"):
+        monkeypatch.setattr(job, "module_digest", lambda name, code=code: f"{name}: {code}")
+        fit(folder, method=majority)
+        times.append(path.stat().st_mtime_ns)
+    assert times[0] == times[1] < times[2]
+
+
 def test_other_cells_make_a_run_anew(folder, cells, vocabulary):
     fit(folder)
     _write_cells(folder / "types.h5ad", cells.counts * 2, cells.labels, cells.cell_ids, "counts", vocabulary)

@@ -83,6 +83,7 @@ rule fit:
         stage=STAGES["fit"],
         task=task_json,
         method=method_json,
+        code=method_code,
         splits=fit_splits,
         responses=responses_option,
         encoder=encoder_option,

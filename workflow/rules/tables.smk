@@ -18,6 +18,7 @@ SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 
 from celllm.base.errors import InputError
+from celllm.base.provenance import module_digest
 from celllm.config import (
     catalogue,
     overlays,
@@ -240,6 +241,11 @@ def task_json(wildcards) -> str:
 def method_json(wildcards) -> str:
     """The job's row of methods.tsv."""
     return as_json(METHODS[wildcards.method])
+
+
+def method_code(wildcards) -> str | None:
+    """The digest of the file of the method's class: after a change of it, jobs run again."""
+    return module_digest(METHODS[wildcards.method].module.partition(":")[0])
 
 
 def recipe_json(wildcards) -> str:

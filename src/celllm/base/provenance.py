@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -27,6 +28,15 @@ def digest_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """Return the sha256 of a JSON value in canonical form (sorted keys, no blanks), in hex."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def module_digest(name: str) -> str | None:
+    """Return the digest of the file of one of this package's modules; None of others, whose versions are pinned."""
+    try:
+        spec = importlib.util.find_spec(name) if name.startswith("celllm.") else None
+    except ModuleNotFoundError:
+        return None
+    return digest(spec.origin) if spec is not None and spec.origin is not None else None
 
 
 @lru_cache(maxsize=1)

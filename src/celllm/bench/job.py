@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from celllm.base.errors import CellLMError, InputError
-from celllm.base.provenance import digest, digest_of, stamp
+from celllm.base.provenance import digest, digest_of, module_digest, stamp
 from celllm.bench import predictions, runs
 from celllm.bench.method import Classifier, Regressor, build, class_of
 from celllm.bench.predictions import PredictionsMeta
@@ -132,7 +132,7 @@ class Job:
         return read
 
     def request(self, split: int, seed: int) -> str:
-        """Return the digest of all that the predictions of a run depend on: rows, files, split, seed and stage."""
+        """Return the digest of all that a run depends on: rows, files, split, seed, stage and its class's file."""
         task, method = self.task, self.method
         return digest_of(
             {
@@ -140,6 +140,7 @@ class Job:
                 "files": self.digests | {"split": digest(self.splits[split])},
                 "task": [task.protocol, task.headline],
                 "method": [method.module, method.options, method.search],
+                "code": module_digest(method.module.partition(":")[0]),
                 "trials": [self.trials, self.seconds],
                 "budget": self.budget.model_dump(),
                 "seed": seed,
