@@ -39,9 +39,17 @@ def test_a_rule_has_a_docstring_a_log_a_benchmark_an_environment_and_a_command_o
 
 
 def test_every_command_is_some_rules_or_for_people():
-    assert COMMANDS - {"import", "import_encoder", "sources", "plan", "plan_bench", "embed", "annotate", "adapt"} == {
-        name for name, _ in RULES
-    }
+    assert COMMANDS - {
+        "import",
+        "import_encoder",
+        "sources",
+        "plan",
+        "plan_bench",
+        "look",
+        "embed",
+        "annotate",
+        "adapt",
+    } == {name for name, _ in RULES}
 
 
 @pytest.mark.parametrize("name", [name for name, _ in RULES])

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from celllm.base.errors import InputError, VocabularyMismatch
-from celllm.genes import network
+from celllm.genes import network, published
 from celllm.genes.network import Edges
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.sources import raw
@@ -65,10 +65,10 @@ def manifest_of(folder, *paths):
 
 def test_published_pairs_must_have_columns_a_and_b(tmp_path):
     pd.DataFrame({"a": ["A"], "b": ["B"]}).to_parquet(tmp_path / "pairs.parquet")
-    assert network.read_published(manifest_of(tmp_path, tmp_path / "pairs.parquet")) == (["A"], ["B"])
+    assert published.read_published(manifest_of(tmp_path, tmp_path / "pairs.parquet")) == (["A"], ["B"])
     pd.DataFrame({"from": ["A"], "to": ["B"]}).to_parquet(tmp_path / "other.parquet")
     with pytest.raises(InputError, match=r"other\.parquet: columns a, b"):
-        network.read_published(manifest_of(tmp_path, tmp_path / "other.parquet"))
+        published.read_published(manifest_of(tmp_path, tmp_path / "other.parquet"))
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_published_pairs_must_have_columns_a_and_b(tmp_path):
     ],
 )
 def test_strings_links_are_pairs_of_symbols_from_the_score_on(tmp_path, min_score, expected, monkeypatch):
-    monkeypatch.setattr(network, "LINES", 2)
-    first, second = network.read_published(manifest_of(tmp_path, LINKS, INFO), min_score=min_score)
+    monkeypatch.setattr(published, "LINES", 2)
+    first, second = published.read_published(manifest_of(tmp_path, LINKS, INFO), min_score=min_score)
     found = list(zip(first, second, strict=True))
     assert set(found) == expected | {(b, a) for a, b in expected}
     assert len(found) == 2 * len(expected)
@@ -89,20 +89,20 @@ def test_strings_links_are_pairs_of_symbols_from_the_score_on(tmp_path, min_scor
 def test_the_header_of_string_v12_is_known(tmp_path):
     text = gzip.decompress(INFO.read_bytes()).replace(b"protein_external_id", b"#string_protein_id")
     (tmp_path / "x.protein.info.v12.0.txt").write_bytes(text)
-    first, _ = network.read_published(manifest_of(tmp_path, LINKS, tmp_path / "x.protein.info.v12.0.txt"))
+    first, _ = published.read_published(manifest_of(tmp_path, LINKS, tmp_path / "x.protein.info.v12.0.txt"))
     assert set(first) == {"ARF5", "CALM2", "ARHGEF9"}
 
 
 def test_links_without_names_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"protein\.info(?s:.*)found: +simulated\.protein\.links"):
-        network.read_published(manifest_of(tmp_path, LINKS))
+        published.read_published(manifest_of(tmp_path, LINKS))
 
 
 def test_a_protein_without_a_name_is_named(tmp_path):
     lines = gzip.decompress(INFO.read_bytes()).splitlines(keepends=True)[:3]
     (tmp_path / "x.protein.info.txt").write_bytes(b"".join(lines))
     with pytest.raises(InputError, match=r"x\.protein\.info\.txt: protein_external_id(?s:.*)9606\.ENSP00000253401"):
-        network.read_published(manifest_of(tmp_path, LINKS, tmp_path / "x.protein.info.txt"))
+        published.read_published(manifest_of(tmp_path, LINKS, tmp_path / "x.protein.info.txt"))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_protein_without_a_name_is_named(tmp_path):
 def test_links_of_another_layout_are_refused(tmp_path, content, message):
     (tmp_path / "x.protein.links.txt.gz").write_bytes(content)
     with pytest.raises(InputError, match=rf"x\.protein\.links\.txt\.gz: \(whole file\)\n(?s:.*){message}"):
-        network.read_published(manifest_of(tmp_path, tmp_path / "x.protein.links.txt.gz", INFO))
+        published.read_published(manifest_of(tmp_path, tmp_path / "x.protein.links.txt.gz", INFO))
 
 
 def test_edges_are_undirected_unique_and_without_loops():

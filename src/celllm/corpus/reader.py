@@ -11,8 +11,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
+from celllm.base.errors import VocabularyMismatch
 from celllm.corpus import format as shards
 from celllm.corpus.format import LARGEST, DatasetShare
+from celllm.harmonise.vocabulary import Vocabulary
 
 
 class ShardReader:
@@ -103,3 +105,16 @@ class ShardReader:
 
 def _joined(runs: list[NDArray[np.uint16]], dtype: type[np.generic]) -> NDArray[Any]:
     return np.concatenate(runs, dtype=dtype) if runs else np.empty(0, dtype=dtype)
+
+
+def cells_of(manifest: Path, genes: Vocabulary) -> ShardReader:
+    """Open the pretraining cells; VocabularyMismatch if they are of other genes."""
+    cells = ShardReader(manifest)
+    if cells.vocabulary != genes.digest:
+        raise VocabularyMismatch(
+            file=manifest,
+            found=cells.vocabulary,
+            expected=genes.digest,
+            remedy="rebuild the shards: snakemake --forcerun write_shards",
+        )
+    return cells

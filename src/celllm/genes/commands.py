@@ -86,13 +86,13 @@ def _published(manifest: Path, hgnc: Path, genes: Vocabulary, *, min_score: int)
     """Map the ends of a published network to the vocabulary; edges that lose an end are dropped."""
     import numpy as np
 
-    from celllm.genes import network
+    from celllm.genes import network, published
     from celllm.harmonise.symbols import SymbolIndex, map_names
     from celllm.sources import hgnc as hgnc_file
     from celllm.sources import raw
 
     files = raw.read(manifest)
-    first, second = network.read_published(files, min_score=min_score)
+    first, second = published.read_published(files, min_score=min_score)
     names = sorted({*first, *second})
     index = SymbolIndex(hgnc_file.read(raw.read(hgnc).only().path))
     index_of = dict(zip(names, map_names(names, index, genes).index_N.tolist(), strict=True))
@@ -104,8 +104,8 @@ def _coexpressed(manifest: Path, genes: Vocabulary, *, n_partners: int) -> Edges
     """Correlate genes over the pretraining cells, which hold no test cell."""
     import numpy as np
 
+    from celllm.corpus.reader import cells_of
     from celllm.genes import network
-    from celllm.genes.methods import cells_of
     from celllm.harmonise.normalise import log_normalised
 
     cells = cells_of(manifest, genes)

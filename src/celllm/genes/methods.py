@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.base.errors import InputError
 from celllm.config.recipe import Recipe
-from celllm.corpus.reader import ShardReader
+from celllm.corpus.reader import cells_of
 from celllm.genes import corpus, embed, gene2vec
 from celllm.genes import network as network_file
 from celllm.genes.embed import Embedded
@@ -109,19 +109,6 @@ def _of_corpus(manifest: Path, genes: Vocabulary, *, width: int, seed: int) -> e
             remedy="choose a smaller encoder.width, another genes.method or a larger corpus",
         ) from error
     return embed.at_unit_scale(vectors_GD)
-
-
-def cells_of(manifest: Path, genes: Vocabulary) -> ShardReader:
-    """Open the pretraining cells; VocabularyMismatch if they are of other genes."""
-    cells = ShardReader(manifest)
-    if cells.vocabulary != genes.digest:
-        raise VocabularyMismatch(
-            file=manifest,
-            found=cells.vocabulary,
-            expected=genes.digest,
-            remedy="rebuild the shards: snakemake --forcerun write_shards",
-        )
-    return cells
 
 
 @contextmanager
