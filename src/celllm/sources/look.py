@@ -231,7 +231,7 @@ def _archive(path: Path) -> Found:
         pieces = read_tenx_mtx(RawManifest(path.name, (_raw(path),), path), None)  # type: ignore[arg-type] # no row needed
         found.matrices.append(of_cells("matrix.mtx", pieces))
     elif folders:
-        found.remarks.append(f"{len(folders)} matrices; the column part names one by a pattern of its members' names")
+        found.remarks.append(f"{len(folders)} matrices; unpack it and give each its own row of config/files.tsv")
     return found
 
 
