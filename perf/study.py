@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from celllm.base.atomic import writing
-from celllm.base.interval import paired_test
+from celllm.base.interval import mean_over
 from celllm.base.provenance import digest_of
 from celllm.config import recipe as recipes
 from celllm.config.overlays import paths_of
@@ -50,7 +50,7 @@ GRIDS = {"genes": (0.03, 0.3, 3.0), "other": (0.003, 0.03, 0.3)}
 """C to choose from; genes are not standardised."""
 COMPONENTS, GENES = "components", "genes"
 """Variants without an encoder."""
-TEST_TO_REST = 0.2 / 0.8
+TEST_SHARE = 0.2
 
 
 class Plan:
@@ -221,7 +221,7 @@ def summary(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
     """Return mean macro-F1 by task, and paired differences of the mean of all tasks, averaged over seeds.
 
     Differences: from the same encoder untrained, and from components of the corpus (joined with genes: from genes). The
-    95 % interval is over splits, whose overlap it counts (`paired_test`); `sd_seeds` is between pretraining seeds.
+    95 % interval is over splits, whose overlap it counts (`mean_over`); `sd_seeds` is between pretraining seeds.
     """
     levels = ["variant", "features", "share"]
     by_seed = scores.pivot_table(index=[*levels, "seed", "split"], columns="task", values="macro_f1")
@@ -238,8 +238,10 @@ def summary(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
         for name, (peer, peer_features) in peers.items():
             if (peer, peer_features, share) in by_split.index.droplevel("split") and peer != variant:
                 difference = group["mean"].droplevel([0, 1, 2]) - by_split.loc[peer, peer_features, share]["mean"]
-                mean, low, high, _ = paired_test(difference.dropna().to_numpy(), test_to_rest=TEST_TO_REST)
-                row[f"from_{name}"] = f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+                values = difference.dropna().to_numpy()
+                found = mean_over(values, np.full(len(values), np.nan), test=TEST_SHARE, train=1 - TEST_SHARE)
+                low, high = found.interval()
+                row[f"from_{name}"] = f"{found.value:+.3f} [{low:+.3f}, {high:+.3f}]"
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -39,7 +39,7 @@ def test_a_rule_has_a_docstring_a_log_a_benchmark_an_environment_and_a_command_o
 
 
 def test_every_command_is_some_rules_or_for_people():
-    assert COMMANDS - {"import", "import_encoder", "sources", "plan", "embed", "annotate", "adapt"} == {
+    assert COMMANDS - {"import", "import_encoder", "sources", "plan", "plan_bench", "embed", "annotate", "adapt"} == {
         name for name, _ in RULES
     }
 
@@ -63,7 +63,9 @@ def test_a_job_computes_on_a_gpu_only_if_the_configuration_says_so():
     chosen = {
         name
         for path in source.glob("*/commands.py")
-        for name, signature in re.findall(r"^def (\w+)\((.*?)^\) -> None:", path.read_text(), re.MULTILINE | re.DOTALL)
+        for name, signature in re.findall(
+            r"^def (\w+)\(\n(.*?)^\) -> None:", path.read_text(), re.MULTILINE | re.DOTALL
+        )
         if "accelerator:" in signature
     }
     assert chosen == {name for name, body in RULES if '" --accelerator {params.accelerator}"' in body}

@@ -8,7 +8,7 @@ from celllm.base.errors import InputError
 from celllm.bench.methods.annotation import EncoderClassifier
 
 NOTHING = np.array([], dtype=np.int64)
-QUICK = {"epochs": 10, "fixed_epochs": 6, "batch": 8, "learning_rate": 3e-3}
+QUICK = {"epochs": 10, "batch": 8, "learning_rate": 3e-3}
 
 
 def _method(encoder_file, vocabulary, seed=0, **options):
@@ -70,26 +70,6 @@ def test_lora_trains_low_rank_weights_and_the_head_alone(encoder_file, vocabular
     assert method.trained_parameters == n_low_rank + head
 
 
-def test_the_probe_trains_nothing_of_the_encoder(encoder_file, vocabulary, cells, parts):
-    method = _method(encoder_file, vocabulary, mode="probe")
-    before = [weight.detach().clone() for weight in method._pretrained.encoder.parameters()]
-    method.fit(cells, parts["train"], parts["validation"])
-
-    for weight, old in zip(method._pretrained.encoder.parameters(), before, strict=True):
-        assert torch.equal(weight, old)
-    assert method.trained_parameters == 3 * 16 + 3
-    np.testing.assert_allclose(method.predict(cells, parts["test"]).sum(axis=1), 1)
-
-
-def test_validation_labels_teach_the_probe_nothing(encoder_file, vocabulary, cells, parts):
-    def scores(shown):
-        method = _method(encoder_file, vocabulary, mode="probe")
-        method.fit(shown, parts["train"], parts["validation"])
-        return method.predict(shown, parts["test"])
-
-    np.testing.assert_array_equal(scores(cells), scores(cells.hiding(parts["validation"])))
-
-
 def test_a_prediction_depends_on_nothing_but_the_cell(encoder_file, vocabulary, cells, parts):
     method = _method(encoder_file, vocabulary, epochs=2)
     method.fit(cells, parts["train"], parts["validation"])
@@ -121,7 +101,7 @@ def test_equal_seeds_give_equal_predictions_and_leave_torchs_generator_alone(enc
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_the_epoch_is_chosen_on_validation_cells(encoder_file, vocabulary, cells, parts):
+def test_when_to_stop_is_chosen_on_validation_cells(encoder_file, vocabulary, cells, parts):
     """With validation labels that turn right predictions wrong, the first, least trained epoch is kept."""
     wrong = cells.labels.copy()
     wrong[parts["validation"]] = np.roll(["alpha", "beta", "gamma"], 1)[
@@ -134,13 +114,41 @@ def test_the_epoch_is_chosen_on_validation_cells(encoder_file, vocabulary, cells
     assert _accuracy(misled, cells, parts["test"]) < 0.75 < _accuracy(sound, cells, parts["test"])
 
 
-def test_without_validation_the_fixed_number_of_epochs_is_trained(encoder_file, vocabulary, cells, parts):
-    method = _method(encoder_file, vocabulary, epochs=1, fixed_epochs=3)
+def test_without_validation_the_whole_budget_is_used(encoder_file, vocabulary, cells, parts):
+    method = _method(encoder_file, vocabulary, epochs=3, patience=1)
     seen = []
-    method._pretrained.encoder.register_forward_hook(lambda *args: seen.append(len(args[1][0])))
+    method._pretrained.encoder.layers[-1].register_forward_hook(lambda *args: seen.append(len(args[1][0])))
     method.fit(cells, parts["train"], NOTHING)
 
-    assert sum(seen) == 3 * len(parts["train"])
+    assert sum(seen) == method.shown_units == 3 * len(parts["train"])
+
+
+def test_the_released_head_and_choice_are_other_ones(encoder_file, vocabulary, cells, parts):
+    answers = []
+    for options in ({}, {"relu": True}, {"select": "accuracy"}):
+        method = _method(encoder_file, vocabulary, epochs=2, **options)
+        method.fit(cells, parts["train"], parts["validation"])
+        answers.append(method.predict(cells, parts["test"]))
+
+    assert method._head.relu is False
+    assert not np.allclose(answers[0], answers[1])
+
+
+def test_what_frozen_layers_say_is_computed_once_for_all_runs_of_a_job(encoder_file, vocabulary, cells, parts):
+    shared, seen, answers = {}, [], []
+    for given in (shared, shared, {}):
+        method = _method(encoder_file, vocabulary, epochs=2)
+        method.shared = given
+        method._pretrained.encoder.layers[0].register_forward_hook(lambda *args: seen.append(len(args[1][0])))
+        method.fit(cells, parts["train"], parts["validation"])
+        answers.append(method.predict(cells, parts["test"]))
+        seen.append(None)
+
+    first, second = seen[: seen.index(None)], seen[seen.index(None) + 1 :]
+    assert sum(first) <= len(cells.cell_ids) * 4
+    assert second[0] is None
+    for other in answers[1:]:
+        np.testing.assert_allclose(other, answers[0], atol=1e-5)
 
 
 def test_a_test_class_absent_in_training_is_predicted_as_another(encoder_file, vocabulary, cells, parts):

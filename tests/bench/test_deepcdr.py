@@ -1,4 +1,4 @@
-"""DeepCDR as a method: it learns, its epoch is chosen on the validation part, and nothing leaks."""
+"""DeepCDR as a method: it learns, the validation part stops it, and nothing leaks."""
 
 from dataclasses import replace
 
@@ -7,6 +7,7 @@ import pytest
 
 from celllm.base.errors import InputError
 from celllm.bench.methods.deepcdr import DeepCDRResponse, _batches
+from celllm.config.settings import FitBudget
 
 NOTHING = np.array([], dtype=np.int64)
 QUICK = {"epochs": 3, "batch": 16}
@@ -34,7 +35,7 @@ def test_it_learns_the_drugs_and_comes_back_in_units_of_ln_ic50(vocabulary, pair
 
 
 @pytest.mark.parametrize("select", ["pearson", "rmse"])
-def test_the_epoch_that_is_best_on_the_validation_part_is_kept(vocabulary, pairs, divided, select):
+def test_the_check_that_is_best_on_the_validation_part_is_kept(vocabulary, pairs, divided, select):
     train, validation, test = divided
     method, seen = _method(vocabulary, epochs=8, patience=2, select=select), []
     judged = method._judged
@@ -53,15 +54,12 @@ def test_the_epoch_that_is_best_on_the_validation_part_is_kept(vocabulary, pairs
     assert max(seen) == pytest.approx(wanted, abs=1e-5)
 
 
-def test_without_validation_the_epochs_are_fixed(vocabulary, pairs, divided):
-    train, _, test = divided
-    fixed, three = _method(vocabulary, fixed_epochs=3, epochs=99), _method(vocabulary, fixed_epochs=3, epochs=1)
-    predicted = []
-    for method in (fixed, three):
-        method.fit(pairs, train, NOTHING)
-        predicted.append(method.predict(pairs, test))
+def test_without_validation_the_whole_budget_is_used(vocabulary, pairs, divided):
+    method = _method(vocabulary, epochs=None)
+    method.budget = FitBudget(pairs=130, epochs=30)
+    method.fit(pairs, divided[0], NOTHING)
 
-    np.testing.assert_array_equal(*predicted)
+    assert method.shown_units == 130
 
 
 def test_hidden_responses_and_the_order_of_what_is_asked_do_not_matter(vocabulary, pairs, divided):

@@ -6,7 +6,7 @@ import torch
 
 from celllm.base.errors import InputError
 from celllm.bench.methods.drug_cell_line import EncoderResponse, _PairsByLine
-from celllm.bench.methods.lines import LineEmbedder
+from celllm.bench.methods.frozen import FrozenLayers
 from celllm.model.store import load_encoder
 
 QUICK = {"epochs": 25, "lines": 6, "learning_rate": 3e-3, "patience": 25}
@@ -128,13 +128,13 @@ def test_answers_of_several_subsets_are_averaged(encoder_file, vocabulary, long_
     method = _method(encoder_file, vocabulary, epochs=1, subsets=3)
     method.fit(long_lines, *divided[:2])
     averaged, single = method.predict(long_lines, divided[2]), []
-    embedded = LineEmbedder.embedded
+    embedded = FrozenLayers.embedded
     for number in range(3):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                LineEmbedder,
+                FrozenLayers,
                 "embedded",
-                lambda self, rows, generator=None, *, draw, number=number: embedded(self, rows, draw=number),
+                lambda self, rows, *, draw, pool, number=number: embedded(self, rows, draw=number, pool=pool),
             )
             single.append(method.predict(long_lines, divided[2]))
 
@@ -207,7 +207,7 @@ def test_constant_responses_stay_finite_and_near_the_constant(encoder_file, voca
 
 def test_a_drug_that_was_never_met_is_answered_by_its_graph(encoder_file, vocabulary, pairs):
     train, test = np.flatnonzero(pairs.drug < 2), np.flatnonzero(pairs.drug == 2)
-    method = _method(encoder_file, vocabulary, fixed_epochs=2)
+    method = _method(encoder_file, vocabulary, epochs=2)
     method.fit(pairs.hiding(test), train, test[:0])
     predicted = method.predict(pairs.hiding(test), test)
     other = method.predict(replace(pairs, smiles=[*pairs.smiles[:2], "ClCCCl"]), test)

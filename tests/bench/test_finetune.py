@@ -5,7 +5,8 @@ from torch import nn
 
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.bench.method import BenchMethod
-from celllm.bench.methods.finetune import BestEpoch, check_finite, n_epochs, ready_encoder, thaw
+from celllm.bench.methods.finetune import BestCheck, Schedule, check_finite, ready_encoder, schedule_of, thaw, train
+from celllm.config.settings import FitBudget
 from celllm.harmonise.vocabulary import Vocabulary
 
 
@@ -19,7 +20,6 @@ def _ready(encoder, vocabulary, *, scratch=False):
         ("last_layer", "last", {"layers.1", "norm"}),
         ("last_layer", "second_last", {"layers.0", "norm"}),
         ("full", "last", {"layers.0", "layers.1", "norm", "embedding.expression"}),
-        ("probe", "last", set()),
         ("frozen", "last", set()),
     ],
 )
@@ -65,10 +65,10 @@ def test_a_missing_encoder_is_asked_for(vocabulary):
         _ready(None, vocabulary)
 
 
-def test_the_best_epochs_weights_come_back_and_patience_ends_training():
+def test_the_best_checks_weights_come_back_and_patience_ends_training():
     module = nn.Linear(1, 1)
     module.bias.requires_grad_(False)
-    best = BestEpoch([module], patience=2)
+    best = BestCheck([module], patience=2)
     stops = []
     for value, score in enumerate([0.1, 0.5, 0.5, 0.4]):
         nn.init.constant_(module.weight, float(value))
@@ -81,13 +81,45 @@ def test_the_best_epochs_weights_come_back_and_patience_ends_training():
 
 
 @pytest.mark.parametrize(
-    ("epochs", "steps", "per_epoch", "expected"),
-    [(20, 100, 3, 20), (20, 100, 40, 3), (20, 100, 1000, 1), (5, 10, 0, 5)],
+    ("n_train", "n_batches", "options", "expected"),
+    [
+        pytest.param(100, 10, {}, Schedule(40, 10, 2), id="the budget's units end it"),
+        pytest.param(20, 2, {}, Schedule(12, 3, 2), id="the budget's epochs end it"),
+        pytest.param(4000, 400, {}, Schedule(40, 10, 2), id="within the first epoch"),
+        pytest.param(100, 10, {"epochs": 3, "patience": 9}, Schedule(30, 10, 9), id="epochs of its own"),
+    ],
 )
-def test_whole_epochs_are_trained_until_the_steps_are_reached(epochs, steps, per_epoch, expected):
-    assert n_epochs(epochs=epochs, steps=steps, steps_per_epoch=per_epoch) == expected
+def test_a_schedule_keeps_to_the_budget(vocabulary, n_train, n_batches, options, expected):
+    method = BenchMethod({}, seed=0, encoder=None, vocabulary=vocabulary)
+    method.options = {"epochs": None, "patience": None} | options
+    method.budget = FitBudget(cells=400, epochs=6, checks=4, patience=2)
+
+    assert schedule_of(method, "cells", n_train=n_train, n_batches=n_batches) == expected
 
 
-def test_a_loss_that_is_no_number_stops_the_fit_and_names_the_epoch():
-    with pytest.raises(InputError, match="epoch 3"):
-        check_finite(torch.tensor(np.nan), epoch=3)
+@pytest.mark.parametrize(("scores", "n_seen"), [([0.1, 0.2, 0.3, 0.4], 8), ([0.5, 0.4, 0.3], 6), (None, 8)])
+def test_training_goes_through_epochs_until_its_batches_or_its_patience_end(scores, n_seen):
+    weight, seen, asked = nn.Parameter(torch.zeros(1)), [], iter(scores or [])
+
+    def loss_of(batch):
+        seen.append(int(batch[0]))
+        return (weight - 1).pow(2).sum()
+
+    n_batches = train(
+        [weight],
+        lambda: iter(np.arange(3)[:, None]),
+        loss_of,
+        modes=[],
+        kept=[],
+        score=(lambda: next(asked)) if scores else None,
+        learning_rate=0.1,
+        schedule=Schedule(n_batches=8, batches_a_check=2, patience=2),
+    )
+
+    assert n_batches == n_seen
+    assert seen == [number % 3 for number in range(n_seen)]
+
+
+def test_a_loss_that_is_no_number_stops_the_fit_and_names_the_batch():
+    with pytest.raises(InputError, match="batch 3"):
+        check_finite(torch.tensor(np.nan), batch=3)

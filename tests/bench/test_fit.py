@@ -14,8 +14,10 @@ from celllm.base.errors import CellLMError, InputError, VocabularyMismatch
 from celllm.bench import commands, job, predictions, process, runs
 from celllm.bench.method import Classifier
 from celllm.config.rows import as_json
+from celllm.config.settings import FitBudget
 from celllm.config.tables import Method, Task
 from celllm.harmonise import cells as counts
+from celllm.harmonise import plain
 from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.sources import responses
 from celllm.sources.responses import Responses
@@ -235,6 +237,34 @@ def test_a_class_searches_where_its_row_does_not(folder, encoder_file):
     assert len(meta.trials) == 2
 
 
+def test_what_is_fast_tries_all_its_values_and_what_is_slow_its_number_of_trials(folder, encoder_file):
+    fast = replace(LOGISTIC, search={"C": [1.0, 0.1, 10.0, 0.01]})
+    slow = replace(ENCODER, search={"learning_rate": [1e-3, 3e-4, 3e-3, 1e-2]})
+
+    assert len(predicted(folder, method=fast, trials=2)[1].trials) == 4
+    assert len(predicted(folder, method=slow, encoder=encoder_file, trials=2)[1].trials) == 2
+    assert predicted(folder, method=fast, trials=1)[1].trials == ()
+
+
+def test_splits_try_other_values(folder, encoder_file):
+    slow = replace(ENCODER, search={"learning_rate": [1e-3, 3e-4, 3e-3, 1e-2, 3e-2, 1e-4]})
+    fit(folder, method=slow, encoder=encoder_file, trials=2, n_splits=3)
+    metas = [predictions.read(path)[1] for path in runs.predictions_of([folder / "types/celllm/runs.json"])]
+
+    assert len({meta.trials[1].options["learning_rate"] for meta in metas}) > 1
+    assert {meta.trials[0].options["learning_rate"] for meta in metas} == {1e-3}
+
+
+def test_under_compat_the_settings_of_the_released_code_hold(folder, encoder_file):
+    compat = replace(TYPES, protocol="compat", train=0.8, validation=0)
+    _, meta = predicted(
+        folder, compat, replace(ENCODER, compat={"learning_rate": 1e-4, "relu": True}), encoder=encoder_file, trials=2
+    )
+
+    assert meta.options == ENCODER.options | {"learning_rate": 1e-4, "relu": True}
+    assert meta.shown_units == len(splits.read(folder / "types0.parquet").units_of("train"))
+
+
 def test_without_validation_nothing_is_chosen(folder):
     split = splits.read(folder / "types0.parquet")
     subsets = np.where(split.subsets == "validation", "unused", split.subsets)
@@ -249,9 +279,7 @@ def test_without_validation_nothing_is_chosen(folder):
 
 def test_all_splits_and_seeds_are_run_and_the_data_are_read_once(folder, monkeypatch):
     reads = []
-    monkeypatch.setattr(
-        counts, "read", lambda *args, read=counts.read, **named: reads.append(1) or read(*args, **named)
-    )
+    monkeypatch.setattr(plain, "read", lambda *args, read=plain.read, **named: reads.append(1) or read(*args, **named))
 
     made = fit(folder, n_splits=3, seeds=[0, 1])
 
@@ -269,6 +297,7 @@ def test_all_splits_and_seeds_are_run_and_the_data_are_read_once(folder, monkeyp
         pytest.param({"task": replace(TYPES, headline="accuracy")}, False, id="the headline"),
         pytest.param({"method": replace(LOGISTIC, options={"max_iter": 400})}, False, id="an option"),
         pytest.param({"trials": 2}, False, id="the number of trials"),
+        pytest.param({"budget": FitBudget(epochs=2)}, False, id="the budget"),
         pytest.param({"stage": "fit-9"}, False, id="the stage"),
     ],
 )

@@ -96,5 +96,5 @@ def test_every_shipped_method_can_be_made_and_has_the_two_calls(row, vocabulary,
 
 def test_an_option_with_few_values_names_the_nearest(vocabulary, encoder_file):
     row = METHODS.row("celllm")
-    with pytest.raises(InputError, match="did you mean probe"):
-        build(row, {"mode": "prob"}, seed=0, encoder=encoder_file, vocabulary=vocabulary)
+    with pytest.raises(InputError, match="did you mean lora"):
+        build(row, {"mode": "lara"}, seed=0, encoder=encoder_file, vocabulary=vocabulary)

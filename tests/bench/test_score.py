@@ -79,13 +79,15 @@ def test_each_kind_gets_its_metrics_and_the_costs(written, scored):
     found = scores.read(folder / "scores.tsv").set_index(["task", "method", "seed", "metric"])["value"]
 
     assert found["types", "m", 1, "accuracy"] == 0.75
+    error = scores.read(folder / "scores.tsv").set_index(["task", "metric"])["error"]["types", "accuracy"]
+    assert error == pytest.approx(np.sqrt(0.75 * 0.25 / 3))
     assert found["types", "m", 1, "macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
     assert found["lines", "n", 1, "rmse"] == 1
     assert found["lines", "n", 1, "pearson_per_drug"] == pytest.approx(10 / np.sqrt(140))
     # of the first three: deviations (-1, 0, 1) and (-1/3, -4/3, 5/3)
     assert found["lines", "n", 1, "pearson_per_line"] == pytest.approx(2 / np.sqrt(2 * 42 / 9))
-    assert [found["types", "m", 1, cost] for cost in scores.COSTS] == [1.5, 0.5, 100, 7]
-    assert [found["types", "m", 1, size] for size in scores.SIZES] == [10, 0, 4]
+    assert [found["types", "m", 1, cost] for cost in scores.COSTS] == [1.5, 0.5, 100, 7, 0]
+    assert [found["types", "m", 1, size] for size in scores.SIZES] == [10, 0, 4, 0.2, 0.7]
 
 
 def test_a_failed_run_is_listed_and_does_not_stop_the_others(written, scored):

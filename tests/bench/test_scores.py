@@ -14,6 +14,7 @@ def _table(**changes):
         "seed": 0,
         "metric": ["x", "x", "y"],
         "value": [0.1, 1 / 3, np.nan],
+        "error": [0.01, np.nan, np.nan],
     }
     return pd.DataFrame({**rows, **changes})
 
@@ -24,6 +25,7 @@ def test_scores_come_back_sorted_with_undefined_values_kept(tmp_path):
 
     assert list(read["method"]) == ["a", "a", "b"]
     np.testing.assert_allclose(read["value"], [1 / 3, np.nan, 0.1], rtol=1e-9)
+    np.testing.assert_array_equal(read["error"], [np.nan, np.nan, 0.01])
 
 
 def test_the_order_of_the_rows_does_not_change_the_file(tmp_path):
@@ -39,7 +41,7 @@ def test_a_score_that_stands_twice_is_refused(tmp_path):
 
 
 def test_a_value_that_is_no_number_is_refused(tmp_path):
-    (tmp_path / "scores.tsv").write_text("task\tmethod\tsplit\tseed\tmetric\tvalue\nt\tm\t0\t0\tx\thigh\n")
+    (tmp_path / "scores.tsv").write_text("task\tmethod\tsplit\tseed\tmetric\tvalue\terror\nt\tm\t0\t0\tx\thigh\t\n")
 
     with pytest.raises(InputError, match="high"):
         scores.read(tmp_path / "scores.tsv")

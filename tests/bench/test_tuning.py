@@ -96,6 +96,20 @@ def test_a_candidate_whose_answers_are_no_numbers_loses():
     assert math.isnan(choice.trials[0].value)
 
 
+def test_when_the_time_is_over_no_further_trial_is_begun():
+    choice = choose_options(
+        lambda options: options["C"],
+        lambda value: value,
+        options={},
+        search={"C": [1.0, 0.1, 10.0]},
+        budget=3,
+        seconds=0,
+        seed=0,
+        metric="macro_f1",
+    )
+    assert (choice.method, len(choice.trials)) == (1.0, 1)
+
+
 def test_where_all_candidates_fail_the_error_of_the_first_is_raised():
     with pytest.raises(CellLMError, match="diverged"):
         _chosen(_all(None))

@@ -231,7 +231,7 @@ def test_an_imported_encoder_is_tuned_like_any_other(
     (tmp_path / f"{layout}.txt").write_text("".join(f"GENE{i}\n" for i in range(40)))
     call(tmp_path, layout)
     genes = vocabulary.read(tmp_path / "genes.tsv")
-    options = {"epochs": 10, "fixed_epochs": 6, "batch": 8, "learning_rate": 3e-3}
+    options = {"epochs": 10, "batch": 8, "learning_rate": 3e-3}
     method = EncoderClassifier(options, seed=0, encoder=tmp_path / "encoder.safetensors", vocabulary=genes)
     method.fit(cells.hiding(parts["test"]), parts["train"], parts["validation"])
     found = method.classes_[method.predict(cells, parts["test"]).argmax(axis=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -96,6 +97,8 @@ def scores() -> pd.DataFrame:
             ("n_train", 70.0),
             ("n_validation", 10.0),
             ("n_test", 20.0),
+            ("test_share", 0.2),
+            ("train_share", 0.7),
         )
     ]
-    return pd.DataFrame(rows, columns=["task", "method", "split", "seed", "metric", "value"])
+    return pd.DataFrame(rows, columns=["task", "method", "split", "seed", "metric", "value"]).assign(error=math.nan)

@@ -1,14 +1,17 @@
 """Our method against every other, paired over splits, corrected for the number of comparisons."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from tests.report.conftest import seen
 
+from celllm.bench.influence import Influence
 from celllm.config.tables import Claim
-from celllm.report.comparisons import comparisons_table, controls_table, corrected
+from celllm.report.comparisons import compare, comparisons_table, controls_table, corrected
 from celllm.report.results import Results
 
 
@@ -23,12 +26,21 @@ def test_ours_stands_against_every_other_but_the_controls(scores, catalogue):
     assert set(found) == {(t, o) for t in ("blood", "invented") for o in ("celllm_scratch", "logistic", "majority")}
 
 
-def test_a_difference_that_is_the_same_on_every_split_is_certain_in_both_directions(scores, catalogue):
+def test_a_steady_difference_is_found_in_both_directions(scores, catalogue):
+    scores.loc[(scores["method"] == "celllm") & (scores["metric"] == "macro_f1"), "value"] += [0.001, 0, -0.001] * 2
     found = rows_of(scores, catalogue)
 
     assert found["blood", "celllm_scratch"]["difference"] == pytest.approx(0.1)
     assert found["blood", "celllm_scratch"]["verdict"] == "better"
     assert found["blood", "logistic"]["verdict"] == "worse"
+    assert found["blood", "majority"]["verdict"] == "better (p not corrected)"
+
+
+def test_a_difference_that_is_the_same_on_every_split_decides_nothing_by_itself(scores, catalogue):
+    found = rows_of(scores, catalogue)
+
+    assert found["blood", "celllm_scratch"]["verdict"] == "undecided: no spread"
+    assert math.isnan(found["blood", "celllm_scratch"]["q"])
 
 
 def test_a_difference_within_its_spread_is_not_shown(scores, catalogue):
@@ -39,17 +51,58 @@ def test_a_difference_within_its_spread_is_not_shown(scores, catalogue):
     row = found["blood", "logistic"]
     assert row["verdict"] == "no difference shown"
     assert row["difference_low"] < 0 < row["difference_high"]
-
-
-def test_the_test_allows_for_the_cells_that_splits_share(scores, catalogue):
-    is_logistic = (scores["method"] == "logistic") & (scores["metric"] == "macro_f1")
-    scores.loc[is_logistic, "value"] = [0.9, 0.5, 0.72, 0.9, 0.5, 0.72]
-    found = rows_of(scores, catalogue)
-
     differences = np.array([0.69 - 0.9, 0.7 - 0.5, 0.71 - 0.72])
     # a fifth of the cells is tested, whatever is trained on
     t = differences.mean() / np.sqrt(differences.var(ddof=1) * (1 / 3 + 0.2 / 0.8))
-    assert found["blood", "logistic"]["p"] == pytest.approx(2 * stats.t.sf(abs(t), df=2))
+    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(t), df=2))
+
+
+def test_what_is_corrected_for_was_stated_beforehand_whatever_else_is_compared(scores, catalogue):
+    scores.loc[(scores["method"] == "celllm") & (scores["metric"] == "macro_f1"), "value"] += [0.01, 0, -0.02] * 2
+    alone = rows_of(scores[scores["method"] != "majority"], catalogue)
+    found = rows_of(scores, catalogue)
+
+    assert {key: row["question"] for key, row in found.items() if key[0] == "blood"} == {
+        ("blood", "celllm_scratch"): "itself without pretraining",
+        ("blood", "logistic"): "the best linear model",
+        ("blood", "majority"): "",
+    }
+    assert found["blood", "logistic"]["q"] == alone["blood", "logistic"]["q"] > found["blood", "logistic"]["p"]
+    assert math.isnan(found["blood", "majority"]["q"])
+
+
+def test_the_best_of_the_linear_models_is_the_rival(scores, catalogue):
+    better = replace(catalogue.methods["logistic"], method="svm", role="linear_baseline")
+    known = catalogue.model_copy(update={"methods": {**catalogue.methods, "svm": better}})
+    svm = scores[scores["method"] == "logistic"].assign(method="svm")
+    svm["value"] += 0.05
+    found = rows_of(pd.concat([scores, svm]), known)
+
+    assert found["blood", "svm"]["question"] == "the best linear model"
+    assert found["blood", "logistic"]["question"] == ""
+
+
+def test_test_cells_count_where_splits_agree(scores, catalogue):
+    # both splits have the same difference, of one cell in twenty
+    scores = scores[scores["split"] < 2]
+    one, two = (Influence(np.array([wins - 0.5] * 10 + [0.5 - wins] * 10)) for wins in (1.0, 0.9))
+    influences = {("blood", name): {0: each, 1: each} for name, each in (("celllm", one), ("celllm_scratch", two))}
+    (row,) = (
+        row
+        for row in compare(Results(scores), catalogue, influences)
+        if (row.task.task, row.other.method) == ("blood", "celllm_scratch")
+    )
+
+    assert 0 < row.p < 1
+    assert row.low < row.difference < row.high
+
+
+def test_few_donors_decide_nothing(scores, catalogue):
+    scores.loc[scores["metric"] == "test_share", "value"] = 0
+    tasks = {name: replace(task, test=0, split="donors") for name, task in catalogue.tasks.items() if name == "blood"}
+    found = rows_of(scores, catalogue.model_copy(update={"tasks": tasks}))
+
+    assert found["blood", "logistic"]["verdict"] == "undecided: fewer than 6 donors"
 
 
 def test_only_splits_that_both_have_are_compared(scores, catalogue):

@@ -70,7 +70,7 @@ def test_spreads_of_splits_and_of_model_seeds_stand_apart(scores, catalogue):
 
 
 def test_each_class_has_a_row_over_the_splits_that_have_it(scores, catalogue):
-    rows = [("blood", "logistic", split, 0, "f1:B cell", 0.4 + 0.1 * split) for split in (0, 1)]
+    rows = [("blood", "logistic", split, 0, "f1:B cell", 0.4 + 0.1 * split, 0.05) for split in (0, 1)]
     results = Results(pd.concat([scores, pd.DataFrame(rows, columns=scores.columns)]))
     (row,) = details.classes_table(results, catalogue).rows.to_dict("records")
     assert (row["method"], row["class"], row["n_splits"]) == ("logistic", "B cell", 2)

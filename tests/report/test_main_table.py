@@ -11,7 +11,7 @@ from celllm.config.tables import Claim
 from celllm.report.main_table import costs_table, failures_table, main_table
 from celllm.report.results import Results
 
-NO_SCORES = pd.DataFrame({"task": [], "method": [], "split": [], "seed": [], "metric": [], "value": []})
+NO_SCORES = pd.DataFrame({"task": [], "method": [], "split": [], "seed": [], "metric": [], "value": [], "error": []})
 FAILURES = pd.DataFrame(
     [
         Failure("blood", "logistic", 1, 0, 137, "killed", "logs/fit.log"),
@@ -40,9 +40,21 @@ def test_nothing_in_the_table_changes_with_the_time_a_fit_took(scores, catalogue
 def test_a_row_holds_mean_interval_and_splits(scores, catalogue):
     found = row(main_table(Results(scores), catalogue), "blood", "logistic")
     assert found["value"] == pytest.approx(0.8)
-    assert found["value_high"] - found["value"] == pytest.approx(4.3027 * 0.01 / math.sqrt(3), rel=1e-4)
+    assert found["value_high"] - found["value_low"] == pytest.approx(
+        2 * 4.3027 * 0.01 * math.sqrt(1 / 3 + 0.25), rel=0.1
+    )
     assert found["accuracy"] == pytest.approx(0.85)
     assert (found["n_splits"], found["n_seeds"], found["n_failed"]) == (3, 1, 0)
+
+
+def test_few_donors_are_shown_one_by_one_without_an_interval(scores, catalogue):
+    scores.loc[scores["metric"] == "test_share", "value"] = 0
+    table = main_table(Results(scores), catalogue)
+
+    assert row(table, "blood", "logistic")["each"] == "0.790 0.800 0.810"
+    assert {line["headline"] for line in seen(table) if line["method"] == "logistic regression"} == {
+        "0.800 (0.790 0.800 0.810)"
+    }
 
 
 def test_rows_follow_the_tables_of_tasks_and_methods(scores, catalogue):

@@ -17,15 +17,19 @@ def results():
         for seed, value in enumerate(of_seeds)
     ]
     rows += [("t", "m", 0, 0, "f1:B cell", 0.5), ("t", "m", 0, 0, "fit_s", 2.0), ("t", "m", 0, 0, "n_test", 9.0)]
-    return Results(pd.DataFrame(rows, columns=["task", "method", "split", "seed", "metric", "value"]))
+    rows += [("t", "m", 0, 0, "test_share", 0.2), ("t", "m", 0, 0, "train_share", 0.7)]
+    table = pd.DataFrame(rows, columns=["task", "method", "split", "seed", "metric", "value"])
+    return Results(table.assign(error=[0.1, 0.3, 0.2, 0.2, 0.1, 0.3] + [math.nan] * 5))
 
 
 def test_the_mean_and_its_interval_are_over_splits(results):
     found = results.summary("t", "m", "macro_f1")
 
     assert found.mean == pytest.approx((0.7 + 0.9 + 0.6) / 3)
-    # standard deviation of 0.7, 0.9, 0.6 is 0.152753; t(0.975, 2) = 4.302653
-    assert found.high - found.mean == pytest.approx(4.302653 * 0.152753 / math.sqrt(3), rel=1e-5)
+    # standard deviation of 0.7, 0.9, 0.6 is 0.152753, less than test units alone, with an error of 0.2, would make it
+    variance = results.mean_over_splits("t", "m", "macro_f1").variance
+    assert variance == pytest.approx(0.152753**2 / 3 + 0.2 * 0.2**2, rel=1e-5)
+    assert 0 < found.low < found.mean < found.high < 1
     assert (found.n_splits, found.n_seeds) == (3, 2)
 
 

@@ -78,6 +78,7 @@ rule fit:
     resources:
         mem_mb=8000,
         runtime=fit_minutes,
+        gpu=fit_gpus,
     params:
         stage=STAGES["fit"],
         task=task_json,
@@ -87,7 +88,11 @@ rule fit:
         encoder=encoder_option,
         seeds=fit_seeds,
         trials=config["trials"],
+        seconds=trial_seconds_option(),
+        budget=json.dumps(config["fit_budget"]),
         on_failure=config["on_failure"],
+        accelerator=ACCELERATOR,
+        precision="bf16-mixed" if GPUS else "32-true",
     shell:
         "python -m celllm fit"
         " --task {params.task:q}"
@@ -99,7 +104,11 @@ rule fit:
         " {params.encoder}"
         " --seeds {params.seeds}"
         " --trials {params.trials}"
+        " {params.seconds}"
+        " --budget {params.budget:q}"
         " --threads {threads}"
+        " --accelerator {params.accelerator}"
+        " --precision {params.precision}"
         " --on-failure {params.on_failure}"
         " --log {log:q}"
         " --stage {params.stage}"

@@ -22,7 +22,15 @@ REGRESSIONS = [task for task in RUN_TASKS if TASKS[task].kind == "regression"]
 # Inputs by item; {subject} is what follows the first slash of a name such as umap/pbmc3k_10x.
 ITEM_INPUTS = {
     "tables/main": SCORED | {"failures": "results/bench/failures.json"},
-    "tables/comparisons": SCORED,
+    "tables/comparisons": SCORED
+    | {
+        "runs": [
+            runs_of(task, name)
+            for task in RUN_TASKS
+            for name in methods_of(task)
+            if METHODS[name].role not in CONTROLS
+        ]
+    },
     "tables/claims": SCORED,
     "tables/costs": SCORED,
     "tables/per_drug": {"catalogue": SCORED["catalogue"]},

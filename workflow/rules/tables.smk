@@ -434,6 +434,17 @@ def fit_seeds(wildcards) -> str:
     return " ".join(map(str, RUNS[wildcards.task][wildcards.method].seeds))
 
 
+def fit_gpus(wildcards) -> int:
+    """GPUs of a job: those of pretraining for a method that starts from a pretrained encoder, none for others."""
+    return GPUS if encoder_of(wildcards.method) else 0
+
+
+def trial_seconds_option() -> str:
+    """`--trial-seconds NUMBER` where trials end with time."""
+    seconds = config["trial_seconds"]
+    return "" if seconds is None else f"--trial-seconds {float(seconds)}"
+
+
 def fit_minutes(wildcards) -> int:
     """Wall clock of a job: four hours a run, a day at most; one that is cut short goes on where it was."""
     runs = RUNS[wildcards.task][wildcards.method]

@@ -5,6 +5,7 @@ Shapes: N cells, F features, K classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from celllm.annotate.head import Features, LinearHead, calibrated, of_pipeline
 from celllm.base.errors import InputError
-from celllm.base.interval import mean_interval
+from celllm.base.interval import mean_over
 
 Way = Literal["embedding", "pca", "genes"]
 WAYS: Final[dict[Way, tuple[Features, str]]] = {
@@ -51,7 +52,9 @@ class Judgement:
     @property
     def interval(self) -> tuple[float, float, float]:
         """Mean macro-F1 over the folds and its 95 % interval."""
-        return mean_interval(self.scores)
+        n = len(self.scores)
+        found = mean_over(self.scores, [math.nan] * n, test=1 / n, train=1 - 1 / n)
+        return found.value, *found.interval((0, 1))
 
 
 def check(reference: Reference, *, file: str) -> tuple[Reference, dict[str, int]]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from celllm.base.app import commands
 from celllm.base.errors import InputError
-from celllm.config.rows import MethodRow, TaskRow, TaskRows
+from celllm.config.rows import FitBudgetJson, MethodRow, TaskRow, TaskRows
+from celllm.config.settings import FitBudget
 
 if TYPE_CHECKING:
     from celllm.corpus.reader import ShardReader
@@ -84,7 +85,11 @@ def fit(
     encoder: Path | None = None,
     seeds: list[int] | None = None,
     trials: int = 1,
+    trial_seconds: float | None = None,
+    budget: FitBudgetJson | None = None,
     threads: int = 1,
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
     on_failure: Literal["show", "stop"] = "show",
     log: str = "",
     stage: str = "fit",
@@ -115,9 +120,18 @@ def fit(
     seeds
         Random seeds of the method; each runs on every split [0].
     trials
-        Combinations of options to try on the validation subset, at most.
+        Combinations of options to try on the validation subset, at most; with 2 or more, methods that fit in seconds
+        try all of theirs.
+    trial_seconds
+        Time after which a run begins no further trial.
+    budget
+        How long a method that learns batch by batch may learn, as JSON; keys of fit_budget in config.yaml.
     threads
         CPU threads.
+    accelerator
+        Where methods with torch compute, by default on a GPU if there is one; others need the CPU alone.
+    precision
+        Of their products; bf16-mixed keeps weights and sums in 32 bits.
     on_failure
         Record a failed run and go on, or stop there.
     log
@@ -139,13 +153,17 @@ def fit(
     optional = {"responses": responses, "encoder": encoder}
     job = Job(
         task=task,
-        method=method,
+        method=method.under(task.protocol),
         files={"cells": cells, "vocabulary": vocabulary}
         | {role: path for role, path in optional.items() if path is not None},
         splits=numbered(splits),
         seeds=seeds or [0],
         trials=trials,
+        seconds=trial_seconds,
+        budget=budget or FitBudget(),
         threads=threads,
+        accelerator=accelerator,
+        is_mixed=precision == "bf16-mixed",
         stage=stage,
     )
     job.check()
@@ -180,16 +198,86 @@ def score(*, runs: list[Path], tasks: TaskRows, scores: Path, trials: Path, fail
     from celllm.bench import runs as run_files
     from celllm.bench import scores as tables
 
-    headlines = {row.task: row.headline for row in tasks}
+    rows = {row.task: row for row in tasks}
     failed = [failure for path in runs for failure in run_files.read(path).failures]
     read = [predictions.read(path) for path in run_files.predictions_of(runs)]
-    made = [tables.scored(table, meta, headline=headlines[meta.task]) for table, meta in read]
+    made = [tables.scored(table, meta, task=rows[meta.task]) for table, meta in read]
     tables.write(tables.together([found for found, _ in made], tables.COLUMNS), scores)
     tables.write_trials(tables.together([found for _, found in made], tables.TRIAL_COLUMNS), trials)
     tables.write_failures(failed, failures)
     print(f"{len(made)} runs scored, {len(failed)} failed")
     for failure in failed:
         print(f"failed: {failure.method} on {failure.task}, split {failure.split}, seed {failure.seed}: {failure.log}")
+
+
+@app.command
+def plan_bench(
+    *,
+    config: list[Path],
+    size: list[str] | None = None,
+    gpu: str = "h100",
+    gpus: list[int] | None = None,
+    efficiency: float = 0.5,
+    checkout: Path = Path(),
+    json: bool = False,
+) -> None:
+    """Estimate the benchmark of a configuration before it runs: hours of every job that starts from an encoder.
+
+    Computed from recipes, tables and budget, for fits on GPUs; methods without an encoder are not counted.
+
+    Parameters
+    ----------
+    config
+        Configuration files to lay over config.yaml.
+    size
+        DATASET=CELLSxTOKENS, such as zheng68k=68450x526: cells (or lines) and tokens a cell; else 10,000 of 1,618.
+    gpu
+        One of h100, h200, a100, a100-40, l40s, rtx4090.
+    gpus
+        Numbers of GPUs, each with a job at a time [1 8].
+    efficiency
+        Share of a GPU's peaks that is reached; an assumption.
+    checkout
+        Folder that holds config.yaml and config/.
+    json
+        Print JSON in place of tables.
+
+    Example::
+
+        celllm plan_bench --config config/paper.yaml --size zheng68k=68450x526 --gpu h100
+    """
+    from json import dumps
+
+    from celllm.base.report_table import as_markdown
+    from celllm.bench.plan import plan, size_of, wall_hours
+    from celllm.config import merged, overlays, recipe, tables
+    from celllm.config.runs import planned
+    from celllm.pretrain.gpus import gpu_of
+
+    folder = checkout / "config"
+    _, in_force = merged.read([checkout / "config.yaml", *config])
+    tasks, methods = tables.read_tasks(folder / "tasks.tsv"), tables.read_methods(folder / "methods.tsv")
+    table = tables.read_runs(checkout / in_force.runs)
+    encoders = {name: overlays.paths_of(layers, folder / "recipes") for name, layers in in_force.encoders.items()}
+    runs = planned(table, tasks=tasks, methods=methods, encoders=list(encoders), corpus=in_force.corpus).runs
+    found = plan(
+        runs,
+        tasks={row.task: row for row in tasks},
+        methods={row.method: row for row in methods},
+        recipes={name: recipe.read(*layers) for name, layers in encoders.items()},
+        budget=in_force.fit_budget,
+        trials=in_force.trials,
+        sizes=dict(map(size_of, size or [])),
+        gpu=gpu_of(gpu),
+        efficiency=efficiency,
+    )
+    hours = {n: wall_hours(found["hours"].tolist(), n) for n in gpus or [1, 8]}
+    if json:
+        print(dumps({"jobs": found.to_dict("records"), "hours": hours}, indent=2))
+        return
+    found["hours"] = found["hours"].map("{:.2f}".format)
+    note = "Computed; a fit that stops early takes less. " + ", ".join(f"{n} GPUs: {h:.1f} h" for n, h in hours.items())
+    print(as_markdown(found, title=f"Fits on {gpu_of(gpu).title}", note=f"{note}."))
 
 
 def _check_size(reader: ShardReader, n_components: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import sys
 import time
@@ -25,6 +26,7 @@ from celllm.bench.predictions import PredictionsMeta
 from celllm.bench.process import counted, peak_mb, reset_peak
 from celllm.bench.protocol import fitted, predicted, subsets_of
 from celllm.bench.runs import Failure, Runs, predictions_path
+from celllm.config.settings import FitBudget
 from celllm.config.tables import Method, Task
 from celllm.harmonise import vocabulary
 from celllm.harmonise.vocabulary import Vocabulary
@@ -47,9 +49,16 @@ class Job:
     seeds
         Random seeds of the method; each runs on every split.
     trials
-        Combinations of options that a run tries on the validation subset, at most.
+        Combinations of options that a run tries on the validation subset, at most; with 2 or more, a method that fits
+        in seconds tries all of its.
+    seconds
+        Time after which a run begins no further trial; None: none.
+    budget
+        How long a method may learn that learns batch by batch.
     threads
         CPU threads.
+    accelerator, is_mixed
+        Where methods with torch compute, and whether they multiply in bfloat16.
     stage
         Name and version of the workflow's stage.
     """
@@ -60,13 +69,22 @@ class Job:
     splits: Mapping[int, Path]
     seeds: Sequence[int]
     trials: int
+    seconds: float | None
+    budget: FitBudget
     threads: int
+    accelerator: Literal["auto", "cpu", "cuda"]
+    is_mixed: bool
     stage: str
 
     @cached_property
     def digests(self) -> dict[str, str]:
         """The sha256 of each file, the same for all runs."""
         return {role: digest(path) for role, path in self.files.items()}
+
+    @cached_property
+    def shared(self) -> dict[Any, Any]:
+        """What runs keep for one another."""
+        return {}
 
     @cached_property
     def genes(self) -> Vocabulary:
@@ -76,10 +94,10 @@ class Job:
     @cached_property
     def data(self) -> Cells | Pairs:
         """The cells of the task, or its pairs of line and drug."""
-        from celllm.harmonise import cells as aligned
+        from celllm.harmonise import plain
         from celllm.sources import responses
 
-        cells = aligned.read(self.files["cells"], vocabulary=self.genes)
+        cells = plain.read(self.files["cells"], vocabulary=self.genes)
         if "responses" not in self.files:
             return cells_from(cells)
         table = responses.read(self.files["responses"])
@@ -122,8 +140,10 @@ class Job:
                 "files": self.digests | {"split": digest(self.splits[split])},
                 "task": [task.protocol, task.headline],
                 "method": [method.module, method.options, method.search],
-                "trials": self.trials,
+                "trials": [self.trials, self.seconds],
+                "budget": self.budget.model_dump(),
                 "seed": seed,
+                "precision": ["bf16-mixed"] if self.is_mixed else [],
             }
         )
 
@@ -133,16 +153,29 @@ class Job:
         data, row, split = self.data, self.method, self.split(number)
         subsets = subsets_of(split, self.task, data.units)
         encoder = self.files.get("encoder")
-        found = class_of(row.module, name=row.method)
+        found = class_of(row)
 
         def make(options: Mapping[str, Any]) -> Classifier | Regressor:
             method = build(row, options, seed=seed, encoder=encoder, vocabulary=self.genes)
-            _use_threads(self.threads)
+            method.budget, method.shared = self.budget, self.shared
+            method.device, method.is_mixed = _device(self.accelerator, threads=self.threads), self.is_mixed
             return method
 
         start = time.perf_counter()
         search = row.search or getattr(found, "search", {})
-        choice, shown = fitted(row, self.task, data, subsets, make=make, search=search, trials=self.trials, seed=seed)
+        search = {name: values for name, values in search.items() if name not in row.options}
+        is_cheap = getattr(getattr(found, "func", found), "is_cheap", False)
+        choice, shown = fitted(
+            row,
+            self.task,
+            data,
+            subsets,
+            make=make,
+            search=search,
+            trials=math.prod(map(len, search.values())) if is_cheap and self.trials > 1 else self.trials,
+            seconds=self.seconds,
+            seed=int(digest_of([self.task.task, number, seed])[:15], 16),
+        )
         fitted_at = time.perf_counter()
         table = predicted(choice.method, shown, data, subsets["test"])
         meta = PredictionsMeta(
@@ -161,6 +194,7 @@ class Job:
             predict_s=time.perf_counter() - fitted_at,
             peak_mb=peak_mb(),
             trained_parameters=int(choice.method.trained_parameters),
+            shown_units=choice.method.shown_units,
             vocabulary=self.genes.digest,
             encoder=self.digests.get("encoder"),
             provenance=self.stamp(number, seed=seed, options=choice.options, request=self.request(number, seed)),
@@ -169,6 +203,8 @@ class Job:
         for trial in choice.trials:
             _say(f"trial {json.dumps(dict(trial.options))}: {self.task.headline} on validation {trial.value:.4f}")
         sizes = ", ".join(f"{subset} {len(rows)}" for subset, rows in subsets.items())
+        if meta.shown_units:
+            _say(f"training units shown: {meta.shown_units}; budget {self.budget!r}")
         _say(f"{sizes}; fitted in {meta.fit_s:.1f} s, predicted in {meta.predict_s:.1f} s")
 
     def stamp(self, *numbers: int, **extra: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON values
@@ -252,8 +288,10 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _use_threads(n_threads: int) -> None:
-    """Limit torch where the method has imported it; the cheap methods do without that import."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(n_threads)
+def _device(accelerator: Literal["auto", "cpu", "cuda"], *, threads: int) -> str:
+    """Return where to compute, and limit torch's threads, if the method has imported it: cheap ones do without."""
+    if "torch" not in sys.modules:
+        return "cpu"
+    from celllm.model.device import device_of
+
+    return device_of(accelerator, threads=threads)

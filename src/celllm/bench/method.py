@@ -13,6 +13,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from celllm.base.errors import InputError
+from celllm.config.settings import FitBudget
 from celllm.config.tables import COMPONENTS, Method
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Cells, Pairs
@@ -43,6 +44,16 @@ class BenchMethod:
     """Options with few values, and which."""
     search: ClassVar[Mapping[str, Sequence[Any]]] = {}
     """Values to choose from on the validation subset, where the row's column `search` gives none."""
+    is_cheap = False
+    """Whether a fit takes seconds, so that all values to choose from are tried where any are."""
+    budget = FitBudget()
+    """How long it may learn, where it learns batch by batch; the job sets it."""
+    device = "cpu"
+    """Where torch computes, `cpu` or `cuda`; the job sets it, as the next."""
+    is_mixed = False
+    """Whether torch multiplies in bfloat16 (autocast), weights and sums staying in 32 bits."""
+    shown_units = 0
+    """Training units shown to it, repeats counted; 0 where it does not learn batch by batch."""
     sees_test_labels = False
     """Whether labels of the test subset are shown to it, as they are to a control alone."""
     trained_parameters = 0
@@ -51,6 +62,8 @@ class BenchMethod:
     def __init__(self, options: Mapping[str, Any], *, seed: int, encoder: Path | None, vocabulary: Vocabulary) -> None:
         self.options = take_options(options, self.defaults, choices=self.choices)
         self.seed, self.encoder_file, self.vocabulary = seed, encoder, vocabulary
+        self.shared: dict[Any, Any] = {}
+        """What the runs of a job, on the same data, keep for one another; the job sets it."""
 
 
 class Classifier(BenchMethod, ABC):
@@ -123,7 +136,7 @@ def build(
             found="no --encoder",
             remedy=f"give the file: --encoder results/{made}.safetensors",
         )
-    found = class_of(row.module, name=row.method)
+    found = class_of(row)
     try:
         return found(options, seed=seed, encoder=encoder if row.encoder else None, vocabulary=vocabulary)
     except InputError as error:
@@ -131,8 +144,12 @@ def build(
         raise
 
 
-def class_of(module: str, *, name: str) -> Builder:
-    """Import the class that a row names; only from this package or scikit-learn, since a table is data, not code."""
+def class_of(row: Method) -> Builder:
+    """Import the class that a row names; only from this package or scikit-learn, since a table is data, not code.
+
+    An estimator of scikit-learn is wrapped by what the row has it learn from.
+    """
+    module, name = row.module, row.method
     where, _, class_name = module.partition(":")
     package = where.partition(".")[0]
     if package not in PACKAGES or not class_name.isidentifier():
@@ -147,7 +164,12 @@ def class_of(module: str, *, name: str) -> Builder:
     if package == "sklearn":
         from celllm.bench.methods.estimators import SklearnClassifier, estimator_class
 
-        return partial(SklearnClassifier, estimator_class(module, name=name))
+        wrapper: Any = SklearnClassifier
+        if row.kind == "regression":
+            from celllm.bench.methods.responses import SklearnRegressor as wrapper
+        elif row.encoder not in (None, COMPONENTS):
+            from celllm.bench.methods.embedded import EmbeddedClassifier as wrapper
+        return partial(wrapper, estimator_class(module, name=name))
     return cast("Builder", imported(where, class_name, name=name))
 
 

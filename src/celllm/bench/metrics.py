@@ -24,6 +24,15 @@ MIN_PAIRS = 3
 ERRORS = frozenset({"rmse", "mae", "ece", "brier"})
 
 
+def bounds_of(metric: str) -> tuple[float, float] | None:
+    """Return the smallest and the largest possible value of a metric; None where it has no such bounds."""
+    if metric in ("rmse", "mae", "r2"):
+        return None
+    if metric in ("pearson", "spearman", "pearson_per_drug", "pearson_per_line"):
+        return -1.0, 1.0
+    return (0.0, 2.0) if metric == "brier" else (0.0, 1.0)
+
+
 def metrics_of(table: pd.DataFrame, *, kind: str) -> dict[str, float]:
     """Return every metric of a table of predictions of that kind of task."""
     if kind == "classification":

@@ -74,6 +74,8 @@ class PredictionsMeta:
     """Digest of the encoder file; None where the method uses none."""
     provenance: dict[str, Any]
     """What made it; `request` is the digest of all it depends on."""
+    shown_units: int = 0
+    """Training units shown to the method, repeats counted; 0 where it does not learn batch by batch."""
 
 
 _META = TypeAdapter(PredictionsMeta)

@@ -1,13 +1,15 @@
 """Who sees what: the subsets of a split, the choice of options, and what a fitted method says of the test subset.
 
-A rival that nobody tuned is easily beaten. So every method has its list of values (column `search`
-of config/methods.tsv, or its class's own) and as many trials as any other; one with fewer combinations tries them all.
+A rival that nobody tuned is easily beaten. So every method has its list of values (column `search` of
+config/methods.tsv, or its class's own) and as many trials as any other; one with fewer combinations, or whose fit takes
+seconds, tries them all.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -43,6 +45,7 @@ def fitted(
     make: Callable[[Mapping[str, Any]], Classifier | Regressor],
     search: Mapping[str, Sequence[Any]],
     trials: int,
+    seconds: float | None,
     seed: int,
 ) -> tuple[Choice[Classifier | Regressor], Cells | Pairs]:
     """Choose the method's options and fit it; return it and the data as it may see them.
@@ -63,6 +66,8 @@ def fitted(
         Values by option, to choose from.
     trials
         Combinations of options that are tried, at most.
+    seconds
+        Time after which no further trial is begun; None: none.
     seed
         Random seed of the order of trials.
     """
@@ -87,6 +92,7 @@ def fitted(
         options=row.options,
         search=search,
         budget=trials if chooses else 1,
+        seconds=seconds,
         seed=seed,
         metric=task.headline,
     )
@@ -170,6 +176,7 @@ def choose_options(
     options: Mapping[str, Any],
     search: Mapping[str, Sequence[Any]],
     budget: int,
+    seconds: float | None = None,
     seed: int,
     metric: str,
 ) -> Choice[Fitted]:
@@ -185,6 +192,8 @@ def choose_options(
         Options that are fixed.
     search, budget, seed
         As of `candidates`. With one candidate nothing is judged, and there is no trial to tell of.
+    seconds
+        Time after which no further candidate is begun; None: none.
     metric
         Says whether more or less is better.
 
@@ -202,7 +211,10 @@ def choose_options(
     value_of_best = math.nan
     trials: list[Trial] = []
     failures: list[CellLMError | ValueError] = []
+    start = time.perf_counter()
     for values in tried:
+        if trials and seconds is not None and time.perf_counter() - start > seconds:
+            break
         chosen = {**options, **values}
         try:
             fitted = fit(chosen)

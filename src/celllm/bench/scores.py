@@ -1,15 +1,17 @@
-"""`scores.tsv`: one row a run and metric; columns task, method, split, seed, metric, value.
+"""`scores.tsv`: one row a run and metric; columns task, method, split, seed, metric, value, error.
 
-`split` is the seed of the split, `seed` that of the method's own random numbers. Costs (fit_s, predict_s,
-peak_mb, trained_parameters) and sizes (n_train, n_validation, n_test) stand in it as metrics too, the F1 of each class
-as `f1:{class}`. An empty value is a metric that is not defined for that run, e.g. the correlation of a constant
-prediction. Beside it `failures.json`, an object a failed run, and `trials.tsv`, a row a trial: which options, and what
-they gave on the validation subset.
+`error` is the standard error of the value by its own test units (`bench.influence`); empty where it is not known.
+`split` is the seed of the split, `seed` that of the method's own random numbers. Costs (fit_s, predict_s, peak_mb,
+trained_parameters, shown_units) and sizes (n_train, n_validation, n_test; test_share, train_share of the task) stand in
+it as metrics too, the F1 of each class as `f1:{class}`. An empty value is a metric that is not defined for that run,
+e.g. the correlation of a constant prediction. Beside it `failures.json`, an object a failed run, and `trials.tsv`, a
+row a trial: which options, and what they gave on the validation subset.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -18,13 +20,15 @@ import pandas as pd
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
+from celllm.bench.influence import influence
 from celllm.bench.metrics import headline_of, metrics_of
 from celllm.bench.predictions import PredictionsMeta
 from celllm.bench.runs import Failure
+from celllm.config.tables import Task
 
-COLUMNS = ("task", "method", "split", "seed", "metric", "value")
-COSTS = ("fit_s", "predict_s", "peak_mb", "trained_parameters")
-SIZES = ("n_train", "n_validation", "n_test")
+COLUMNS = ("task", "method", "split", "seed", "metric", "value", "error")
+COSTS = ("fit_s", "predict_s", "peak_mb", "trained_parameters", "shown_units")
+SIZES = ("n_train", "n_validation", "n_test", "test_share", "train_share")
 FAILED_COLUMNS = tuple(field.name for field in fields(Failure))
 TRIAL_COLUMNS = ("task", "method", "split", "seed", "trial", "options", "value", "chosen")
 _KEYS = COLUMNS[:5]
@@ -37,7 +41,7 @@ def is_quality(metric: str) -> bool:
 
 
 def read(path: Path | str) -> pd.DataFrame:
-    """Read `scores.tsv`; split and seed are int, value float.
+    """Read `scores.tsv`; split and seed are int, value and error float.
 
     Raises
     ------
@@ -50,11 +54,12 @@ def read(path: Path | str) -> pd.DataFrame:
             split=table["split"].astype(int),
             seed=table["seed"].astype(int),
             value=table["value"].replace("", "nan").astype(float),
+            error=table["error"].replace("", "nan").astype(float),
         )
     except ValueError as error:
         raise InputError(
             file=path,
-            field="split, seed or value",
+            field="split, seed, value or error",
             expected="numbers",
             found=str(error),
             remedy=_REMEDY,
@@ -135,8 +140,8 @@ def together(tables: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFra
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
 
 
-def scored(table: pd.DataFrame, meta: PredictionsMeta, *, headline: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Score the predictions of a run; return its rows of `scores.tsv` and of `trials.tsv`.
+def scored(table: pd.DataFrame, meta: PredictionsMeta, *, task: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score the predictions of a run on a task; return its rows of `scores.tsv` and of `trials.tsv`.
 
     Raises
     ------
@@ -144,8 +149,12 @@ def scored(table: pd.DataFrame, meta: PredictionsMeta, *, headline: str) -> tupl
         If the task's headline is no metric of such predictions.
     """
     metrics = metrics_of(table, kind=meta.kind)
-    headline_of(metrics, headline, task=meta.task)
-    metrics |= {name: float(getattr(meta, name)) for name in (*COSTS, *SIZES)}
+    headline_of(metrics, task.headline, task=meta.task)
+    found = {name: influence(table, name, kind=meta.kind, split=task.split) for name in metrics}
+    errors = [math.nan if each is None else each.error for each in found.values()]
+    metrics |= {name: float(getattr(meta, name)) for name in (*COSTS, *SIZES[:3])}
+    metrics |= {"test_share": task.test, "train_share": task.train}
+    errors += [math.nan] * (len(metrics) - len(errors))
     run = {"task": meta.task, "method": meta.method, "split": meta.split, "seed": meta.seed}
     trials = [
         {
@@ -158,6 +167,6 @@ def scored(table: pd.DataFrame, meta: PredictionsMeta, *, headline: str) -> tupl
         for number, trial in enumerate(meta.trials)
     ]
     return (
-        pd.DataFrame({**run, "metric": list(metrics), "value": list(metrics.values())}),
+        pd.DataFrame({**run, "metric": list(metrics), "value": list(metrics.values()), "error": errors}),
         pd.DataFrame(trials, columns=list(TRIAL_COLUMNS)),
     )

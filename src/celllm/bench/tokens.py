@@ -65,11 +65,11 @@ class TokenSource:
         genes_BL, bins_BL, values_BL = map(torch.from_numpy, tokens.padded())
         return genes_BL, bins_BL, values_BL
 
-    def varies(self, rows: np.ndarray) -> bool:
-        """Whether chance has a say in what these cells show: some are too long, and lose a random subset."""
+    def are_cut(self, rows: np.ndarray) -> np.ndarray:
+        """Return of which cells chance has a say in what they show: they are too long, and lose a random subset."""
         if self.rule.layout == "full" or self.rule.truncation != "random_subset":
-            return False
-        return bool((np.diff(self.values.indptr)[rows] > self.rule.max_length - 1).any())
+            return np.zeros(len(rows), dtype=bool)
+        return np.asarray(np.diff(self.values.indptr)[rows] > self.rule.max_length - 1)
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of genes in each row's sequence, nearly: what batches are sorted by."""

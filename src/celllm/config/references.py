@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from celllm.config.tables import COMPONENTS, LINEAR, LINEAR_NEW_DRUGS, LOWER, SCRATCH, UPPER, Method, Task
+from celllm.config.tables import (
+    COMPONENTS,
+    LINEAR,
+    LINEAR_BASELINE,
+    LINEAR_NEW_DRUGS,
+    LOWER,
+    SCRATCH,
+    UPPER,
+    Method,
+    Task,
+)
 
 CONTROLS = (UPPER, LOWER)
+LINEAR_MODELS = (LINEAR, LINEAR_NEW_DRUGS, LINEAR_BASELINE)
 
 
 def of_role(role: str, kind: str, methods: Mapping[str, Method]) -> str:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from pydantic import TypeAdapter, ValidationError
 
 from celllm.base.errors import InputError
+from celllm.config.settings import FitBudget
 from celllm.config.tables import Dataset, Method, SourceFile, Task
 
 
@@ -48,4 +49,5 @@ TaskRow = Annotated[Task, _option(Task)]
 MethodRow = Annotated[Method, _option(Method)]
 DatasetRows = Annotated[list[Dataset], _option(list[Dataset])]
 SourceFileRows = Annotated[list[SourceFile], _option(list[SourceFile])]
+FitBudgetJson = Annotated[FitBudget, _option(FitBudget)]
 TaskRows = Annotated[list[Task], _option(list[Task])]

@@ -35,6 +35,21 @@ class Threads(_Section):
     """CPU threads of a job of the benchmark."""
 
 
+class FitBudget(_Section):
+    """How long a method that learns batch by batch may learn: the same for every method; what ends first counts."""
+
+    cells: Annotated[int, Field(ge=1)] = 3_200
+    """Training cells shown to a classifier, repeats counted."""
+    pairs: Annotated[int, Field(ge=1)] = 400_000
+    """Training pairs of line and drug shown to a regression, repeats counted."""
+    epochs: Annotated[int, Field(ge=1)] = 30
+    """Passes over the training subset."""
+    checks: Annotated[int, Field(ge=1)] = 8
+    """How often the validation subset is asked meanwhile, in even distances; the best weights are kept."""
+    patience: Annotated[int, Field(ge=1)] = 3
+    """Checks without a better score after which learning ends."""
+
+
 class StepCost(_Section):
     """What memory and time of a step are measured for, chunked and full-batch, on the CPU."""
 
@@ -52,7 +67,7 @@ class Settings(_Section):
     mirror: str | None
     """Folder in which files are looked for before the network; relative to the working directory."""
     accelerator: Literal["cpu", "gpu"]
-    """gpu: the pretrain rule asks for one (resource gpu=1); cpu: no job computes on one, also where there is one."""
+    """gpu: pretraining, and fits that start from an encoder, ask for one (resource gpu=1); cpu: no job does."""
     gene_annotation: str
     """Data set of role genes: a table in the format of HGNC's complete set."""
     locus_group: str
@@ -78,7 +93,12 @@ class Settings(_Section):
     """Pretrained encoders by the name that config/methods.tsv gives them: the recipes of config/recipes/ that are laid
     over one another, and values in place. The audits and UMAPs show the first."""
     trials: Annotated[int, Field(ge=1)]
-    """Combinations of options that every method may try on the validation cells of a split; 1: defaults."""
+    """Combinations of options that a method may try on the validation cells of a split; 1: defaults. With 2 or more,
+    methods that fit in seconds try all of theirs."""
+    trial_seconds: Annotated[float, Field(gt=0)] | None
+    """Time after which a fit begins no further trial; null: none. With it outcomes depend on the machine."""
+    fit_budget: FitBudget
+    """How long methods that learn batch by batch may learn."""
     on_failure: Literal["show", "stop"]
     """What becomes of a run that fails: the report shows it as failed, or its job fails."""
     pretrain_seed: Seed

@@ -5,6 +5,7 @@ One dataclass a table. Its fields are the columns; their docstrings say what a c
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,25 +17,12 @@ from celllm.config.columns import JsonObject, Search, Seeds, Share, WholeNumber,
 from celllm.config.datasets import Dataset, Key, SourceFile
 from celllm.config.table import ROW, Table, read_rows
 
-__all__ = [
-    "COMPONENTS",
-    "Claim",
-    "Dataset",
-    "Method",
-    "Run",
-    "SourceFile",
-    "Table",
-    "Task",
-    "read_claims",
-    "read_datasets",
-    "read_files",
-    "read_methods",
-    "read_runs",
-    "read_tasks",
-]
+__all__ = ["COMPONENTS", "Claim", "Dataset", "Method", "Run", "SourceFile", "Table", "Task"]
 
 LINEAR, LINEAR_NEW_DRUGS = "linear_reference", "linear_reference_new_drugs"
 """Roles of the linear model that every number is measured by, and of the one where tested drugs were never met."""
+LINEAR_BASELINE, MATCHED = "linear_baseline", "matched_baseline"
+"""Roles of further linear models, and of the other encoder that is pretrained on the same cells for as many steps."""
 SCRATCH = "scratch_reference"
 """Role of the paper's network without pretraining."""
 UPPER, LOWER = "upper_control", "lower_control"
@@ -121,7 +109,7 @@ class Method:
     """Where its class is: `package.module:Class`."""
     encoder: str | None
     """Pretrained encoder it starts from, a key of the configuration's `encoders`, or `components`; none: it needs
-    no encoder."""
+    no encoder. An estimator of scikit-learn learns from the encoder's frozen embedding."""
     options: JsonObject
     """Settings of the class, a JSON object."""
     search: Search
@@ -132,6 +120,8 @@ class Method:
         "ours",
         "ablation",
         "baseline",
+        "linear_baseline",
+        "matched_baseline",
         "trivial",
         "linear_reference",
         "linear_reference_new_drugs",
@@ -139,7 +129,16 @@ class Method:
         "upper_control",
         "lower_control",
     ]
-    """What it is there for. References stand beside every number of a pretrained encoder; controls bound a task."""
+    """What it is there for. `ours` is compared with the best linear model, the matched one and the scratch reference:
+    that family of comparisons is corrected for. References stand beside every number of a pretrained encoder; controls
+    bound a task."""
+
+    compat: JsonObject = Field(default_factory=dict)
+    """Settings under the protocol compat, over `options`: those of the released code (docs/benchmark.md)."""
+
+    def under(self, protocol: str) -> Method:
+        """Return the method with the settings of a protocol."""
+        return replace(self, options=self.options | self.compat) if protocol == "compat" else self
 
     @model_validator(mode="after")
     def _fixed_or_searched(self) -> Method:

@@ -31,6 +31,8 @@ from celllm.sources.values import check_values, dtype_of
 if TYPE_CHECKING:
     import anndata as ad
 
+    from celllm.harmonise.plain import PlainCells
+
 CATEGORICAL = ("sample", "donor", "study", "label")
 NUMERIC: Final = {"is_malignant": np.int8, "n_counts": np.float64, "n_genes": np.int64}
 OBS_COLUMNS = (*CATEGORICAL, *NUMERIC, "cell_hash")
@@ -93,7 +95,7 @@ def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> ad.AnnDat
     for column in (*CATEGORICAL, "cell_hash"):
         cells.obs[column] = cells.obs[column].astype(str).astype(object)
     cells.uns["simulated"] = bool(cells.uns["simulated"])
-    _check_vocabulary(cells.uns, None if vocabulary is None else vocabulary.digest, path)
+    check_vocabulary(cells.uns, None if vocabulary is None else vocabulary.digest, path)
     return cells
 
 
@@ -107,7 +109,7 @@ def header(path: Path | str, *, vocabulary: str | None = None) -> dict[str, Any]
     with h5py.File(path) as file:
         uns = {key: ad.io.read_elem(file["uns"][key]) for key in file.get("uns", ())}
         _check_present("uns", UNS_KEYS, list(uns), path)
-        _check_vocabulary(uns, vocabulary, path)
+        check_vocabulary(uns, vocabulary, path)
         n_cells, n_genes = map(int, file["X"].attrs["shape"])
         return uns | {"n_cells": n_cells, "n_genes": n_genes}
 
@@ -267,7 +269,7 @@ def _extend(stored: h5py.Dataset, values: npt.NDArray[Any]) -> None:
     stored[len(stored) - len(values) :] = values
 
 
-def _check_vocabulary(uns: Mapping[str, Any], expected: str | None, path: Path | str) -> None:
+def check_vocabulary(uns: Mapping[str, Any], expected: str | None, path: Path | str) -> None:
     """Raise VocabularyMismatch, naming `path`, unless two digests are equal or nothing is expected."""
     if expected not in (None, found := str(uns["vocabulary"])):
         raise VocabularyMismatch(file=path, found=found, expected=str(expected), remedy=REMEDY)
@@ -279,7 +281,7 @@ def _check_present(field: str, expected: tuple[str, ...], present: list[str], pa
         raise InputError(file=path, field=field, expected=", ".join(expected), found=found, remedy=REMEDY)
 
 
-def check(cells: ad.AnnData, path: Path | str) -> None:
+def check(cells: ad.AnnData | PlainCells, path: Path | str) -> None:
     """Raise InputError, naming `path`, unless the cells follow the format."""
     _check_present("obs columns", OBS_COLUMNS, list(cells.obs.columns), path)
     _check_present("uns", UNS_KEYS, list(cells.uns), path)

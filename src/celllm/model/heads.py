@@ -76,8 +76,9 @@ class GeneScatterHead(nn.Module):
 
     A convolution of size 1 x D is a dot product with each token's hidden state. The numbers are scattered onto the
     gene axis with CLS behind the genes; silent genes stay 0 and PAD falls away. The released head puts a ReLU on these
-    numbers; ours does not: a pretrained encoder's hidden states share a direction, and where the dot product with it
-    starts negative every gene is 0, no gradient passes and the head says the same of every cell (docs/decisions/0007).
+    numbers (`relu`); ours does not: a pretrained encoder's hidden states share a direction, and where the dot product
+    with it starts negative every gene is 0, no gradient passes and the head says the same of every cell
+    (docs/decisions/0007).
 
     Parameters
     ----------
@@ -94,6 +95,8 @@ class GeneScatterHead(nn.Module):
         Widths of the two hidden layers.
     dropout
         After each hidden layer.
+    relu
+        Whether the numbers pass a ReLU before they are laid out.
 
     Notes
     -----
@@ -111,6 +114,7 @@ class GeneScatterHead(nn.Module):
         panel: Sequence[int] | Tensor | None = None,
         hidden: tuple[int, int] = (512, 128),
         dropout: float = 0.1,
+        relu: bool = False,
     ) -> None:
         super().__init__()
         genes = torch.arange(n_genes) if panel is None else torch.as_tensor(panel, dtype=torch.int64)
@@ -120,7 +124,7 @@ class GeneScatterHead(nn.Module):
         slot_of_gene[genes] = torch.arange(len(genes))
         slot_of_gene[n_genes] = len(genes)
         self.register_buffer("slot_of_gene", slot_of_gene)
-        self.to_number = nn.Linear(width, 1)
+        self.to_number, self.relu = nn.Linear(width, 1), relu
         self.layers = nn.Sequential(
             nn.Linear(self.n_slots, hidden[0]),
             nn.ReLU(),
@@ -134,6 +138,8 @@ class GeneScatterHead(nn.Module):
     def forward(self, hidden_BLD: Tensor, genes_BL: Tensor) -> Tensor:
         """Return B x K."""
         numbers_BL = self.to_number(hidden_BLD).squeeze(-1)
+        if self.relu:
+            numbers_BL = numbers_BL.relu()
         axis_BS = numbers_BL.new_zeros(len(genes_BL), self.n_slots + 1)
         axis_BS = axis_BS.scatter(1, self.slot_of_gene[genes_BL], numbers_BL)
         return self.layers(axis_BS[:, :-1])  # type: ignore[no-any-return]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from celllm.base.errors import InputError
-from celllm.base.interval import mean_interval
+from celllm.base.interval import Mean, mean_over
 from celllm.base.report_table import Column, ReportTable
+from celllm.bench.metrics import bounds_of
 from celllm.config.catalogue import Catalogue
 from celllm.config.explain import suggestion
 from celllm.config.tables import Claim
@@ -20,7 +20,7 @@ from celllm.report.references import WITHHELD, missing_references
 from celllm.report.results import Results
 from celllm.report.titles import metric_title
 
-Verdict = Literal["reproduced", "not reproduced", "not run", "not comparable"]
+Verdict = Literal["reproduced", "not reproduced", "undecided", "not run", "not comparable"]
 
 # Values are written with ten digits; a distance that equals the tolerance on paper must not fail by rounding.
 _ROUNDING = 1e-9
@@ -52,8 +52,9 @@ class ClaimResult:
 def compare_claims(results: Results, catalogue: Catalogue) -> list[ClaimResult]:
     """Put our mean over splits beside each published number, in the order of config/claims.tsv.
 
-    Reproduced means that our mean lies within the tolerance of the published value, above it or below: a
-    number that is far better than the paper's was not reproduced either. `not run` where a task, method or metric has
+    A test of equivalence: `reproduced` where the whole interval of our mean lies within the tolerance of the published
+    value, `not reproduced` where all of it lies outside, above or below (a number that is far better than the paper's
+    was not reproduced either), else `undecided`, as without an interval. `not run` where a task, method or metric has
     no score; `not comparable` where the data are simulated, the number is withheld, or the metric is undefined for a
     split.
 
@@ -88,21 +89,39 @@ def _compared(claim: Claim, results: Results, catalogue: Catalogue) -> ClaimResu
     ]
     if alone:
         return _without_number(claim, "not comparable", f"{WITHHELD} on {', '.join(alone)}")
-    values = _means_by_split(claim, results)
-    if not values:
+    ours, n_splits = _mean(claim, results)
+    if not n_splits:
         return _without_number(claim, "not run", "the tasks share no split")
-    ours, low, high = mean_interval(values)
-    if math.isnan(ours):
+    if math.isnan(ours.value):
         return _without_number(claim, "not comparable", f"{claim.metric} is undefined for a split")
-    close = abs(ours - claim.paper) <= claim.tolerance + _ROUNDING
-    return ClaimResult(claim, ours, low, high, len(values), "reproduced" if close else "not reproduced")
+    n_units = min(results.mean(task, claim.method, "n_test") for task in claim.tasks)
+    low, high = ours.interval(bounds_of(claim.metric), n_units=n_units)
+    return ClaimResult(claim, ours.value, low, high, n_splits, _verdict(claim, low, high))
 
 
-def _means_by_split(claim: Claim, results: Results) -> Sequence[float]:
-    """Mean over the claim's tasks for each split that all of them have."""
-    found = [results.by_split(task, claim.method, claim.metric) for task in claim.tasks]
-    shared = frozenset.intersection(*(frozenset(of_task) for of_task in found))
-    return [float(np.mean([of_task[split] for of_task in found])) for split in sorted(shared)]
+def _verdict(claim: Claim, low: float, high: float) -> Verdict:
+    tolerance = claim.tolerance + _ROUNDING
+    if max(abs(low - claim.paper), abs(high - claim.paper)) <= tolerance:
+        return "reproduced"
+    if low > claim.paper + tolerance or high < claim.paper - tolerance:
+        return "not reproduced"
+    return "undecided"  # also where there is no interval
+
+
+def _mean(claim: Claim, results: Results) -> tuple[Mean, int]:
+    """Mean over the claim's tasks, split by split, and the number of splits that all of them have."""
+    keys = [(task, claim.method, claim.metric) for task in claim.tasks]
+    values, errors = [results.by_split(*key) for key in keys], [results.errors(*key) for key in keys]
+    shared = sorted(frozenset.intersection(*(frozenset(of_task) for of_task in values)))
+    shares = [results.shares(task, claim.method) for task in claim.tasks]
+    mean = mean_over(
+        [float(np.mean([of_task[split] for of_task in values])) for split in shared],
+        # the tasks' cells are different ones
+        [math.hypot(*(of_task[split] for of_task in errors)) / len(keys) for split in shared],
+        test=float(np.mean([of_task["test"] for of_task in shares])),
+        train=float(np.mean([of_task["train"] for of_task in shares])),
+    )
+    return mean, len(shared)
 
 
 def _without_number(claim: Claim, verdict: Verdict, note: str) -> ClaimResult:

@@ -1,37 +1,50 @@
-"""Ours against every other method, by paired and corrected tests; the linear model between its controls."""
+"""Ours against every other method, by paired tests; the linear model between its controls.
+
+Corrected for their number are the comparisons that were stated beforehand, a question for each task: against itself
+without pretraining, the matched encoder and the best linear model. The others stand below, uncorrected.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
-from celllm.base.interval import paired_test
+from celllm.base.interval import MIN_GROUPS, mean_over
 from celllm.base.report_table import Column, ReportTable
-from celllm.bench.metrics import is_better
+from celllm.bench.influence import Influence
+from celllm.bench.metrics import bounds_of, is_better
 from celllm.config.catalogue import Catalogue
-from celllm.config.references import CONTROLS, controls_of, linear_reference
-from celllm.config.tables import Claim, Method, Task
+from celllm.config.references import CONTROLS, LINEAR_MODELS, controls_of, linear_reference
+from celllm.config.tables import MATCHED, SCRATCH, Claim, Method, Task
 from celllm.report.main_table import NOT_RUN, UNDEFINED
 from celllm.report.references import withheld
-from celllm.report.results import Results
+from celllm.report.results import Results, read_influences
 from celllm.report.titles import method_title, metric_title, task_and_method, task_title
 
 OURS = "ours"
 LEVEL = 0.05
 """False discovery rate below which a difference is said to be one."""
 CALIBRATION = "ece"
+LINEAR_RIVAL, OTHERS = "the best linear model", ""
+"""Questions of the family, among those of `_family`; what is not of the family answers none."""
+_Influences = Mapping[tuple[str, str], Mapping[int, Influence]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods on one task: mean difference over splits, its interval, p, and the published difference or nan."""
+    """Two methods on one task: mean difference over splits, its interval, p, and the published difference or nan.
+
+    `question` is that of the family that was stated beforehand; "" for any other comparison.
+    """
 
     task: Task
     ours: Method
     other: Method
+    question: str
     n_splits: int
     difference: float
     low: float
@@ -40,42 +53,73 @@ class Comparison:
     paper: float
 
 
-def compare(results: Results, catalogue: Catalogue) -> list[Comparison]:
+def compare(results: Results, catalogue: Catalogue, influences: _Influences | None = None) -> list[Comparison]:
     """Compare the methods of role `ours` with all others but controls, in the order of config/*.tsv.
 
     Left out are methods whose numbers are withheld, for want of a reference baseline.
+
+    Parameters
+    ----------
+    results, catalogue
+        Scores, and what they are of.
+    influences
+        By task and method, then split: influence of the test units on the headline metric. Where it is there, the
+        uncertainty of a difference comes from the test units too.
     """
     hidden = withheld(results, catalogue)
     found = []
     for task in catalogue.tasks.values():
         of_kind = [row for row in catalogue.methods.values() if row.kind == task.kind and row.role not in CONTROLS]
         shown = [method for method in of_kind if (task.task, method.method) not in hidden]
+        questions = _family(results, task, shown)
         for ours in (method for method in shown if method.role == OURS):
             for other in (method for method in shown if method.role != OURS):
-                comparison = _compared(results, task, ours, other, catalogue.claims)
+                question = questions.get(other.method, OTHERS)
+                comparison = _compared(results, task, ours, other, question, catalogue.claims, influences or {})
                 if comparison.n_splits:
                     found.append(comparison)
     return found
 
 
-def _compared(results: Results, task: Task, ours: Method, other: Method, claims: Sequence[Claim]) -> Comparison:
+def _family(results: Results, task: Task, methods: Sequence[Method]) -> dict[str, str]:
+    """Return the rivals that a task's question is about, each with the question.
+
+    They are the same network without pretraining, the scBERT-like encoder of the same cells and steps, and of the
+    linear models the one with the best mean: chosen by the reported score, which favours the rival.
+    """
+    names = {SCRATCH: "itself without pretraining", MATCHED: "an encoder pretrained as scBERT"}
+    family = {method.method: names[method.role] for method in methods if method.role in names}
+    best, value = "", math.nan
+    for method in (method for method in methods if method.role in LINEAR_MODELS):
+        mean = results.mean(task.task, method.method, task.headline)
+        if is_better(mean, value, metric=task.headline):
+            best, value = method.method, mean
+    return family | ({best: LINEAR_RIVAL} if best else {})
+
+
+def _compared(
+    results: Results,
+    task: Task,
+    ours: Method,
+    other: Method,
+    question: str,
+    claims: Sequence[Claim],
+    influences: _Influences,
+) -> Comparison:
     mine = results.by_split(task.task, ours.method, task.headline)
     theirs = results.by_split(task.task, other.method, task.headline)
     shared = [split for split in mine if split in theirs]
-    differences = [mine[split] - theirs[split] for split in shared]
-    difference, low, high, p = paired_test(differences, test_to_rest=_test_to_rest(results, task, ours))
+    one, two = (influences.get((task.task, method.method), {}) for method in (ours, other))
+    errors = [(one[split] - two[split]).error if split in one and split in two else math.nan for split in shared]
+    found = mean_over(
+        [mine[split] - theirs[split] for split in shared], errors, **results.shares(task.task, ours.method)
+    )
+    bounds = bounds_of(task.headline)
+    low, high = found.interval(None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0]))
     of_task = [claim for claim in claims if (claim.task, claim.metric) == (task.task, task.headline)]
     published = {claim.method: claim.paper for claim in reversed(of_task)}  # the first of several counts: CellLM's own
     paper = published.get(ours.method, math.nan) - published.get(other.method, math.nan)
-    return Comparison(task, ours, other, len(shared), difference, low, high, p, paper)
-
-
-def _test_to_rest(results: Results, task: Task, method: Method) -> float:
-    """Return the test units over all others that a split is drawn from, be they used for training or not."""
-    if task.test:
-        return task.test / (1 - task.test)
-    tested, *others = (results.mean(task.task, method.method, size) for size in ("n_test", "n_train", "n_validation"))
-    return tested / sum(others)
+    return Comparison(task, ours, other, question, len(shared), found.value, low, high, found.p, paper)
 
 
 def corrected(p_values: Sequence[float]) -> list[float]:
@@ -89,16 +133,18 @@ def corrected(p_values: Sequence[float]) -> list[float]:
     return [p if math.isnan(p) else next(q_values) for p in p_values]
 
 
-def comparisons_table(results: Results, catalogue: Catalogue) -> ReportTable:
-    """Lay the comparisons out, with q values and verdicts."""
-    comparisons = compare(results, catalogue)
-    q_values = corrected([comparison.p for comparison in comparisons])
+def comparisons_table(results: Results, catalogue: Catalogue, runs: Sequence[Path] = ()) -> ReportTable:
+    """Lay the comparisons out: those of the family that was stated beforehand first, with q values, then all others."""
+    comparisons = compare(results, catalogue, read_influences(runs, catalogue))
+    comparisons.sort(key=lambda one: one.question == OTHERS)
+    q_values = corrected([math.nan if one.question == OTHERS else one.p for one in comparisons])
     rows = [
         {
             "task": one.task.task,
             "metric": one.task.headline,
             "ours": one.ours.method,
             "other": one.other.method,
+            "question": one.question,
             "n_splits": one.n_splits,
             "difference": one.difference,
             "difference_low": one.low,
@@ -110,8 +156,8 @@ def comparisons_table(results: Results, catalogue: Catalogue) -> ReportTable:
         }
         for one, q in zip(comparisons, q_values, strict=True)
     ]
-    names = ["task", "metric", "ours", "other", "n_splits", "difference", "difference_low", "difference_high"]
-    frame = pd.DataFrame(rows, columns=[*names, "p", "q", "verdict", "paper"])
+    names = ["task", "metric", "ours", "other", "question", "n_splits", "difference", "difference_low"]
+    frame = pd.DataFrame(rows, columns=[*names, "difference_high", "p", "q", "verdict", "paper"])
     columns = [
         task_and_method(catalogue)[0],
         Column("metric", show=metric_title),
@@ -120,18 +166,26 @@ def comparisons_table(results: Results, catalogue: Catalogue) -> ReportTable:
         Column("difference", show=".3f", is_interval=True, undefined=UNDEFINED),
         *(Column(name, show=".3g") for name in ("p", "q")),
         Column("verdict"),
+        Column("question", "stated beforehand: against"),
         Column("paper", show=".3g"),
         Column("n_splits", "splits", ",d"),
     ]
-    return ReportTable("comparisons", frame, columns)
+    sections = ["Other comparisons" if one.question == OTHERS else "Stated beforehand" for one in comparisons]
+    return ReportTable("comparisons", frame, columns, sections=sections)
 
 
 def _verdict(one: Comparison, q: float) -> str:
-    if math.isnan(q):
-        return "undecided: too few splits" if one.n_splits < 2 else "undecided: undefined for a split"
-    if q >= LEVEL:
+    if math.isnan(one.p):
+        if math.isnan(one.difference):
+            return "undecided: undefined for a split"
+        if one.n_splits < 2:
+            return "undecided: too few splits"
+        return f"undecided: fewer than {MIN_GROUPS} donors" if one.task.test == 0 else "undecided: no spread"
+    is_stated = one.question != OTHERS
+    if (q if is_stated else one.p) >= LEVEL:
         return "no difference shown"
-    return "better" if is_better(one.difference, 0.0, metric=one.task.headline) else "worse"
+    verdict = "better" if is_better(one.difference, 0.0, metric=one.task.headline) else "worse"
+    return verdict if is_stated else f"{verdict} (p not corrected)"
 
 
 def controls_table(results: Results, catalogue: Catalogue) -> ReportTable:

@@ -25,7 +25,7 @@ class Inputs:
     trials
         results/bench/trials.tsv.
     runs
-        runs.json files of one task, each of a method.
+        runs.json files, each of a method on a task.
     harmonisation
         harmonisation.json files, each of a data set.
     cells

@@ -50,7 +50,7 @@ READERS: Final = {
     "recipes": ("recipes", "celllm.report.details:read_recipes"),
     "genes": ("vocabulary", "celllm.harmonise.vocabulary:read"),
     **{name: (name, "pandas:read_table") for name in ("exact_duplicates", "label_rule", "labels")},
-    **{name: (name, None) for name in ("embeddings", "cells", "network")},
+    **{name: (name, None) for name in ("embeddings", "cells", "network", "runs")},
 }
 """By parameter of an item: the input with its file or files, and what reads them; None: the item does."""
 

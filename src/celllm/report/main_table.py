@@ -46,8 +46,8 @@ def main_table(
 
     Returns
     -------
-    In the rows: `value`, `value_low`, `value_high` of the task's headline metric, then three such columns a
-    metric. `value` is a text where there is no number to show.
+    In the rows: `value`, `value_low`, `value_high` of the task's headline metric, and `each`, the values of few donors;
+    then three such columns a metric. `value` is a text where there is no number to show.
     """
     hidden = withheld(results, catalogue)
     n_failed = Counter() if failures is None else Counter(zip(failures["task"], failures["method"], strict=True))
@@ -73,12 +73,16 @@ def main_table(
             )
     columns = [
         *("task", "dataset", "protocol", "method", "n_splits", "n_seeds", "n_failed", "headline"),
-        *("value", "value_low", "value_high", "paper"),
+        *("value", "value_low", "value_high", "each", "paper"),
         *(column for name in metrics for column in (name, f"{name}_low", f"{name}_high")),
     ]
     frame = pd.DataFrame(rows, columns=columns)
     sections = [_SECTIONS[catalogue.tasks[task].kind] for task in frame["task"]]
     shown = frame.copy()
+    shown["value"] = [
+        f"{value:.3f} ({each})" if isinstance(each, str) and each else value
+        for value, each in zip(frame["value"], frame["each"], strict=True)
+    ]
     for name in metrics:  # the headline metric stands in a column of its own
         shown[name] = shown[name].where(shown["headline"] != name)
     return ReportTable("main", frame, _columns(catalogue, metrics), sections=sections, shown=shown)
@@ -116,7 +120,8 @@ def _numbers(results: Results, task: Task, method: str, metrics: Iterable[str]) 
     for name, column in ((task.headline, "value"), *((name, name) for name in metrics)):
         found = results.summary(task.task, method, name)
         numbers |= {column: found.mean, f"{column}_low": found.low, f"{column}_high": found.high}
-    return numbers
+    each = results.summary(task.task, method, task.headline).each
+    return numbers | {"each": " ".join(f"{value:.3f}" for value in each)}
 
 
 def _published(catalogue: Catalogue, task: Task, method: str) -> str:
@@ -146,7 +151,7 @@ def costs_table(results: Results, catalogue: Catalogue) -> ReportTable:
         for method in catalogue.methods
         if results.has(task, method)
     ]
-    formats = dict(zip(COSTS, (",.1f", ",.2f", ",.0f", ",.0f"), strict=True))
+    formats = dict(zip(COSTS, (",.1f", ",.2f", ",.0f", ",.0f", ",.0f"), strict=True))
     columns = [Column("n_splits", "splits", ",d"), *(Column(cost, metric_title(cost), formats[cost]) for cost in COSTS)]
     frame = pd.DataFrame(rows, columns=["task", "method", "n_splits", *COSTS])
     return ReportTable("costs", frame, [*task_and_method(catalogue), *columns])

@@ -26,6 +26,7 @@ METRICS: Final = {
     "predict_s": "predict (s)",
     "peak_mb": "peak memory (MiB)",
     "trained_parameters": "trained parameters",
+    "shown_units": "training units shown",
 }
 """Metrics whose title is more than their name, with the unit where there is one."""
 

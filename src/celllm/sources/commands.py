@@ -9,7 +9,7 @@ from typing import Literal
 
 from celllm.base.app import commands
 from celllm.base.errors import InputError
-from celllm.config import overlays, settings, tables
+from celllm.config import tables
 from celllm.config.rows import DatasetRow, SourceFileRows
 
 app = commands()
@@ -171,25 +171,12 @@ def sources(
 
         python -m celllm sources --config config/paper.yaml
     """
-    from snakemake.utils import update_config
-
+    from celllm.config import merged
     from celllm.sources import checksums, inventory
 
     folder = checkout / "config"
     datasets = tables.read_datasets(folder / "datasets.tsv")
-    paths = [checkout / "config.yaml", *(config or [])]
-    values: dict[str, object] = {}
-    for path in paths:
-        if not path.is_file():
-            raise InputError(
-                file=path,
-                field="(whole file)",
-                expected="a configuration: YAML, key: value",
-                found="no such file",
-                remedy="start this in the checkout, or name its folder as --checkout",
-            )
-        update_config(values, overlays.read_mapping(path))
-    in_force = settings.check(values, files=paths)
+    values, in_force = merged.read([checkout / "config.yaml", *(config or [])])
     mirror = mirror or (None if in_force.mirror is None else Path(in_force.mirror))
     names = [row.dataset for row in datasets if not row.simulated]
     if config:

@@ -18,6 +18,7 @@ from celllm.config.units import Units
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from celllm.harmonise.plain import PlainCells
     from celllm.sources.responses import Responses
 
 
@@ -78,7 +79,7 @@ class Pairs:
         return replace(self, response=response)
 
 
-def cells_from(adata: AnnData) -> Cells:
+def cells_from(adata: AnnData | PlainCells) -> Cells:
     """Take cells out of an aligned AnnData."""
     return Cells(
         counts=_matrix(adata.X),
@@ -89,7 +90,7 @@ def cells_from(adata: AnnData) -> Cells:
     )
 
 
-def pairs_from(adata: AnnData, responses: Responses, *, file: Path | str) -> Pairs:
+def pairs_from(adata: AnnData | PlainCells, responses: Responses, *, file: Path | str) -> Pairs:
     """Join aligned cell lines, named `{dataset}:{line}`, with responses; a pair whose line has no expression falls out.
 
     Raises

@@ -10,18 +10,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
-from celllm.base.errors import InputError
 from celllm.bench.method import Classifier, labelled
-from celllm.bench.methods.finetune import LEARNING_RATES, n_epochs, ready_encoder, seeded, thaw
+from celllm.bench.methods.finetune import (
+    LEARNING_RATES,
+    computing,
+    n_frozen_layers,
+    ready_encoder,
+    schedule_of,
+    source_of,
+    thaw,
+)
 from celllm.bench.methods.finetune import train as fit
-from celllm.bench.tokens import TokenSource, token_source
+from celllm.bench.methods.frozen import FrozenLayers, kept_of
+from celllm.bench.tokens import TokenSource
 from celllm.model.encoder import Encoder, evaluating
 from celllm.model.heads import ClsHead, GeneScatterHead
 from celllm.model.lora import add_low_rank
@@ -32,20 +37,17 @@ class EncoderClassifier(Classifier):
     """An encoder with a head, trained on a task's labels.
 
     The encoder's dropout stays off, as in the released fine-tuning; a cell's prediction depends on nothing
-    but the cell. The epoch is chosen on the validation subset by macro-F1; without one (few-shot) a fixed
-    number of epochs is trained and nothing chosen.
+    but the cell. When to stop is chosen on the validation subset; without one (few-shot) the whole budget is used.
 
     Parameters
     ----------
     options
-        `mode`: `last_layer` (that, the final norm and the head), `full`, `lora` (low-rank updates of all layers: of
-        `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base), or `probe`
-        (nothing of the encoder; logistic regression on its embedding of all genes). `head`: `gene_scatter` or `cls`.
-        `scratch`: without the pretraining.
-        `layer`: the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: at most;
-        `fixed_epochs`: without validation; `steps`: optimiser steps after which the running epoch is the
-        last; `batch`: cells; `learning_rate`: Adam's; `patience`: epochs without a better score;
-        `C`: inverse penalty of the probe.
+        `mode`: `last_layer` (that, the final norm and the head), `full`, or `lora` (low-rank updates of all layers: of
+        `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base). `head`:
+        `gene_scatter` or `cls`. `scratch`: without the pretraining. `layer`: the one that `last_layer` trains, `last`
+        or `second_last` (scBERT). `epochs`: passes, a check after each, and `patience`: checks without a better score;
+        null: the budget's. `batch`: cells; `learning_rate`: Adam's; `select`: the score of a check, `macro_f1` or
+        `accuracy`; `relu`: on the numbers that the gene-scatter head lays out, as released.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -55,18 +57,19 @@ class EncoderClassifier(Classifier):
         "layer": "last",
         "rank": 8,
         "alpha": 8.0,
-        "epochs": 20,
-        "fixed_epochs": 30,
-        "steps": 200,
+        "epochs": None,
+        "patience": None,
         "batch": 16,
         "learning_rate": 1e-3,
-        "patience": 3,
-        "C": 1.0,
+        "select": "macro_f1",
+        "relu": False,
     }
-    choices: ClassVar[Mapping[str, Sequence[str]]] = {
-        "mode": ("last_layer", "full", "lora", "probe"),
+    choices: ClassVar[Mapping[str, Sequence[Any]]] = {
+        "mode": ("last_layer", "full", "lora"),
         "head": ("gene_scatter", "cls"),
         "layer": ("last", "second_last"),
+        "select": ("macro_f1", "accuracy"),
+        "relu": (False, True),
     }
     search: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate": LEARNING_RATES}
 
@@ -75,72 +78,57 @@ class EncoderClassifier(Classifier):
         self._pretrained = ready_encoder(self, scratch=self.options["scratch"])
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose the epoch on `validation`, which the probe does not look at."""
-        source = self._source(cells)
-        if self.options["mode"] == "probe":
-            self._fit_probe(source, cells, train)
-            return
-        self.classes_ = np.unique(labelled(cells, train))
-        with seeded(self.seed):
-            self._fit_head(source, cells, train, validation)
+        """Learn from `train`; choose when to stop on `validation`."""
+        with computing(self, self._pretrained.encoder) as device:
+            self.classes_ = np.unique(labelled(cells, train))
+            self._fit_head(cells, train, validation, device)
 
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
         """Return class probabilities, rows x `classes_`."""
-        source = self._source(cells)
-        if self.options["mode"] == "probe":
-            return np.asarray(self._probe.predict_proba(self._embedded(source, rows)))
-        return self._probabilities(source, rows)
+        with computing(self, self._pretrained.encoder):
+            return self._probabilities(*self._layers(cells), rows)
 
-    def _source(self, cells: Cells) -> TokenSource:
-        pretrained = self._pretrained
-        n_genes = pretrained.encoder.n_genes
-        if cells.counts.shape[1] != n_genes:
-            raise InputError(
-                file=self.encoder_file or "--encoder",
-                field="vocabulary",
-                expected=f"{n_genes} genes, as the encoder has",
-                found=f"cells with {cells.counts.shape[1]}",
-                remedy="align the cells again: snakemake --forcerun align_cells",
-            )
-        recipe = pretrained.recipe
-        rule = recipe.embedding_tokens if self.options["mode"] == "probe" else recipe.tokens
-        return token_source(cells.counts, cells.values, rule=rule, panel=pretrained.panel)
+    def _layers(self, cells: Cells) -> tuple[TokenSource, FrozenLayers]:
+        """Return the cells as tokens, and what runs the encoder on them."""
+        encoder, options, source = self._pretrained.encoder, self.options, source_of(self, self._pretrained, cells)
+        n_frozen = n_frozen_layers(encoder, mode=options["mode"], layer=options["layer"])
+        kept = kept_of(self, cells.counts, "states", n_frozen)
+        return source, FrozenLayers(source, encoder, n_frozen=n_frozen, kept=kept)
 
-    def _fit_head(self, source: TokenSource, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
+    def _fit_head(self, cells: Cells, train: np.ndarray, validation: np.ndarray, device: torch.device) -> None:
         encoder, options = self._pretrained.encoder, self.options
         if options["mode"] == "lora":
             weights = add_low_rank(encoder, rank=options["rank"], alpha=options["alpha"])
         else:
             weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
-        self._head = self._new_head(encoder, cells, train)
+        self._head = self._new_head(encoder, cells, train).to(device)
         weights = [*weights, *self._head.parameters()]
         self.trained_parameters = sum(weight.numel() for weight in weights)
-        target = torch.from_numpy(np.searchsorted(self.classes_, cells.labels[train]))
+        target = torch.from_numpy(np.searchsorted(self.classes_, cells.labels[train])).to(device)
         generator = np.random.default_rng(self.seed)
+        source, layers = self._layers(cells)
 
         def loss_of(at: np.ndarray) -> Tensor:
-            genes_BL, *expression = source.batch(train[at], generator)
-            return functional.cross_entropy(self._head(encoder(genes_BL, *expression), genes_BL), target[at])
+            return functional.cross_entropy(self._logits(layers, train[at], generator), target[at])
 
-        def macro_f1() -> float:
-            predicted = self.classes_[self._probabilities(source, validation).argmax(axis=1)]
-            return float(f1_score(cells.labels[validation], predicted, average="macro", zero_division=0))
+        def score() -> float:
+            truth, predicted = cells.labels[validation], self._probabilities(source, layers, validation).argmax(axis=1)
+            if options["select"] == "accuracy":
+                return float(np.mean(truth == self.classes_[predicted]))
+            return float(f1_score(truth, self.classes_[predicted], average="macro", zero_division=0))
 
-        fit(
+        per_epoch = -(-len(train) // options["batch"])
+        n_batches = fit(
             weights,
             lambda: source.shuffled(train, options["batch"], generator),
             loss_of,
             modes=[self._head],
             kept=[encoder, self._head],
-            score=macro_f1 if len(validation) else None,
+            score=score if len(validation) else None,
             learning_rate=options["learning_rate"],
-            epochs=n_epochs(
-                epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
-                steps=options["steps"],
-                steps_per_epoch=-(-len(train) // options["batch"]),
-            ),
-            patience=options["patience"],
+            schedule=schedule_of(self, "cells", n_train=len(train), n_batches=per_epoch),
         )
+        self.shown_units = round(n_batches / per_epoch * len(train))
 
     def _new_head(self, encoder: Encoder, cells: Cells, train: np.ndarray) -> nn.Module:
         n_classes = len(self.classes_)
@@ -149,33 +137,18 @@ class EncoderClassifier(Classifier):
         # A slot that no training cell fills would keep its first, random weights.
         panel = self._pretrained.panel
         expressed = np.unique(cells.counts[train].indices) if panel is None else panel
-        return GeneScatterHead(encoder.width, encoder.n_genes, n_classes, panel=torch.from_numpy(expressed))
+        return GeneScatterHead(
+            encoder.width, encoder.n_genes, n_classes, panel=torch.from_numpy(expressed), relu=self.options["relu"]
+        )
 
-    def _probabilities(self, source: TokenSource, rows: np.ndarray) -> np.ndarray:
-        def answer(genes_BL: Tensor, *expression: Tensor) -> Tensor:
-            logits_BK: Tensor = self._head(self._pretrained.encoder(genes_BL, *expression), genes_BL)
-            # float64, so that probabilities sum to 1 well enough for any metric
-            return logits_BK.double().softmax(dim=1)
+    def _logits(self, layers: FrozenLayers, rows: np.ndarray, generator: np.random.Generator | None = None) -> Tensor:
+        hidden_BLD, genes_BL, _ = layers.hidden(rows, generator, only_cls=self.options["head"] == "cls")
+        return self._head(hidden_BLD, genes_BL)  # type: ignore[no-any-return]
 
-        with evaluating(self._head):
-            return self._by_batches(source, rows, answer, width=len(self.classes_))
-
-    def _fit_probe(self, source: TokenSource, cells: Cells, rows: np.ndarray) -> None:
-        labels = labelled(cells, rows)
-        thaw(self._pretrained.encoder, mode="probe")
-        regression = LogisticRegression(C=self.options["C"], max_iter=2000)
-        self._probe = make_pipeline(StandardScaler(), regression)
-        self._probe.fit(self._embedded(source, rows), labels)
-        self.classes_ = regression.classes_
-        self.trained_parameters = int(regression.coef_.size + regression.intercept_.size)
-
-    def _embedded(self, source: TokenSource, rows: np.ndarray) -> np.ndarray:
-        encoder = self._pretrained.encoder
-        return self._by_batches(source, rows, encoder.embed, width=encoder.embedding_width)
-
-    def _by_batches(self, source: TokenSource, rows: np.ndarray, answer: Any, *, width: int) -> np.ndarray:  # noqa: ANN401
-        answers = np.empty((len(rows), width))
-        with evaluating(self._pretrained.encoder):
+    def _probabilities(self, source: TokenSource, layers: FrozenLayers, rows: np.ndarray) -> np.ndarray:
+        answers = np.empty((len(rows), len(self.classes_)))
+        with evaluating(self._pretrained.encoder, self._head):
             for at in source.in_order_of_length(rows, self.options["batch"]):
-                answers[at] = answer(*source.batch(rows[at])).numpy()
+                # float64, so that probabilities sum to 1 well enough for any metric
+                answers[at] = self._logits(layers, rows[at]).double().softmax(dim=1).cpu().numpy()
         return answers

@@ -1,4 +1,4 @@
-"""DeepCDR as a method: its network, taught pair by pair, the epoch chosen on the validation subset.
+"""DeepCDR as a method: its network, taught pair by pair, stopped by the validation subset.
 
 Shapes: L lines, G genes, P pairs of a batch, M drugs of a batch.
 """
@@ -19,7 +19,7 @@ from torch_geometric.nn import GCNConv, global_max_pool
 from celllm.bench.method import Regressor
 from celllm.bench.methods.cell_lines import LineScale
 from celllm.bench.methods.drugs import N_ATOM_FEATURES, drug_graphs
-from celllm.bench.methods.finetune import LEARNING_RATES, n_epochs, seeded
+from celllm.bench.methods.finetune import LEARNING_RATES, computing, schedule_of
 from celllm.bench.methods.finetune import train as fit
 from celllm.bench.metrics import pearson, rmse
 from celllm.model.encoder import evaluating
@@ -41,57 +41,53 @@ class DeepCDRResponse(Regressor):
 
     Genes are standardised by the training lines, as for ridge regression, and responses by the training pairs; the
     released code does neither, on a table of expression that is scaled already. It picks its epoch on the test set;
-    here it is picked on the validation subset.
+    here the validation subset says when to stop.
 
     Parameters
     ----------
     options
-        `epochs`: at most so many passes over the training pairs, 100 in the released code; `fixed_epochs`: without
-        validation. `steps`: at most so many batches, in whole epochs. `batch`: pairs. `learning_rate`. `patience`:
-        epochs without a better one after which training stops. `select`: an epoch is judged by `pearson`, as theirs,
-        or by `rmse`.
+        `epochs` and `patience`: as of EncoderClassifier; 100 and 10 in the released code. `batch`: pairs.
+        `learning_rate`. `select`: a check is judged by `pearson`, as theirs, or by `rmse`.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
-        "epochs": 100,
-        "fixed_epochs": 10,
-        "steps": 3000,
+        "epochs": None,
+        "patience": None,
         "batch": 64,
         "learning_rate": 1e-3,
-        "patience": 10,
         "select": "pearson",
     }
     choices: ClassVar[Mapping[str, Sequence[str]]] = {"select": ("pearson", "rmse")}
     search: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate": LEARNING_RATES}
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose the epoch on `validation`."""
+        """Learn from `train`; choose when to stop on `validation`."""
         self._mean = float(pairs.response[train].mean())
         self._spread = float(pairs.response[train].std()) or 1.0  # constant responses have no spread
         self._scale = LineScale(pairs, train)
-        with seeded(self.seed):
-            self._fit(pairs, train, validation)
+        with computing(self) as device:
+            self._fit(pairs, train, validation, device)
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the responses of the rows, ln IC50."""
-        genes_LG = self._genes(pairs)
         drugs, drug_of_row = np.unique(pairs.drug[rows], return_inverse=True)
-        line_P, drug_P = torch.from_numpy(pairs.line[rows]), torch.from_numpy(drug_of_row)
-        with evaluating(self._model):
-            drugs_MX = self._model.drugs(_graphs(pairs, drugs))
+        with computing(self, self._model) as device, evaluating(self._model):
+            genes_LG = self._genes(pairs, device)
+            line_P, drug_P = (torch.from_numpy(of_row).to(device) for of_row in (pairs.line[rows], drug_of_row))
+            drugs_MX = self._model.drugs(_graphs(pairs, drugs).to(device))
             answers = [
                 self._model(genes_LG[line_P[start : start + _AT_ONCE]], drugs_MX, drug_P[start : start + _AT_ONCE])
                 for start in range(0, len(rows), _AT_ONCE)
             ]
-        return np.asarray(torch.cat(answers).double().numpy() * self._spread + self._mean)
+        return np.asarray(torch.cat(answers).double().cpu().numpy() * self._spread + self._mean)
 
-    def _genes(self, pairs: Pairs) -> Tensor:
-        return torch.from_numpy(self._scale.of(pairs)).float()
+    def _genes(self, pairs: Pairs, device: torch.device) -> Tensor:
+        return torch.from_numpy(self._scale.of(pairs)).float().to(device)
 
-    def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        options, genes_LG = self.options, self._genes(pairs)
+    def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray, device: torch.device) -> None:
+        options, genes_LG = self.options, self._genes(pairs, device)
         graphs = drug_graphs(pairs.drugs, pairs.smiles).to_data_list()
-        self._model = DeepCDR(genes_LG.shape[1])
+        self._model = DeepCDR(genes_LG.shape[1]).to(device)
         weights = list(self._model.parameters())
         self.trained_parameters = sum(weight.numel() for weight in weights)
         generator = np.random.default_rng(self.seed)
@@ -105,15 +101,15 @@ class DeepCDRResponse(Regressor):
         def loss_of(rows: np.ndarray) -> Tensor:
             # batch norm sees each drug of the batch once, however many pairs it has there
             drugs, drug_P = np.unique(pairs.drug[rows], return_inverse=True)
-            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
+            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float().to(device)
             answers_P = self._model(
-                genes_LG[torch.from_numpy(pairs.line[rows])],
-                self._model.drugs(Batch.from_data_list([graphs[drug] for drug in drugs])),
-                torch.from_numpy(drug_P),
+                genes_LG[torch.from_numpy(pairs.line[rows]).to(device)],
+                self._model.drugs(Batch.from_data_list([graphs[drug] for drug in drugs]).to(device)),
+                torch.from_numpy(drug_P).to(device),
             )
-            return functional.mse_loss(answers_P, target_P)
+            return functional.mse_loss(answers_P.float(), target_P)
 
-        fit(
+        n_batches = fit(
             weights,
             batches,
             loss_of,
@@ -121,16 +117,12 @@ class DeepCDRResponse(Regressor):
             kept=[self._model],
             score=(lambda: self._judged(pairs, validation)) if len(validation) else None,
             learning_rate=options["learning_rate"],
-            epochs=n_epochs(
-                epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
-                steps=options["steps"],
-                steps_per_epoch=len(places),
-            ),
-            patience=options["patience"],
+            schedule=schedule_of(self, "pairs", n_train=len(train), n_batches=len(places)),
         )
+        self.shown_units = round(n_batches / len(places) * len(train))
 
     def _judged(self, pairs: Pairs, validation: np.ndarray) -> float:
-        """Return how good this epoch is on the validation subset; more is better."""
+        """Return how good the network is on the validation subset; more is better."""
         truth, predicted = pairs.response[validation], self.predict(pairs, validation)
         if self.options["select"] == "rmse":
             return -rmse(truth, predicted)

@@ -18,9 +18,9 @@ from torch_geometric.data import Batch
 from celllm.base.errors import InputError
 from celllm.bench.method import Regressor
 from celllm.bench.methods.drugs import DrugEncoder, drug_graphs
-from celllm.bench.methods.finetune import LEARNING_RATES, n_epochs, n_frozen_layers, ready_encoder, seeded, thaw
+from celllm.bench.methods.finetune import LEARNING_RATES, computing, n_frozen_layers, ready_encoder, schedule_of, thaw
 from celllm.bench.methods.finetune import train as fit
-from celllm.bench.methods.lines import LineEmbedder
+from celllm.bench.methods.frozen import FrozenLayers, kept_of
 from celllm.bench.metrics import rmse
 from celllm.bench.tokens import TokenSource, token_source
 from celllm.config.recipe_encoder import TokenSettings
@@ -34,14 +34,14 @@ class EncoderResponse(Regressor):
     """Cell encoder and drug encoder, joined by a small network; least squares on standardised ln IC50.
 
     A batch is some cell lines with all their training pairs, so that each line and each drug is encoded once
-    a batch. The epoch is chosen on the validation subset by RMSE.
+    a batch. When to stop is chosen on the validation subset by RMSE.
 
     Parameters
     ----------
     options
         `mode`: `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
         `cls` token or the `mean` of its tokens. `scratch`: without the pretraining. `layer`: `last` or
-        `second_last`. `epochs`, `fixed_epochs`, `steps`, `learning_rate`, `patience`: as of EncoderClassifier.
+        `second_last`. `epochs`, `patience`, `learning_rate`: as of EncoderClassifier.
         `lines`: cell lines a batch. `truncation`: which genes stay of a line with more than fit, `random_subset`,
         `head` or `top_expressed`; null: as in pretraining. `subsets`: so many random subsets of such a line are
         answered, and the answers averaged; a line that fits whole is answered once.
@@ -52,12 +52,10 @@ class EncoderResponse(Regressor):
         "pool": "mean",
         "scratch": False,
         "layer": "last",
-        "epochs": 8,
-        "fixed_epochs": 8,
-        "steps": 200,
+        "epochs": None,
+        "patience": None,
         "lines": 16,
         "learning_rate": 1e-3,
-        "patience": 3,
         "truncation": None,
         "subsets": 1,
     }
@@ -74,10 +72,10 @@ class EncoderResponse(Regressor):
         self._pretrained = ready_encoder(self, scratch=self.options["scratch"])
         self._check_subsets()
         self._read: tuple[list[str], Batch] | None = None
-        self._embeds: tuple[sparse.csr_matrix, TokenSource, LineEmbedder] | None = None
+        self._embeds: tuple[sparse.csr_matrix, TokenSource, FrozenLayers] | None = None
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose the epoch on `validation`."""
+        """Learn from `train`; choose when to stop on `validation`."""
         if len(train) == 0:
             raise InputError(
                 file="split",
@@ -89,31 +87,32 @@ class EncoderResponse(Regressor):
         response = pairs.response[train]
         self._mean = float(response.mean())
         self._spread = float(response.std()) or 1.0  # one response alone has no spread
-        with seeded(self.seed):
-            self._fit(pairs, train, validation)
+        with computing(self, self._pretrained.encoder) as device:
+            self._fit(pairs, train, validation, device)
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the responses of the rows, ln IC50."""
-        (source, embedder), graphs = self._lines(pairs), self._graphs(pairs)
         lines, line_of_row = np.unique(pairs.line[rows], return_inverse=True)
         predicted = np.empty(len(rows))
-        with evaluating(self._pretrained.encoder, self._drugs, self._head):
-            drugs_MH = self._drugs(graphs)
+        modules = self._pretrained.encoder, self._drugs, self._head
+        with computing(self, *modules) as device, evaluating(*modules):
+            source, embedder = self._lines(pairs)
+            drugs_MH = self._drugs(self._graphs(pairs).to(device))
             for at in source.in_order_of_length(lines, self.options["lines"]):
                 place = np.full(len(lines), -1)
                 place[at] = np.arange(len(at))
                 here = np.flatnonzero(place[line_of_row] >= 0)
-                n_draws = self.options["subsets"] if source.varies(lines[at]) else 1
+                n_draws = self.options["subsets"] if source.are_cut(lines[at]).any() else 1
                 answers = [
                     self._head(
-                        embedder.embedded(lines[at], draw=draw),
+                        embedder.embedded(lines[at], draw=draw, pool=self.options["pool"]),
                         drugs_MH,
-                        torch.from_numpy(place[line_of_row[here]]),
-                        torch.from_numpy(pairs.drug[rows[here]]),
+                        torch.from_numpy(place[line_of_row[here]]).to(device),
+                        torch.from_numpy(pairs.drug[rows[here]]).to(device),
                     )
                     for draw in range(n_draws)
                 ]
-                predicted[here] = torch.stack(answers).mean(dim=0).numpy()
+                predicted[here] = torch.stack(answers).float().mean(dim=0).cpu().numpy()
         return predicted * self._spread + self._mean
 
     def _check_subsets(self) -> None:
@@ -144,13 +143,14 @@ class EncoderResponse(Regressor):
             return rule
         return rule.model_copy(update={"truncation": truncation})
 
-    def _lines(self, pairs: Pairs) -> tuple[TokenSource, LineEmbedder]:
+    def _lines(self, pairs: Pairs) -> tuple[TokenSource, FrozenLayers]:
         """Return the lines as tokens and what embeds them, made once for a table of expression."""
         if self._embeds is None or self._embeds[0] is not pairs.expression:
             source = token_source(pairs.expression, pairs.values, rule=self._rule(), panel=self._pretrained.panel)
             encoder, mode, layer = self._pretrained.encoder, self.options["mode"], self.options["layer"]
             n_frozen = n_frozen_layers(encoder, mode=mode, layer=layer)
-            embedder = LineEmbedder(source, encoder, pool=self.options["pool"], n_frozen=n_frozen)
+            kept = kept_of(self, pairs.expression, self.options["truncation"], n_frozen)
+            embedder = FrozenLayers(source, encoder, n_frozen=n_frozen, kept=kept)
             self._embeds = pairs.expression, source, embedder
         return self._embeds[1:]
 
@@ -160,16 +160,15 @@ class EncoderResponse(Regressor):
             self._read = (list(pairs.smiles), drug_graphs(pairs.drugs, pairs.smiles))
         return self._read[1]
 
-    def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
+    def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray, device: torch.device) -> None:
         options, encoder = self.options, self._pretrained.encoder
-        self._embeds = None  # what an earlier fit kept is of other weights
         source, embedder = self._lines(pairs)
         # no structure of a drug that training does not meet, which batch norm would learn from
         drugs = np.unique(pairs.drug[train])
-        graphs = drug_graphs([pairs.drugs[drug] for drug in drugs], [pairs.smiles[drug] for drug in drugs])
+        graphs = drug_graphs([pairs.drugs[drug] for drug in drugs], [pairs.smiles[drug] for drug in drugs]).to(device)
         weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
-        self._drugs = DrugEncoder(width=DRUG_WIDTH)
-        self._head = ResponseHead(encoder.width, DRUG_WIDTH)
+        self._drugs = DrugEncoder(width=DRUG_WIDTH).to(device)
+        self._head = ResponseHead(encoder.width, DRUG_WIDTH).to(device)
         weights = [*weights, *self._drugs.parameters(), *self._head.parameters()]
         self.trained_parameters = sum(weight.numel() for weight in weights)
         generator = np.random.default_rng(self.seed)
@@ -177,16 +176,17 @@ class EncoderResponse(Regressor):
 
         def loss_of(at: np.ndarray) -> Tensor:
             rows, line_P = batches.of(at)
-            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
+            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float().to(device)
             answers_P = self._head(
-                embedder.embedded(batches.lines[at], generator),
+                embedder.embedded(batches.lines[at], generator, pool=options["pool"]),
                 self._drugs(graphs),
-                torch.from_numpy(line_P),
-                torch.from_numpy(np.searchsorted(drugs, pairs.drug[rows])),
+                torch.from_numpy(line_P).to(device),
+                torch.from_numpy(np.searchsorted(drugs, pairs.drug[rows])).to(device),
             )
-            return functional.mse_loss(answers_P, target_P)
+            return functional.mse_loss(answers_P.float(), target_P)
 
-        fit(
+        per_epoch = -(-len(batches.lines) // options["lines"])
+        n_batches = fit(
             weights,
             lambda: source.shuffled(batches.lines, options["lines"], generator),
             loss_of,
@@ -196,13 +196,9 @@ class EncoderResponse(Regressor):
             if len(validation)
             else None,
             learning_rate=options["learning_rate"],
-            epochs=n_epochs(
-                epochs=options["epochs"] if len(validation) else options["fixed_epochs"],
-                steps=options["steps"],
-                steps_per_epoch=-(-len(batches.lines) // options["lines"]),
-            ),
-            patience=options["patience"],
+            schedule=schedule_of(self, "pairs", n_train=len(train), n_batches=per_epoch),
         )
+        self.shown_units = round(n_batches / per_epoch * len(train))
 
 
 class ResponseHead(nn.Module):

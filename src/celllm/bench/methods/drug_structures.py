@@ -43,6 +43,7 @@ class RidgePairs(Regressor):
         `alpha`: penalty, the variance of a measurement's noise over that of what one unit of the kernel explains.
     """
 
+    is_cheap = True
     defaults: ClassVar[Mapping[str, Any]] = {"alpha": 3.0}
 
     def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
@@ -121,6 +122,7 @@ class DrugNeighbour(Regressor):
         `neighbours`: nearest drugs that are averaged. Drugs equally near are taken in the order of their names.
     """
 
+    is_cheap = True
     defaults: ClassVar[Mapping[str, Any]] = {"neighbours": 5}
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ class SklearnClassifier(Classifier):
         The principal components that cells are projected on; None: the estimator sees the genes.
     """
 
+    is_cheap = True
+    takes_dense = False
+    """Whether the estimator sees a dense matrix, though not that of components."""
+
     def __init__(
         self,
         estimator: type[BaseEstimator],
@@ -49,9 +53,9 @@ class SklearnClassifier(Classifier):
         vocabulary: Vocabulary,
     ) -> None:
         super().__init__({}, seed=seed, encoder=encoder, vocabulary=vocabulary)
-        self.model = _made(estimator, options, seed=seed)
+        self.model = estimator_of(estimator, options, seed=seed, is_right=is_classifier, what="classifier")
         self._components = None if encoder is None else components.read(encoder, vocabulary=vocabulary.digest)
-        if self._components is None and not get_tags(self.model).input_tags.sparse:
+        if self._components is None and not self.takes_dense and not get_tags(self.model).input_tags.sparse:
             raise InputError(
                 file=METHODS,
                 field="module",
@@ -100,7 +104,7 @@ class SklearnClassifier(Classifier):
 
 
 def estimator_class(module: str, *, name: str) -> type[BaseEstimator]:
-    """Import a classifier of scikit-learn, given as `sklearn.<module>:<Estimator>` in the row `name`.
+    """Import an estimator of scikit-learn, given as `sklearn.<module>:<Estimator>` in the row `name`.
 
     Raises
     ------
@@ -113,7 +117,7 @@ def estimator_class(module: str, *, name: str) -> type[BaseEstimator]:
         raise InputError(
             file=METHODS,
             field=f"module of {name}",
-            expected="a classifier of scikit-learn",
+            expected="an estimator of scikit-learn",
             found=module,
             remedy="name an estimator class, such as sklearn.linear_model:LogisticRegression",
         )
@@ -134,7 +138,28 @@ def n_trained(model: Any) -> int:  # noqa: ANN401 - scikit-learn has no types
     return sum(tree.get_n_leaf_nodes() for of_round in getattr(model, "_predictors", []) for tree in of_round)
 
 
-def _made(estimator: type[BaseEstimator], options: Mapping[str, Any], *, seed: int) -> Any:  # noqa: ANN401
+def estimator_of(
+    estimator: type[BaseEstimator],
+    options: Mapping[str, Any],
+    *,
+    seed: int,
+    is_right: Callable[[Any], bool],
+    what: str,
+) -> Any:  # noqa: ANN401
+    """Make an estimator.
+
+    Parameters
+    ----------
+    estimator, options, seed
+        As of `SklearnClassifier`.
+    is_right, what
+        Whether it is what is asked for, and what that is called.
+
+    Raises
+    ------
+    InputError
+        For a parameter that it has not, and another kind of estimator.
+    """
     inner = {
         option: estimator_class(value, name=option)()
         for option, value in options.items()
@@ -158,12 +183,12 @@ def _made(estimator: type[BaseEstimator], options: Mapping[str, Any], *, seed: i
         if parameter.split("__")[-1] == "random_state" and parameter not in options
     }
     model.set_params(**seeded)
-    if not is_classifier(model):
+    if not is_right(model):
         raise InputError(
             file=METHODS,
             field="module",
-            expected="a classifier of scikit-learn",
+            expected=f"a {what} of scikit-learn, by the row's kind",
             found=estimator.__name__,
-            remedy="name one, such as sklearn.linear_model:LogisticRegression",
+            remedy=f"name a {what}, such as sklearn.linear_model:LogisticRegression for classification",
         )
     return model

@@ -1,4 +1,7 @@
-"""Scores: every task and method in one picture, and few-shot curves; dots are means over splits, lines intervals."""
+"""Scores: every task and method in one picture, and few-shot curves.
+
+Dots are means over splits, lines intervals; few donors are ticks, one each.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,17 @@ Curve = tuple[Task, ...]
 
 @dataclass(frozen=True)
 class Dot:
-    """One method on one task: mean and interval of the headline metric, or none where it may not be shown."""
+    """One method on one task: mean and interval of the headline metric, or none where it may not be shown.
+
+    `each` holds the values of few donors.
+    """
 
     task: str
     method: str
     mean: float
     low: float
     high: float
+    each: tuple[float, ...]
     is_hidden: bool
 
 
@@ -45,7 +52,7 @@ def dots_of(results: Results, catalogue: Catalogue) -> list[Dot]:
                 continue
             is_hidden = (task.task, method.method) in hidden
             numbers = (math.nan,) * 3 if is_hidden else (found.mean, found.low, found.high)
-            dots.append(Dot(task.task, method.method, *numbers, is_hidden))
+            dots.append(Dot(task.task, method.method, *numbers, () if is_hidden else found.each, is_hidden))
     return dots
 
 
@@ -108,8 +115,8 @@ def _draw_panel(
     axis.set_ylim(len(tasks) - 0.5, -0.5)
     if catalogue.tasks[tasks[0]].headline not in ERRORS:
         # the whole scale in every panel, so that panels can be compared
-        ends = [end for dot in dots for end in (dot.mean, dot.low, dot.high) if not math.isnan(end)]
-        axis.set_xlim(min([0.0, *ends]) - 0.02, max([1.0, *ends]) + 0.02)
+        ends = [end for dot in dots for end in (dot.mean, dot.low) if not math.isnan(end)]
+        axis.set_xlim(min([0.0, *ends]) - 0.02, 1.02)
     axis.grid(axis="x", alpha=0.3)
 
 
@@ -127,6 +134,7 @@ def _draw_dot(axis: Axes, dot: Dot, y: float, look: Mapping[str, Any], *, title:
         return
     if not math.isnan(dot.low):
         axis.plot([dot.low, dot.high], [y, y], color=look["color"], linewidth=1.1, solid_capstyle="round")
+    axis.plot(dot.each, [y] * len(dot.each), linestyle="none", marker="|", markersize=4, color=look["color"])
     axis.plot(dot.mean, y, linestyle="none", **look)
 
 

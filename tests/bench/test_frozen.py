@@ -1,12 +1,12 @@
-"""Lines embedded with and without what is kept of frozen layers: the same numbers, for less work."""
+"""Cells embedded with and without what is kept of frozen layers: the same numbers, for less work."""
 
 import numpy as np
 import pytest
 import torch
 
-from celllm.bench.methods import lines
+from celllm.bench.methods import frozen
 from celllm.bench.methods.finetune import n_frozen_layers
-from celllm.bench.methods.lines import LineEmbedder
+from celllm.bench.methods.frozen import DRAWS, FrozenLayers, Kept
 from celllm.bench.tokens import token_source
 from celllm.model.store import load_encoder
 
@@ -22,16 +22,20 @@ def source(pretrained, pairs):
     return token_source(few, "zscore", rule=pretrained.recipe.tokens, panel=None)
 
 
+def layers_of(source, encoder, n_frozen):
+    return FrozenLayers(source, encoder, n_frozen=n_frozen, kept=Kept(source.values))
+
+
 @pytest.mark.parametrize("pool", ["cls", "mean"])
 @pytest.mark.parametrize("n_frozen", [1, 2])
 def test_kept_hidden_states_change_no_embedding_and_no_gradient(pretrained, source, pool, n_frozen):
     encoder = pretrained.encoder
-    keeping, plain = (LineEmbedder(source, encoder, pool=pool, n_frozen=n) for n in (n_frozen, None))
+    keeping, plain = (layers_of(source, encoder, n) for n in (n_frozen, None))
     keeping.embedded(np.arange(0, 30, 3))  # kept from a batch of other lengths
     found = []
     for embedder in (keeping, plain):
         encoder.zero_grad()
-        embedded = embedder.embedded(np.array([7, 3, 12, 28]))
+        embedded = embedder.embedded(np.array([7, 3, 12, 28]), pool=pool)
         embedded.pow(2).sum().backward()
         found.append((embedded.detach(), encoder.norm.weight.grad.clone()))
 
@@ -42,28 +46,36 @@ def test_kept_hidden_states_change_no_embedding_and_no_gradient(pretrained, sour
 def test_frozen_layers_are_run_once_a_line(pretrained, source):
     seen, layer = [], pretrained.encoder.layers[0]
     layer.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
-    embedder = LineEmbedder(source, pretrained.encoder, pool="mean", n_frozen=1)
+    embedder = layers_of(source, pretrained.encoder, 1)
     for rows in ([0, 1, 2], [2, 1], [1, 5, 0]):
         embedder.embedded(np.array(rows))
 
     assert seen == [3, 1]
 
 
-def test_nothing_is_kept_of_lines_that_are_cut_at_random(pretrained, pairs):
+def test_a_cell_that_is_cut_at_random_shows_a_few_subsets_each_run_once(pretrained, pairs):
     long = type(pairs.expression)(np.abs(pairs.expression.toarray()) + 0.01)
     source = token_source(long, "zscore", rule=pretrained.recipe.tokens, panel=None)
-    embedder = LineEmbedder(source, pretrained.encoder, pool="mean", n_frozen=1)
-    first, again, second = (embedder.embedded(np.arange(4), draw=draw) for draw in (0, 0, 1))
+    seen = []
+    pretrained.encoder.layers[0].register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+    layers = layers_of(source, pretrained.encoder, 1)
+    first, again, second = (layers.embedded(np.arange(4), draw=draw) for draw in (0, 0, 1))
+    generator = np.random.default_rng(0)
+    drawn = [layers.embedded(np.arange(1), generator) for _ in range(30)]
 
     torch.testing.assert_close(first, again)
     assert not torch.allclose(first, second, rtol=1e-3)
+    assert len({tuple(one[0].tolist()) for one in drawn}) == DRAWS
+    assert sum(seen) == 2 * 4 + DRAWS - 2
+    plain = layers_of(source, pretrained.encoder, None)
+    torch.testing.assert_close(plain.embedded(np.arange(4), draw=1), second, atol=1e-5, rtol=1e-4)
 
 
 def test_nothing_is_kept_beyond_the_limit(pretrained, source, monkeypatch):
-    monkeypatch.setattr(lines, "MAX_KEPT_BYTES", 100)
+    monkeypatch.setattr(frozen, "MAX_KEPT_BYTES", 100)
     seen = []
     pretrained.encoder.layers[0].register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
-    embedder = LineEmbedder(source, pretrained.encoder, pool="mean", n_frozen=1)
+    embedder = layers_of(source, pretrained.encoder, 1)
     for _ in range(2):
         embedder.embedded(np.array([0, 1, 2]))
 
@@ -74,14 +86,20 @@ def test_nothing_is_kept_beyond_the_limit(pretrained, source, monkeypatch):
 def test_the_company_of_a_longer_line_does_not_change_an_embedding(pretrained, source, pool):
     by_length = np.argsort(source.lengths(np.arange(30)))
     for n_frozen in (None, 1):
-        embedder = LineEmbedder(source, pretrained.encoder, pool=pool, n_frozen=n_frozen)
-        alone, together = embedder.embedded(by_length[:1]), embedder.embedded(by_length[[0, -1]])
+        embedder = layers_of(source, pretrained.encoder, n_frozen)
+        alone, together = (embedder.embedded(rows, pool=pool) for rows in (by_length[:1], by_length[[0, -1]]))
         torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("mode", "layer", "wanted"),
-    [("last_layer", "last", 1), ("last_layer", "second_last", 0), ("frozen", "last", 2), ("full", "last", None)],
+    [
+        ("last_layer", "last", 1),
+        ("last_layer", "second_last", 0),
+        ("frozen", "last", 2),
+        ("full", "last", None),
+        ("lora", "last", None),
+    ],
 )
 def test_layers_below_the_trained_one_are_frozen(pretrained, mode, layer, wanted):
     assert n_frozen_layers(pretrained.encoder, mode=mode, layer=layer) == wanted

@@ -1,0 +1,146 @@
+"""What frozen layers of a pretrained encoder say of cells, computed once a cell and not once a batch.
+
+Shapes: B cells (or lines) of a batch, L tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from celllm.bench.method import BenchMethod
+from celllm.bench.tokens import TokenSource
+from celllm.corpus.tokens import PAD
+from celllm.model.encoder import Encoder
+
+MAX_KEPT_BYTES, MAX_KEPT_SHARE = 2**30, 0.5
+"""Of hidden states that are kept, on a CPU, and as a share of a GPU's memory; others are computed anew each time."""
+DRAWS = 4
+"""Random subsets of genes that training shows of a cell that is too long, so that they can be kept."""
+
+
+@dataclass
+class Kept:
+    """What is kept of cells, and the size in bytes."""
+
+    of: sparse.csr_matrix
+    """The cells."""
+    states: dict[Any, Any] = field(default_factory=dict)
+    """By cell and draw: hidden states, genes and bins."""
+    size: int = 0
+
+
+def kept_of(method: BenchMethod, values: sparse.csr_matrix, *what: Hashable) -> Kept:
+    """Return what runs of a method's job have kept of these cells, told apart by `what`.
+
+    Weights without pretraining differ by the method's seed.
+    """
+    weights = (*what, method.seed if method.options["scratch"] else "pretrained")
+    kept = method.shared.get(weights)
+    if kept is None or kept.of is not values:
+        kept = method.shared[weights] = Kept(values)
+    return kept  # type: ignore[no-any-return]
+
+
+class FrozenLayers:
+    """Runs an encoder whose lower layers are frozen, those once a cell.
+
+    What they say is not kept with attention `released`, whose output depends on the rest of the batch. The encoder must
+    be in evaluation, without dropout.
+
+    Parameters
+    ----------
+    source
+        The cells.
+    encoder
+        What embeds them.
+    n_frozen
+        Lower layers that fitting does not change, the embedding of tokens included; None: not even that is frozen.
+    kept
+        What is known already, and where more is kept.
+    """
+
+    def __init__(self, source: TokenSource, encoder: Encoder, *, n_frozen: int | None, kept: Kept) -> None:
+        self._source, self._encoder, self._kept = source, encoder, kept
+        self._n_frozen = 0 if encoder.is_released or n_frozen is None else n_frozen
+
+    def hidden(
+        self,
+        rows: np.ndarray,
+        generator: np.random.Generator | None = None,
+        *,
+        draw: int = 0,
+        only_cls: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return hidden states after all layers, B x L x D (of CLS alone B x 1 x D), genes and bins, B x L.
+
+        A cell that is too long is cut to the choice of number `draw`; with a generator, to one of a few at random.
+        """
+        if not self._n_frozen:
+            genes_BL, bins_BL, *more = self._on_device(self._source.batch(rows, generator, draw=draw))
+            if only_cls:
+                first_B1 = bins_BL.new_zeros(len(rows), 1)
+                return self._encoder.at(genes_BL, bins_BL, first_B1, *more), genes_BL, bins_BL
+            return self._encoder(genes_BL, bins_BL, *more), genes_BL, bins_BL
+        draws = np.full(len(rows), draw) if generator is None else generator.integers(DRAWS, size=len(rows))
+        keys = list(zip(rows.tolist(), (draws * self._source.are_cut(rows)).tolist(), strict=True))
+        found = self._states(keys)
+        below_BLD, genes_BL, bins_BL = (
+            pad_sequence([found[key][part] for key in keys], batch_first=True, padding_value=padding)
+            for part, padding in enumerate((0.0, self._encoder.n_genes + 1, PAD))
+        )
+        positions_B1 = bins_BL.new_zeros(len(keys), 1) if only_cls else None
+        return (
+            self._encoder.above(below_BLD, bins_BL, n_layers=self._n_frozen, positions_BQ=positions_B1),
+            genes_BL,
+            bins_BL,
+        )
+
+    def embedded(
+        self, rows: np.ndarray, generator: np.random.Generator | None = None, *, draw: int = 0, pool: str = "cls"
+    ) -> Tensor:
+        """Return embeddings, B x D: the hidden state of CLS, or the mean over all tokens, CLS among them."""
+        hidden_BLD, _, bins_BL = self.hidden(rows, generator, draw=draw, only_cls=pool == "cls")
+        if pool == "cls":
+            return hidden_BLD[:, 0]
+        is_token_BL1 = (bins_BL != PAD).unsqueeze(-1)
+        mean_BD: Tensor = (hidden_BLD * is_token_BL1).sum(dim=1) / is_token_BL1.sum(dim=1)
+        return mean_BD
+
+    def _states(self, keys: list[tuple[int, int]]) -> dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]]:
+        """Return what the frozen layers say of each cell and draw; run them for what is not kept."""
+        kept = self._kept
+        found = {key: kept.states[key] for key in keys if key in kept.states}
+        missing = set(keys) - set(found)
+        for draw in sorted({draw for _, draw in missing}):
+            rows = np.array(sorted(row for row, of_draw in missing if of_draw == draw))
+            genes_BL, bins_BL, *more = self._on_device(self._source.batch(rows, draw=draw))
+            with torch.no_grad():
+                below_BLD = self._encoder.below(genes_BL, bins_BL, *more, n_layers=self._n_frozen)
+            for row, *of_cell in zip(rows.tolist(), below_BLD, genes_BL, bins_BL, strict=True):
+                is_token_L = of_cell[2] != PAD
+                below_LD, genes_L, bins_L = (part[is_token_L] for part in of_cell)
+                found[row, draw] = below_LD, genes_L, bins_L
+                size = sum(part.nbytes for part in found[row, draw])
+                if kept.size + size <= self._limit:
+                    kept.states[row, draw] = found[row, draw]
+                    kept.size += size
+        return found
+
+    @property
+    def _limit(self) -> float:
+        device = self._encoder.norm.weight.device
+        if device.type == "cpu":
+            return MAX_KEPT_BYTES
+        return MAX_KEPT_SHARE * torch.cuda.get_device_properties(device).total_memory
+
+    def _on_device(self, tokens: Iterable[Tensor]) -> list[Tensor]:
+        device = self._encoder.norm.weight.device
+        return [part.to(device) for part in tokens]
