@@ -137,6 +137,17 @@ def test_the_first_view_is_what_is_predicted_from_if_it_is_shared(corpus: Any, t
     assert torch.equal(found["targets"][is_target], batch.plain()[ALL]["bins"][is_target])
 
 
+def test_without_other_losses_nothing_but_the_views_is_made(corpus: Any, tiny_recipe: Any) -> None:
+    no_other = {"masked": {"weight": 0.0}, "malignancy": {"weight": 0.0}}
+    objectives = {"contrastive": {"views": "thinning_subset"}}
+    recipe, alone = (tiny_recipe(objectives=objectives | others) for others in ({}, no_other))
+    views, same = made(corpus, recipe).views, made(corpus, alone)
+    assert views is not None
+    assert same.views is not None
+    assert [shown(view) for view in same.views] == [shown(view) for view in views]
+    assert shown(same) == shown(views[0])
+
+
 def test_an_empty_cell_is_cls_alone_in_every_view(corpus: Any, tiny_recipe: Any) -> None:
     corpus.counts = csr_matrix((np.ones(1, dtype=np.float32), ([1], [3])), shape=(60, 40))
     for kind in KINDS:

@@ -92,7 +92,7 @@ rule fit:
         seconds=trial_seconds_option(),
         budget=json.dumps(config["fit_budget"]),
         on_failure=config["on_failure"],
-        accelerator=ACCELERATOR,
+        accelerator=fit_accelerator,
         precision="bf16-mixed" if GPUS else "32-true",
     shell:
         "python -m celllm fit"

@@ -445,6 +445,11 @@ def fit_gpus(wildcards) -> int:
     return GPUS if encoder_of(wildcards.method) else 0
 
 
+def fit_accelerator(wildcards) -> str:
+    """A card only for jobs that asked the scheduler for one."""
+    return ACCELERATOR if fit_gpus(wildcards) else "cpu"
+
+
 def trial_seconds_option() -> str:
     """`--trial-seconds NUMBER` where trials end with time."""
     seconds = config["trial_seconds"]

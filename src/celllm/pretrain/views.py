@@ -92,14 +92,15 @@ class PieceMaker:
     def inputs(self) -> list[Piece]:
         """Return one input, or with views of their own three: the cells as they are, then both views.
 
-        With `shared_masked_view` the first view is the first input too, and there are two.
+        With `shared_masked_view`, or where the contrastive loss is the only one, the first view is the first input too,
+        and there are two.
         """
         objectives = self.recipe.objectives
         contrastive = objectives.contrastive
         if contrastive.weight == 0 or contrastive.views == "dropout":
             return [self._masked(self._whole)]
         first, second = self._views()
-        if objectives.shared_masked_view:
+        if objectives.shared_masked_view or objectives.masked.weight == objectives.malignancy.weight == 0:
             return [self._masked(first), second]
         return [self._masked(self._whole), first, second]
 
