@@ -212,6 +212,7 @@ def package_encoder(
     shards: Path | None = None,
     catalogue: Path | None = None,
     scores: Path | None = None,
+    notes: Path | None = None,
     seed: int | None = None,
     stage: str = "package_encoder",
 ) -> None:
@@ -233,6 +234,8 @@ def package_encoder(
         catalogue of the benchmark, for the card's citations and titles
     scores
         scores of the benchmark, for the card
+    notes
+        what else the card is to say, Markdown
     seed
         random seed of the pretraining, for the card
     stage
@@ -246,7 +249,16 @@ def package_encoder(
     from celllm.annotate.package import package
 
     written = package(
-        folder, encoder, vocabulary, hgnc, shards=shards, catalogue=catalogue, scores=scores, seed=seed, stage=stage
+        folder,
+        encoder,
+        vocabulary,
+        hgnc,
+        shards=shards,
+        catalogue=catalogue,
+        scores=scores,
+        notes="" if notes is None else notes.read_text(),
+        seed=seed,
+        stage=stage,
     )
     print(f"{folder}: encoder {written.pretrained.digest[:12]}, {written.vocabulary.n_genes:,} genes")
 
