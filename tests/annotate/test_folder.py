@@ -25,7 +25,6 @@ def test_golden_cells_get_their_embeddings_again_and_other_weights_give_others(f
     assert folders.golden_difference(folder) > folders.TOLERANCE
 
 
-@pytest.mark.skipif(not (folders.packaged() / folders.ENCODER).is_file(), reason="no encoder is in the package yet")
 def test_the_encoder_in_the_package_is_small_and_gives_its_golden_embeddings() -> None:
     found = folders.read()
     assert (found.path / folders.ENCODER).stat().st_size <= folders.MAX_BYTES

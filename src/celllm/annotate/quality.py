@@ -12,7 +12,7 @@ from celllm.pretrain.diagnostics import effective_rank, mean_cosine
 
 MAX_CELLS = 5_000
 """Cells that are looked at, drawn at random."""
-MAX_COSINE, MIN_RANK, MAX_R2 = 0.95, 3.0, 0.5
+MAX_COSINE, MIN_RANK = 0.95, 3.0
 """Beyond these a user is warned: our choice."""
 
 
@@ -69,6 +69,4 @@ def described(found: Mapping[str, float]) -> list[str]:
     lines = [f"embedding: mean cosine {cosine:.3f}, effective rank {rank:.1f}, R² of depth {r2:.2f}"]
     if cosine > MAX_COSINE or rank < MIN_RANK:
         lines.append("warning: the embedding has collapsed, cells hardly differ in it; use another encoder, or PCA")
-    if r2 > MAX_R2:
-        lines.append("warning: the embedding follows sequencing depth; clusters may be shallow and deep cells")
     return lines
