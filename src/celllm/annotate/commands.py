@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -248,18 +248,8 @@ def package_encoder(
     """
     from celllm.annotate.package import package
 
-    written = package(
-        folder,
-        encoder,
-        vocabulary,
-        hgnc,
-        shards=shards,
-        catalogue=catalogue,
-        scores=scores,
-        notes="" if notes is None else notes.read_text(),
-        seed=seed,
-        stage=stage,
-    )
+    of_card: dict[str, Any] = {"shards": shards, "catalogue": catalogue, "scores": scores, "notes": notes, "seed": seed}
+    written = package(folder, encoder, vocabulary, hgnc, stage=stage, **of_card)
     print(f"{folder}: encoder {written.pretrained.digest[:12]}, {written.vocabulary.n_genes:,} genes")
 
 

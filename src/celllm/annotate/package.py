@@ -26,7 +26,7 @@ def package(
     shards: Path | None,
     catalogue: Path | None,
     scores: Path | None,
-    notes: str,
+    notes: Path | None,
     seed: int | None,
     stage: str,
 ) -> EncoderFolder:
@@ -40,7 +40,7 @@ def package(
         shards=None if shards is None else shards_file.read(shards),
         catalogue=None if catalogue is None else catalogue_file.read(catalogue),
         scores=None if scores is None else scores_file.read(scores),
-        notes=notes,
+        notes="" if notes is None else notes.read_text(),
     )
     return folders.write(
         folder,
