@@ -303,7 +303,8 @@ def hgnc_2024(mirror):
 def test_real_cells_reach_their_share_and_keep_their_counts(root, mirror, datasets, hgnc_2024, dataset, tmp_path):
     index, genes = hgnc_2024
     row = datasets[dataset]
-    raw.write(dataset, [raw.describe(mirror / (row.built or f"{dataset}.h5ad"))], tmp_path / "manifest.json")
+    of_dataset = pd.read_csv(root / "config/files.tsv", sep="\t").set_index("dataset")["file"]
+    raw.write(dataset, [raw.describe(mirror / (row.built or of_dataset[dataset]))], tmp_path / "manifest.json")
     files = list(read_raw(raw.read(tmp_path / "manifest.json"), row))
     matrix, obs, report = aligned(files, row, index=index, vocabulary=genes, threshold=REAL[dataset])
     assert report.mapped_share_of_counts < REAL[dataset] + 0.0015

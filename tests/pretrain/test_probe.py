@@ -96,7 +96,7 @@ def test_few_and_all_labels_are_tested_on_the_same_cells_and_every_class_is_lear
 def test_the_probe_chooses_the_checkpoint_and_a_stopped_run_goes_on_to_the_same_choice(
     train: Any, cells: ProbeCells, tmp_path: Path, tiny_recipe: Any
 ) -> None:
-    training = {**TRAINING, "steps": 10, "probe_every": 1, "select": "probe"}
+    training = {**TRAINING, "steps": 8, "probe_every": 1, "select": "probe"}
     train(training=training, checkpoints=tmp_path / "stopped", stop_after=7)
     runs = [train(training=training, checkpoints=tmp_path / name) for name in ("straight", "stopped")]
     figures = [[{**row, **dict.fromkeys(SPEEDS, 0)} for row in one.history] for one in runs]

@@ -147,7 +147,7 @@ class Checkpoints:
                 with writing(path) as part:
                     shutil.copyfile(first, part)
                     _to_disk(part)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, InputError) as error:
             raise self._not_written(path, error) from error
         for step in self.steps()[self.keep_last :]:
             self.path(step).unlink()
