@@ -62,6 +62,13 @@ def test_a_perfect_score_is_as_uncertain_as_its_test_units_are_few():
     assert lows[0] < lows[1] < 1
 
 
+@pytest.mark.parametrize("bounds", [(0, 1), (-1, 1)])
+def test_rounding_beside_a_bound_does_not_make_the_interval_the_whole_range(bounds):
+    exact, rounded = (mean_over([1, 1, last], [1e-9] * 3, test=0.2, train=0.7) for last in (1, 1 - 2e-16))
+    assert rounded.interval(bounds, n_units=100) == pytest.approx(exact.interval(bounds, n_units=100), abs=1e-3)
+    assert rounded.interval(bounds, n_units=100)[0] > 0.9
+
+
 def test_far_from_its_bounds_an_interval_is_the_plain_one():
     found = mean_over([0.49, 0.5, 0.51], [0.005] * 3, test=0.2, train=0.7)
 

@@ -12,6 +12,8 @@ from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes secon
 LEVEL = 0.95
 MIN_GROUPS = 6
 """Donors from which on a mean over them gets an interval: a sign test of fewer cannot reach 0.05."""
+ROUNDING = 1e-12
+"""Distance from a bound, as a share of the range, that arithmetic leaves."""
 MANY = 1e6
 """Degrees of freedom of what is known."""
 
@@ -64,7 +66,8 @@ class Mean:
             return self.value - half, self.value + half
         low, high = bounds
         share, variance = (self.value - low) / (high - low), self.variance / (high - low) ** 2
-        trials = share * (1 - share) / variance if variance > 0 else n_units
+        is_inside = share * (1 - share) > ROUNDING  # a mean on the bound is of values that are all there
+        trials = share * (1 - share) / variance if variance > 0 and is_inside else n_units
         if not trials > 0:
             return bounds if trials == 0 else (math.nan, math.nan)
         squared = quantile**2 / trials
