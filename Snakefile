@@ -12,6 +12,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/options.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/harmonise.smk"
 include: "workflow/rules/splits.smk"

@@ -1,0 +1,235 @@
+"""What jobs are given, as functions of their wildcards: input files, options of commands, resources; no rules.
+
+Reads: what tables.smk has read
+"""
+
+
+def ranks_options(_wildcards, resources) -> str:
+    """How many processes pretrain: one a GPU of the job, or one a task where the profile has srun start them."""
+    if "gpu" in str(resources.get("gres", "")) and int(resources.get("gpu", 0)):
+        raise WorkflowError(
+            "pretrain: gres and gpu both ask for GPUs\n"
+            "  do this:  --set-resources pretrain:gpu=0 beside pretrain:gres=…"
+        )
+    if resources.get("mpi"):
+        return f"--devices {resources.tasks_per_node} --nodes {resources.nodes}"
+    gres = re.search(r"gpu(?::[^:,]+)?:(\d+)", str(resources.get("gres", "")))
+    n_gpus = int(gres[1]) if gres else int(resources.get("gpu", 0))
+    return f"--devices {max(1, n_gpus)}"
+
+
+def ranks_launcher(_wildcards, resources, threads) -> str:
+    """What starts the processes of several nodes: srun, where the profile gives mpi, nodes and tasks_per_node."""
+    if not resources.get("mpi"):
+        return ""
+    tasks = f"--nodes={resources.nodes} --ntasks-per-node={resources.tasks_per_node}"
+    return f"{resources.mpi} {tasks} --cpus-per-task={threads} "
+
+
+def benchmark_cells() -> list[str]:
+    """Aligned cells of all tasks to be run, and of the probe: cells with the same counts stay out of the corpus."""
+    return [
+        f"results/cells/{dataset}.h5ad"
+        for dataset in sorted({*PROBED, *(TASKS[task].dataset for task in RUN_TASKS)})
+    ]
+
+
+def probe_inputs(wildcards) -> dict[str, str]:
+    """Cells and components of the probe, where the recipe asks for one."""
+    if RECIPES[wildcards.recipe].training.probe_every is None:
+        return {}
+    return {
+        "probe_cells": f"results/cells/{config['probe']}.h5ad",
+        "probe_components": "results/bench/pca.safetensors",
+    }
+
+
+def probe_options(_wildcards, input) -> str:
+    """`--probe-cells FILE --probe-components FILE` where the recipe asks for a probe."""
+    return " ".join(
+        f"--{name.replace('_', '-')} {quote(str(input[name]))}"
+        for name in ("probe_cells", "probe_components")
+        if name in input.keys()
+    )
+
+
+def network_source(_wildcards) -> str:
+    """What the gene network is made from."""
+    if config["network"] == "coexpression":
+        return "results/shards/manifest.json"
+    return f"resources/raw/{config['network']}/manifest.json"
+
+
+def split_inputs(wildcards) -> dict[str, str]:
+    """The aligned cells of a task and, for regression, its responses."""
+    row = TASKS[wildcards.task]
+    found = {"cells": f"results/cells/{row.dataset}.h5ad"}
+    if row.response is not None:
+        found["responses"] = f"results/responses/{row.response}.parquet"
+    return found
+
+
+def fit_inputs(wildcards) -> dict[str, str]:
+    """What a job of the benchmark reads besides splits."""
+    found = split_inputs(wildcards)
+    encoder = encoder_of(wildcards.method)
+    if METHODS[wildcards.method].encoder == tables.COMPONENTS:
+        found["encoder"] = "results/bench/pca.safetensors"
+    elif encoder is not None:
+        found["encoder"] = (
+            f"results/pretrain/{encoder}/seed{config['pretrain_seed']}/encoder.safetensors"
+        )
+    return found
+
+
+def split_seeds(wildcards) -> str:
+    """Seeds of the splits of a task: those that its methods run on, or its own where none runs."""
+    found = splits_of(wildcards.task) if wildcards.task in RUNS else ()
+    return " ".join(map(str, found or TASKS[wildcards.task].split_seeds))
+
+
+def fit_splits(wildcards) -> str:
+    """The splits that a job runs on."""
+    return " ".join(
+        f"results/splits/{wildcards.task}/split{split}.parquet"
+        for split in RUNS[wildcards.task][wildcards.method].splits
+    )
+
+
+def fit_seeds(wildcards) -> str:
+    """The model seeds that a job runs with."""
+    return " ".join(map(str, RUNS[wildcards.task][wildcards.method].seeds))
+
+
+def fit_gpus(wildcards) -> int:
+    """GPUs of a job: those of pretraining for a method that starts from a pretrained encoder, none for others."""
+    return GPUS if encoder_of(wildcards.method) else 0
+
+
+def fit_accelerator(wildcards) -> str:
+    """A card only for jobs that asked the scheduler for one."""
+    return ACCELERATOR if fit_gpus(wildcards) else "cpu"
+
+
+def trial_seconds_option() -> str:
+    """`--trial-seconds NUMBER` where trials end with time."""
+    seconds = config["trial_seconds"]
+    return "" if seconds is None else f"--trial-seconds {float(seconds)}"
+
+
+def fit_minutes(wildcards) -> int:
+    """Wall clock of a job: four hours a run, a day at most; one that is cut short goes on where it was."""
+    runs = RUNS[wildcards.task][wildcards.method]
+    return min(1440, 240 * len(runs.splits) * len(runs.seeds))
+
+
+def responses_option(_wildcards, input) -> str:
+    """`--responses FILE` where the task has responses."""
+    return (
+        f"--responses {quote(str(input.responses))}"
+        if "responses" in input.keys()
+        else ""
+    )
+
+
+def exclude_option(_wildcards, input) -> str:
+    """`--exclude FILES` where splits keep cells out of the corpus."""
+    splits = " ".join(quote(str(path)) for path in input.exclude)
+    return f"--exclude {splits}" if splits else ""
+
+
+def published_network() -> list[str]:
+    """The gene network's file, unless the network is made from the corpus."""
+    return (
+        [] if config["network"] == "coexpression" else ["results/network/edges.parquet"]
+    )
+
+
+def network_option(_wildcards, input) -> str:
+    """Where the gene network comes from: the corpus itself, or a published edge list."""
+    kind = "--coexpression" if config["network"] == "coexpression" else "--edges"
+    return f"{kind} {quote(str(input.source))}"
+
+
+def gene_sources(wildcards) -> dict[str, str]:
+    """What a gene embedding is made from besides the network: published vectors with their gene table, or cells."""
+    method = RECIPES[wildcards.recipe].genes.method
+    if method in ("corpus", "corpus_network"):
+        return {"shards": "results/shards/manifest.json"}
+    if method != "gene2vec":
+        return {}
+    return {
+        "gene2vec": f"resources/raw/{config['gene2vec']}/manifest.json",
+        "hgnc": f"resources/raw/{config['gene_annotation']}/manifest.json",
+    }
+
+
+def gene_source_options(_wildcards, input) -> str:
+    """`--gene2vec FILE --hgnc FILE`, or `--shards FILE`, where the recipe asks for them."""
+    return " ".join(
+        f"--{name} {quote(str(input[name]))}"
+        for name in ("gene2vec", "hgnc", "shards")
+        if name in input.keys()
+    )
+
+
+def encoder_option(_wildcards, input) -> str:
+    """`--encoder FILE` where the method starts from one."""
+    return f"--encoder {quote(str(input.encoder))}" if "encoder" in input.keys() else ""
+
+
+def splits_of(task: str) -> list[int]:
+    """Split seeds of a task that any method runs on."""
+    return sorted({split for runs in RUNS[task].values() for split in runs.splits})
+
+
+def splits_with_corpus_cells(_wildcards) -> list[str]:
+    """All splits of tasks on cells that are in the corpus too: their test cells stay out of it."""
+    return [
+        f"results/splits/{task}/manifest.json"
+        for task in RUN_TASKS
+        if TASKS[task].dataset in config["corpus"]
+    ]
+
+
+def runs_of(task: str, method: str) -> str:
+    """What became of the runs of a method on a task; their predictions lie beside it."""
+    return f"results/bench/{task}/{method}/runs.json"
+
+
+def all_runs(_wildcards) -> list[str]:
+    """Every job of the benchmark."""
+    return [runs_of(task, method) for task in RUN_TASKS for method in methods_of(task)]
+
+
+def audited_encoder(file: str) -> str:
+    """A file of the pretraining whose encoder is the paper's."""
+    return f"results/pretrain/{MAIN_ENCODER}/seed{config['pretrain_seed']}/{file}"
+
+
+def catalogue_json() -> str:
+    """What the benchmark runs, with the rows behind every name: `celllm.config.catalogue`."""
+    named = [task for claim in CLAIMS for task in claim.tasks if task in TASKS]
+    task_names = dict.fromkeys([*RUN_TASKS, *NOT_RUN, *named])
+    method_names = dict.fromkeys(
+        [
+            *[method for task in RUN_TASKS for method in RUNS[task]],
+            *[claim.method for claim in CLAIMS],
+        ]
+    )
+    dataset_names = dict.fromkeys(
+        [
+            *config["corpus"],
+            *config["embed"],
+            *[dataset for task in task_names for dataset in datasets_of(task)],
+        ]
+    )
+    return catalogue.Catalogue(
+        tasks={name: TASKS[name] for name in TASKS if name in task_names},
+        methods={name: METHODS[name] for name in METHODS if name in method_names},
+        datasets={name: DATASETS[name] for name in DATASETS if name in dataset_names},
+        runs=RUNS,
+        not_run=NOT_RUN,
+        claims=list(CLAIMS),
+        config=config,
+    ).model_dump_json()
