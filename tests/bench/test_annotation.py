@@ -6,6 +6,9 @@ import torch
 
 from celllm.base.errors import InputError
 from celllm.bench.methods.annotation import EncoderClassifier
+from celllm.model.encoder import Encoder
+from celllm.model.heads import ClsHead, GeneScatterHead
+from celllm.model.store import load_encoder, save_encoder
 
 NOTHING = np.array([], dtype=np.int64)
 QUICK = {"epochs": 10, "batch": 8, "learning_rate": 3e-3}
@@ -121,6 +124,23 @@ def test_without_validation_the_whole_budget_is_used(encoder_file, vocabulary, c
     method.fit(cells, parts["train"], NOTHING)
 
     assert sum(seen) == method.shown_units == 3 * len(parts["train"])
+
+
+@pytest.mark.parametrize(("attention", "head"), [("favor", GeneScatterHead), ("none", ClsHead)])
+def test_the_head_reads_the_cell_where_no_token_attends_to_another(
+    tmp_path, encoder_file, vocabulary, cells, parts, attention, head
+):
+    known = load_encoder(encoder_file, vocabulary=vocabulary.digest)
+    settings = known.recipe.encoder.model_copy(update={"attention": attention})
+    encoder = Encoder(settings, n_genes=known.encoder.n_genes, gene_embedding=torch.ones(known.encoder.n_genes, 16))
+    file = tmp_path / "other.safetensors"
+    save_encoder(
+        file, encoder, recipe=known.recipe.model_copy(update={"encoder": settings}), vocabulary=vocabulary.digest
+    )
+    method = _method(file, vocabulary, epochs=1)
+    method.fit(cells, parts["train"], parts["validation"])
+
+    assert isinstance(method._head, head)
 
 
 def test_the_released_head_and_choice_are_other_ones(encoder_file, vocabulary, cells, parts):

@@ -97,8 +97,11 @@ def test_a_schedule_keeps_to_the_budget(vocabulary, n_train, n_batches, options,
     assert schedule_of(method, "cells", n_train=n_train, n_batches=n_batches) == expected
 
 
-@pytest.mark.parametrize(("scores", "n_seen"), [([0.1, 0.2, 0.3, 0.4], 8), ([0.5, 0.4, 0.3], 6), (None, 8)])
-def test_training_goes_through_epochs_until_its_batches_or_its_patience_end(scores, n_seen):
+@pytest.mark.parametrize(
+    ("scores", "seconds", "n_seen"),
+    [([0.1, 0.2, 0.3, 0.4], np.inf, 8), ([0.5, 0.4, 0.3], np.inf, 6), (None, np.inf, 8), ([0.5], 1e-9, 1)],
+)
+def test_training_goes_through_epochs_until_its_batches_its_patience_or_its_seconds_end(scores, seconds, n_seen):
     weight, seen, asked = nn.Parameter(torch.zeros(1)), [], iter(scores or [])
 
     def loss_of(batch):
@@ -113,10 +116,11 @@ def test_training_goes_through_epochs_until_its_batches_or_its_patience_end(scor
         kept=[],
         score=(lambda: next(asked)) if scores else None,
         learning_rate=0.1,
-        schedule=Schedule(n_batches=8, batches_a_check=2, patience=2),
+        schedule=Schedule(n_batches=8, batches_a_check=2, patience=2, seconds=seconds),
     )
 
     assert n_batches == n_seen
+    assert next(asked, None) is None
     assert seen == [number % 3 for number in range(n_seen)]
 
 

@@ -44,15 +44,16 @@ class EncoderClassifier(Classifier):
     options
         `mode`: `last_layer` (that, the final norm and the head), `full`, or `lora` (low-rank updates of all layers: of
         `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base). `head`:
-        `gene_scatter` or `cls`. `scratch`: without the pretraining. `layer`: the one that `last_layer` trains, `last`
-        or `second_last` (scBERT). `epochs`: passes, a check after each, and `patience`: checks without a better score;
-        null: the budget's. `batch`: cells; `learning_rate`: Adam's; `select`: the score of a check, `macro_f1` or
-        `accuracy`; `relu`: on the numbers that the gene-scatter head lays out, as released.
+        `gene_scatter` or `cls`; null: `cls` where no token attends to another. `scratch`: without the pretraining.
+        `layer`: the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: passes, a check after
+        each, and `patience`: checks without a better score; null: the budget's. `batch`: cells; `learning_rate`:
+        Adam's; `select`: the score of a check, `macro_f1` or `accuracy`; `relu`: on the numbers that the gene-
+        scatter head lays out, as released.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
         "mode": "last_layer",
-        "head": "gene_scatter",
+        "head": None,
         "scratch": False,
         "layer": "last",
         "rank": 8,
@@ -66,7 +67,7 @@ class EncoderClassifier(Classifier):
     }
     choices: ClassVar[Mapping[str, Sequence[Any]]] = {
         "mode": ("last_layer", "full", "lora"),
-        "head": ("gene_scatter", "cls"),
+        "head": (None, "gene_scatter", "cls"),
         "layer": ("last", "second_last"),
         "select": ("macro_f1", "accuracy"),
         "relu": (False, True),
@@ -76,6 +77,8 @@ class EncoderClassifier(Classifier):
     def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
         super().__init__(options, **made_with)
         self._pretrained = ready_encoder(self, scratch=self.options["scratch"])
+        is_bag = self._pretrained.recipe.encoder.attention == "none"
+        self._has_cls_head = (self.options["head"] or ("cls" if is_bag else "gene_scatter")) == "cls"
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from `train`; choose when to stop on `validation`."""
@@ -132,7 +135,7 @@ class EncoderClassifier(Classifier):
 
     def _new_head(self, encoder: Encoder, cells: Cells, train: np.ndarray) -> nn.Module:
         n_classes = len(self.classes_)
-        if self.options["head"] == "cls":
+        if self._has_cls_head:
             return ClsHead(encoder.width, n_classes)
         # A slot that no training cell fills would keep its first, random weights.
         panel = self._pretrained.panel
@@ -142,7 +145,7 @@ class EncoderClassifier(Classifier):
         )
 
     def _logits(self, layers: FrozenLayers, rows: np.ndarray, generator: np.random.Generator | None = None) -> Tensor:
-        hidden_BLD, genes_BL, _ = layers.hidden(rows, generator, only_cls=self.options["head"] == "cls")
+        hidden_BLD, genes_BL, _ = layers.hidden(rows, generator, only_cls=self._has_cls_head)
         return self._head(hidden_BLD, genes_BL)  # type: ignore[no-any-return]
 
     def _probabilities(self, source: TokenSource, layers: FrozenLayers, rows: np.ndarray) -> np.ndarray:

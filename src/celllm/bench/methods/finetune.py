@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,7 +151,7 @@ def train(
     # fused, since the heads are wide
     optimiser = torch.optim.Adam(weights, lr=learning_rate, fused=True)
     best = BestCheck(kept, patience=schedule.patience)
-    number = 0
+    number, start = 0, time.process_time()
     for module in modes:
         module.train()
     endless = itertools.chain.from_iterable(batches() for _ in itertools.repeat(None))
@@ -160,8 +161,10 @@ def train(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        is_due = number % schedule.batches_a_check == 0 or number == schedule.n_batches
-        if is_due and score is not None and best.is_over(score()):
+        is_last = number == schedule.n_batches or time.process_time() - start > schedule.seconds
+        is_due = number % schedule.batches_a_check == 0 or is_last
+        is_over = is_due and score is not None and best.is_over(score())
+        if is_last or is_over:
             break
     best.restore()
     return number
@@ -169,11 +172,12 @@ def train(
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train: batches in all, batches from one check to the next, checks without a better score."""
+    """How long to train: batches, batches from one check to the next, checks without a better score, CPU seconds."""
 
     n_batches: int
     batches_a_check: int
     patience: int
+    seconds: float = math.inf
 
 
 def schedule_of(method: BenchMethod, unit: Literal["cells", "pairs"], *, n_train: int, n_batches: int) -> Schedule:
@@ -194,7 +198,7 @@ def schedule_of(method: BenchMethod, unit: Literal["cells", "pairs"], *, n_train
         return Schedule(epochs * n_batches, n_batches, patience)
     passes = min(budget.epochs, getattr(budget, unit) / n_train)
     n_in_all = max(1, math.ceil(passes * n_batches))
-    return Schedule(n_in_all, math.ceil(n_in_all / budget.checks), patience)
+    return Schedule(n_in_all, math.ceil(n_in_all / budget.checks), patience, budget.seconds or math.inf)
 
 
 class BestCheck:
