@@ -1,0 +1,242 @@
+"""`celllm annotate` beside CellTypist, scANVI and nearest neighbours on principal components, on one's own cells.
+
+    python -m venv celltypist && celltypist/bin/pip install -r perf/compare-celltypist.txt
+    python -m venv scanvi && scanvi/bin/pip install -r perf/compare-scanvi.txt
+    python perf/compare.py --mirror /path/to/mirror --work compare \
+        --celltypist celltypist/bin/python --scanvi scanvi/bin/python
+
+Every tool runs in a process of its own, on one thread, and is given the same two files of counts. A label that is left
+open would count as wrong, so none is: `celllm annotate` runs with --threshold 0. Finished runs are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
+
+LABELS = "cell_type"
+# What the reference calls a cell, and what the query's sorted populations are called; CD34+ is left out, since the
+# reference has no such cells.
+PBMC3K = {
+    "Naive CD4 T": "CD4 T",
+    "Memory CD4 T": "CD4 T",
+    "CD14+ Mono": "Monocyte",
+    "FCGR3A+ Mono": "Monocyte",
+}
+ZHENG = {
+    "CD19+ B": "B",
+    "CD56+ NK": "NK",
+    "CD14+ Monocyte": "Monocyte",
+    "CD8+ Cytotoxic T": "CD8 T",
+    "CD8+/CD45RA+ Naive Cytotoxic": "CD8 T",
+    "CD4+ T Helper2": "CD4 T",
+    "CD4+/CD45RO+ Memory": "CD4 T",
+    "CD4+/CD25 T Reg": "CD4 T",
+    "CD4+/CD45RA+/CD25- Naive T": "CD4 T",
+}
+
+
+def pairs(mirror: Path) -> dict[str, Callable[[], tuple[ad.AnnData, ad.AnnData]]]:
+    """Return the pairs of a labelled reference and a query by name, each read when it is called."""
+
+    def read(name: str, *, without: tuple[str, ...] = (), column: str = LABELS) -> ad.AnnData:
+        cells = ad.read_h5ad(mirror / f"{name}.h5ad")
+        return cells[~cells.obs[column].isin(without)].copy()
+
+    def lines(protocol: str) -> ad.AnnData:
+        return read(f"cellline_lung_scmixology_{protocol}_3cl", without=("DBL",), column="demuxlet_cls")
+
+    def halves(name: str, is_query: Callable[[pd.DataFrame], np.ndarray]) -> tuple[ad.AnnData, ad.AnnData]:
+        cells = read(name)
+        cells = cells[cells.obs.groupby(LABELS, observed=True)[LABELS].transform("size").astype(int) >= 10]
+        asked = is_query(cells.obs)
+        return cells[~asked].copy(), cells[asked].copy()
+
+    return {
+        "pbmc3k_10x -> pbmc_zheng2017_facs": lambda: (
+            read("pbmc3k_10x", without=("unlabelled",)),
+            read("pbmc_zheng2017_facs", without=("CD34+",)),
+        ),
+        "lung lines, CEL-seq2 -> Drop-seq": lambda: (lines("celseq2"), lines("dropseq")),
+        "lung lines, Drop-seq -> CEL-seq2": lambda: (lines("dropseq"), lines("celseq2")),
+        "islets, donors 1, 2 -> 3, 4": lambda: halves(
+            "pancreas_baron_subset", lambda obs: obs["sample"].isin(["human3", "human4"]).to_numpy()
+        ),
+        "PDAC, one sample, half -> half": lambda: halves("tumour_pancreas_pdac_moncada", _every_second),
+    }
+
+
+def _every_second(obs: pd.DataFrame) -> np.ndarray:
+    shuffled = obs.sample(frac=1, random_state=0)
+    return (shuffled.groupby(LABELS, observed=True).cumcount() % 2).reindex(obs.index).to_numpy() == 1
+
+
+def celltypist(reference: ad.AnnData, query: ad.AnnData) -> Any:
+    """Logistic regression on log-normalised genes, as CellTypist trains it on a reference."""
+    import celltypist
+    import scanpy as sc
+
+    for cells in (reference, query):
+        cells.var_names_make_unique()
+        sc.pp.normalize_total(cells, target_sum=1e4)
+        sc.pp.log1p(cells)
+    model = celltypist.train(reference, labels=LABELS, n_jobs=1)
+    return celltypist.annotate(query, model=model).predicted_labels["predicted_labels"]
+
+
+def scanvi(reference: ad.AnnData, query: ad.AnnData) -> Any:
+    """Train scANVI on reference and query together, as in its tutorial; epochs are its defaults."""
+    import scanpy as sc
+    import scvi
+
+    scvi.settings.seed = 0
+    for cells in (reference, query):
+        cells.var_names_make_unique()
+    cells = ad.concat({"reference": reference, "query": query}, label="study", index_unique="-")
+    cells.obs["taught"] = [*reference.obs[LABELS], *["unknown"] * query.n_obs]
+    cells.layers["counts"] = cells.X.copy()
+    sc.pp.normalize_total(cells, target_sum=1e4)
+    sc.pp.log1p(cells)
+    sc.pp.highly_variable_genes(cells, n_top_genes=2000, batch_key="study", subset=True)
+    scvi.model.SCVI.setup_anndata(cells, layer="counts", batch_key="study", labels_key="taught")
+    vae = scvi.model.SCVI(cells, n_layers=2, n_latent=30, gene_likelihood="nb")
+    vae.train(accelerator="cpu")
+    model = scvi.model.SCANVI.from_scvi_model(vae, unlabeled_category="unknown")
+    model.train(max_epochs=20, n_samples_per_label=100, accelerator="cpu")
+    return model.predict()[reference.n_obs :]
+
+
+def pca_knn(reference: ad.AnnData, query: ad.AnnData) -> Any:
+    """Fifteen nearest neighbours on 50 principal components of the reference's 2,000 most variable genes."""
+    import scanpy as sc
+    from sklearn.neighbors import KNeighborsClassifier
+
+    for cells in (reference, query):
+        cells.var_names_make_unique()
+        sc.pp.normalize_total(cells, target_sum=1e4)
+        sc.pp.log1p(cells)
+    shared = reference.var_names.intersection(query.var_names)
+    reference, query = reference[:, shared].copy(), query[:, shared].copy()
+    sc.pp.highly_variable_genes(reference, n_top_genes=2000, subset=True)
+    sc.pp.pca(reference, n_comps=min(50, reference.n_obs - 1))
+    mean = reference.X.mean(axis=0)
+    projected = np.asarray(query[:, reference.var_names].X - mean) @ reference.varm["PCs"]
+    model = KNeighborsClassifier(15).fit(reference.obsm["X_pca"], reference.obs[LABELS])
+    return model.predict(projected)
+
+
+TOOLS = {"celltypist": celltypist, "scanvi": scanvi, "pca_knn": pca_knn}
+
+
+def label(tool: str, folder: Path) -> None:
+    """Label the query of a folder with one tool; what its own process does."""
+    found = TOOLS[tool](ad.read_h5ad(folder / "reference.h5ad"), ad.read_h5ad(folder / "query.h5ad"))
+    np.savetxt(folder / f"{tool}.txt", np.asarray(found, dtype=str), fmt="%s")
+
+
+def measured(command: list[str]) -> tuple[float, float, float]:
+    """Run a command on one thread; return wall seconds, CPU seconds and peak memory in MB."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    start = time.perf_counter()
+    child = os.posix_spawn(command[0], command, os.environ | dict.fromkeys(names, "1"))
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        sys.exit(f"exit status {os.waitstatus_to_exitcode(status)}: {' '.join(command)}")
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def interval(truth: np.ndarray, predicted: np.ndarray, other: np.ndarray | None = None) -> tuple[float, float, float]:
+    """Return macro-F1, or its difference from that of `other`, and its 95 % bootstrap interval over cells."""
+    classes, generator = np.unique(truth), np.random.default_rng(0)
+
+    def score(rows: np.ndarray, said: np.ndarray) -> float:
+        return float(f1_score(truth[rows], said[rows], labels=classes, average="macro", zero_division=0))
+
+    def value(rows: np.ndarray) -> float:
+        return score(rows, predicted) - (0.0 if other is None else score(rows, other))
+
+    everything = np.arange(len(truth))
+    drawn = [value(generator.choice(everything, len(truth))) for _ in range(1000)]
+    return value(everything), *np.quantile(drawn, (0.025, 0.975)).tolist()
+
+
+def compared(name: str, folder: Path, pythons: dict[str, str]) -> list[dict[str, Any]]:
+    """Run what is missing of a pair, and return a row for each tool."""
+    query = folder / "query.h5ad"
+    ours = [sys.executable, "-m", "celllm", "annotate", str(query), "--reference", str(folder / "reference.h5ad")]
+    ours += ["--labels", LABELS, "--out", str(folder / "celllm.h5ad"), "--threshold", "0", "--threads", "1"]
+    commands = {"celllm": ours} | {
+        tool: [python, __file__, "--label", tool, "--work", str(folder)] for tool, python in pythons.items()
+    }
+    truth = ad.read_h5ad(query, backed="r").obs[LABELS].astype(str).replace(ZHENG).to_numpy()
+    said: dict[str, np.ndarray] = {}
+    rows = []
+    for tool, command in commands.items():
+        kept = folder / f"{tool}.costs.tsv"
+        if not kept.exists():
+            costs = measured(command)
+            pd.DataFrame([costs], columns=["wall_s", "cpu_s", "peak_mb"]).to_csv(kept, sep="\t", index=False)
+        costs = pd.read_csv(kept, sep="\t").round(1).iloc[0].to_dict()
+        if tool == "celllm":
+            labelled = ad.read_h5ad(folder / "celllm.h5ad", backed="r")
+            found, way = (
+                labelled.obs["celllm_prediction"].astype(str),
+                str(labelled.uns["celllm_annotate"]["model"]["way"]),
+            )
+        else:
+            found, way = pd.read_csv(folder / f"{tool}.txt", header=None, sep="\t")[0], ""
+        said[tool] = found.replace(PBMC3K).to_numpy()
+        numbers = [*interval(truth, said[tool])]
+        numbers += [np.nan] * 3 if tool == "celllm" else interval(truth, said[tool], said["celllm"])
+        names = ("macro_f1", "low", "high", "from_celllm", "from_celllm_low", "from_celllm_high")
+        rows.append(
+            {"pair": name, "n_query": len(truth), "tool": tool, "way": way}
+            | dict(zip(names, np.round(numbers, 3).tolist(), strict=True))
+            | costs
+            | {"lines": 1 if tool == "celllm" else len(inspect.getsource(TOOLS[tool]).splitlines()) - 3}
+        )
+    return rows
+
+
+def main() -> None:
+    """Compare, or with --label do one tool's part of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mirror", type=Path, help="folder of the data sets")
+    parser.add_argument("--work", type=Path, required=True, help="folder of files and finished runs")
+    parser.add_argument(
+        "--celltypist", help="Python with perf/compare-celltypist.txt, which has scanpy for pca_knn too"
+    )
+    parser.add_argument("--scanvi", help="Python with perf/compare-scanvi.txt")
+    parser.add_argument("--label", choices=TOOLS, help="label the query in --work with this tool, and nothing else")
+    args = parser.parse_args()
+    if args.label:
+        label(args.label, args.work)
+        return
+    pythons = {"celltypist": args.celltypist, "scanvi": args.scanvi, "pca_knn": args.celltypist}
+    rows: list[dict[str, Any]] = []
+    for number, (name, read) in enumerate(pairs(args.mirror).items()):
+        folder = args.work / str(number)
+        if not (folder / "query.h5ad").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            reference, query = read()
+            reference.write_h5ad(folder / "reference.h5ad")
+            query.write_h5ad(folder / "query.h5ad")
+        rows += compared(name, folder, {tool: python for tool, python in pythons.items() if python})
+    table = pd.DataFrame(rows)
+    table.to_csv(args.work / "compare.tsv", sep="\t", index=False)
+    print(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
