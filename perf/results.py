@@ -1,9 +1,10 @@
-"""docs/results.md and docs/results/real.tsv from a finished run of config/real.yaml: scores, bars, costs.
+"""Write the tables of docs/results.md and docs/results/real.tsv from a finished run of config/real.yaml.
 
-    python perf/results.py --run . --docs docs --date "29 November 2026" --hardware "2 CPU cores, shared"
+    python perf/results.py --run . --date "29 November 2026" --hardware "2 CPU cores, shared" --commit abc1234
 
-Bars are differences of means over splits, paired by split and by test unit; where a bar says best, the row of highest
-reported mean is taken, of ours and of the rivals alike.
+The page keeps its prose; what stands between the marks is written anew. Bars are differences of means over splits,
+paired by split and by test unit; where a bar says best, the row of highest reported mean is taken, of ours and of the
+rivals alike.
 """
 
 from __future__ import annotations
@@ -187,6 +188,27 @@ def cost_table(benchmarks: Path) -> list[str]:
     return [*lines, f"| all | {len(numbers)} | {wall:.1f} | {cpu:.1f} | {numbers['max_rss'].max():,.0f} |"]
 
 
+def compare_table(table: pd.DataFrame) -> list[str]:
+    """Lay out `perf/compare.py`'s table, a pair and tool a line."""
+    lines = [
+        "| reference -> query | tool | macro-F1 | from celllm | CPU, s | peak, MB | lines |",
+        "|---" * 4 + "|--:" * 3 + "|",
+    ]
+    for row in table.itertuples():
+        difference = (
+            ""
+            if row.tool == "celllm"
+            else f"{row.from_celllm:+.3f} [{row.from_celllm_low:+.3f}, {row.from_celllm_high:+.3f}]"
+        )
+        tool = f"celllm ({row.way})" if row.tool == "celllm" else row.tool
+        found = f"{row.macro_f1:.3f} [{row.low:.3f}, {row.high:.3f}]"
+        lines.append(
+            f"| {row.pair} ({row.n_query}) | {tool} | {found} | {difference}"
+            f" | {row.cpu_s:.0f} | {row.peak_mb:,.0f} | {row.lines} |"
+        )
+    return lines
+
+
 def main() -> None:
     """Write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -194,6 +216,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder to write to")
     parser.add_argument("--date", required=True)
     parser.add_argument("--hardware", required=True)
+    parser.add_argument("--commit", required=True)
     args = parser.parse_args()
     bench = args.run / "results/bench"
     catalogue = catalogues.read(bench / "catalogue.json")
@@ -201,13 +224,19 @@ def main() -> None:
     scores = Scores(read(bench / "scores.tsv"), catalogue, influences)
     table = score_rows(scores)
     table.to_csv(args.docs / "results/real.tsv", sep="\t", index=False)
-    notes = (args.docs / "results/real.md").read_text()
-    lines = [f"Seen on {args.date}, {args.hardware}.", "", "| bar | found | |", "|---|---|---|"]
+    seen = f"Seen on {args.date}, {args.hardware}, commit {args.commit}."
+    lines = [seen, "", "| bar | found | |", "|---|---|---|"]
     lines += [f"| {bar} | {found} | {verdict} |" for bar, found, verdict in bars(scores)]
     blocks = {"bars": lines, "scores": score_table(table, scores), "costs": cost_table(args.run / "benchmarks")}
+    if (args.docs / "results/compare.tsv").exists():
+        blocks["compare"] = compare_table(pd.read_csv(args.docs / "results/compare.tsv", sep="\t"))
+    page = args.docs / "results.md"
+    text = page.read_text()
     for name, block in blocks.items():
-        notes = notes.replace(f"<!-- {name} -->", "\n".join(block).strip())
-    (args.docs / "results.md").write_text(notes)
+        start, end = f"<!-- {name}: written by perf/results.py -->", f"<!-- end of {name} -->"
+        before, after = text.split(start)[0], text.split(end)[1]
+        text = "\n\n".join([before + start, "\n".join(block).strip(), end + after])
+    page.write_text(text)
 
 
 if __name__ == "__main__":
