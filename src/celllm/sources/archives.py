@@ -62,20 +62,20 @@ BROKEN: Final = (
 """What Python's libraries raise for a truncated or damaged file."""
 
 
-def unreadable(path: Path | str, expected: str, found: Exception | str, *, field: str = "(whole file)") -> InputError:
-    """Say that a file is not of the format its dataset's reader expects, and what it is if its first bytes tell."""
+def unreadable(
+    path: Path | str,
+    expected: str,
+    found: Exception | str,
+    *,
+    field: str = "(whole file)",
+    remedy: str = "fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
+) -> InputError:
+    """Say that a file is not what is expected of it, and what it is if its first bytes tell."""
     said = found if isinstance(found, str) else f"{type(found).__name__}: {found}"
     if isinstance(found, UnicodeDecodeError):
         byte = found.object[found.start]
         said = f"text that is not UTF-8, perhaps Latin-1 ({found.reason} 0x{byte:02x}): save it as UTF-8"
-    disguise = no_data(path)
-    return InputError(
-        file=path,
-        field=field,
-        expected=expected,
-        found=disguise or said,
-        remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
-    )
+    return InputError(file=path, field=field, expected=expected, found=no_data(path) or said, remedy=remedy)
 
 
 def no_data(path: Path | str) -> str | None:

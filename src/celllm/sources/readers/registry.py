@@ -28,7 +28,7 @@ READERS: Final = {
     "dge": "tables",
     "h5ad": "h5ad",
     "loom": "loom",
-    "panglaodb": "panglaodb",
+    "panglaodb": "robjects",
     "pbmc68k_reduced": "bundled",
     "robjects": "robjects",
     "tenx_h5": "tenx",

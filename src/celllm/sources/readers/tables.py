@@ -15,7 +15,7 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import chained, members, opened, reading, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import RawCells, Reader, in_pieces
-from celllm.sources.readers.labels import joined, read_labels
+from celllm.sources.readers.labels import Labels
 from celllm.sources.readers.text import TextTable, genes_by_cells
 
 PATIENT: Final = re.compile(r"HN\d+")
@@ -61,11 +61,11 @@ def read_tpm_with_cells(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]
     if len(infos) != 1 or len(others) != 1:
         expected = "two files: TPM and cellinfo"
         raise manifest.other_files(expected)
-    info = infos[0]
-    labels = read_labels(info.path, key=("groups", "cell", "Unnamed: 0"))
+    labels = Labels.read(infos[0], key=("groups", "cell", "Unnamed: 0"))
     cells = _whole(others[0], "\t")
-    obs = joined(cells.obs, labels, cells=others[0].path, file=info.path)
-    yield from in_pieces(replace(cells, obs=obs.assign(patient=_patients(obs, info))))
+    obs = labels.beside(cells.obs, cells=cells.file)
+    labels.check_all_met()
+    yield from in_pieces(replace(cells, obs=obs.assign(patient=_patients(obs, infos[0]))))
 
 
 def read_baron_raw_tar(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:

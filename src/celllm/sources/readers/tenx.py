@@ -32,7 +32,7 @@ from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells, in_pieces
 from celllm.sources.readers.genes import named
 from celllm.sources.readers.h5ad import opening
-from celllm.sources.readers.labels import joined, read_labels
+from celllm.sources.readers.labels import Labels
 from celllm.sources.readers.text import narrow
 
 PART: Final = re.compile(r"(.*?)(matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.tsv)(?:\.gz)?$")
@@ -70,9 +70,9 @@ def read_tenx_mtx(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
         raise manifest.other_files(expected, "make each matrix with labels a dataset of its own in config/files.tsv")
     for file, parts in (*matrices, *((file, None) for file in archives)):
         cells = (parts or _in_archive(file)).cells(file)
-        if labels:
-            table = read_labels(labels[0].path, key=BARCODES)
-            cells = replace(cells, obs=joined(cells.obs, table, cells=file.path, file=labels[0].path))
+        for table in (Labels.read(one, key=BARCODES) for one in labels):
+            cells = replace(cells, obs=table.beside(cells.obs, cells=file.path))
+            table.check_all_met()
         yield from in_pieces(cells)
 
 
