@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
+from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawManifest
-from celllm.sources.readers.cells import RawCells, Reader
+from celllm.sources.readers.cells import RawCells, Reader, column_of
 from celllm.sources.readers.labels import Labels
 from celllm.sources.readers.text import narrow
 from celllm.sources.values import without_log
@@ -31,13 +31,7 @@ RESIDUAL: Final = 0.01
 
 
 def prepared(manifest: RawManifest, dataset: Dataset, read: Reader) -> Iterator[RawCells]:
-    """Read cells, and do to them what the rows of their files and dataset say.
-
-    Raises
-    ------
-    InputError
-        If a column that is named is missing, labels and cells do not meet, or no whole counts can be recovered.
-    """
+    """Read cells, and do to them what the rows of their files and dataset say; InputError where that can't be done."""
     tables = [Labels.read(file) for file in manifest.files if file.use != "cells"]
     files = tuple(file for file in manifest.files if file.use == "cells")
     for cells in read(replace(manifest, files=files), dataset):
@@ -71,15 +65,10 @@ def _made(obs: pd.DataFrame, said: str | dict[str, Any], file: Path, dataset: Da
 
 def _column(obs: pd.DataFrame, name: str, file: Path, dataset: Dataset) -> pd.Series[str]:
     """Return a column of `obs`; of no name: the cells' names."""
-    if name and name not in obs.columns:
-        raise InputError(
-            file=file,
-            field=f"column {name}",
-            expected=f"a column that obs or keep of {dataset.dataset} names in config/datasets.tsv",
-            found=f"the columns {', '.join(map(str, obs.columns)) or '(none)'}",
-            remedy="name one of these",
-        )
-    return obs[name].astype(object) if name else pd.Series(obs.index, index=obs.index, dtype=object)
+    if not name:
+        return pd.Series(obs.index, index=obs.index, dtype=object)
+    expected = f"a column that obs or keep of {dataset.dataset} names in config/datasets.tsv"
+    return column_of(obs, name, file=file, expected=expected, remedy="name one of these").astype(object)
 
 
 def recovered(matrix: sparse.csr_matrix, taken: str, *, file: Path) -> sparse.csr_matrix:
@@ -96,13 +85,10 @@ def recovered(matrix: sparse.csr_matrix, taken: str, *, file: Path) -> sparse.cs
             continue
         found = next((one for n in DIVISORS if (one := _whole(numbers * (n / numbers.min()))) is not None), None)
         if found is None:
-            raise InputError(
-                file=file,
-                field=f"cell {row + 1}",
-                expected=f"{taken} of whole counts times one factor a cell, as recover says in config/datasets.tsv",
-                found=f"numbers that are no multiples of {numbers.min():g} or of a {DIVISORS[-1]}th of it",
-                remedy="correct recover, or give the units as they are",
-            )
+            expected = f"{taken} of whole counts times one factor a cell, as recover says in config/datasets.tsv"
+            said = f"numbers that are no multiples of {numbers.min():g} or of a {DIVISORS[-1]}th of it"
+            remedy = "correct recover, or give the units as they are"
+            raise unreadable(file, expected, said, field=f"cell {row + 1}", remedy=remedy)
         plain.data[begin:end] = found
     return narrow(plain)
 
