@@ -24,7 +24,8 @@ def test_a_path_that_is_not_there_is_named_with_its_option(tmp_path, capsys):
 
 
 def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word():
-    code = "from celllm.base.app import commands, run\napp = commands()\napp.command(lambda: print('a'), name='a')\nrun(app)"
+    code = "from celllm.base.app import commands, run\napp = commands()\n"
+    code += "app.command(lambda: print('a'), name='a')\nrun(app)"
     reads, writes = os.pipe()
     os.close(reads)
     done = subprocess.run([sys.executable, "-c", code, "a"], stdout=writes, stderr=subprocess.PIPE, check=False)

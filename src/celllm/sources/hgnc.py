@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from celllm.sources.archives import unreadable
-from celllm.sources.readers.labels import read_texts, require
+from celllm.sources.texts import read_texts, require
 
 LISTS = ("prev_symbol", "alias_symbol")
 COLUMNS = ("hgnc_id", "symbol", "locus_group", "status", *LISTS, "entrez_id", "ensembl_gene_id")

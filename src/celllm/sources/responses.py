@@ -19,7 +19,7 @@ from celllm.base.atomic import writing
 from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawManifest
-from celllm.sources.readers.labels import require
+from celllm.sources.texts import require
 
 READERS: Final = ("gdsc_tgsa", "gdsc_xlsx", "h5ad")
 """Names that `datasets.tsv` uses. A dataset whose cells are h5ad keeps its responses, if it has any, in a parquet file

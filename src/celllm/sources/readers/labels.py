@@ -1,9 +1,8 @@
-"""Tables of text, and labels that stand beside cells in a file of their own; none is lost in silence."""
+"""Labels that stand beside cells in a file of their own; none is lost in silence."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -11,58 +10,13 @@ from typing import Final
 import pandas as pd
 
 from celllm.base.errors import InputError
-from celllm.sources.archives import opened, reading, unreadable
+from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawFile
+from celllm.sources.texts import read_texts
 
 R_FILES: Final = (".rda", ".rds", ".rdata")
 SUFFIX: Final = re.compile(r"-\d+$")
 """Cell Ranger's number of the GEM well behind a barcode, as in `AAACATACACCACT-1`."""
-
-
-def read_texts(
-    path: Path,
-    *,
-    separator: str | None = None,
-    columns: Collection[str] = (),
-    header: bool = True,
-    n_rows: int | None = None,
-    errors: str = "strict",
-    remedy: str = "check the dataset's reader in config/datasets.tsv",
-) -> pd.DataFrame:
-    """Read a table as text, packed or not, "" where a field is empty; a comma separates where its name says csv.
-
-    `errors` says what becomes of bytes that are not UTF-8. InputError if it is no table, or lacks one of `columns`.
-    """
-    separator = separator or ("," if ".csv" in path.name else "\t")
-    with reading(path, "a table of text"), opened(path) as stream:
-        try:
-            table = pd.read_csv(
-                stream,
-                sep=separator,
-                header=0 if header else None,
-                dtype=str,
-                keep_default_na=False,
-                nrows=n_rows,
-                encoding_errors=errors,
-            )
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise unreadable(path, "a table of text", str(error).strip()) from None
-    require(table, columns, path, remedy=remedy)
-    return table
-
-
-def require(
-    table: pd.DataFrame,
-    columns: Collection[str],
-    file: Path | str,
-    *,
-    remedy: str = "check the dataset's reader in config/datasets.tsv",
-) -> None:
-    """Raise InputError if a table lacks a column."""
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        found = f"no {', '.join(missing)} among {', '.join(map(str, table.columns[:12]))}"
-        raise unreadable(file, ", ".join(columns), found, field="columns", remedy=remedy)
 
 
 @dataclass
