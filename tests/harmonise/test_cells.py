@@ -119,7 +119,7 @@ def test_cells_of_another_vocabulary_are_refused(tmp_path, read):
     ("fault", "message"),
     [
         (lambda made: setattr(made, "obs_names", ["d:c1", "d:c1", "d:c2"]), "d:c1 more than once"),
-        (lambda made: made.obs.update({"is_malignant": [2, 0, 0]}), "1 tumour, 0 normal or -1 unknown"),
+        (lambda made: made.obs.__setitem__("is_malignant", [2, 0, 0]), "1 tumour, 0 normal or -1 unknown"),
         (lambda made: made.uns.update(units="log"), "'log'"),
         (lambda made: made.obs.pop("cell_hash"), "no cell_hash among"),
         (lambda made: made.uns.pop("vocabulary"), "no vocabulary among"),
