@@ -30,9 +30,9 @@ class Threads(_Section):
     """CPU threads a job."""
 
     pretrain: Annotated[int, Field(ge=1)]
-    """CPU threads of a pretraining job."""
+    """CPU threads of pretraining, gene embedding and step cost."""
     fit: Annotated[int, Field(ge=1)]
-    """CPU threads of a job of the benchmark."""
+    """CPU threads of a job of the benchmark, of embeddings and audits."""
 
 
 class FitBudget(_Section):
@@ -83,7 +83,8 @@ class Settings(_Section):
     gene2vec: str | None
     """Data set of role embedding: gene vectors for recipes whose genes.method is gene2vec; null: none at hand."""
     corpus: Annotated[list[str], Field(min_length=1)]
-    """Data sets whose cells are pretrained on, without labels and without the test cells of any seed."""
+    """Data sets whose cells are pretrained on, without labels, without the test cells of any seed and without cells that
+    have the counts of a benchmark cell."""
     probe: str | None
     """Labelled data set on which a recipe with training.probe_every looks at the encoder while it trains; not in corpus
     and in no task that is run. null: none."""
@@ -106,7 +107,7 @@ class Settings(_Section):
     data_seed: Seed
     """Seed of the simulator, of the shuffle of the shards and of the gene embedding."""
     shard_cells: Annotated[int, Field(ge=1)]
-    """Cells in one shard file."""
+    """Cells in one shard file; sets memory while writing, nothing else."""
     threads: Threads
     """CPU threads of the two kinds of job that use more than one."""
     embed: list[str]
@@ -136,7 +137,7 @@ def check(config: Mapping[str, Any], *, files: Sequence[Path | str]) -> Settings
         return Settings.model_validate(dict(config))
     except ValidationError as error:
         path = [str(part) for part in error.errors()[0]["loc"]]
-        remedy = "correct it; every key is explained in config/README.md"
+        remedy = "correct it; every key is explained in docs/configuration.md"
         raise first_error(error, Settings, file=_holder(path, files), remedy=remedy) from None
 
 

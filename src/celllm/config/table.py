@@ -170,7 +170,7 @@ def _row(model: type[AnyRow], named: dict[str, str], path: Path, number: int, na
             model,
             file=path,
             where=f"{{field}} of {name} (line {number})",
-            remedy="correct the cell; config/README.md explains the column",
+            remedy="correct the cell; docs/configuration.md explains the column",
         ) from None
 
 
@@ -184,7 +184,7 @@ def _check_header(header: list[str], model: type[Any], path: Path) -> None:
                 field=f"column {column}",
                 expected=f"the columns {', '.join(columns)}",
                 found=f"no column {column}, but {', '.join(header) or 'no header'}",
-                remedy=f"add the column {column}; config/README.md says what it holds",
+                remedy=f"add the column {column}; docs/configuration.md says what it holds",
             )
     for column in header:
         if column not in columns:
