@@ -1,7 +1,4 @@
-"""Run the Python of tutorial.md, block by block, as it stands; pictures go into the folder that is named.
-
-`cd FOLDER_WITH_THE_TWO_FILES && python docs/tutorial.py docs/figures/tutorial`
-"""
+"""Run the Python of tutorial.md, block by block, and save its pictures: `python docs/tutorial.py docs/figures/tutorial`."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ def main(folder: Path) -> None:
     plt.switch_backend("agg")
     names: dict[str, object] = {}
     for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL):
-        exec(compile(block, PAGE.name, "exec"), names)  # noqa: S102 - the page's own code
+        exec(compile(block, PAGE.name, "exec"), names)
         figure = re.search(r"# figure: (\w+)", block)
         if figure:
             plt.savefig(folder / f"{figure.group(1)}.png", dpi=75, bbox_inches="tight")

