@@ -1,4 +1,4 @@
-"""Run the Python of tutorial.md, block by block, and save its pictures: `python docs/tutorial.py docs/figures/tutorial`."""
+"""Run the Python of tutorial.md, and save its pictures: `python docs/tutorial.py docs/figures/tutorial`."""
 
 from __future__ import annotations
 

@@ -113,7 +113,8 @@ def adapt(
 
     Returns
     -------
-    The folder.
+    Path
+        The folder.
 
     Raises
     ------

@@ -52,7 +52,8 @@ def embed(
 
     Returns
     -------
-    The same object.
+    anndata.AnnData
+        The same object.
 
     Raises
     ------

@@ -98,7 +98,8 @@ def annotate(
 
     Returns
     -------
-    The query, the same object.
+    anndata.AnnData
+        The query, the same object.
 
     Raises
     ------
