@@ -231,7 +231,7 @@ def test_a_user_is_warned_of_genes_that_are_missing(
     own: ad.AnnData, folder: EncoderFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     celllm.embed(own[:, :10].copy(), encoder=folder.path)
-    said = capsys.readouterr().err
-    assert "25.0% of the encoder's genes have a name" in said
-    assert "warning: most genes of the encoder have no name in the file" in said
-    assert "embedding: mean cosine" in said
+    said = capsys.readouterr()
+    assert "25.0% of the encoder's genes have a name" in said.out
+    assert "embedding: mean cosine" in said.out
+    assert "warning: most genes of the encoder have no name in the file" in said.err
