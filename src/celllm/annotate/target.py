@@ -25,15 +25,16 @@ Target: TypeAlias = ad.AnnData | h5py.File
 
 def check_out(cells: Own, out: Path | str | None) -> None:
     """Raise InputError if a file would replace its original, or there is one too few or too many."""
+    fault: tuple[str, str, str] | None = None
     if isinstance(cells, ad.AnnData):
-        fault = out and ("none: the object itself is added to", "a file", "write it afterwards: adata.write_h5ad(FILE)")
+        if out is not None:
+            fault = "none: the object itself is added to", "a file", "write it afterwards: adata.write_h5ad(FILE)"
     elif out is None:
         fault = "a file to write", "none", "name one: out=FILE"
-    else:
-        is_same = Path(out).exists() and Path(cells).exists() and Path(out).samefile(cells)
+    elif Path(out).exists() and Path(cells).exists() and Path(out).samefile(cells):
         remedy = f"name another one: -o {Path(cells).stem}.celllm.h5ad"
-        fault = is_same and ("another file than the input, which stays as it is", "the input", remedy)
-    if fault:
+        fault = "another file than the input, which stays as it is", "the input", remedy
+    if fault is not None:
         expected, found, remedy = fault
         raise InputError(file=out or str(cells), field="out", expected=expected, found=found, remedy=remedy)
 
