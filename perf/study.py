@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
-from scipy import sparse
+from scipy import linalg, sparse
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
@@ -112,21 +112,40 @@ class Task:
         vocabulary = vocabulary_file.read(results / "vocabulary/genes.tsv")
         self.name = name
         self.cells = cells_from(cell_files.read(results / f"cells/{name}.h5ad", vocabulary=vocabulary))
-        pca = components.read(results / "bench/pca.safetensors", vocabulary=vocabulary.digest)
-        self.components = components.projected(components.gene_features(self.cells.counts, self.cells.values), pca)
+        self._pca = results / "bench/pca.safetensors"
 
     @cached_property
     def genes(self) -> sparse.csr_matrix:
         """Log-normalised genes."""
         return components.gene_features(self.cells.counts, self.cells.values)
 
-    def features(self, name: str, embedded: np.ndarray | None) -> tuple[np.ndarray | None, bool]:
-        """Return what is standardised, and whether genes are beside it."""
-        if name == "with components" and embedded is not None:
-            return np.hstack([embedded, self.components]), False
-        return embedded, name == "with genes" or embedded is None
+    @cached_property
+    def components(self) -> np.ndarray:
+        """Principal components of the corpus."""
+        return components.projected(self.genes, components.read(self._pca))
 
-    def score(self, dense: np.ndarray | None, *, with_genes: bool, share: float, split: int) -> tuple[float, float]:
+    @cached_property
+    def products(self) -> np.ndarray:
+        """Scalar products of the log-normalised genes of all pairs of cells."""
+        return np.asarray((self.genes @ self.genes.T).todense())
+
+    def rows(self, name: str, embedded: np.ndarray | None, train: np.ndarray, test: np.ndarray) -> list[np.ndarray]:
+        """Return the features of training and of test cells, by name; without an embedding genes alone.
+
+        A penalised regression needs no more of genes than scalar products: a Cholesky factor has the same ones, and as
+        many columns as there are training cells.
+        """
+        dense = None if embedded is None else standardised(embedded, train)
+        if dense is not None and name != "with genes":
+            dense = np.hstack([dense, standardised(self.components, train)]) if name == "with components" else dense
+            return [dense[train], dense[test]]
+        products = self.products[:, train] if dense is None else self.products[:, train] + dense @ dense[train].T
+        among = products[train]
+        factor = linalg.cholesky(among + 1e-9 * np.trace(among) / len(train) * np.eye(len(train)), lower=True)
+        others = linalg.solve_triangular(factor, products[test].T, lower=True).T
+        return [factor.astype(np.float32), others.astype(np.float32)]
+
+    def score(self, name: str, embedded: np.ndarray | None, *, share: float, split: int) -> tuple[float, float]:
         """Return the macro-F1 of the test cells and the C that was chosen."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.metrics import f1_score
@@ -134,18 +153,16 @@ class Task:
 
         labels = self.cells.labels
         train, test = drawn(labels, self.cells.cell_ids, train=share, seed=split)
-        x = self.genes if dense is None else standardised(dense, train)
-        if dense is not None and with_genes:
-            x = sparse.csr_matrix(sparse.hstack([x, self.genes]))
+        x_train, x_test = self.rows(name, embedded, train, test)
         folds = StratifiedKFold(3, shuffle=True, random_state=split)
         cut = StratifiedShuffleSplit(1, test_size=0.2, random_state=split)
-        model = LogisticRegression(max_iter=2_000, tol=1e-3)
-        grid = {"C": GRIDS["with genes" if with_genes else "other"]}
+        grid = {"C": GRIDS["with genes" if name == "with genes" or embedded is None else "other"]}
+        model = LogisticRegression(max_iter=2_000, tol=1e-4 if name == "with genes" or embedded is None else 1e-3)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a class of one training cell is in one fold only
             search = GridSearchCV(model, grid, cv=folds if share < 0.5 else cut, scoring="f1_macro")
-            search.fit(x[train], labels[train])
-        f1 = f1_score(labels[test], search.predict(x[test]), average="macro", zero_division=0)
+            search.fit(x_train, labels[train])
+        f1 = f1_score(labels[test], search.predict(x_test), average="macro", zero_division=0)
         return float(f1), float(search.best_params_["C"])
 
 
@@ -193,8 +210,7 @@ class Study:
             for features, share, split in self.plan.wanted(variant, task.name):
                 key = (name, seed, task.name, features, share, split)
                 if key not in done:
-                    dense, with_genes = task.features(features, embedded[task.name])
-                    f1, chosen = task.score(dense, with_genes=with_genes, share=share, split=split)
+                    f1, chosen = task.score(features, embedded[task.name], share=share, split=split)
                     rows.append(dict(zip(KEY, key, strict=True)) | {"macro_f1": f1, "C": chosen})
             _append(self.work / "scores.tsv", rows)
         print(f"{time.strftime('%H:%M')} {name}, seed {seed}: scored", flush=True)
