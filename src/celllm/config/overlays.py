@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from celllm.base.errors import InputError
-from celllm.config.explain import suggestion
+from celllm.config.explain import unknown
 
 OPERATIONAL: Final = frozenset(
     {
@@ -110,13 +110,8 @@ def paths_of(overlays: str | Sequence[str | Mapping[str, Any]], folder: Path) ->
     found: list[Path | Mapping[str, Any]] = []
     for overlay in listed:
         if isinstance(overlay, str) and overlay not in known:
-            raise InputError(
-                file=folder,
-                field="encoders",
-                expected=f"names of recipes: {', '.join(known)}",
-                found=repr(overlay),
-                remedy=suggestion(overlay, known),
-            )
+            expected = f"names of recipes: {', '.join(known)}"
+            raise unknown(overlay, known, file=folder, field="encoders", expected=expected)
         found.append(folder / f"{overlay}.yaml" if isinstance(overlay, str) else overlay)
     return found
 

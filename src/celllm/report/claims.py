@@ -9,12 +9,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from celllm.base.errors import InputError
 from celllm.base.interval import Mean, mean_over
 from celllm.base.report_table import Column, ReportTable
 from celllm.bench.metrics import bounds_of
 from celllm.config.catalogue import Catalogue
-from celllm.config.explain import suggestion
+from celllm.config.explain import unknown
 from celllm.config.tables import Claim
 from celllm.report.references import WITHHELD, missing_references
 from celllm.report.results import Results
@@ -68,13 +67,8 @@ def compare_claims(results: Results, catalogue: Catalogue) -> list[ClaimResult]:
 
 def _compared(claim: Claim, results: Results, catalogue: Catalogue) -> ClaimResult:
     if claim.method not in catalogue.methods:
-        raise InputError(
-            file="config/claims.tsv",
-            field=f"method of {claim.claim}",
-            expected="a method of config/methods.tsv",
-            found=repr(claim.method),
-            remedy=suggestion(claim.method, catalogue.methods),
-        )
+        place = {"file": "config/claims.tsv", "field": f"method of {claim.claim}"}
+        raise unknown(claim.method, catalogue.methods, **place, expected="a method of config/methods.tsv")
     is_absent = {task: not results.splits(task, claim.method, claim.metric) for task in claim.tasks}
     absent = [task for task in claim.tasks if task in catalogue.not_run or is_absent[task]]
     if absent:

@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 from typing import Any, Final
 
 from celllm.base.errors import InputError
-from celllm.config.explain import suggestion
+from celllm.config.explain import unknown
 from celllm.report.inputs import Inputs
 
 TABLES: Final = {
@@ -65,13 +65,7 @@ def build(items: Mapping[str, str], name: str, inputs: Inputs) -> Any:  # noqa: 
     """
     kind, _, subject = name.partition("/")
     if kind not in items:
-        raise InputError(
-            file="command line",
-            field="name",
-            expected=f"one of {', '.join(items)}",
-            found=repr(name),
-            remedy=suggestion(kind, items),
-        )
+        raise unknown(kind, items, file="command line", field="name")
     make = resolve_name(items[kind])
     needed = dict(inspect.signature(make).parameters)
     has_subject = needed.pop("subject", None) is not None
