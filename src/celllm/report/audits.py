@@ -216,7 +216,7 @@ def labels_table(corpus: ShardReader, catalogue: Catalogue, *, by_source: Mappin
 
 
 def embedding_table(measured: Sequence[Mapping[str, object]]) -> ReportTable:
-    """Put the views of each data set below one another: dataset, view, cells, labels, batches and the metrics that apply."""
+    """Put the views of each data set below one another; what does not apply to one is an empty cell."""
     counts = ("cells", "labels", "batches")
     metrics = (*LABEL_METRICS, *BATCH_METRICS, *SPREAD)
     columns = [
