@@ -51,6 +51,10 @@ rule bench:
         rules.list_runs.output,
 
 
+onstart:
+    refuse_to_replace(workflow.dag.needrun_jobs())
+
+
 onsuccess:
     failures = Path("results/bench/failures.json")
     failed = json.loads(failures.read_text()) if failures.exists() else []

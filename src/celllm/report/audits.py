@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 
@@ -24,6 +23,8 @@ from celllm.report.titles import title_of_dataset
 from celllm.sources.readers.cells import MALIGNANCY
 
 if TYPE_CHECKING:
+    import anndata as ad
+
     from celllm.model.store import PretrainedEncoder
 
 HEAD: Final = "tumour, by the head of pretraining on its validation cells"

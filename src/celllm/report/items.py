@@ -33,7 +33,7 @@ ITEMS: Final = {
         "fewshot": "celllm.report.figures.benchmark:draw_fewshot",
         "per_drug": "celllm.report.figures.drugs:draw_per_drug",
         "confusion": "celllm.report.figures.cells:draw_confusions",
-        "umap": "celllm.report.figures.cells:draw_embeddings",
+        "umap": "celllm.report.figures.maps:draw_embeddings",
         "curves": "celllm.report.figures.pretraining:draw_curves",
         "step_cost": "celllm.report.figures.pretraining:draw_cost_of_encoder",
         "harmonisation": "celllm.report.figures.cells:draw_harmonisation",
