@@ -75,7 +75,7 @@ def draw_confusion(
     title, subtitle
         Task, with the word simulated where it is due; method and runs.
     """
-    counts = pd.crosstab(truth, predicted).reindex(index=classes, columns=classes, fill_value=0).to_numpy()
+    counts = pd.crosstab(truth, predicted).reindex(index=list(classes), columns=list(classes), fill_value=0).to_numpy()
     shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     longest = max(len(name) for name in classes)
     side = max(2.6, 0.46 * len(classes))
