@@ -76,7 +76,7 @@ def test_an_encoder_of_other_genes_is_refused(training, encoder_file):
     made = load_encoder(encoder_file, vocabulary=None)
     other = training.path / "other.safetensors"
     save_encoder(other, made.encoder, recipe=made.recipe, vocabulary="0" * 64)
-    (training.path / "history.jsonl").touch()
+    (training.path / "history.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(VocabularyMismatch):
         probe(training.path, encoder="other.safetensors")
 
