@@ -37,11 +37,9 @@ def report_table(*, table: str, page: PageFiles, inputs: InputFiles = _NONE) -> 
         python -m celllm report_table --table costs --catalogue results/bench/catalogue.json \
             --scores results/bench/scores.tsv --html costs.html --tsv costs.tsv
     """
-    from celllm.base.report_table import ReportTable
     from celllm.report.items import build
 
-    made = build("report_table", table, inputs)
-    page.write([made] if isinstance(made, ReportTable) else made)
+    page.write(build("report_table", table, inputs))
 
 
 @app.command

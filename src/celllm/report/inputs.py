@@ -107,10 +107,11 @@ class Page:
     title: str = ""
     caption: str = ""
 
-    def write(self, tables: Sequence[ReportTable]) -> None:
+    def write(self, made: ReportTable | Sequence[ReportTable]) -> None:
         """Write the page, and the rows beside it; then raise what a table found that must stop the workflow."""
-        from celllm.base.report_table import write_page, write_tsv
+        from celllm.base.report_table import ReportTable, write_page, write_tsv
 
+        tables = [made] if isinstance(made, ReportTable) else made
         write_page(tables, self.html, title=self.title or tables[0].name, note=self.caption)
         for number, table in enumerate(tables):
             write_tsv(table.rows, self.rows / f"{table.name}.tsv" if number else self.tsv)
