@@ -175,6 +175,14 @@ def test_every_import_of_a_command_is_in_its_environment(command, environment):
     assert not missing, f"{command} imports {missing}, which envs/{environment}.yaml lacks"
 
 
+@pytest.mark.parametrize("command", ["embed", "annotate", "adapt"])
+def test_the_package_without_extras_holds_every_import_of_a_command_for_own_cells(command):
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    bare = [re.split("[>=]", name)[0] for name in asked]
+    missing = packages_of(command) - {IMPORTED_AS.get(name, name) for name in bare}
+    assert not missing, f"{command} imports {missing}, which pip install celllm does not bring"
+
+
 def test_every_import_of_the_workflow_is_in_the_environment_of_snakemake():
     text = "\n".join(path.read_text() for path in [ROOT / "Snakefile", *RULE_FILES])
     statements = re.findall(r"^(?:from|import) [^(\n]+(?:\([^)]*\))?", text, flags=re.MULTILINE)

@@ -181,6 +181,18 @@ def test_a_job_is_run_again_by_the_first_line_of_its_log(straight, tmp_path):
     pd.testing.assert_frame_equal(first, second)
 
 
+def test_an_encoder_is_packaged_without_the_benchmark_whose_scores_are_in_its_card_where_it_has_been_run(
+    straight, tmp_path
+):
+    target = "results/encoders/celllm/encoder.safetensors"
+    planned = snakemake(tmp_path, "--dry-run", target)
+    assert "rule pretrain:" in planned.stdout + planned.stderr
+    assert "rule fit:" not in planned.stdout + planned.stderr
+    done = snakemake(straight, target)
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "## Scores" in (straight / "results/encoders/celllm/card.md").read_text()
+
+
 def test_a_missing_file_of_the_mirror_is_named_before_anything_is_computed(tmp_path):
     (tmp_path / "mirror").mkdir()
     options = ("--config", "mirror=mirror", "--until", "build_vocabulary", "--workflow-profile", "none")
