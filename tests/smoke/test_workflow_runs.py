@@ -227,8 +227,9 @@ def test_a_wrong_configuration_stops_the_workflow_and_says_what_to_do(tmp_path, 
 def test_an_encoder_that_a_run_would_replace_is_named_before_anything_is_computed(tmp_path):
     kept = tmp_path / "results/pretrain/celllm/seed0/encoder.safetensors"
     kept.parent.mkdir(parents=True)
-    kept.touch()
-    done = snakemake(tmp_path, "results/pretrain/celllm/seed0/history.jsonl")
+    for file in (kept, kept.with_name("history.jsonl")):
+        file.touch()
+    done = snakemake(tmp_path, "--until", "pretrain")
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert "celllm/seed0/encoder.safetensors is kept" in said
