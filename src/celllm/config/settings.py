@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from celllm.base.errors import InputError
-from celllm.config.explain import first_error, suggestion
+from celllm.config.explain import first_error, unknown
 from celllm.config.overlays import read_mapping
 from celllm.config.recipe import Recipe
 
@@ -159,13 +159,8 @@ def check_names(
     known = list(known)
     for name in names:
         if name not in known:
-            raise InputError(
-                file=_holder(field.split("."), files),
-                field=field,
-                expected=f"names that stand in {table}",
-                found=repr(name),
-                remedy=suggestion(name, known),
-            )
+            file = _holder(field.split("."), files)
+            raise unknown(name, known, file=file, field=field, expected=f"names that stand in {table}")
 
 
 def check_probe(
