@@ -89,7 +89,7 @@ def first_error(
 
 
 def _description(model: type[Any], name: str) -> str | None:
-    field = model.model_fields.get(name)
+    field = fields_of(model).get(name)
     return None if field is None else field.description
 
 

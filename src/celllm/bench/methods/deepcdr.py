@@ -38,11 +38,8 @@ class DeepCDRResponse(GraphRegressor):
     released code does neither, on a table of expression that is scaled already. It picks its epoch on the test set;
     here the validation subset says when to stop.
 
-    Parameters
-    ----------
-    options
-        `epochs` and `patience`: as of EncoderClassifier; 100 and 10 in the released code. `batch`: pairs.
-        `learning_rate`. `select`: a check is judged by `pearson`, as theirs, or by `rmse`.
+    Options: `epochs` and `patience`, as of EncoderClassifier; 100 and 10 in the released code. `batch`: pairs.
+    `learning_rate`. `select`: a check is judged by `pearson`, as theirs, or by `rmse`.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -129,11 +126,6 @@ class _GraphLayer(nn.Module):
 
 class DeepCDR(nn.Module):
     """Drug graph and gene expression, each a vector of 100, joined by a small convolutional network.
-
-    Parameters
-    ----------
-    n_genes
-        G.
 
     Notes
     -----

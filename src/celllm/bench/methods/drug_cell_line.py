@@ -30,15 +30,12 @@ class EncoderResponse(GraphRegressor):
     A batch is some cell lines with all their training pairs, so that each line and each drug is encoded once
     a batch. When to stop is chosen on the validation subset by RMSE.
 
-    Parameters
-    ----------
-    options
-        `mode`: `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
-        `cls` token or the `mean` of its tokens. `scratch`: without the pretraining. `layer`: `last` or
-        `second_last`. `epochs`, `patience`, `learning_rate`: as of EncoderClassifier.
-        `lines`: cell lines a batch. `truncation`: which genes stay of a line with more than fit, `random_subset`,
-        `head` or `top_expressed`; null: as in pretraining. `subsets`: so many random subsets of such a line are
-        answered, and the answers averaged; a line that fits whole is answered once.
+    Options: `mode`, `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
+    `cls` token or the `mean` of its tokens. `scratch`: without the pretraining. `layer`: `last` or `second_last`.
+    `epochs`, `patience`, `learning_rate`: as of EncoderClassifier. `lines`: cell lines a batch. `truncation`: which
+    genes stay of a line with more than fit, `random_subset`, `head` or `top_expressed`; null: as in pretraining.
+    `subsets`: so many random subsets of such a line are answered, and the answers averaged; a line that fits whole is
+    answered once.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {

@@ -25,8 +25,8 @@ class EmbeddedClassifier(SklearnClassifier):
 
     With `genes` it says what an encoder adds to the linear model, which it holds as the case of `weight` 0.
 
-    Options: `genes`, whether log-normalised genes stand beside the embedding; `weight`, what the embedding is times
-    by, so that of a linear model its inverse penalty is `C` x `weight`², that of the genes `C`; `scratch`, without the
+    Options: `genes`, whether log-normalised genes stand beside the embedding; `weight`, a factor of the embedding, so
+    that of a linear model its inverse penalty is `C` x `weight`², that of the genes `C`; `scratch`, without the
     pretraining. The others are the estimator's parameters.
     """
 
