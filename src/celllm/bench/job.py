@@ -198,8 +198,8 @@ class Job:
 def run_all(job: Job, path: Path, *, on_failure: Literal["show", "stop"], log: str) -> Runs:
     """Make every run that is not there yet, and write `runs.json` to `path`.
 
-    Predictions of finished runs lie beside it; those made by the same rows, files and stage are kept. With `show` a failed run is recorded, with the name of the
-    job's `log`, and the others go on; with `stop` its error is raised.
+    Predictions of finished runs lie beside it; those made by the same rows, files and stage are kept. With `show` a
+    failed run is recorded, with the name of the job's `log`, and the others go on; with `stop` its error is raised.
     """
     finished: list[tuple[int, int]] = []
     failures: list[Failure] = []
