@@ -325,7 +325,7 @@ def test_the_log_begins_with_the_command_that_runs_the_job_again(fit, cells_task
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        ({"kind": "regression", "response": "tiny"}, "kind of logistic"),
+        ({"kind": "regression", "split": "pairs", "response": "tiny", "headline": "pearson"}, "kind of logistic"),
         ({"response": "tiny"}, "--responses for a regression, and only there"),
     ],
 )
