@@ -104,7 +104,7 @@ def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
         meta = _META.validate_json(held[KEY])
     except ValidationError as error:
         where = "schema metadata celllm: {field}"
-        raise first_error(error, PredictionsMeta, file=path, where=where, remedy=_REMEDY) from None
+        raise first_error(error, file=path, where=where, remedy=_REMEDY) from None
     frame = table.to_pandas()
     _check(frame, meta.kind, path)
     return frame, meta

@@ -65,11 +65,17 @@ def predictions_of(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def read(path: Path | str) -> Runs:
-    """Read `runs.json`; InputError if it is no such file."""
+    """Read `runs.json`.
+
+    Raises
+    ------
+    InputError
+        If it is no such file.
+    """
     try:
         return _RUNS.validate_json(Path(path).read_bytes())
     except ValidationError as error:
-        raise first_error(error, Runs, file=path, remedy=f"fit again: snakemake --forcerun {path}") from None
+        raise first_error(error, file=path, remedy=f"fit again: snakemake --forcerun {path}") from None
 
 
 def write(runs: Runs, path: Path | str) -> None:
