@@ -116,7 +116,7 @@ def test_components_of_other_genes_are_refused(made, vocabulary):
         ("logistic_l1", {"estimator__depth": 3}, "depth"),
         ("logistic_l1", {"estimator": "sklearn.linear_model:Logistics"}, "module and class that exist"),
         ("logistic_l1", {"estimator": "sklearn.linear_model:ridge_regression"}, "an estimator of scikit-learn"),
-        ("ranked_genes", {"depth": 3}, "any of genes, components, C"),
+        ("ranked_genes", {"depth": 3}, "one of genes, components, C"),
     ],
 )
 def test_a_wrong_parameter_is_refused(made, name, options, message):

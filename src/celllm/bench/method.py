@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from celllm.base.errors import InputError
+from celllm.config.explain import unknown
 from celllm.config.settings import FitBudget
 from celllm.config.tables import COMPONENTS, Method
 from celllm.harmonise.vocabulary import Vocabulary
@@ -174,18 +174,12 @@ def take_options(
         For an option that the method does not know, or a value that is none of its `choices`.
     """
     taken = {**defaults, **options}
-    unknown = [option for option in options if option not in defaults]
-    wrong = [name for name, allowed in choices.items() if taken[name] not in allowed]
-    if unknown:
-        fault = ("options", f"any of {', '.join(defaults) or 'none'}", unknown[0], "correct or remove it")
-    elif wrong:
-        name, names = wrong[0], [str(value) for value in choices[wrong[0]]]
-        near = difflib.get_close_matches(str(taken[name]), names, n=1)
-        remedy = f"did you mean {near[0]}?" if near else "correct it"
-        fault = (f"options.{name}", f"one of {', '.join(names)}", repr(taken[name]), remedy)
-    else:
-        return taken
-    raise InputError(file=METHODS, field=fault[0], expected=fault[1], found=fault[2], remedy=fault[3])
+    for option in taken.keys() - defaults.keys():
+        raise unknown(option, defaults, file=METHODS, field="options")
+    for name, allowed in choices.items():
+        if taken[name] not in allowed:
+            raise unknown(str(taken[name]), map(str, allowed), file=METHODS, field=f"options.{name}")
+    return taken
 
 
 def labelled(cells: Cells, rows: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from celllm.base.errors import InputError
 from celllm.bench.predictions import score_columns
+from celllm.config.explain import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +47,8 @@ def metrics_of(table: pd.DataFrame, *, kind: str) -> dict[str, float]:
 def headline_of(metrics: Mapping[str, float], metric: str, *, task: str) -> float:
     """Return the metric a task leads with; InputError if no such metric was computed of its predictions."""
     if metric not in metrics:
-        raise InputError(
-            file="config/tasks.tsv",
-            field=f"headline of {task}",
-            expected=f"one of {', '.join(name for name in metrics if ':' not in name)}",
-            found=metric,
-            remedy="correct the task's headline",
-        )
+        names = [name for name in metrics if ":" not in name]
+        raise unknown(metric, names, file="config/tasks.tsv", field=f"headline of {task}")
     return metrics[metric]
 
 

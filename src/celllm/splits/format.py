@@ -92,15 +92,8 @@ def read(path: Path | str) -> Split:
             found=f"{', '.join(table.column_names)}; {'the key' if stored is not None else 'no such key'}",
             remedy=REMEDY,
         )
-    meta = json.loads(stored)
-    split = Split(
-        task=meta["task"],
-        seed=meta["seed"],
-        units=table["unit"].to_pylist(),
-        subsets=np.array(table["subset"].to_pylist(), dtype=str),
-        provenance=meta["provenance"],
-        file=path,
-    )
+    units, subsets = table["unit"].to_pylist(), np.array(table["subset"].to_pylist(), dtype=str)
+    split = Split(units=units, subsets=subsets, file=path, **json.loads(stored))
     _check(split, path)
     return split
 
