@@ -68,13 +68,18 @@ class SklearnMethod(BenchMethod):
         seeded = [name for name in model.get_params() if name.split("__")[-1] == "random_state" and name not in rest]
         self.model = model.set_params(**dict.fromkeys(seeded, self.seed))
         if not (is_classifier if self.what == "classifier" else is_regressor)(model):
-            raise InputError(
-                file=METHODS,
-                field="module",
-                expected=f"a {self.what} of scikit-learn, by the row's kind",
-                found=estimator.__name__,
-                remedy=f"name a {self.what}, such as sklearn.linear_model:LogisticRegression for classification",
-            )
+            expected = f"a {self.what} of scikit-learn, by the row's kind"
+            remedy = f"name a {self.what}, such as sklearn.linear_model:LogisticRegression for classification"
+        elif not self.prepare() and not get_tags(model).input_tags.sparse:
+            expected = "an estimator that takes sparse matrices, as those of genes are"
+            remedy = f"write {COMPONENTS} into the column encoder, to fit it to principal components"
+        else:
+            return
+        raise InputError(file=METHODS, field="module", expected=expected, found=estimator.__name__, remedy=remedy)
+
+    def prepare(self) -> bool:
+        """Read the file that it starts from; return whether what the estimator sees is dense."""
+        return True
 
 
 class SklearnClassifier(SklearnMethod, Classifier):
@@ -83,22 +88,6 @@ class SklearnClassifier(SklearnMethod, Classifier):
     It learns from the training subset alone. Scores are class probabilities, or margins where the estimator gives none.
     `n_neighbors` never exceeds the number of training cells.
     """
-
-    def __init__(
-        self,
-        estimator: type[BaseEstimator],
-        options: Mapping[str, Any],
-        **made_with: Any,  # noqa: ANN401 - as of BenchMethod
-    ) -> None:
-        super().__init__(estimator, options, **made_with)
-        if not self.prepare() and not get_tags(self.model).input_tags.sparse:
-            raise InputError(
-                file=METHODS,
-                field="module",
-                expected="an estimator that takes sparse matrices, as those of genes are",
-                found=estimator.__name__,
-                remedy=f"write {COMPONENTS} into the column encoder, to fit it to principal components",
-            )
 
     def prepare(self) -> bool:
         """Read the file that it starts from; return whether what the estimator sees is dense."""
