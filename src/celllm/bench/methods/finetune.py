@@ -160,7 +160,7 @@ def train(
                 file=METHODS,
                 field="options.learning_rate",
                 expected="a loss that stays finite",
-                found=f"{float(loss)} in batch {number}",
+                found=f"{float(loss.detach())} in batch {number}",
                 remedy="lower learning_rate in the method's options",
             )
         optimiser.zero_grad()
