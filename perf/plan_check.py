@@ -21,11 +21,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+import simulated
 from line import line, show
-from simulated import SimulatedCorpus
 
 from celllm.config import recipe as recipes
 from celllm.config.recipe import Recipe
+from celllm.corpus.memory import MemoryCorpus
 from celllm.pretrain.estimate import chunk_cost, estimate, memory_of
 from celllm.pretrain.measure import in_fresh_process, process_bytes, time_steps
 from celllm.pretrain.monitor import HistoryRow, Monitor
@@ -88,7 +89,7 @@ def recipe_of(sizes: dict[str, int], *, precision: str = "32-true") -> Recipe:
     return recipes.parse(values, file="perf/plan_check.py")
 
 
-def planned(recipe: Recipe, corpus: SimulatedCorpus, *, n_steps: int, seconds: float, seed: int) -> Figures:
+def planned(recipe: Recipe, corpus: MemoryCorpus, *, n_steps: int, seconds: float, seed: int) -> Figures:
     """Plan a run of so many steps; of its memory, what it adds to a process."""
     torch.set_num_threads(1)
     size = CorpusSize(corpus.n_cells, corpus.n_genes, np.diff(corpus.counts.indptr).astype(np.int64))
@@ -102,7 +103,7 @@ def planned(recipe: Recipe, corpus: SimulatedCorpus, *, n_steps: int, seconds: f
     return Figures(n_steps * step_s, memory.device + memory.host)
 
 
-def trained(recipe: Recipe, corpus: SimulatedCorpus, n_steps: int, seed: int) -> Run:
+def trained(recipe: Recipe, corpus: MemoryCorpus, n_steps: int, seed: int) -> Run:
     """Train for one step more than is timed, in this process."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
@@ -126,7 +127,7 @@ class _Clock(Monitor):
         self.ends.append(time.process_time())
 
 
-def plan_error(recipe: Recipe, corpus: SimulatedCorpus, *, steps: int, seed: int, seconds: float = 20) -> PlanError:
+def plan_error(recipe: Recipe, corpus: MemoryCorpus, *, steps: int, seed: int, seconds: float = 20) -> PlanError:
     """Plan a run, take it, and return both.
 
     Parameters
@@ -156,7 +157,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=20, help="that a calibration may take")
     args = options.parse_args()
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(8 << 20))  # of the processes that train
-    corpus = SimulatedCorpus.drawn(512, n_genes=GENES)
+    corpus = simulated.corpus(512, n_genes=GENES)
     for name in args.recipes:
         recipe = recipe_of(RECIPES[name])
         for seed in range(args.repeats):

@@ -25,10 +25,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 import plan_check
+import simulated
 from kills import Life, survive
 from line import line, show
 from loader import write_both
-from simulated import N_GENES, SimulatedCorpus
+from simulated import N_GENES
 
 from celllm.genes import gene_embedding
 from celllm.genes.gene_embedding import GeneEmbedding
@@ -117,7 +118,7 @@ def loader(inputs: Inputs, args: argparse.Namespace) -> list[dict[str, Any]]:
 def plan(inputs: Inputs, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Plan a run, and take it."""
     del inputs
-    corpus = SimulatedCorpus.drawn(512, n_genes=plan_check.GENES)
+    corpus = simulated.corpus(512, n_genes=plan_check.GENES)
     recipe = plan_check.recipe_of(plan_check.RECIPES["wide"])
     found = plan_check.plan_error(recipe, corpus, steps=args.steps, seed=args.seed)
     seconds = f"planned {found.predicted.seconds:.1f} CPU s, measured {found.measured.seconds:.1f}"

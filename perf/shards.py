@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from line import line, show
-from simulated import N_GENES, drawn_from, pool
+from simulated import MEAN_NONZERO, N_GENES, drawn_from, pool
 
 from celllm.config.rows import as_json
 from celllm.config.tables import Dataset
@@ -64,13 +64,14 @@ BAR_SPREAD = 0.10
 BAR_RATE = 3_000
 
 
-def write_h5ad(path: Path, n_cells: int) -> None:
-    """Write simulated cells piece by piece, in the form of AnnData."""
-    cells = pool()
+def write_h5ad(path: Path, n_cells: int, names: list[str] | None = None, *, mean_nonzero: int = MEAN_NONZERO) -> None:
+    """Write simulated cells piece by piece, in the form of AnnData; `names` are those of its genes."""
+    names = names or [f"GENE{number}" for number in range(N_GENES)]
+    cells = pool(n_genes=len(names), mean_nonzero=mean_nonzero)
     with h5py.File(path, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         group = file.create_group("X")
-        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": (n_cells, N_GENES)})
+        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": (n_cells, len(names))})
         for name, dtype in (("data", np.int32), ("indices", np.int32)):
             group.create_dataset(name, shape=(0,), maxshape=(None,), dtype=dtype, chunks=(1 << 18,))
         sizes = []
@@ -85,7 +86,7 @@ def write_h5ad(path: Path, n_cells: int) -> None:
         obs.index = [f"simulated-{number:07d}-1" for number in range(n_cells)]
         obs["sample"] = obs["sample"].cat.rename_categories(str)
         ad.io.write_elem(file, "obs", obs)
-        ad.io.write_elem(file, "var", pd.DataFrame(index=[f"GENE{number}" for number in range(N_GENES)]))
+        ad.io.write_elem(file, "var", pd.DataFrame(index=names))
 
 
 def prepare(folder: Path) -> None:

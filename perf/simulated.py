@@ -6,11 +6,11 @@ Shapes: C cells, G genes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
+
+from celllm.corpus.memory import MemoryCorpus
 
 N_GENES = 19_290
 """Protein-coding genes of HGNC, October 2024."""
@@ -54,33 +54,7 @@ def drawn_from(
         yield cells[generator.integers(0, cells.shape[0], min(piece, n_cells - start))]
 
 
-@dataclass(frozen=True)
-class SimulatedCorpus:
-    """Simulated cells in memory, as training asks for them; every second one is called tumour."""
-
-    counts: sparse.csr_matrix
-    vocabulary: str = "simulated"
-    digest: str = "simulated"
-
-    @classmethod
-    def drawn(cls, n_cells: int, *, n_genes: int, mean_nonzero: int = MEAN_NONZERO, seed: int = 0) -> SimulatedCorpus:
-        """Draw cells as in `pool`."""
-        return cls(pool(n_cells, n_genes=n_genes, mean_nonzero=mean_nonzero, seed=seed))
-
-    @property
-    def n_cells(self) -> int:
-        return int(self.counts.shape[0])
-
-    @property
-    def n_genes(self) -> int:
-        return int(self.counts.shape[1])
-
-    @property
-    def is_malignant(self) -> NDArray[np.int8]:
-        return (np.arange(self.n_cells) % 2).astype(np.int8)
-
-    def rows(self, indices: NDArray[np.int64]) -> sparse.csr_matrix:
-        return self.counts[indices].astype(np.float32)
-
-    def names(self, indices: NDArray[np.int64]) -> list[str]:
-        return [f"simulated_{index}" for index in indices]
+def corpus(n_cells: int, *, n_genes: int, mean_nonzero: int = MEAN_NONZERO, seed: int = 0) -> MemoryCorpus:
+    """Draw cells as in `pool`, as training asks for them; every second one is called tumour."""
+    counts = pool(n_cells, n_genes=n_genes, mean_nonzero=mean_nonzero, seed=seed).astype(np.float32)
+    return MemoryCorpus(counts, "simulated", is_malignant=(np.arange(n_cells) % 2).astype(np.int8))

@@ -31,11 +31,13 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
+import simulated
 from line import line, show
-from simulated import N_GENES, SimulatedCorpus
+from simulated import N_GENES
 
 from celllm.config import recipe as recipes
 from celllm.config.recipe_encoder import EncoderSettings
+from celllm.corpus.memory import MemoryCorpus
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 from celllm.pretrain import measure
@@ -269,7 +271,7 @@ FASTER: dict[str, dict[str, dict[str, Any]]] = {
 """Each beside those before it."""
 
 
-def whole_step(overlays: list[dict[str, Any]], corpus: SimulatedCorpus) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def whole_step(overlays: list[dict[str, Any]], corpus: MemoryCorpus) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Return what takes a step with all losses, and what makes its batch."""
     recipe = recipes.read(*overlays)
     training = recipe.training
@@ -291,7 +293,7 @@ def whole_step(overlays: list[dict[str, Any]], corpus: SimulatedCorpus) -> tuple
 
 def faster_steps(repeats: int) -> list[dict[str, Any]]:
     """Time of a whole step at recipe real's size over that of faster ones, and of making their batch."""
-    corpus = SimulatedCorpus.drawn(RECIPE["training"]["batch_cells"], n_genes=N_GENES)
+    corpus = simulated.corpus(RECIPE["training"]["batch_cells"], n_genes=N_GENES)
     before, _ = whole_step([RECIPE], corpus)
     overlays, made = [RECIPE], []
     for name, overlay in FASTER.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -64,6 +64,15 @@ def read_robjects(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
         yield from _cells(file)
 
 
+def read_panglaodb(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+    """Read PanglaoDB's files, panglaodb.se `{SRA}_{SRS}.sparse.RData`, one a sample: `sm`, genes x cells.
+
+    Rows are `SYMBOL_ENSG….version`. Where a file holds `sm2` too, `sm` is taken.
+    """
+    for file in manifest.ending(".RData"):
+        yield from _cells(replace(file, part="sm"))
+
+
 def _cells(file: RawFile) -> Iterator[RawCells]:
     root = load(file.path)
     wanted = paths(file.part or "")
@@ -101,24 +110,16 @@ def counts_of(part: Part) -> Part:
 
 
 def matrix_of(part: Part, *, rows_are_cells: bool = False) -> tuple[sparse.csr_matrix, list[str], list[str]]:
-    """Return a matrix as cells x genes, whole numbers as int32, and the names of genes and of cells.
-
-    Raises
-    ------
-    InputError
-        If the part is of another class, which the message names, or genes or cells have no names.
-    """
+    """Return a matrix as cells x genes, whole numbers as int32, and the names of genes and of cells."""
     matrix, rows, columns = values_of(part)
     matrix = sparse.csr_matrix(matrix if rows_are_cells else matrix.T)
     genes, cells = (columns, rows) if rows_are_cells else (rows, columns)
     around_genes, around_cells = _around(part, *reversed(matrix.shape))
     genes, cells = genes or around_genes, cells or around_cells or [str(n) for n in range(1, matrix.shape[0] + 1)]
     if genes is None or (len(cells), len(genes)) != matrix.shape:
-        found = (
-            f"{matrix.shape[1]} genes and {matrix.shape[0]} cells, {len(genes or ())} gene and {len(cells)} cell names"
-        )
+        found = f"{matrix.shape[1]} genes and {matrix.shape[0]} cells, "
         msg = "a name for each gene"
-        raise part.wrong(msg, found)
+        raise part.wrong(msg, f"{found}{len(genes or ())} gene and {len(cells)} cell names")
     return narrow(matrix), genes, cells
 
 
