@@ -16,28 +16,21 @@ N_GENES = 19_290
 """Protein-coding genes of HGNC, October 2024."""
 MEAN_NONZERO = 1_500
 """Expressed genes of a cell; the corpus has a cell-weighted mean of 1,616 (PanglaoDB's table of samples)."""
-_SPREAD = 0.55
+SPREAD = 0.55
 """Standard deviation of the logarithm of depth; quartiles are then 1,104, 1,445 and 1,873 expressed genes."""
 
 
-def pool(
-    n_cells: int = 4096, *, n_genes: int = N_GENES, mean_nonzero: int = MEAN_NONZERO, seed: int = 0
-) -> sparse.csr_matrix:
-    """Draw simulated cells: Poisson counts of genes whose abundances are log-normal, cells of log-normal depth.
-
-    Returns
-    -------
-    Counts, C x G, int32, about `mean_nonzero` expressed genes a cell.
-    """
-    generator = np.random.default_rng(seed)
+def pool(n_cells: int = 4096, *, n_genes: int = N_GENES) -> sparse.csr_matrix:
+    """Draw counts, C x G, int32: Poisson, genes of log-normal abundances, cells of log-normal depth."""
+    generator = np.random.default_rng(0)
     abundance_G = generator.lognormal(0.0, 2.0, n_genes)
     abundance_G /= abundance_G.sum()
-    depth_C = generator.lognormal(0.0, _SPREAD, n_cells)
+    depth_C = generator.lognormal(0.0, SPREAD, n_cells)
     low, high = 10.0, 1e7
     for _ in range(60):  # the depth at which a cell of mean depth expresses so many genes
         middle = np.sqrt(low * high)
         expressed = -np.expm1(-middle * np.outer(depth_C[:64], abundance_G)).sum(axis=1).mean()
-        low, high = (middle, high) if expressed < mean_nonzero else (low, middle)
+        low, high = (middle, high) if expressed < MEAN_NONZERO else (low, middle)
     pieces = [
         sparse.csr_matrix(generator.poisson(low * np.outer(depth_C[start : start + 512], abundance_G)).astype(np.int32))
         for start in range(0, n_cells, 512)
@@ -45,11 +38,9 @@ def pool(
     return sparse.vstack(pieces, format="csr")
 
 
-def drawn_from(
-    cells: sparse.csr_matrix, n_cells: int, *, piece: int = 2048, seed: int = 0
-) -> Iterator[sparse.csr_matrix]:
+def drawn_from(cells: sparse.csr_matrix, n_cells: int, *, piece: int = 2048) -> Iterator[sparse.csr_matrix]:
     """Draw `n_cells` rows with replacement, a piece at a time: any number of cells from a small pool."""
-    generator = np.random.default_rng([seed, 1])
+    generator = np.random.default_rng([0, 1])
     for start in range(0, n_cells, piece):
         yield cells[generator.integers(0, cells.shape[0], min(piece, n_cells - start))]
 
@@ -61,11 +52,6 @@ class SimulatedCorpus:
     counts: sparse.csr_matrix
     vocabulary: str = "simulated"
     digest: str = "simulated"
-
-    @classmethod
-    def drawn(cls, n_cells: int, *, n_genes: int, mean_nonzero: int = MEAN_NONZERO, seed: int = 0) -> SimulatedCorpus:
-        """Draw cells as in `pool`."""
-        return cls(pool(n_cells, n_genes=n_genes, mean_nonzero=mean_nonzero, seed=seed))
 
     @property
     def n_cells(self) -> int:

@@ -17,11 +17,6 @@ class Dropout(nn.Module):
     torch's own dropout draws a number from the Mersenne Twister for each element, one at a time. Here 64 bits of a fast
     generator decide over four elements. That generator is seeded from torch's own at each call,
     so saving and replaying torch's state works as ever. On a GPU torch's own kernel is used.
-
-    Parameters
-    ----------
-    rate
-        Probability of a zero.
     """
 
     def __init__(self, rate: float) -> None:

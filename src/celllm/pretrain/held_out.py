@@ -20,16 +20,7 @@ NOT_VALIDATED = ("pass_difference", "check_difference", "tokens")
 class HeldOut:
     """Validation cells, shared among ranks, and the probe, which the first rank looks at while the others wait.
 
-    Parameters
-    ----------
-    pretrained
-        The encoder that is trained, not yet trained.
-    step_loss
-        Of the same encoder.
-    corpus, validation
-        Where the validation cells are, and their numbers.
-    probe
-        Labelled cells; None where the recipe asks for no probe.
+    `pretrained` is the encoder before its first step, `validation` the numbers of cells of the corpus.
     """
 
     def __init__(

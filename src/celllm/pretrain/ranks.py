@@ -13,23 +13,14 @@ from torch import distributed as dist
 
 
 class Ranks:
-    """The processes of a group of torch.distributed, each with some cells of one batch.
+    """The processes of torch.distributed, each with some cells of one batch.
 
-    Parameters
-    ----------
-    group
-        The processes; None: all of them.
-
-    Notes
-    -----
     The loss over all embeddings is computed by every rank for itself: A^2 D operations are nothing beside encoding
     A / n cells, and no gradient of an embedding has to travel.
     """
 
-    def __init__(self, group: dist.ProcessGroup | None = None) -> None:
-        self._group = group
-        self.rank = dist.get_rank(group)
-        self.n_ranks = dist.get_world_size(group)
+    def __init__(self) -> None:
+        self.rank, self.n_ranks = dist.get_rank(), dist.get_world_size()
 
     def gather(self, z_BD: Tensor) -> Tensor:
         """Return the embeddings of all ranks, A x D; B may differ by rank.
@@ -38,12 +29,12 @@ class Ranks:
         """
         n_cells = torch.zeros(self.n_ranks, dtype=torch.int64, device=z_BD.device)
         n_cells[self.rank] = len(z_BD)
-        dist.all_reduce(n_cells, group=self._group)
+        dist.all_reduce(n_cells)
         sizes = [int(n) for n in n_cells.tolist()]
         padded = z_BD.new_zeros(max(sizes), *z_BD.shape[1:])
         padded[: len(z_BD)] = z_BD.detach()
         received = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(received, padded, group=self._group)
+        dist.all_gather(received, padded)
         parts = [part[:n] for part, n in zip(received, sizes, strict=True)]
         parts[self.rank] = z_BD
         return torch.cat(parts)
@@ -51,7 +42,7 @@ class Ranks:
     def total(self, number: float, device: torch.device) -> float:
         """Return the sum of one number of each rank."""
         summed = torch.tensor([number], dtype=torch.float64, device=device)
-        dist.all_reduce(summed, group=self._group)
+        dist.all_reduce(summed)
         return float(summed)
 
     def any(self, is_so: bool, device: torch.device) -> bool:  # noqa: FBT001 - a question with one answer
@@ -61,7 +52,7 @@ class Ranks:
     def agree(self, number: int, device: torch.device) -> bool:
         """Return whether all ranks have the same number."""
         ends = torch.tensor([number, -number], dtype=torch.int64, device=device)
-        dist.all_reduce(ends, op=dist.ReduceOp.MAX, group=self._group)
+        dist.all_reduce(ends, op=dist.ReduceOp.MAX)
         return int(ends[0]) == -int(ends[1])
 
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
@@ -69,8 +60,8 @@ class Ranks:
         if not parameters:
             return
         is_there = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device).to(torch.int32)
-        dist.all_reduce(is_there, op=dist.ReduceOp.MAX, group=self._group)
+        dist.all_reduce(is_there, op=dist.ReduceOp.MAX)
         for parameter, there in zip(parameters, is_there.tolist(), strict=True):
             if there:
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                dist.all_reduce(parameter.grad, group=self._group)
+                dist.all_reduce(parameter.grad)

@@ -67,39 +67,15 @@ def pretrain(
     when the run was stopped and went on from its checkpoint. SIGTERM, SIGINT and SIGUSR1 end it after the step in
     which they come, with a checkpoint.
 
-    Parameters
-    ----------
-    recipe
-        Everything but the data and the seed.
-    corpus
-        The cells to learn from.
-    gene_embedding
-        G x D, where it starts; None: drawn, and learned with the rest.
-    gene_digest
-        Names the gene embedding in checkpoints.
-    seed
-        Random seed of initial weights, order of cells, truncation, masks, dropout and random features.
-    fabric
-        Launched; says which device this process has, and how many ranks there are. None: one device, the best there is.
-    checkpoints
-        Folder to go on from and to save to, the same for all ranks; None: neither.
-    probe
-        Labelled cells for a recipe with `probe_every`.
-    stage
-        Name and version of the stage; a checkpoint of another is refused.
-    monitors
-        Told of each row of the history, on the first rank.
-    stop_after
-        Stop after this many steps of the schedule, as if killed right after a checkpoint; None: run to the end.
-    initial
-        Encoder whose weights to begin with; None: drawn from the seed.
+    The gene embedding, G x D, is where genes start; None: drawn, and learned with the rest. Weights start at `initial`;
+    None: drawn from the seed. `fabric` is launched and says which device this process has, and how many ranks there
+    are; None: one device, the best there is. All ranks share the folder `checkpoints`, to go on from and to save to;
+    the first tells monitors of each row of the history. With `stop_after` a run stops after so many steps of its
+    schedule, as if killed right after a checkpoint.
 
-    Raises
-    ------
-    InputError
-        If the recipe cannot be trained from, or the folder's checkpoint belongs to another run.
-    DivergedError, CheckpointError, OutOfMemory, Stopped
-        If a loss is not finite, a checkpoint not written, half the `chunk_tokens` too many, or a signal asks for it.
+    InputError if the recipe cannot be trained from, or the folder's checkpoint belongs to another run; DivergedError,
+    CheckpointError, OutOfMemory or Stopped if a loss is not finite, a checkpoint not written, half the `chunk_tokens`
+    too many, or a signal asks for it.
     """
     check_trainable(recipe)
     check_probed(recipe, probe)
@@ -135,13 +111,7 @@ def pretrain(
 
 
 class Run:
-    """The state of one run on one rank.
-
-    Parameters
-    ----------
-    recipe, corpus, gene_embedding, seed, fabric, probe, initial
-        As in `pretrain`.
-    """
+    """The state of one run on one rank; arguments as in `pretrain`."""
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ Shapes: B cells, C of a chunk, L tokens of its longest cell, Q of them looked at
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -42,13 +42,7 @@ class Pretrained(nn.Module):
 
 
 def check_trainable(recipe: Recipe) -> None:
-    """Refuse attention `released`: with it a cell's embedding depends on the other cells of the batch.
-
-    Raises
-    ------
-    InputError
-        For that attention.
-    """
+    """Refuse attention `released`, with which a cell's embedding depends on the batch's other cells; InputError."""
     if recipe.encoder.attention == "released":
         raise InputError(
             file="recipe",
@@ -60,13 +54,7 @@ def check_trainable(recipe: Recipe) -> None:
 
 
 def check_ranks(recipe: Recipe, n_ranks: int) -> None:
-    """Refuse more ranks than there are cells for.
-
-    Raises
-    ------
-    InputError
-        If a rank would get no cell of a batch, or none of the validation cells.
-    """
+    """Raise InputError if a rank would get no cell of a batch, or none of the validation cells."""
     for field in ("batch_cells", "validation_cells"):
         n_cells = getattr(recipe.training, field)
         if 0 < n_cells < n_ranks:
@@ -110,20 +98,8 @@ class StepLoss:
     weight of 0 skips the work of its loss. What is compared of a view, and what the figures of spread are about, is the
     encoder's embedding of it (`encoder.pooling`) behind the recipe's `projection`.
 
-    Parameters
-    ----------
-    module
-        In training mode.
-    settings
-        The recipe's objectives.
-    max_tokens
-        Tokens encoded at once, padding included; it sets memory.
-    keep_tokens
-        Tokens whose graphs are kept from the first pass, so that they need no second; those of one chunk always are.
-    autocast
-        Returns the context in which the encoder runs; the same in both passes.
-    ranks
-        Other processes with cells of the same batch.
+    `max_tokens` are encoded at once, padding included; graphs of `keep_tokens`, at least those of one chunk, are kept
+    from the first pass. `autocast` returns the context in which the encoder runs, in both passes.
     """
 
     def __init__(
@@ -133,7 +109,7 @@ class StepLoss:
         *,
         max_tokens: int,
         keep_tokens: int = 0,
-        autocast: type[AbstractContextManager[Any]] | Any,  # noqa: ANN401 - any callable that gives a context
+        autocast: Callable[[], AbstractContextManager[Any]],
         ranks: Ranks | None = None,
     ) -> None:
         self.module, self.settings, self.max_tokens, self.autocast = module, settings, max_tokens, autocast
@@ -143,11 +119,7 @@ class StepLoss:
             raise ValueError(msg)
 
     def accumulate(
-        self,
-        batch: StepBatch,
-        *,
-        check: bool = False,
-        health: bool = True,
+        self, batch: StepBatch, *, check: bool = False, health: bool = True
     ) -> tuple[Tensor, dict[str, float | None]]:
         """Add the step's gradient to the parameters; return the loss, detached, and the step's figures.
 
@@ -232,12 +204,7 @@ class StepLoss:
 
     def _info_nce(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
         settings = self.settings.contrastive
-        return losses.info_nce(
-            first_BD,
-            second_BD,
-            temperature=settings.temperature,
-            symmetric=settings.symmetric,
-        )
+        return losses.info_nce(first_BD, second_BD, temperature=settings.temperature, symmetric=settings.symmetric)
 
     def _encode(self, view: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, Any]:
         encoder, values = self.module.encoder, view.get("values")

@@ -28,15 +28,7 @@ from celllm.pretrain.stopping import (
 
 
 class Update:
-    """Takes optimiser steps, with the recipe's `chunk_tokens` and `keep_tokens`, or less where memory asks for it.
-
-    Parameters
-    ----------
-    step_loss, optimiser
-        Of what is trained.
-    recipe, seed, fabric
-        As in `run.pretrain`.
-    """
+    """Takes optimiser steps, with the recipe's `chunk_tokens` and `keep_tokens`, or less where memory asks for it."""
 
     def __init__(
         self, step_loss: StepLoss, optimiser: torch.optim.Optimizer, recipe: Recipe, *, seed: int, fabric: Fabric
