@@ -73,24 +73,22 @@ def divide_and_conquer(
     ----------
     encode
         Maps C cells of a view to C x D embeddings; its parameters receive the gradient. It may draw from torch's own
-        generators. It may return a pair (embeddings, anything); `anything` goes to `per_chunk_loss` if the cells are
-        of the first view.
+        generators, and return a pair (embeddings, anything), which of the first view goes to `per_chunk_loss`.
     views
         One batch of B cells each; row i of all of them is cell i. A batch is a tensor, a mapping of tensors, or an
         object with a length, a device and cells by slice or index array, which may make them when they are asked for.
     loss
-        Maps the V embeddings, B x D each, to a scalar. With `ranks`, they are those of all ranks.
-    chunk_size
-        C; the last chunk may be smaller. It sets memory; dropout aside it does not change the gradient.
-    chunks
-        In place of `chunk_size`: the rows of each chunk, every cell in one of them, such as from `chunks.by_tokens`.
+        Maps the V embeddings, B x D each and of all ranks, to a scalar.
+    chunk_size, chunks
+        C (the last chunk may be smaller), or the rows of each chunk, such as from `chunks.by_tokens`. They set memory;
+        dropout aside they do not change the gradient.
     n_kept
         Chunks, the last ones over all views, whose graphs are kept from the first pass and so need no second: all these
         graphs are held at once. At least one is; the gradient is the same.
     per_chunk_loss
         Called once a chunk with its rows and what `encode` returned besides the embeddings (None if nothing); its
         scalar is added to the loss. For a mean over something that is spread unevenly over the chunks, such as masked
-        tokens, divide the chunk's sum by the number in the whole batch, of all ranks. None: nothing to add.
+        tokens, divide the chunk's sum by the number in the whole batch, of all ranks.
     parameters
         What receives gradients; by default those of `encode`, if it is a module. Needed by `ranks` and `check`; with
         them, a gradient that is not finite is found, and the chunk that it comes from.
@@ -98,25 +96,14 @@ def divide_and_conquer(
         Other processes with cells of the same batch. Gradients are summed over them once, at the end, so a wrapper that
         averages gradients by itself must not.
     check
-        Take the full-batch step too, with the same random numbers, and record how far the gradients differ. For small
-        batches.
+        Take the full-batch step too, with the same random numbers, and record how far the gradients differ.
     record
         Filled with the embeddings of this rank and diagnostics of the step.
 
-    Returns
-    -------
-    The whole loss, detached.
+    Returns the whole loss, detached. NonFiniteError if an embedding, a loss or (where `parameters` are known) a
+    gradient is not finite; gradients are cleared then, parameters untouched. ValueError if there is no cell, views or
+    chunks do not fit together, or `ranks` or `check` come without parameters.
 
-    Raises
-    ------
-    NonFiniteError
-        If an embedding, a loss or (where `parameters` are known) a gradient is not finite; it says which and where.
-        Gradients are cleared then, parameters untouched.
-    ValueError
-        If there is no cell, views or chunks do not fit together, or `ranks` or `check` come without parameters.
-
-    Notes
-    -----
     Zhao et al. 2023, arXiv:2306.04371; the same cut as Gao et al. 2021, arXiv:2101.06983 (gradient caching). Equality
     with the full batch needs an encoder that treats each cell alone and the same way in both passes:
     no batch norm, no change of mode, parameters or random features in between. The cache is kept in float32 at least.
