@@ -87,7 +87,6 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         ("16\tchunked\t1\t0.5\tmaybe", "yes or no"),
         ("few\tchunked\t1\t0.5\tyes", "few"),
     ],
-    ids=["fits without seconds", "unknown mode", "unknown answer", "no number"],
 )
 def test_a_wrong_row_is_refused(tmp_path: Path, row: str, message: str) -> None:
     (tmp_path / "cost.tsv").write_text("\t".join(step_cost.COLUMNS) + "\n" + row + "\n")
