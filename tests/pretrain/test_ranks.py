@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from tiny import PARTS, SHARED, STEPS, WHOLE, pretraining_step, small_step, take_steps
 
+from celllm.pretrain.ranks import ALONE
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory, forked: BaseContext) -> list[dict[str, Any]]:
@@ -35,12 +37,12 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any], *, rel: float) 
 
 @pytest.mark.slow
 def test_ranks_take_the_step_of_one_process(found: list[dict[str, Any]]) -> None:
-    alone = small_step(WHOLE, None)
+    alone = small_step(WHOLE, ALONE)
     for rank in found:
         assert_same(rank["small"], alone, rel=1e-12)
         assert rank["small"]["check"] < 1e-9
         assert rank["small"]["pass"] < 1e-12
-    apart = [small_step(own, None) for own in PARTS]  # ranks that keep to themselves take another step
+    apart = [small_step(own, ALONE) for own in PARTS]  # ranks that keep to themselves take another step
     for name, expected in alone["gradients"].items():
         if not name.startswith(("head", "idle")):
             assert not np.allclose(np.add(*(one["gradients"][name] for one in apart)), expected, rtol=1e-3), name
@@ -57,7 +59,7 @@ def test_a_cell_that_is_not_finite_stops_every_rank_and_its_own_names_it(found: 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
 def test_ranks_take_the_step_of_pretraining_of_one_process(found: list[dict[str, Any]], name: str) -> None:
-    alone = pretraining_step(WHOLE, None, name)
+    alone = pretraining_step(WHOLE, ALONE, name)
     for rank in found:
         assert_same(rank[name], alone, rel=1e-9)
         for figure in SHARED:

@@ -31,7 +31,7 @@ from celllm.pretrain.chunks import NonFiniteError
 from celllm.pretrain.divide import Record, divide_and_conquer
 from celllm.pretrain.losses import info_nce
 from celllm.pretrain.measure import process_bytes
-from celllm.pretrain.ranks import Ranks
+from celllm.pretrain.ranks import Alone, Ranks
 from celllm.pretrain.step import StepLoss
 from celllm.pretrain.stopping import is_out_of_memory
 from celllm.pretrain.synthetic import synthetic_batch, synthetic_module
@@ -110,7 +110,7 @@ def gradients_of(parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, An
     return {name: None if p.grad is None else p.grad.flatten().tolist() for name, p in parameters}
 
 
-def pretraining_step(own: slice, ranks: Ranks | None, name: str) -> dict[str, Any]:
+def pretraining_step(own: slice, ranks: Alone, name: str) -> dict[str, Any]:
     """The step of pretraining with all three losses, and with views of thinned counts and kept graphs."""
     recipe = tiny_recipe(objectives=STEPS[name], encoder={"dropout": 0.0}, training={"batch_cells": 9})
     counts = csr_matrix(np.random.default_rng(0).poisson(2.0, (20, 30)).astype(np.float32))
@@ -123,7 +123,7 @@ def pretraining_step(own: slice, ranks: Ranks | None, name: str) -> dict[str, An
     return {"loss": float(loss), "figures": figures, "gradients": gradients_of(module.named_parameters())}
 
 
-def small_step(own: slice, ranks: Ranks | None, *, check: bool = False, poisoned: bool = False) -> dict[str, Any]:
+def small_step(own: slice, ranks: Alone, *, check: bool = False, poisoned: bool = False) -> dict[str, Any]:
     """A small chunked step, with a loss of its own for each chunk and parameters that nobody trains."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)

@@ -45,7 +45,3 @@ class Dropout(nn.Module):
         bits = torch.from_numpy(words.view(np.int16))[: x.numel()]
         is_kept = (bits >= round(self.rate * LEVELS) - LEVELS // 2).view(x.shape)
         return x * is_kept.to(x.dtype).mul_(1 / (1 - self.rate))
-
-    def extra_repr(self) -> str:
-        """Show the rate."""
-        return f"rate={self.rate}"

@@ -22,6 +22,8 @@ from celllm.pretrain.views import BIN, IS_HIDDEN, IS_TARGET, PieceMaker
 
 PIECE = 256
 """Cells made into tokens at once."""
+CELLS_AT_ONCE = 4096
+"""Cells read at once where a panel is chosen."""
 IGNORED = -100
 """Target of a token that is not to be predicted."""
 
@@ -216,16 +218,13 @@ def hold_out(n_cells: int, n_validation: int) -> Division:
     return Division(np.sort(order[n_validation:]), np.sort(order[:n_validation]))
 
 
-def choose_panel(corpus: Corpus, panel_size: int | None, *, piece: int = 4096) -> NDArray[np.int64]:
-    """Return the `panel_size` (None: all) genes of highest mean share of a cell's counts, in vocabulary order.
-
-    Cells are read `piece` at a time.
-    """
+def choose_panel(corpus: Corpus, panel_size: int | None) -> NDArray[np.int64]:
+    """Return the `panel_size` (None: all) genes of highest mean share of a cell's counts, in vocabulary order."""
     if panel_size is None or panel_size >= corpus.n_genes:
         return np.arange(corpus.n_genes, dtype=np.int64)
     totals = np.zeros(corpus.n_genes)
-    for start in range(0, corpus.n_cells, piece):
-        counts = corpus.rows(np.arange(start, min(start + piece, corpus.n_cells)))
+    for start in range(0, corpus.n_cells, CELLS_AT_ONCE):
+        counts = corpus.rows(np.arange(start, min(start + CELLS_AT_ONCE, corpus.n_cells)))
         depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
         totals += (1 / depth) @ counts
     # stable, so equal genes go by vocabulary order on every machine

@@ -28,7 +28,7 @@ from celllm.pretrain.chunks import (
     partition,
     take,
 )
-from celllm.pretrain.ranks import Ranks
+from celllm.pretrain.ranks import ALONE, Alone
 
 
 @dataclass
@@ -56,7 +56,7 @@ def divide_and_conquer(
     n_kept: int = 1,
     per_chunk_loss: ChunkLoss | None = None,
     parameters: Iterable[Tensor] | None = None,
-    ranks: Ranks | None = None,
+    ranks: Alone = ALONE,
     check: bool = False,
     record: Record | None = None,
 ) -> Tensor:
@@ -112,7 +112,7 @@ def divide_and_conquer(
     if parameters is None and isinstance(encode, nn.Module):
         parameters = encode.parameters()
     trained = None if parameters is None else [p for p in parameters if p.requires_grad]
-    if trained is None and (ranks is not None or check):
+    if trained is None and (ranks.n_ranks > 1 or check):
         msg = "ranks and check need to know the parameters: give parameters=model.parameters()"
         raise ValueError(msg)
     passes = _Passes(encode, views, chunks, per_chunk_loss, ranks, n_kept=n_kept)
@@ -122,15 +122,14 @@ def divide_and_conquer(
     try:
         caches = passes.first()
         with torch.enable_grad():
-            coupled = loss(*(passes.join(cache) for cache in caches))
+            coupled = loss(*map(ranks.gather, caches))
             passes.refuse_non_finite(torch.isfinite(coupled.detach()), "the loss over embeddings")
             gradients = torch.autograd.grad(coupled, caches)
         own, differences = passes.second(gradients)
         if trained is not None:
             if check:
                 difference = passes.compare(loss, trained)
-            if ranks is not None:
-                ranks.sum_gradients(trained)
+            ranks.sum_gradients(trained)
             passes.locate_non_finite(gradients, trained)
             for gradient, parameter in zip(before, trained, strict=True):
                 if gradient is not None:
@@ -156,7 +155,7 @@ class _Passes:
         views: Sequence[Batch],
         chunks: Sequence[Rows],
         own_loss: ChunkLoss | None,
-        ranks: Ranks | None,
+        ranks: Alone,
         *,
         n_kept: int,
     ) -> None:
@@ -209,9 +208,7 @@ class _Passes:
                 is_finite[i] = torch.isfinite(own)
         if self.own_loss is not None:
             self.refuse_non_finite(is_finite, "the loss of a chunk")
-        if self.ranks is not None:
-            total = total.new_tensor(self.ranks.total(float(total), self.device))
-        return total, differences
+        return self.ranks.sum(total), differences
 
     def push(
         self, v: int, i: int, gradients: Sequence[Tensor], kept: tuple[Tensor, Any] | None
@@ -252,7 +249,8 @@ class _Passes:
             parameter.grad = None
         with torch.enable_grad(), replay(self.states[0, 0]):
             whole, made = full_batch(self.encode, self.views, self.chunks)
-            total = loss(*(self.join(z.to(cache.dtype)) for z, cache in zip(whole, self.caches, strict=True)))
+            whole = [z.to(cache.dtype) for z, cache in zip(whole, self.caches, strict=True)]
+            total = loss(*map(self.ranks.gather, whole))
             for v, i in self.order:  # the order in which own losses draw random numbers
                 own = self.own_loss(self.chunks[i], made[i]) if self.own_loss is not None and v == 0 else None
                 total = total if own is None else total + own
@@ -267,8 +265,7 @@ class _Passes:
     def refuse_non_finite(self, is_finite: Tensor, what: str) -> None:
         """Raise on every rank if anything is not finite on any; numbers of chunks follow one another in `is_finite`."""
         bad = (~is_finite.flatten()).nonzero()
-        is_anywhere = self.ranks.any(bool(len(bad)), self.device) if self.ranks is not None else bool(len(bad))
-        if not is_anywhere:
+        if not self.ranks.any(bool(len(bad)), self.device):
             return
         if not len(bad):
             msg = f"{what} of another rank"
@@ -289,11 +286,7 @@ class _Passes:
             if not _are_finite(parameters):
                 msg = "the gradient"
                 raise NonFiniteError(msg, chunk=i, rows=self.cells[self.chunks[i]])
-        raise NonFiniteError("the gradient" if self.ranks is None else "the gradient of another rank")
-
-    def join(self, z_BD: Tensor) -> Tensor:
-        """Return the embeddings of all ranks."""
-        return z_BD if self.ranks is None else self.ranks.gather(z_BD)
+        raise NonFiniteError("the gradient" if self.ranks.n_ranks == 1 else "the gradient of another rank")
 
 
 def _dense(parameters: Sequence[Tensor]) -> list[Tensor]:

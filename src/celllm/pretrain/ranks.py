@@ -12,7 +12,41 @@ from torch import Tensor
 from torch import distributed as dist
 
 
-class Ranks:
+class Alone:
+    """One process that shares its batch with nobody."""
+
+    n_ranks = 1
+
+    def gather(self, z_BD: Tensor) -> Tensor:
+        """Return the embeddings of all ranks, A x D."""
+        return z_BD
+
+    def sum(self, number: Tensor) -> Tensor:
+        """Return the sum of one detached number of each rank."""
+        return number
+
+    def total(self, number: float, device: torch.device) -> float:
+        """Return the sum of one number of each rank."""
+        del device
+        return number
+
+    def any(self, is_so: bool, device: torch.device) -> bool:  # noqa: FBT001 - a question with one answer
+        """Return whether it is so on any rank."""
+        return self.total(float(is_so), device) > 0
+
+    def agree(self, number: int, device: torch.device) -> bool:
+        """Return whether all ranks have the same number."""
+        del number, device
+        return True
+
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Replace each gradient by its sum over ranks; a rank without one adds zero, one that nobody has stays None."""
+
+
+ALONE = Alone()
+
+
+class Ranks(Alone):
     """The processes of torch.distributed, each with some cells of one batch.
 
     The loss over all embeddings is computed by every rank for itself: A^2 D operations are nothing beside encoding
@@ -39,24 +73,20 @@ class Ranks:
         parts[self.rank] = z_BD
         return torch.cat(parts)
 
-    def total(self, number: float, device: torch.device) -> float:
-        """Return the sum of one number of each rank."""
+    def sum(self, number: Tensor) -> Tensor:  # noqa: D102
+        return number.new_tensor(self.total(float(number), number.device))
+
+    def total(self, number: float, device: torch.device) -> float:  # noqa: D102
         summed = torch.tensor([number], dtype=torch.float64, device=device)
         dist.all_reduce(summed)
         return float(summed)
 
-    def any(self, is_so: bool, device: torch.device) -> bool:  # noqa: FBT001 - a question with one answer
-        """Return whether it is so on any rank."""
-        return self.total(float(is_so), device) > 0
-
-    def agree(self, number: int, device: torch.device) -> bool:
-        """Return whether all ranks have the same number."""
+    def agree(self, number: int, device: torch.device) -> bool:  # noqa: D102
         ends = torch.tensor([number, -number], dtype=torch.int64, device=device)
         dist.all_reduce(ends, op=dist.ReduceOp.MAX)
         return int(ends[0]) == -int(ends[1])
 
-    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Replace each gradient by its sum over ranks; a rank without one adds zero, one that nobody has stays None."""
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:  # noqa: D102
         if not parameters:
             return
         is_there = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device).to(torch.int32)

@@ -28,7 +28,7 @@ from celllm.pretrain.held_out import HeldOut
 from celllm.pretrain.launch import alone
 from celllm.pretrain.monitor import HistoryRow, Monitor, following, history_row
 from celllm.pretrain.probe import ProbeCells, check_probed
-from celllm.pretrain.ranks import Ranks
+from celllm.pretrain.ranks import ALONE, Ranks
 from celllm.pretrain.step import StepLoss, check_ranks, check_trainable, initial_module
 from celllm.pretrain.stopping import Stopped, StopRequest
 from celllm.pretrain.update import Update
@@ -126,7 +126,7 @@ class Run:
     ) -> None:
         settings = recipe.training
         self._recipe, self._corpus, self._seed, self._fabric = recipe, corpus, seed, fabric
-        self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else None
+        self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else ALONE
         self._module = initial_module(
             recipe, corpus.n_genes, gene_embedding, seed=seed, device=fabric.device, initial=initial
         )
@@ -174,7 +174,7 @@ class Run:
             )
         self.progress.ranks = self._fabric.world_size
         self._saved_step = self.progress.step
-        if self._ranks is not None and not self._ranks.agree(self.progress.step, self._fabric.device):
+        if not self._ranks.agree(self.progress.step, self._fabric.device):
             msg = (
                 f"{checkpoints.folder}: rank {self._rank} finds step {self.progress.step}, others another\n"
                 "  do this:  give a folder that all nodes share with --checkpoints"
@@ -183,7 +183,7 @@ class Run:
 
     def is_any(self, is_so: bool) -> bool:  # noqa: FBT001 - a question with one answer
         """Return whether it is so on any rank."""
-        return is_so if self._ranks is None else self._ranks.any(is_so, self._fabric.device)
+        return self._ranks.any(is_so, self._fabric.device)
 
     def loader(self) -> Loader[StepBatch]:
         """Return batches of this rank, from the present step on."""

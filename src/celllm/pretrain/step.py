@@ -27,7 +27,7 @@ from celllm.pretrain.chunks import Batch, Rows, by_tokens, full_batch, n_kept_gr
 from celllm.pretrain.divide import Record, divide_and_conquer
 from celllm.pretrain.figures import Figures
 from celllm.pretrain.losses import LossSum
-from celllm.pretrain.ranks import Ranks
+from celllm.pretrain.ranks import ALONE, Alone
 
 
 class Pretrained(nn.Module):
@@ -110,7 +110,7 @@ class StepLoss:
         max_tokens: int,
         keep_tokens: int = 0,
         autocast: Callable[[], AbstractContextManager[Any]],
-        ranks: Ranks | None = None,
+        ranks: Alone = ALONE,
     ) -> None:
         self.module, self.settings, self.max_tokens, self.autocast = module, settings, max_tokens, autocast
         self.keep_tokens, self.ranks = keep_tokens, ranks
@@ -147,9 +147,8 @@ class StepLoss:
             )
         else:
             loss = sum_over_chunks(self._chunk_loss, n_cells=len(batch), chunks=chunks)
-            if self.ranks is not None:
-                self.ranks.sum_gradients(parameters)
-                loss = loss.new_tensor(self.ranks.total(float(loss), batch.device))
+            self.ranks.sum_gradients(parameters)
+            loss = self.ranks.sum(loss)
             if health:
                 record.embeddings = self._embedded(chunks)
         contrasted = record.coupled_loss / weight if weight > 0 else None
@@ -161,7 +160,7 @@ class StepLoss:
         settings = self.settings
         record = Record(embeddings=self._embedded(chunks))
         with torch.no_grad():
-            contrasted = float(self._info_nce(*(self._gathered(z_BD) for z_BD in record.embeddings)))
+            contrasted = float(self._info_nce(*map(self.ranks.gather, record.embeddings)))
             needs_chunks = settings.masked.weight > 0 or settings.malignancy.weight > 0
             own = [self._chunk_loss(rows, None) for rows in chunks] if needs_chunks else []
         loss = self._total(sum(float(one) for one in own if one is not None))
@@ -185,11 +184,8 @@ class StepLoss:
         self._masked = batch.masked()
         return by_tokens(np.maximum(batch.lengths_B, batch.view_lengths_B), self.max_tokens)
 
-    def _gathered(self, z_BD: Tensor) -> Tensor:
-        return z_BD if self.ranks is None else self.ranks.gather(z_BD)
-
     def _total(self, number: float) -> float:
-        return number if self.ranks is None else self.ranks.total(number, self._batch.device)
+        return self.ranks.total(number, self._batch.device)
 
     def _views(self, batch: StepBatch) -> list[Batch]:
         _, second = batch.views or (batch, batch)
