@@ -1,5 +1,9 @@
 """The command line: what a user can mend ends in one sentence."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from celllm.base.app import commands, run
@@ -17,3 +21,13 @@ def test_a_path_that_is_not_there_is_named_with_its_option(tmp_path, capsys):
         run(app, ["count", "--genes", str(tmp_path / "no.tsv")])
     assert end.value.code == 2
     assert capsys.readouterr().err == f"error: --genes {tmp_path / 'no.tsv'}\n  No such file or directory\n"
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word():
+    code = "from celllm.base.app import commands, run\napp = commands()\n"
+    code += "app.command(lambda: print('a'), name='a')\nrun(app)"
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([sys.executable, "-c", code, "a"], stdout=writes, stderr=subprocess.PIPE, check=False)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.harmonise.counts import find_counts, look
+from celllm.harmonise.counts import find_counts
 
 COUNTS = np.random.default_rng(0).poisson(1.5, (200, 30)).astype(np.float32)
 LOGGED = np.log1p(COUNTS / COUNTS.sum(1, keepdims=True) * 1e4)
@@ -33,9 +33,14 @@ def test_the_matrix_that_holds_counts_is_found(matrices, place, form):
     ("matrices", "asked", "said"),
     [
         pytest.param(
-            {"X": LOGGED}, None, r"minimum 0, maximum [\d.]+, .*% whole numbers, cells sum to 141.195", id="none"
+            {"X": LOGGED},
+            None,
+            r"X .200 x 30.: log-normalised values .ln\(x\+1\) undone, every cell sums to 10,000.: .*141.195",
+            id="none",
         ),
-        pytest.param({"X": SCALED, "raw": LOGGED}, None, r"X .*minimum -.*\n.*raw .*minimum 0", id="none of two"),
+        pytest.param(
+            {"X": SCALED, "raw": LOGGED}, None, r"X .*scaled values.*\n.*raw .*log-normalised", id="none of two"
+        ),
         pytest.param({"X": COUNTS[:, :9], "raw": COUNTS}, None, "--counts X or --counts raw", id="several"),
         pytest.param({"X": COUNTS, "layers:log": LOGGED}, "layers:log", "layers:log", id="asked for, no counts"),
         pytest.param({"X": COUNTS}, "layers:counts", "name one: --counts X", id="asked for, not there"),
@@ -53,4 +58,5 @@ def test_named_one_of_several_is_taken():
 def test_cells_of_beginning_middle_and_end_are_looked_at():
     counts = COUNTS.copy()
     counts[-1, 0] = 0.5
-    assert not look("X", counts).is_counts
+    with pytest.raises(InputError, match="mixed values"):
+        find_counts({"X": counts}, file="my.h5ad")

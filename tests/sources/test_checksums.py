@@ -40,7 +40,7 @@ def test_writers_in_threads_and_processes_lose_no_row(tmp_path, root):
     code = (
         "import sys\nfrom pathlib import Path\nfrom celllm.sources import checksums\n"
         "for n in range(20): checksums.record(checksums.Checksum('p', str(n), 7, '0' * 64, 'mirror', '2026-01-31'), "
-        "sys.argv[1], lock=Path(sys.argv[2]))"
+        "Path(sys.argv[1]), lock=Path(sys.argv[2]))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, path, lock], env={"PYTHONPATH": str(root / "src")})
     with ThreadPoolExecutor(4) as pool:

@@ -204,11 +204,20 @@ def test_what_the_table_gives_a_checksum_for_is_not_locked(place, run, served):
 
 def test_a_file_of_the_mirror_is_locked_and_held_to_the_lock_too(place, run):
     (place / "mirror/a.tsv").write_bytes(CONTENT)
-    run(source(), checksums=place / "checksums.tsv")
+    row = source(url="https://example.org/a.tsv")
+    run(row, checksums=place / "checksums.tsv")
     assert [(line.source, line.sha256) for line in checksums.read(place / "checksums.tsv")] == [("mirror", SHA)]
     (place / "mirror/a.tsv").write_bytes(CONTENT[::-1])
     with pytest.raises(InputError, match=r"mirror/a\.tsv: sha256"):
-        run(source(), checksums=place / "checksums.tsv")
+        run(row, checksums=place / "checksums.tsv")
+
+
+def test_a_file_of_ones_own_is_not_locked_and_may_change(place, run):
+    for content in (CONTENT, CONTENT[::-1]):
+        (place / "mirror/a.tsv").write_bytes(content)
+        (file,) = run(source(), checksums=place / "checksums.tsv").files
+        assert file.path.read_bytes() == content
+    assert not (place / "checksums.tsv").exists()
 
 
 def test_a_lock_that_cannot_be_written_is_said_with_the_line_to_add(place, run, served, capsys, monkeypatch):

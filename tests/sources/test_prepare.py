@@ -56,8 +56,8 @@ def test_cells_are_kept_by_what_a_column_says(tmp_path):
 @pytest.mark.parametrize(
     ("row", "labels", "message"),
     [
-        (ROW, LABELS.replace('"c2"', '"c9"'), r"1 of 3 cells without one, such as c2"),
-        (ROW, LABELS + '"c4","T",4\n', r"1 of 4 rows without a cell, such as c4"),
+        (ROW, LABELS.replace('"c2"', '"c9"'), r"1 of 3 cells without labels, such as c2"),
+        (ROW, LABELS + '"c4","T",4\n', r"1 of 4 labels without a cell, such as c4"),
         (replace(ROW, keep={"none": ["T"]}), LABELS, r"column none\n(?s:.*)found: +the columns kind, n"),
     ],
     ids=["a cell without a label", "a label without a cell", "no such column"],

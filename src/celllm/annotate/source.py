@@ -14,10 +14,10 @@ import h5py
 import pandas as pd
 from scipy import sparse
 
-from celllm.base.errors import InputError
+from celllm.sources.archives import unreadable
 from celllm.sources.missing import texts
-from celllm.sources.readers.cells import PIECE
-from celllm.sources.readers.h5ad import opening, read_table, stored_matrix
+from celllm.sources.readers.cells import PIECE, column_of
+from celllm.sources.readers.h5ad import matrices, opening, read_table, stored_matrix
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -49,22 +49,9 @@ class Source:
         return self.table if isinstance(self.table, pd.DataFrame) else read_table(self.table, Path(self.file))
 
     def column(self, name: str, option: str) -> pd.Series[str]:
-        """Return a column of `obs` as text, empty where a value is missing.
-
-        Raises
-        ------
-        InputError
-            If there is none of that name; `option` is what named it.
-        """
-        if name not in self.obs.columns:
-            raise InputError(
-                file=self.file,
-                field=f"obs column {name}",
-                expected=f"the column that {option} names",
-                found=f"the columns {', '.join(map(str, self.obs.columns)) or '(none)'}",
-                remedy=f"give one of them: {option} COLUMN",
-            )
-        return texts(self.obs[name])
+        """Return a column of `obs` as text, empty where a value is missing; `option` is what named it, to errors."""
+        expected, remedy = f"the column that {option} names", f"give one of them: {option} COLUMN"
+        return texts(column_of(self.obs, name, file=self.file, expected=expected, remedy=remedy))
 
     def pieces(self, place: str, *, size: int = PIECE) -> Iterator[sparse.csr_matrix]:
         """Read a matrix, `size` cells at a time."""
@@ -79,50 +66,28 @@ def of_anndata(cells: ad.AnnData) -> Source:
     if cells.raw is not None:
         places["raw"] = (cells.raw.X, cells.raw.var)
     places |= {f"layers:{name}": (layer, cells.var) for name, layer in cells.layers.items()}
-    matrices = {
+    held = {
         place: (matrix.tocsr() if isinstance(matrix, (sparse.spmatrix, sparse.sparray)) else matrix, var)
         for place, (matrix, var) in places.items()
         if matrix is not None
     }
-    return Source(str(cells.filename or "the AnnData object"), matrices, cells.obs)
+    return Source(str(cells.filename or "the AnnData object"), held, cells.obs)
 
 
 @contextmanager
 def of_file(path: Path) -> Iterator[Source]:
-    """Open an h5ad file to be read in pieces; a CSC matrix is read whole, if it fits into memory.
-
-    Raises
-    ------
-    InputError
-        If it is no h5ad file, or holds a CSC matrix that is too large.
-    """
+    """Open an h5ad file to be read in pieces; a CSC matrix is read whole, InputError if it does not fit into memory."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         remedy = "give an .h5ad file; of a zarr folder: anndata.read_zarr(folder).write_h5ad(file)"
-        raise InputError(file=path, field="(whole file)", expected="an h5ad file", found=found, remedy=remedy)
+        raise unreadable(path, "an h5ad file", found, remedy=remedy)
     with opening(path) as file:
-        is_multimodal = "mod" in file and "X" not in file
-        if is_multimodal or "obs" not in file or "var" not in file:
-            raise InputError(
-                file=path,
-                field="(whole file)",
-                expected="an h5ad file, with obs and var",
-                found="a MuData file" if is_multimodal else f"the groups {', '.join(file) or '(none)'}",
-                remedy="write the RNA alone: mudata.read(file).mod['rna'].write_h5ad(rna.h5ad)"
-                if is_multimodal
-                else "write it with anndata: adata.write_h5ad(file)",
-            )
-        groups = {"X": ("X", "var"), "raw": ("raw/X", "raw/var")}
-        groups |= {f"layers:{name}": (f"layers/{name}", "var") for name in file.get("layers", ())}
-        tables: dict[str, pd.DataFrame] = {}
-        matrices = {}
-        for place, (group, var) in groups.items():
-            if group in file and file[group].attrs.get("encoding-type") != "null":
-                if var not in tables:
-                    tables[var] = read_table(file[var], path)
-                _check_fits(file[group], path)
-                matrices[place] = (stored_matrix(file[group], path), tables[var])
-        yield Source(str(path), matrices, file["obs"])
+        places = matrices(file, path)
+        tables = {var: read_table(file[var], path) for var in {var for _, var in places.values()}}
+        for group, _ in places.values():
+            _check_fits(file[group], path)
+        found_there = {name: (stored_matrix(file[group], path), tables[var]) for name, (group, var) in places.items()}
+        yield Source(str(path), found_there, file["obs"])
 
 
 def _check_fits(stored: h5py.Group | h5py.Dataset, path: Path) -> None:
@@ -132,10 +97,7 @@ def _check_fits(stored: h5py.Group | h5py.Dataset, path: Path) -> None:
     needed = 2 * sum(stored[name].size * stored[name].dtype.itemsize for name in ("data", "indices"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
-        raise InputError(
-            file=path,
-            field=stored.name,
-            expected="a CSR matrix, which is read in pieces, or a CSC matrix that fits into memory",
-            found=f"a CSC matrix that takes {needed / 1e9:.0f} GB; there are {memory / 1e9:.0f} GB",
-            remedy=f"convert it on a larger machine: {CONVERT.format(path.name)}",
-        )
+        expected = "a CSR matrix, which is read in pieces, or a CSC matrix that fits into memory"
+        found = f"a CSC matrix that takes {needed / 1e9:.0f} GB; there are {memory / 1e9:.0f} GB"
+        remedy = f"convert it on a larger machine: {CONVERT.format(path.name)}"
+        raise unreadable(path, expected, found, field=stored.name, remedy=remedy)

@@ -6,6 +6,8 @@ A command is a function with keyword-only, typed parameters; its docstring is it
 from __future__ import annotations
 
 import inspect
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -45,6 +47,11 @@ def run(app: Callable[..., Any], argv: Sequence[str] | None = None) -> None:
     is_traced = "--traceback" in tokens
     try:
         app([token for token in tokens if token != "--traceback"])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever reads what is printed, such as head, has seen enough: write nothing more, not at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
         if is_traced or error.filename is None:
             raise

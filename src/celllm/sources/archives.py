@@ -38,10 +38,7 @@ N_MAGIC: Final = 10
 N_FIRST: Final = 512
 """Bytes that tell what a file is."""
 NO_DATA: Final = (
-    (
-        re.compile(rb"(?i)\s*<(!doctype html|html|\?xml|error)"),
-        "a page of HTML or XML, as servers send in place of a file",
-    ),
+    (re.compile(rb"(?i)\s*<(!doctype html|html|\?xml|error)"), "a page of HTML or XML, as servers send for a file"),
     (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS, not the file itself: git lfs pull"),
     (re.compile(rb"(/|\.\./)*(\.git/)?annex/objects/"), "a pointer of git-annex, not the file itself: git annex get"),
     (re.compile(rb"\s*\Z"), "an empty file, as an interrupted download leaves it"),
@@ -50,32 +47,25 @@ NO_DATA: Final = (
     (re.compile(rb"\xff\xfe|\xfe\xff"), "text in UTF-16, which Excel calls Unicode: save it as UTF-8"),
 )
 """What a file's first bytes, unpacked, say of one that holds no cells."""
-BROKEN: Final = (
-    OSError,
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    UnicodeDecodeError,
-)
+_OF_ARCHIVES: Final = (tarfile.TarError, zipfile.BadZipFile)
+BROKEN: Final = (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError, *_OF_ARCHIVES)
 """What Python's libraries raise for a truncated or damaged file."""
 
 
-def unreadable(path: Path | str, expected: str, found: Exception | str, *, field: str = "(whole file)") -> InputError:
-    """Say that a file is not of the format its dataset's reader expects, and what it is if its first bytes tell."""
+def unreadable(
+    path: Path | str,
+    expected: str,
+    found: Exception | str,
+    *,
+    field: str = "(whole file)",
+    remedy: str = "fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
+) -> InputError:
+    """Say that a file is not what is expected of it, and what it is if its first bytes tell."""
     said = found if isinstance(found, str) else f"{type(found).__name__}: {found}"
     if isinstance(found, UnicodeDecodeError):
         byte = found.object[found.start]
         said = f"text that is not UTF-8, perhaps Latin-1 ({found.reason} 0x{byte:02x}): save it as UTF-8"
-    disguise = no_data(path)
-    return InputError(
-        file=path,
-        field=field,
-        expected=expected,
-        found=disguise or said,
-        remedy="fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
-    )
+    return InputError(file=path, field=field, expected=expected, found=no_data(path) or said, remedy=remedy)
 
 
 def no_data(path: Path | str) -> str | None:
@@ -119,11 +109,8 @@ def members(path: Path, *, limit: int = LIMIT) -> Iterator[tuple[str, IO[bytes]]
     A stream is good until the next one is asked for. Directories, and the `._*` and `__MACOSX` files that macOS
     adds, are passed over.
 
-    Raises
-    ------
-    InputError
-        If it is no archive, or truncated; if a member has an absolute path, a path with `..`, is a link or a device,
-        or unpacks to more than `limit` bytes. tarfile's filters would mend some of these paths in silence.
+    InputError if it is no archive, or truncated; if a member has an absolute path, a path with `..`, is a link or a
+    device, or unpacks to more than `limit` bytes. tarfile's filters would mend some of these paths in silence.
     """
     with reading(path, "a tar or zip archive"):
         for name, size, is_regular, content in _zip(path) if zipfile.is_zipfile(path) else _tar(path, limit):
@@ -147,13 +134,8 @@ def wrong_members(path: Path, *, expected: str, found: Iterable[str]) -> InputEr
     """Say that an archive holds other files than its reader needs."""
     names = list(found)
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return InputError(
-        file=path,
-        field="members",
-        expected=expected,
-        found=(", ".join(names[:10]) or "no file") + more,
-        remedy="check the dataset's reader in config/datasets.tsv and its rows in config/files.tsv",
-    )
+    remedy = "check the dataset's reader in config/datasets.tsv and its rows in config/files.tsv"
+    return unreadable(path, expected, (", ".join(names[:10]) or "no file") + more, field="members", remedy=remedy)
 
 
 Member = tuple[str, int, bool, IO[bytes] | None]
@@ -181,23 +163,14 @@ def _zip(path: Path) -> Iterator[Member]:
 
 
 def _refused(path: Path, name: str, what: str) -> InputError:
-    return InputError(
-        file=path,
-        field=f"member {name}",
-        expected="files and folders with paths inside the archive",
-        found=what,
-        remedy="get the archive from its publisher again; such a one is not to be trusted",
-    )
+    expected = "files and folders with paths inside the archive"
+    remedy = "get the archive from its publisher again; such a one is not to be trusted"
+    return unreadable(path, expected, what, field=f"member {name}", remedy=remedy)
 
 
 def _too_large(limit: int, *, name: Path | str) -> InputError:
-    return InputError(
-        file=name,
-        field="size once unpacked",
-        expected=f"at most {limit} bytes",
-        found="more",
-        remedy="get the file from its publisher again; if it is rightly so large, raise LIMIT in sources/archives.py",
-    )
+    remedy = "get the file from its publisher again; if it is rightly so large, raise LIMIT in sources/archives.py"
+    return unreadable(name, f"at most {limit} bytes", "more", field="size once unpacked", remedy=remedy)
 
 
 def _unpacked(stream: IO[bytes], name: Path | str, limit: int, *, times: int = 2) -> IO[bytes]:

@@ -17,9 +17,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
-from celllm.base.errors import InputError
 from celllm.config.table import ROW, Table, read_rows
 from celllm.config.tables import SourceFile
+from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawFile
 
 FILES: Final = "config/files.tsv"
@@ -53,21 +53,20 @@ class Checksum:
 HEADER: Final = "\t".join(field.name for field in fields(Checksum)) + "\n"
 
 
-def read(path: Path | str) -> Table[Checksum]:
+def read(path: Path) -> Table[Checksum]:
     """Read the table; one that does not exist yet is empty. InputError as in config/table.py."""
-    path = Path(path)
     if not path.exists():
         return Table(file=path, key="dataset", rows=())
     return read_rows(path, Checksum, key="dataset", unique=("dataset", "file"))
 
 
-def of(path: Path | str | None, *, dataset: str, file: str) -> Checksum | None:
+def of(path: Path | None, *, dataset: str, file: str) -> Checksum | None:
     """Return a file's row of the table, if there is one."""
     rows = () if path is None else read(path)
     return next((row for row in rows if (row.dataset, row.file) == (dataset, file)), None)
 
 
-def record(row: Checksum, path: Path | str, *, lock: Path) -> None:
+def record(row: Checksum, path: Path, *, lock: Path) -> None:
     """Put a file's row into the table, in place of the one it may have; rows stand sorted by dataset and file.
 
     All writers lock the file `lock` while they read and rewrite the table, so that none loses a row of another.
@@ -81,7 +80,10 @@ def record(row: Checksum, path: Path | str, *, lock: Path) -> None:
 
 
 def record_first(row: SourceFile, file: RawFile, table: Path | None) -> None:
-    """Record a file that has arrived, unless its row of files.tsv or the table say already what it has to be."""
+    """Record a file that has arrived, unless its row or the table say already what it has to be, or it is one's own.
+
+    A file without an address is one's own: nobody else has it, and it may change.
+    """
     if table is None or row.sha256 is not None or of(table, dataset=row.dataset, file=row.file) is not None:
         return
     today = datetime.now(UTC).date().isoformat()
@@ -109,18 +111,10 @@ def check(
 ) -> None:
     """Raise InputError if a size in bytes or a checksum is not what is expected; `file` is a path or an address."""
     for said in expected:
-        for field, wanted, found, unit in (
-            ("size", said.bytes, size, " bytes"),
-            ("sha256", said.sha256, sha256, ""),
-        ):
+        for field, wanted, found, unit in (("size", said.bytes, size, " bytes"), ("sha256", said.sha256, sha256, "")):
             if wanted is not None and found is not None and wanted != found:
-                raise InputError(
-                    file=file,
-                    field=field,
-                    expected=f"{wanted}{unit}, {said.said_by}",
-                    found=f"{found}{unit}",
-                    remedy=said.remedy,
-                )
+                expected_text = f"{wanted}{unit}, {said.said_by}"
+                raise unreadable(file, expected_text, f"{found}{unit}", field=field, remedy=said.remedy)
 
 
 def expected_of(row: SourceFile, table: Path | None) -> list[Expected]:

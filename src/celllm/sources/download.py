@@ -81,16 +81,8 @@ def download(addresses: Sequence[str], place: Path, *, expected: Sequence[Expect
     A file that is there with the expected checksum is kept. A download that broke off for good leaves its part in
     `.partial/` if the server can resume it, and the next call does; a wrong file is removed.
 
-    Returns
-    -------
-    The address that gave it, the first where it was kept, and its sha256 in hex.
-
-    Raises
-    ------
-    InputError
-        If the only address gives a file of another size or checksum.
-    DownloadError
-        If no address gives the file; it says what each gave instead.
+    Returns the address that gave it, the first where it was kept, and its sha256 in hex. InputError if the only address
+    gives a file of another size or checksum; DownloadError if none gives the file, which says what each gave instead.
     """
     pooch.get_logger().setLevel(logging.WARNING)
     known = next((said.sha256 for said in expected if said.sha256 is not None), None)

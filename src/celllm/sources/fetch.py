@@ -17,7 +17,7 @@ from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest
 from celllm.config.tables import SourceFile
-from celllm.sources.archives import reading
+from celllm.sources.archives import reading, unreadable
 from celllm.sources.checksums import FILES, LOCKS, check, expected_of, record_first
 from celllm.sources.download import DownloadError, download, public
 from celllm.sources.mirror import find, shipped
@@ -48,13 +48,8 @@ class FetchContext:
 def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: FetchContext) -> list[RawFile]:
     """Fetch files, one after the other; each is a row without template and the facts of its sample.
 
-    One that fails does not keep the others from arriving, so that the next call has less to do; after MAX_FAILURES
-    the rest is not tried.
-
-    Raises
-    ------
-    InputError
-        If any failed: that file's error, or one that names them all; or if another process fetches the dataset.
+    One that fails does not keep the others from arriving; after MAX_FAILURES the rest is not tried. InputError if any
+    failed: that file's error, or one that names them all; or if another process fetches the dataset.
     """
     fetched: list[RawFile] = []
     failures: list[InputError] = []
@@ -74,13 +69,8 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
                 if file.source.startswith("http"):
                     sys.stderr.write(f"{row.file}: {file.bytes / 1e6:.1f} MB ({number} of {len(wanted)} files)\n")
     if len(failures) > 1:
-        raise InputError(
-            file=FILES,
-            field=f"{len(failures)} files",
-            expected=f"{len(wanted)} files",
-            found="; ".join(f"{error.file}: {error.found}" for error in failures),
-            remedy=failures[0].remedy,
-        )
+        found, field = "; ".join(f"{error.file}: {error.found}" for error in failures), f"{len(failures)} files"
+        raise unreadable(FILES, f"{len(wanted)} files", found, field=field, remedy=failures[0].remedy)
     if failures:
         raise failures[0]
     return fetched
@@ -104,22 +94,14 @@ def _alone(context: FetchContext) -> Iterator[None]:
         with FileLock(lock, timeout=0):
             yield
     except Timeout:
-        raise InputError(
-            file=context.folder,
-            field="(whole folder)",
-            expected="one process that fetches it",
-            found=f"another one at it, which holds {lock}",
-            remedy="wait for it to end, then try again",
-        ) from None
+        found, remedy = f"another one at it, which holds {lock}", "wait for it to end, then try again"
+        raise unreadable(context.folder, "one process that fetches it", found, remedy=remedy) from None
 
 
 def fetch_file(row: SourceFile, context: FetchContext, facts: Mapping[str, str]) -> RawFile:
     """Put one file into the dataset's folder: a copy out of package or checkout, a link into a mirror, or a download.
 
-    Raises
-    ------
-    InputError
-        If the file is nowhere, or another than expected; or the folder cannot be written.
+    InputError if the file is nowhere, or another than expected; or the folder cannot be written.
     """
     place = context.folder / Path(row.file).name
     try:
@@ -127,16 +109,12 @@ def fetch_file(row: SourceFile, context: FetchContext, facts: Mapping[str, str])
         is_shipped = (row.url or "").startswith(("package:", "repo:"))
         source, sha256 = (_copied if is_shipped else _published)(row, place, context)
         file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, facts, source, row.part, row.use)
-        if not is_shipped:
+        if not is_shipped and (row.url is not None or row.file == context.built):
             record_first(row, file, context.checksums)
     except OSError as error:
-        raise InputError(
-            file=place,
-            field="(whole file)",
-            expected="a folder that can be written, with room enough",
-            found=f"{type(error).__name__}: {error}",
-            remedy="make room, or correct the folder's permissions, then try again",
-        ) from None
+        expected = "a folder that can be written, with room enough"
+        remedy = "make room, or correct the folder's permissions, then try again"
+        raise unreadable(place, expected, error, remedy=remedy) from None
     return file
 
 
@@ -145,13 +123,9 @@ def _copied(row: SourceFile, place: Path, context: FetchContext) -> tuple[str, s
     url = str(row.url)
     held = shipped(url, context.checkout)
     if held is None:
-        raise InputError(
-            file=FILES,
-            field=f"url of {row.dataset}",
-            expected=f"the file {url}",
-            found=f"no such file, with {context.checkout.absolute()} as the checkout",
-            remedy="give the checkout's root folder as --checkout, with the packages of the lock file installed",
-        )
+        found = f"no such file, with {context.checkout.absolute()} as the checkout"
+        remedy = "give the checkout's root folder as --checkout, with the packages of the lock file installed"
+        raise unreadable(FILES, f"the file {url}", found, field=f"url of {row.dataset}", remedy=remedy)
     with writing(place) as part:
         shutil.copyfile(held, part)
     sha256 = digest(place)
@@ -179,13 +153,12 @@ def _published(row: SourceFile, place: Path, context: FetchContext) -> tuple[str
     try:
         source, sha256 = download(addresses, place, expected=expected)
     except DownloadError as error:
-        raise InputError(
-            file=FILES,
-            field=f"url of {row.dataset}",
-            expected=f"{row.file} from {' or '.join(map(public, addresses))}",
-            found=f"{error}; and {_looked(row, context)}",
-            remedy=f"try again later, or {_by_hand(row, context)}",
-        ) from None
+        wanted, found = (
+            f"{row.file} from {' or '.join(map(public, addresses))}",
+            f"{error}; and {_looked(row, context)}",
+        )
+        remedy = f"try again later, or {_by_hand(row, context)}"
+        raise unreadable(FILES, wanted, found, field=f"url of {row.dataset}", remedy=remedy) from None
     return public(source), sha256
 
 
@@ -193,22 +166,13 @@ def _addresses(row: SourceFile, context: FetchContext) -> list[str]:
     """Return all addresses of a file; InputError if it has none, or one of a kind that is unknown here."""
     addresses = [address for address in (row.url, *row.mirrors) if address is not None]
     if not addresses:
-        raise InputError(
-            file=context.mirrors[0].absolute() if context.mirrors else FILES,
-            field=row.file,
-            expected=f"{row.file} of {row.dataset} in a mirror folder; it has no address to download from",
-            found=_looked(row, context),
-            remedy=_by_hand(row, context),
-        )
+        place = context.mirrors[0].absolute() if context.mirrors else FILES
+        expected = f"{row.file} of {row.dataset} in a mirror folder; it has no address to download from"
+        raise unreadable(place, expected, _looked(row, context), field=row.file, remedy=_by_hand(row, context))
     for address in addresses:
         if not address.startswith(("https://", "http://")):
-            raise InputError(
-                file=FILES,
-                field=f"url of {row.dataset}",
-                expected="https://…, package:<module>:<path>, repo:<path> or -",
-                found=public(address),
-                remedy="correct the address",
-            )
+            expected, field = "https://…, package:<module>:<path>, repo:<path> or -", f"url of {row.dataset}"
+            raise unreadable(FILES, expected, public(address), field=field, remedy="correct the address")
     return addresses
 
 

@@ -9,11 +9,10 @@ from typing import Final
 
 import pandas as pd
 
-from celllm.base.errors import InputError
 from celllm.sources.archives import BROKEN, unreadable
 from celllm.sources.missing import plain
 from celllm.sources.raw import RawFile, RawManifest
-from celllm.sources.responses import require
+from celllm.sources.texts import read_texts, require
 
 FITTED: Final = ("DATASET", "COSMIC_ID", "CELL_LINE_NAME", "SANGER_MODEL_ID", "DRUG_ID", "DRUG_NAME", "LN_IC50")
 """The columns that are used of GDSC's fitted responses."""
@@ -25,19 +24,14 @@ def read_gdsc_tgsa(manifest: RawManifest) -> tuple[pd.DataFrame, Mapping[str, in
     """Read the long table of GDSC (drug, DepMap_ID, ln_ic50) and the table of SMILES beside it."""
     pairs_file, smiles_file = manifest.ending(".parquet")[0].path, manifest.ending(".csv")[0].path
     pairs = pd.read_parquet(pairs_file)
-    smiles = _csv(smiles_file)
     require(pairs, ("drug", "DepMap_ID", "ln_ic50"), pairs_file)
-    require(smiles, ("drug", "smiles"), smiles_file)
+    smiles = _known(read_texts(smiles_file, columns=("drug", "smiles"), errors="replace"))
     joined = pairs.merge(smiles, on="drug", how="left", validate="many_to_one")
     without = joined["drug"][joined["smiles"].isna()].unique()
     if len(without):
-        raise InputError(
-            file=smiles_file,
-            field="drug",
-            expected=f"a SMILES for every drug of {pairs_file.name}",
-            found=f"none for {', '.join(map(str, without[:5]))}",
-            remedy="add them, or drop the drugs from the responses",
-        )
+        expected, found = f"a SMILES for every drug of {pairs_file.name}", ", ".join(map(str, without[:5]))
+        remedy = "add them, or drop the drugs from the responses"
+        raise unreadable(smiles_file, expected, f"none for {found}", field="drug", remedy=remedy)
     return joined.rename(columns={"DepMap_ID": "line", "ln_ic50": "response"}), {}
 
 
@@ -46,9 +40,8 @@ def read_gdsc_xlsx(manifest: RawManifest) -> tuple[pd.DataFrame, Mapping[str, in
 
     Four files, told apart by their names and columns; others, such as Cell_Lines_Details.xlsx, are not needed:
 
-    - `GDSC2_fitted_dose_response_27Oct23.xlsx`: DATASET, NLME_RESULT_ID, NLME_CURVE_ID, COSMIC_ID, CELL_LINE_NAME,
-      SANGER_MODEL_ID, TCGA_DESC, DRUG_ID, DRUG_NAME, PUTATIVE_TARGET, PATHWAY_NAME, COMPANY_ID, WEBRELEASE, MIN_CONC,
-      MAX_CONC, LN_IC50 (ln of µM), AUC, RMSE, Z_SCORE; one row a fitted curve.
+    - `GDSC2_fitted_dose_response_27Oct23.xlsx`: the columns FITTED and others; LN_IC50 is ln of µM; one row a fitted
+      curve.
     - DepMap's `sample_info.csv`: DepMap_ID, COSMICID, Sanger_Model_ID and others. A line is found by its Sanger id,
       else by its COSMIC id; an id that means two DepMap lines means none.
     - A list of drugs, csv, with drug_id and PubCHEM.
@@ -66,42 +59,28 @@ def read_gdsc_xlsx(manifest: RawManifest) -> tuple[pd.DataFrame, Mapping[str, in
     InputError
         If a file is missing, broken or lacks a column; or no pair is left.
     """
-    fitted_file = _release(manifest)
-    fitted = _fitted(fitted_file.path)
+    releases = [file for file in manifest.ending(".xlsx") if "fitted_dose_response" in file.name]
+    if len(releases) != 1:
+        expected = "one file GDSC*_fitted_dose_response_*.xlsx"
+        raise manifest.other_files(expected)
+    path = releases[0].path
+    fitted = _fitted(path)
     line = _lines(_with_columns(manifest, LINES), fitted)
     smiles = fitted["DRUG_ID"].map(_smiles(manifest))
     kept = line.notna() & smiles.notna()
-    pairs = pd.DataFrame(
-        {"line": line, "drug": fitted["DRUG_ID"], "smiles": smiles, "response": fitted["LN_IC50"]},
-    )[kept]
+    pairs = pd.DataFrame({"line": line, "drug": fitted["DRUG_ID"], "smiles": smiles, "response": fitted["LN_IC50"]})
+    pairs = pairs[kept]
     table = pairs.groupby(["line", "drug"], as_index=False, sort=True).agg({"smiles": "first", "response": "mean"})
     if table.empty:
-        raise InputError(
-            file=fitted_file.path,
-            field="SANGER_MODEL_ID, COSMIC_ID, DRUG_ID",
-            expected="lines of sample_info.csv and drugs with SMILES",
-            found=f"none among {len(fitted)} curves ({int(line.notna().sum())} with a line)",
-            remedy="check that the tables of lines and of drugs beside it in config/files.tsv are those of GDSC",
-        )
-    left_out = {
+        field, found = "SANGER_MODEL_ID, COSMIC_ID, DRUG_ID", f"none among {len(fitted)} curves"
+        found += f" ({int(line.notna().sum())} with a line)"
+        remedy = "check that the tables of lines and of drugs beside it in config/files.tsv are those of GDSC"
+        raise unreadable(path, "lines of sample_info.csv and drugs with SMILES", found, field=field, remedy=remedy)
+    return table, {
         "curves without a DepMap line": int(line.isna().sum()),
         "curves without SMILES of the drug": int((line.notna() & smiles.isna()).sum()),
         "curves averaged with another of their pair": len(pairs) - len(table),
     }
-    return table, left_out
-
-
-def _release(manifest: RawManifest) -> RawFile:
-    files = [file for file in manifest.ending(".xlsx") if "fitted_dose_response" in file.name]
-    if len(files) != 1:
-        raise InputError(
-            file=manifest.file,
-            field="files",
-            expected="one file GDSC*_fitted_dose_response_*.xlsx",
-            found=", ".join(file.name for file in manifest.files),
-            remedy="correct the dataset's rows in config/files.tsv",
-        )
-    return files[0]
 
 
 def _fitted(path: Path) -> pd.DataFrame:
@@ -121,19 +100,14 @@ def _fitted(path: Path) -> pd.DataFrame:
     numbers = pd.to_numeric(table["LN_IC50"], errors="coerce")
     if numbers.isna().any():
         row = int(numbers.isna().to_numpy().argmax())
-        raise InputError(
-            file=path,
-            field=f"LN_IC50 in row {table.index[row] + 2}",
-            expected="a number",
-            found=repr(table["LN_IC50"].iloc[row]),
-            remedy="fetch the file again",
-        )
+        field = f"LN_IC50 in row {table.index[row] + 2}"
+        raise unreadable(path, "a number", repr(table["LN_IC50"].iloc[row]), field=field)
     return table.assign(LN_IC50=numbers)
 
 
 def _lines(file: RawFile, fitted: pd.DataFrame) -> pd.Series[str]:
     """Return the DepMap id of each curve's line, missing where there is none."""
-    info = _csv(file.path)
+    info = _known(read_texts(file.path, errors="replace"))
     by_sanger = _unique(info, "Sanger_Model_ID")
     by_cosmic = _unique(info.assign(COSMICID=info["COSMICID"].str.removesuffix(".0")), "COSMICID")
     return fitted["SANGER_MODEL_ID"].map(by_sanger).fillna(fitted["COSMIC_ID"].map(by_cosmic))
@@ -147,14 +121,14 @@ def _unique(info: pd.DataFrame, column: str) -> pd.Series[str]:
 
 def _smiles(manifest: RawManifest) -> pd.Series[str]:
     """Return SMILES by drug id; a drug whose PubChem id is `none`, `several` or unknown has none."""
-    drugs_file, smiles_file = _with_columns(manifest, DRUGS), manifest.ending(".txt")[0].path
-    drugs = _csv(drugs_file.path)
-    smiles = _csv(smiles_file, separator="\t", header=False)
+    drugs_file, smiles_file = _with_columns(manifest, DRUGS).path, manifest.ending(".txt")[0].path
+    drugs = _known(read_texts(drugs_file, errors="replace"))
+    smiles = _known(read_texts(smiles_file, header=False, errors="replace"))
     if smiles.shape[1] != 2 or not smiles[0].is_unique:
         found = f"{smiles.shape[1]} columns" if smiles.shape[1] != 2 else "an id twice"
         raise unreadable(smiles_file, "PubChem id and SMILES, tab-separated, each id once", found)
     if not drugs["drug_id"].is_unique:
-        raise unreadable(drugs_file.path, "each drug_id once", "one more than once")
+        raise unreadable(drugs_file, "each drug_id once", "one more than once")
     # beside a missing one pandas writes ids as 11.0
     found_smiles = drugs.set_index("drug_id")["PubCHEM"].map(plain, "ignore").map(smiles.set_index(0)[1])
     return found_smiles.dropna()
@@ -162,25 +136,18 @@ def _smiles(manifest: RawManifest) -> pd.Series[str]:
 
 def _with_columns(manifest: RawManifest, columns: tuple[str, ...]) -> RawFile:
     """Return the csv file of the dataset that has these columns."""
-    headers = {}
-    for file in manifest.ending(".csv"):
-        headers[file.name] = list(_csv(file.path, n_rows=0).columns)
-        if set(columns) <= set(headers[file.name]):
+    headers = [
+        (file, [str(name) for name in read_texts(file.path, n_rows=0, errors="replace")])
+        for file in manifest.ending(".csv")
+    ]
+    for file, header in headers:
+        if set(columns) <= set(header):
             return file
-    raise InputError(
-        file=manifest.file,
-        field="files",
-        expected=f"a csv file with the columns {', '.join(columns)}",
-        found="; ".join(f"{name} with {', '.join(header[:8])}" for name, header in headers.items()),
-        remedy="add the file to the dataset's rows in config/files.tsv",
-    )
+    found = "; ".join(f"{file.name} with {', '.join(header[:8])}" for file, header in headers)
+    expected = f"a csv file with the columns {', '.join(columns)}"
+    remedy = "add the file to the dataset's rows in config/files.tsv"
+    raise unreadable(manifest.file, expected, found, field="files", remedy=remedy)
 
 
-def _csv(path: Path, *, separator: str = ",", header: bool = True, n_rows: int | None = None) -> pd.DataFrame:
-    """Read a table as text; InputError if it is none."""
-    try:
-        # What is not UTF-8 lies in columns of prose.
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            return pd.read_csv(file, sep=separator, header=0 if header else None, dtype=str, nrows=n_rows)
-    except (*BROKEN, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise unreadable(path, "a table as text", error) from None
+def _known(table: pd.DataFrame) -> pd.DataFrame:
+    return table.mask(table.isin(["", "NA", "NaN", "nan"]))

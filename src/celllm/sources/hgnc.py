@@ -1,7 +1,7 @@
 """The HGNC complete set: approved symbols, what they were called before, and cross-references.
 
-As published (`hgnc_complete_set_*.txt`, tab separated, lists joined by `|`), gzipped or not, or as a
-parquet file with the same column names.
+As published (`hgnc_complete_set_*.txt`, tab separated, lists joined by `|`), gzipped or not, or as a parquet file with
+the same column names.
 """
 
 from __future__ import annotations
@@ -10,29 +10,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from celllm.base.errors import InputError
+from celllm.sources.archives import unreadable
+from celllm.sources.texts import read_texts, require
 
-COLUMNS = (
-    "hgnc_id",
-    "symbol",
-    "locus_group",
-    "status",
-    "prev_symbol",
-    "alias_symbol",
-    "entrez_id",
-    "ensembl_gene_id",
-)
 LISTS = ("prev_symbol", "alias_symbol")
+COLUMNS = ("hgnc_id", "symbol", "locus_group", "status", *LISTS, "entrez_id", "ensembl_gene_id")
+REMEDY = "use the HGNC complete set as published, hgnc_complete_set_*.txt from genenames.org"
 
 
 def read(path: Path | str) -> pd.DataFrame:
-    """Read the approved entries.
+    """Read the approved entries; withdrawn ones are left out.
 
     Returns
     -------
-    One row a gene in the order of the file, index 0…n-1; columns hgnc_id, symbol, locus_group,
-    entrez_id, ensembl_gene_id (str, empty where unknown), prev_symbol, alias_symbol (lists of str).
-    Withdrawn entries are left out.
+    One row a gene in the order of the file, index 0…n-1; columns hgnc_id, symbol, locus_group, entrez_id,
+    ensembl_gene_id (str, empty where unknown), prev_symbol, alias_symbol (lists of str).
 
     Raises
     ------
@@ -40,39 +32,17 @@ def read(path: Path | str) -> pd.DataFrame:
         If a column is missing, no entry is approved, or a symbol or HGNC id occurs twice.
     """
     path = Path(path)
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-    else:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    missing = [column for column in COLUMNS if column not in table.columns]
-    if missing:
-        raise InputError(
-            file=path,
-            field="columns",
-            expected=", ".join(COLUMNS),
-            found=f"no {', '.join(missing)} among {', '.join(map(str, table.columns[:12]))}",
-            remedy="use the HGNC complete set, hgnc_complete_set_*.txt from genenames.org",
-        )
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else read_texts(path, separator="\t")
+    require(table, COLUMNS, path, remedy=REMEDY)
     table = table[list(COLUMNS)].fillna("").astype(str)
     table = table[table["status"] == "Approved"].drop(columns="status").reset_index(drop=True)
     if table.empty:
-        raise InputError(
-            file=path,
-            field="status",
-            expected="entries of status Approved",
-            found="none",
-            remedy="use the HGNC complete set, hgnc_complete_set_*.txt from genenames.org",
-        )
+        raise unreadable(path, "entries of status Approved", "none", field="status", remedy=REMEDY)
     for column in ("symbol", "hgnc_id"):
         twice = table[column][table[column].duplicated()]
         if len(twice):
-            raise InputError(
-                file=path,
-                field=column,
-                expected="each approved entry once",
-                found=f"{twice.iloc[0]} more than once",
-                remedy="use the file as published",
-            )
+            found = f"{twice.iloc[0]} more than once"
+            raise unreadable(path, "each approved entry once", found, field=column, remedy=REMEDY)
     for column in LISTS:
         table[column] = [[name for name in cell.split("|") if name] for cell in table[column]]
     return table

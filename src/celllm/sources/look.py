@@ -11,11 +11,12 @@ from typing import Final
 import h5py
 
 from celllm.base.errors import InputError
-from celllm.sources import evidence, look_text
+from celllm.sources import look_text, names
 from celllm.sources.archives import members, opened, unreadable
 from celllm.sources.look_text import Found, Matrix
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import RawCells
+from celllm.sources.units import evidence
 
 N_PARTS: Final = 40
 """Parts of a file that are listed."""
@@ -80,9 +81,7 @@ def of_cells(where: str, pieces: Iterator[RawCells], shape: tuple[int, int] | No
     n_cells, n_genes = shape or first.matrix.shape
     n_read = first.matrix.shape[0]
     seen = "" if n_read == n_cells else f"of the first {n_read:,} cells"
-    return Matrix(
-        where, n_genes, n_cells, "genes", first.names, list(first.obs.index), evidence.evidence(first.matrix), seen
-    )
+    return Matrix(where, n_genes, n_cells, "genes", first.names, list(first.obs.index), evidence(first.matrix), seen)
 
 
 def _hdf5(path: Path) -> Found:
@@ -183,11 +182,11 @@ def _r(path: Path) -> Found:
             found.remarks.append(f"{part.path}: {error.found}")
             continue
         where = part.path
-        rows = evidence.rows_are(genes, cells)
+        rows = names.rows_are(genes, cells)
         if rows == "cells":
             values, genes, cells, where = values.T.tocsr(), cells, genes, f"t({part.path})"
         n_cells, n_genes = values.shape
-        found.matrices.append(Matrix(where, n_genes, n_cells, rows, genes, cells, evidence.evidence(values[:2048]), ""))
+        found.matrices.append(Matrix(where, n_genes, n_cells, rows, genes, cells, evidence(values[:2048]), ""))
     # embeddings and loadings are no cells x genes
     found.matrices = [one for one in found.matrices if one.rows != "unknown"] or found.matrices
     return found

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from celllm.sources import evidence
+from celllm.sources import names as naming
 from celllm.sources.archives import no_data, opened, unreadable
-from celllm.sources.evidence import Evidence
+from celllm.sources.units import Evidence, evidence
 
 SEPARATORS: Final = {"\t": "tabs", ",": "commas", ";": "semicolons", " ": "blanks"}
 N_BYTES: Final = 1 << 20
@@ -55,8 +55,8 @@ class Matrix:
         more = f", {repeated:,} repeated" if repeated else ""
         return [
             f"matrix {self.where}: {self.n_cells:,} cells x {self.n_genes:,} genes{rows}",
-            f"  genes  {evidence.kind_of(self.genes)}{more}: {evidence.first_few(self.genes)}",
-            f"  cells  {evidence.first_few(self.cells)}",
+            f"  genes  {naming.kind_of(self.genes)}{more}: {naming.first_few(self.genes)}",
+            f"  cells  {naming.first_few(self.cells)}",
             f"  values {self.evidence.line()}{f' ({self.seen})' if self.seen else ''}",
         ]
 
@@ -78,7 +78,7 @@ def columns(table: pd.DataFrame, before: str) -> list[tuple[str, str]]:
     for name in table.columns:
         values = table[name].dropna().astype(str)
         unique = list(dict.fromkeys(values))
-        said.append((f"{before}{name}", f"{len(unique):,} values: {evidence.first_few(unique, 4)}"))
+        said.append((f"{before}{name}", f"{len(unique):,} values: {naming.first_few(unique, 4)}"))
     return said
 
 
@@ -206,12 +206,12 @@ def of_frame(where: str, table: pd.DataFrame) -> Matrix:
 
 def of_values(where: str, values: np.ndarray, rows: list[str], names: list[str], n_columns: int) -> Matrix:
     """Look at numbers of which these columns have been read."""
-    kind = evidence.rows_are(rows, names)
+    kind = naming.rows_are(rows, names)
     if kind == "cells":
         matrix = sparse.csr_matrix(values[:2048])
-        return Matrix(where, n_columns, len(rows), kind, names, rows, evidence.evidence(matrix), "")
+        return Matrix(where, n_columns, len(rows), kind, names, rows, evidence(matrix), "")
     seen = "" if len(names) == n_columns else f"of the first {len(names)} cells"
-    return Matrix(where, len(rows), n_columns, kind, rows, names, evidence.evidence(sparse.csr_matrix(values.T)), seen)
+    return Matrix(where, len(rows), n_columns, kind, rows, names, evidence(sparse.csr_matrix(values.T)), seen)
 
 
 def _share(rows: Sequence[Sequence[str]], pattern: str) -> float:

@@ -9,11 +9,7 @@ from pathlib import Path
 
 
 def find(folders: Iterable[Path], *, dataset: str, file: str) -> Path | None:
-    """Look for a file: in the folder of its dataset, then at the top, then both with `.gz` behind the name.
-
-    Folders are asked in order, each for all four names. A file whose name has grown by `.gz` holds the wanted bytes
-    compressed.
-    """
+    """Look for a file: in the folder of its dataset, then at the top, then both with `.gz` behind the name (packed)."""
     names = [f"{dataset}/{file}", file, f"{dataset}/{file}.gz", f"{file}.gz"]
     return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 

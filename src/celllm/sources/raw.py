@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest
+from celllm.sources.archives import unreadable
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,9 @@ def read(path: Path | str) -> RawManifest:
         files = tuple(RawFile(**entry | {"path": folder / entry["path"]}) for entry in values["files"])
         manifest = RawManifest(dataset=values["dataset"], files=files, file=path)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            file=path,
-            field="(whole file)",
-            expected="a manifest with dataset and files (name, path, bytes, sha256, sample)",
-            found=f"{type(error).__name__}: {error}",
-            remedy="remove the file and fetch the dataset again: snakemake --forcerun fetch",
-        ) from None
+        expected = "a manifest with dataset and files (name, path, bytes, sha256, sample)"
+        remedy = "remove the file and fetch the dataset again: snakemake --forcerun fetch"
+        raise unreadable(path, expected, error, remedy=remedy) from None
     for file in files:
         found = f"{file.path.stat().st_size} bytes" if file.path.is_file() else "no file there"
         is_changed = found != f"{file.bytes} bytes"
@@ -119,11 +116,7 @@ def read(path: Path | str) -> RawManifest:
             is_changed = digest(file.path) != file.sha256
             found = "other content of the same size, written since"
         if is_changed:
-            raise InputError(
-                file=path,
-                field=f"files: {file.name}",
-                expected=f"{file.path} of {file.bytes} bytes",
-                found=found,
-                remedy=f"fetch it again: remove {path} and start the workflow once more",
-            )
+            expected, field = f"{file.path} of {file.bytes} bytes", f"files: {file.name}"
+            remedy = f"fetch it again: remove {path} and start the workflow once more"
+            raise unreadable(path, expected, found, field=field, remedy=remedy)
     return manifest

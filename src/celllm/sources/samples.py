@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from celllm.base.errors import InputError
 from celllm.config.tables import SourceFile
-from celllm.sources.archives import opened, reading
+from celllm.sources.archives import opened, reading, unreadable
 
 UNKNOWN: Final = r"\N"
 """PanglaoDB's unknown, as MySQL writes it."""
@@ -30,18 +29,14 @@ PANGLAODB_COLUMNS: Final = (
 )
 """PanglaoDB's table has no header."""
 CANCERSCEM_NEEDED: Final = ("Project ID", "Sample ID", "Sample Type")
-CANCERSCEM_KNOWN: Final = {
-    "Primary site": "tissue",
-    "Cancer type": "cancer_type",
-    "Protocol": "protocol",
-    "GEO": "geo",
-}
+CANCERSCEM_KNOWN: Final = {"Primary site": "tissue", "Cancer type": "cancer_type", "Protocol": "protocol", "GEO": "geo"}
 """Further columns that are taken where the table has them, and the fact each becomes."""
 CANCERSCEM_TYPES: Final = {"Tumour": "tumour", "Normal": "normal", "PBMC": "normal"}
 MALIGNANCY: Final = ("normal", "tumour", "unknown")
 FIELD: Final = re.compile(r"\{(\w+)\}")
 FILES: Final = "config/files.tsv"
 """Where templates stand; errors name it."""
+CORRECT: Final = "correct the list, or take the published one"
 SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 """What becomes part of a file's name: no separators, no leading dot."""
 
@@ -72,25 +67,22 @@ class SampleList:
 def read(path: Path, reader: str, *, dataset: str) -> SampleList:
     """Read a list of samples, gzipped or not.
 
-    Raises
-    ------
-    InputError
-        If no reader of that name reads lists, or the file is not what the reader expects; if it has no sample, lists
-        one twice, or has a name that cannot be part of a file's name.
+    InputError if no reader of that name reads lists, or the file is not what the reader expects; if it has no sample,
+    lists one twice, or has a name that cannot be part of a file's name.
     """
     if reader not in READERS:
         expected = f"one of {', '.join(READERS)}, which read lists of samples"
         remedy = "name the list of samples in the column samples of config/datasets.tsv"
-        raise _error(path, f"reader of {dataset}", expected, reader, remedy)
+        raise unreadable(path, expected, reader, field=f"reader of {dataset}", remedy=remedy)
     samples, remarks = READERS[reader](path)
     if not samples:
-        remedy = "replace the list by the published one"
-        raise _error(path, "(whole file)", "at least one sample", "none that can be used", remedy)
+        raise unreadable(path, "at least one sample", "none that can be used", remedy=CORRECT)
     ((name, times),) = Counter(sample.name for sample in samples).most_common(1)
     unsafe = [sample.name for sample in samples if not SAFE.fullmatch(sample.name)]
     if times > 1 or unsafe:
         found = f"{name}, {times} times" if times > 1 else repr(unsafe[0])
-        raise _error(path, "sample", "each sample once, its name of letters, digits and . _ + -", found)
+        expected = "each sample once, its name of letters, digits and . _ + -"
+        raise unreadable(path, expected, found, field="sample", remedy=CORRECT)
     number = Counter(sample.facts["malignancy"] for sample in samples)
     counted = f"{len(samples)} samples; {', '.join(f'{number[name]} {name}' for name in MALIGNANCY)}"
     return SampleList(path, tuple(samples), (*remarks, counted))
@@ -109,10 +101,7 @@ def expand(
 ) -> list[tuple[SourceFile, Mapping[str, str]]]:
     """Fill templates in, one file a sample of the list; give each file's row and the facts of its sample.
 
-    Raises
-    ------
-    InputError
-        If there is a template and no list, or no sample is left without the studies `excluded`.
+    InputError if there is a template and no list, or no sample is left without the studies `excluded`.
     """
     wanted: list[tuple[SourceFile, Mapping[str, str]]] = []
     for row in rows:
@@ -122,22 +111,15 @@ def expand(
         elif listed is not None:
             wanted += [(fill(row, sample), sample.facts) for sample in listed.samples]
         else:
-            raise InputError(
-                file=FILES,
-                field=f"url of {row.dataset}",
-                expected="the address of one file, or a list of samples to fill it in",
-                found=f"a template, {template}, and no list of samples",
-                remedy=f"name the list in the column samples of {row.dataset} in config/datasets.tsv (by hand: give "
-                "its manifest as --samples), or give each sample a row of its own",
-            )
+            expected, found = "the address of one file, or a list of samples to fill it in", f"a template, {template}"
+            remedy = f"name a list in the column samples of {row.dataset} in config/datasets.tsv (by hand: give its "
+            remedy += "manifest as --samples), or give each sample a row of its own"
+            field = f"url of {row.dataset}"
+            raise unreadable(FILES, expected, f"{found}, and no list of samples", field=field, remedy=remedy)
     if not wanted:
-        raise InputError(
-            file=FILES if listed is None else listed.file,
-            field="sample",
-            expected="at least one sample that is not left out",
-            found=f"none without the studies {', '.join(excluded)}",
-            remedy="shorten exclude_studies in the configuration, or take the dataset out of it",
-        )
+        file, found = FILES if listed is None else listed.file, f"none without the studies {', '.join(excluded)}"
+        remedy = "shorten exclude_studies in the configuration, or take the dataset out of it"
+        raise unreadable(file, "at least one sample that is not left out", found, field="sample", remedy=remedy)
     return wanted
 
 
@@ -146,13 +128,10 @@ def fill(row: SourceFile, sample: Sample) -> SourceFile:
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in sample.fields:
-            raise InputError(
-                file=FILES,
-                field=f"template of {row.dataset}",
-                expected=f"the fields {', '.join(f'{{{name}}}' for name in sample.fields)} of the list of samples",
-                found=f"{match[0]} in {match.string}",
-                remedy="correct the template, or name another list in the column samples of config/datasets.tsv",
-            )
+            expected = f"the fields {', '.join(f'{{{name}}}' for name in sample.fields)} of the list of samples"
+            found, field = f"{match[0]} in {match.string}", f"template of {row.dataset}"
+            remedy = "correct the template, or name another list in the column samples of config/datasets.tsv"
+            raise unreadable(FILES, expected, found, field=field, remedy=remedy)
         return sample.fields[match[1]]
 
     def quoted(address: str) -> str:
@@ -237,21 +216,19 @@ def _rows(
     missing = [column for column in needed if column not in header]
     if missing:
         expected, remedy = f"a header line with {', '.join(needed)}", f"add the column {missing[0]}; others may stay"
-        raise _error(path, f"column {missing[0]}", expected, ", ".join(header) or "an empty file", remedy)
+        found, field = ", ".join(header) or "an empty file", f"column {missing[0]}"
+        raise unreadable(path, expected, found, field=field, remedy=remedy)
     for number, line in enumerate(lines, start=first):
         if len(line) != len(header):
-            expected, remedy = f"{len(header)} columns: {', '.join(header)}", "correct the list, or its reader"
-            raise _error(path, f"line {number}", expected, f"{len(line)} columns", remedy)
+            expected, field = f"{len(header)} columns: {', '.join(header)}", f"line {number}"
+            raise unreadable(path, expected, f"{len(line)} columns", field=field, remedy=CORRECT)
     return [dict(zip(header, line, strict=True)) for line in lines]
 
 
 def _check_value(path: Path, number: int, column: str, allowed: Collection[str], found: str) -> None:
     if found not in allowed:
-        raise _error(path, f"{column} (line {number})", f"one of {', '.join(allowed)}", repr(found))
-
-
-def _error(path: Path, field: str, expected: str, found: str, remedy: str = "correct the list") -> InputError:
-    return InputError(file=path, field=field, expected=expected, found=found, remedy=remedy)
+        field = f"{column} (line {number})"
+        raise unreadable(path, f"one of {', '.join(allowed)}", repr(found), field=field, remedy=CORRECT)
 
 
 READERS: Final[dict[str, Callable[[Path], Listed]]] = {

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawManifest
 from celllm.sources.readers.cells import RawCells, in_pieces
 from celllm.sources.readers.h5ad import old_formats, opening
+
+REMEDY = "install the scanpy release of the lock file, which carries the values this was written for"
 
 
 def read_pbmc68k_reduced(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
@@ -30,13 +31,9 @@ def read_pbmc68k_reduced(manifest: RawManifest, _: Dataset) -> Iterator[RawCells
     with opening(path), old_formats():
         cells = ad.read_h5ad(path)
     if cells.raw is None or "n_counts" not in cells.obs:
-        raise InputError(
-            file=path,
-            field="raw, obs column n_counts",
-            expected="raw.X and obs.n_counts, as scanpy carries them",
-            found=f"{'no ' if cells.raw is None else ''}raw; obs columns {', '.join(map(str, cells.obs.columns))}",
-            remedy="install the scanpy release of the lock file",
-        )
+        found = f"{'no ' if cells.raw is None else ''}raw; obs columns {', '.join(map(str, cells.obs.columns))}"
+        expected, field = "raw.X and obs.n_counts, as scanpy carries them", "raw, obs column n_counts"
+        raise unreadable(path, expected, found, field=field, remedy=REMEDY)
     matrix = sparse.csr_matrix(cells.raw.X)
     stored = matrix.data.astype(np.float64)
     scale = np.repeat(cells.obs["n_counts"].to_numpy(dtype=np.float64), np.diff(matrix.indptr)) / 1e4
@@ -46,13 +43,9 @@ def read_pbmc68k_reduced(manifest: RawManifest, _: Dataset) -> Iterator[RawCells
     error = float(np.abs(np.log1p(counts / scale) - stored).max())
     # Half a unit of the third decimal, and what float32 adds to it.
     if furthest >= 0.1 or error > 0.0005 + 1e-6:
-        raise InputError(
-            file=path,
-            field="raw.X",
-            expected="ln(1 + 10,000 x count / obs.n_counts), rounded to 3 decimals",
-            found=f"values up to {furthest:.3f} from a whole count, given back to {error:.4f}",
-            remedy="install the scanpy release of the lock file, which carries the values this was written for",
-        )
+        found = f"values up to {furthest:.3f} from a whole count, given back to {error:.4f}"
+        expected = "ln(1 + 10,000 x count / obs.n_counts), rounded to 3 decimals"
+        raise unreadable(path, expected, found, field="raw.X", remedy=REMEDY)
     whole = sparse.csr_matrix((counts.astype(np.int32), matrix.indices, matrix.indptr), shape=matrix.shape)
     names = [str(name) for name in cells.raw.var_names]
     yield from in_pieces(RawCells.of(file, whole, names, cells.obs))

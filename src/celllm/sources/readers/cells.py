@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
+from celllm.sources.archives import unreadable
 from celllm.sources.missing import plain, texts
 from celllm.sources.raw import RawFile, RawManifest
 
@@ -61,15 +61,9 @@ def in_pieces(cells: RawCells, size: int = PIECE) -> Iterator[RawCells]:
 def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd.DataFrame:
     """Find each cell's sample, donor, study, label and malignancy, as the dataset's row says.
 
-    Parameters
-    ----------
-    cells
-        A piece.
-    dataset
-        Its row. `label_column` may be `sample`: the sample is then the label.
-    rule
-        Where malignancy comes from: `metadata` (the row's `malignancy`: annotation of cells or samples) or `by_source`
-        (the row's `source_malignancy`: one label for the whole source, the paper's literal reading).
+    `label_column` may be `sample`: the sample is then the label. `rule` says where malignancy comes from: `metadata`
+    (the row's `malignancy`: annotation of cells or samples) or `by_source` (the row's `source_malignancy`: one label
+    for the whole source, the paper's literal reading).
 
     Returns
     -------
@@ -79,8 +73,7 @@ def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd
     Raises
     ------
     InputError
-        If a column that the row names is missing (the message lists those there are), or a label is not in the
-        row's `label_map`.
+        If a column that the row names is missing, or a label is not in the row's `label_map`.
     """
     made = pd.DataFrame(index=cells.obs.index)
     made["sample"] = cells.sample or dataset.dataset
@@ -125,13 +118,10 @@ class TumourRule:
     def check(self) -> None:
         """Raise InputError if no cell had the rule's value."""
         if plain(self._value).casefold() not in {value.casefold() for value in self._found}:
-            raise InputError(
-                file=self._file,
-                field=f"obs column {self._column}",
-                expected=f"cells with {self._value!r}, tumour as malignancy of {self._dataset.dataset} says",
-                found=f"none, but {', '.join(map(repr, sorted(self._found - {''})[:10])) or 'no value at all'}",
-                remedy=f"correct obs:{self._column}:VALUE in config/datasets.tsv, or write normal or unknown",
-            )
+            expected = f"cells with {self._value!r}, tumour as malignancy of {self._dataset.dataset} says"
+            found = f"none, but {', '.join(map(repr, sorted(self._found - {''})[:10])) or 'no value at all'}"
+            remedy = f"correct obs:{self._column}:VALUE in config/datasets.tsv, or write normal or unknown"
+            raise unreadable(self._file, expected, found, field=f"obs column {self._column}", remedy=remedy)
 
 
 def _mapped(label: pd.Series[Any], cells: RawCells, dataset: Dataset) -> pd.Series[Any]:
@@ -140,13 +130,9 @@ def _mapped(label: pd.Series[Any], cells: RawCells, dataset: Dataset) -> pd.Seri
     labels = {plain(label): to for label, to in dataset.label_map.items()}
     unknown = sorted(set(label) - set(labels) - {""})
     if unknown:
-        raise InputError(
-            file=cells.file,
-            field=f"label {unknown[0]}",
-            expected=f"one of {', '.join(dataset.label_map)}, as label_map of {dataset.dataset} has them",
-            found=", ".join(unknown),
-            remedy="add the label to label_map in config/datasets.tsv; null leaves its cells without a label",
-        )
+        expected = f"one of {', '.join(dataset.label_map)}, as label_map of {dataset.dataset} has them"
+        remedy = "add the label to label_map in config/datasets.tsv; null leaves its cells without a label"
+        raise unreadable(cells.file, expected, ", ".join(unknown), field=f"label {unknown[0]}", remedy=remedy)
     return label.map(lambda name: labels.get(name) or "")
 
 
@@ -160,14 +146,11 @@ def _malignancy(cells: RawCells, dataset: Dataset, rule: str) -> np.ndarray:
     if said == "samples":
         said = cells.facts.get("malignancy", "")
         if said not in MALIGNANCY:
-            raise InputError(
-                file=cells.file,
-                field=f"malignancy of sample {cells.sample}",
-                expected=f"normal, tumour or unknown, as the list of samples of {dataset.dataset} has it",
-                found=repr(said),
-                remedy=f"fetch {dataset.dataset} again: snakemake --forcerun fetch; or name another malignancy in "
-                "config/datasets.tsv",
-            )
+            expected = f"normal, tumour or unknown, as the list of samples of {dataset.dataset} has it"
+            remedy = f"fetch {dataset.dataset} again: snakemake --forcerun fetch; or name another malignancy in "
+            remedy += "config/datasets.tsv"
+            field = f"malignancy of sample {cells.sample}"
+            raise unreadable(cells.file, expected, repr(said), field=field, remedy=remedy)
     return np.full(len(cells.obs), MALIGNANCY[said], dtype=np.int8)
 
 
@@ -175,12 +158,14 @@ def _column(
     cells: RawCells, column: str, setting: str, dataset: Dataset, *, known: Collection[str] = ()
 ) -> pd.Series[Any]:
     """Return a column's texts, "" for what is missing; what the row itself names (`known`) is a value."""
-    if column not in cells.obs.columns:
-        raise InputError(
-            file=cells.file,
-            field=f"obs column {column}",
-            expected=f"the {setting} of {dataset.dataset} in config/datasets.tsv",
-            found=f"the columns {', '.join(map(str, cells.obs.columns)) or '(none)'}",
-            remedy=f"name one of these as {setting}, or write - for none",
-        )
-    return texts(cells.obs[column], known=known)
+    expected = f"the {setting} of {dataset.dataset} in config/datasets.tsv"
+    remedy = f"name one of these as {setting}, or write - for none"
+    return texts(column_of(cells.obs, column, file=cells.file, expected=expected, remedy=remedy), known=known)
+
+
+def column_of(obs: pd.DataFrame, name: str, *, file: Path | str, expected: str, remedy: str) -> pd.Series[Any]:
+    """Return a column of what is known of cells; InputError that names those there are."""
+    if name not in obs.columns:
+        found = f"the columns {', '.join(map(str, obs.columns)) or '(none)'}"
+        raise unreadable(file, expected, found, field=f"obs column {name}", remedy=remedy)
+    return obs[name]

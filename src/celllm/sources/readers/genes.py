@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import pandas as pd
 
+INDEX: Final = "index"
+"""Name of the index among the columns."""
 ENSEMBL: Final = re.compile(r"ENSG\d+")
 BUILD: Final = re.compile(
     r"(?:(?:GRCh3[78](?:\.p\d+)?|hg19|hg38|b37|DEPRECATED)(?:[_-]premrna)?[_.-]+)+(?=.)", re.IGNORECASE
 )
 """A genome before every name, as Cell Ranger writes it for several (`GRCh38_CD3D`), and 10x's withdrawn probes."""
-ID_COLUMNS: Final = ("ensembl_id", "gene_ids")
+ID_COLUMNS: Final[tuple[str, ...]] = ("ensembl_id", "gene_ids")
 """Columns of ids that are taken first; `gene_ids` is Cell Ranger's by way of scanpy."""
 SYMBOL_COLUMNS: Final = (
     *("feature_name", "gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "symbols", "hgnc_symbol"),
@@ -30,25 +32,30 @@ def cleaned(name: str) -> str:
 
 
 def names_of(var: pd.DataFrame) -> list[str]:
-    """Name the genes of an AnnData file's `var`: `SYMBOL_ENSG…` where it has both.
+    """Name the genes of an AnnData file's `var`: `SYMBOL_ENSG…` where it has both."""
+    return naming(var)[1]
+
+
+def naming(var: pd.DataFrame) -> tuple[str, list[str]]:
+    """Return the columns that name the genes of `var`, and the names.
 
     Symbols are the index; where that holds ids or numbers, the first column of SYMBOL_COLUMNS. Ids are a column of
     ID_COLUMNS, or the first that holds Ensembl ids.
     """
-    columns = {str(name): _texts(var[name]) for name in var.columns if not pd.api.types.is_numeric_dtype(var[name])}
-    ids = next((columns[name] for name in ID_COLUMNS if name in columns), None)
-    ids = ids or next((values for values in columns.values() if _are(values, ENSEMBL.match)), None)
+    texts = {str(name): _texts(var[name]) for name in var.columns if not pd.api.types.is_numeric_dtype(var[name])}
+    ids: str | None = next((name for name in ID_COLUMNS if name in texts), None)
+    ids = ids or next((name for name, values in texts.items() if _are(values, ENSEMBL.match)), None)
     index = [str(name) for name in var.index]
-    if not _are(index, ENSEMBL.match) and not _are(index, str.isdecimal):
-        return index if ids is None else named(ids, index)
-    by_name = {name.casefold(): values for name, values in columns.items()}
-    named_so = (by_name[name] for name in SYMBOL_COLUMNS if name in by_name)
-    symbols = next((v for v in named_so if not _are(v, ENSEMBL.match) and not _are(v, str.isdecimal)), None)
-    if _are(index, ENSEMBL.match):
-        return index if symbols is None else named(index, symbols)
-    if symbols is None:
-        return ids or index
-    return symbols if ids is None else named(ids, symbols)
+    symbols: str | None = INDEX
+    if _are(index, ENSEMBL.match) or _are(index, str.isdecimal):
+        by_name = {name.casefold(): name for name in texts}
+        found = [by_name[name] for name in SYMBOL_COLUMNS if name in by_name]
+        is_id = {name: _are(texts[name], ENSEMBL.match) or _are(texts[name], str.isdecimal) for name in found}
+        symbols = next((name for name in found if not is_id[name]), None)
+        ids = INDEX if _are(index, ENSEMBL.match) or (ids is None and symbols is None) else ids
+    texts[INDEX] = index
+    chosen = [texts[name] for name in (ids, symbols) if name is not None]
+    return " and ".join(name for name in (symbols, ids) if name), chosen[0] if len(chosen) < 2 else named(*chosen)
 
 
 def named(ids: Iterable[Any], symbols: Iterable[Any]) -> list[str]:

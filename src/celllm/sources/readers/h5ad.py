@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,12 @@ def read_h5ad(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
 def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterator[RawCells]:
     """Read one AnnData file in pieces of at most `piece` cells."""
     with opening(file.path) as source:
-        group, var = _places(source, matrix, file.path)
+        offered = matrices(source, file.path)
+        if matrix not in offered:
+            expected = "the matrix that the column matrix of the dataset names in config/datasets.tsv"
+            found, remedy = f"the matrices {', '.join(offered) or '(none)'}", "name one of these in the column matrix"
+            raise unreadable(file.path, expected, found, field=matrix, remedy=remedy)
+        group, var = offered[matrix]
         names, obs = names_of(read_table(source[var], file.path)), read_table(source["obs"], file.path)
         stored = stored_matrix(source[group], file.path)
         if stored.shape != (len(obs), len(names)):
@@ -70,47 +75,37 @@ def old_formats() -> Iterator[None]:
         yield
 
 
-def _places(source: h5py.File, matrix: str, path: Path) -> tuple[str, str]:
-    """Return where the matrix and its genes stand."""
-    kind, _, layer = matrix.partition(":")
-    group, var = {"X": ("X", "var"), "raw": ("raw/X", "raw/var"), "layers": (f"layers/{layer}", "var")}[kind]
-    if "mod" in source and group not in source:
-        raise InputError(
-            file=path,
-            field="(whole file)",
-            expected="an AnnData file",
-            found=f"MuData with the modalities {', '.join(source['mod'])}",
-            remedy="write the modality of the genes as h5ad: mudata.read_h5mu(FILE)['rna'].write_h5ad(…)",
-        )
-    if "obs" in source and "var" in source and group not in source:
-        offered = _offered(source)
-        raise InputError(
-            file=path,
-            field=matrix,
-            expected="the matrix that the column matrix of the dataset names in config/datasets.tsv",
-            found=f"the matrices {', '.join(offered) or '(none)'}",
-            remedy="name one of these in the column matrix",
-        )
-    return group, var
+def matrices(source: h5py.File, path: Path) -> dict[str, tuple[str, str]]:
+    """Return where each matrix and its genes stand, by the names that the column `matrix` uses: X, raw, layers:NAME.
 
-
-def _offered(source: h5py.File) -> list[str]:
-    """Return the matrices of a file, as the column `matrix` names them."""
-    places = [name for name, place in {"X": "X", "raw": "raw/X"}.items() if place in source]
-    return places + [f"layers:{name}" for name in source.get("layers", ())]
+    InputError, which has a line that converts it, if the file is none of AnnData's.
+    """
+    if "mod" in source and "X" not in source:
+        found = f"MuData with the modalities {', '.join(source['mod'])}"
+        remedy = "write the modality of the genes as h5ad: mudata.read_h5mu(FILE)['rna'].write_h5ad(…)"
+        raise unreadable(path, "an AnnData file", found, remedy=remedy)
+    if not {"obs", "var"} <= set(source):
+        found = f"the groups {', '.join(source) or '(none)'}"
+        remedy = "write it with anndata: adata.write_h5ad(file)"
+        raise unreadable(path, "an h5ad file, with obs and var", found, remedy=remedy)
+    places = {"X": ("X", "var"), "raw": ("raw/X", "raw/var")}
+    places |= {f"layers:{name}": (f"layers/{name}", "var") for name in source.get("layers", ())}
+    return {
+        name: (group, var)
+        for name, (group, var) in places.items()
+        if group in source and source[group].attrs.get("encoding-type") != "null"
+    }
 
 
 def passing(path: Path, dataset: Dataset) -> list[str]:
     """Return the matrices of a file whose first cells are what the dataset's row says of its units."""
     fit = []
     with opening(path) as source:
-        for matrix in _offered(source):
-            stored = stored_matrix(source[_places(source, matrix, path)[0]], path)
-            try:
-                as_units(sparse.csr_matrix(stored[:PIECE]), str(dataset.units), log=dataset.log, file=path)
-            except InputError:
-                continue
-            fit.append(matrix)
+        for name, (group, _) in matrices(source, path).items():
+            first = sparse.csr_matrix(stored_matrix(source[group], path)[:PIECE])
+            with suppress(InputError):
+                as_units(first, str(dataset.units), log=dataset.log, file=path)
+                fit.append(name)
     return fit
 
 

@@ -1,81 +1,83 @@
-"""Labels that a source keeps in a file of their own, put beside the cells; none is lost in silence."""
+"""Labels that stand beside cells in a file of their own; none is lost in silence."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
 from celllm.base.errors import InputError
-from celllm.sources.archives import opened, reading, unreadable
+from celllm.sources.archives import unreadable
+from celllm.sources.raw import RawFile
+from celllm.sources.texts import read_texts
 
+R_FILES: Final = (".rda", ".rds", ".rdata")
 SUFFIX: Final = re.compile(r"-\d+$")
 """Cell Ranger's number of the GEM well behind a barcode, as in `AAACATACACCACT-1`."""
-NOTHING: Final = re.compile(r"(?!)")
 
 
-def read_labels(path: Path, *, key: tuple[str, ...]) -> pd.DataFrame:
-    """Read a table of labels, gzipped or not, comma-separated where its name says csv, and index it by cell.
+@dataclass
+class Labels:
+    """A table with a row a cell, indexed by cell, and which of its rows have met their cell."""
 
-    Its first line names the columns; where R left the corner out, the first column is the row's name. `key` has the
-    names that the column of cell names may have: the first there is taken.
+    file: RawFile
+    table: pd.DataFrame
+    met: set[str] = field(default_factory=set)
 
-    Raises
-    ------
-    InputError
-        If there is no such column, or a cell stands in it twice.
-    """
-    separator = "," if ".csv" in path.name else "\t"
-    with reading(path, "a table of labels"), opened(path) as stream:
-        try:
-            table = pd.read_csv(stream, sep=separator, dtype=str, keep_default_na=False)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise unreadable(path, "a table of labels", str(error).strip()) from None
-    column = next((name for name in key if name in table.columns), None)
-    if column is None:
-        raise unreadable(path, f"a column {' or '.join(key)}", ", ".join(map(str, table.columns)), field="columns")
-    repeated = table[column][table[column].duplicated()]
-    if len(repeated):
-        raise unreadable(path, "each cell once", f"{repeated.iloc[0]} more than once", field=column)
-    return table.set_index(column)
+    @classmethod
+    def read(cls, file: RawFile, *, key: tuple[str, ...] = ()) -> Labels:
+        """Read a text table, or the part of an R object.
 
+        Cells are named by the column `part`, by the first column of `key` that there is (an error if none is), or by
+        the first column.
+        """
+        if file.name.lower().removesuffix(".gz").endswith(R_FILES):
+            from celllm.sources.readers.robjects import columns_of
+            from celllm.sources.robjects import load, paths
 
-def joined(obs: pd.DataFrame, labels: pd.DataFrame, *, cells: Path, file: Path) -> pd.DataFrame:
-    """Put each cell's labels beside it, by name.
+            return cls(file, columns_of(load(file.path), paths(file.part or ".")))
+        table = read_texts(file.path)
+        named = [name for name in (file.part, *key) if name in table.columns]
+        if key and not named:
+            found = ", ".join(map(str, table.columns))
+            raise unreadable(file.path, f"a column {' or '.join(key)}", found, field="columns")
+        if named or isinstance(table.index, pd.RangeIndex):
+            table = table.set_index(named[0] if named else table.columns[0])
+        repeated = table.index[table.index.duplicated()]
+        if len(repeated):
+            field = str(table.index.name)
+            raise unreadable(file.path, "each cell once", f"{repeated[0]} more than once", field=field)
+        return cls(file, table)
 
-    Every cell must have labels and every label a cell: where the two differ, one of the files is not the one meant.
-    The numbers that Cell Ranger puts behind barcodes (`-1`) are overlooked only where that makes all join.
+    def beside(self, obs: pd.DataFrame, *, cells: Path) -> pd.DataFrame:
+        """Put labels beside the cells of a file by name; one without is an error unless the row says `some_labels`.
 
-    `cells` and `file` are the files of the two, named in errors.
+        The number that Cell Ranger puts behind barcodes (`-1`) is overlooked where no name fits with it.
+        """
+        table, names = self.table, obs.index.astype(str)
+        if not names.isin(table.index).any():
+            bare = table.index.str.replace(SUFFIX, "", regex=True)
+            names, table = names.str.replace(SUFFIX, "", regex=True), table.set_axis(bare)
+        has = names.isin(table.index)
+        is_clear = table.index.is_unique and (names.is_unique or self.file.use == "some_labels")
+        if not is_clear or (self.file.use != "some_labels" and not has.all()):
+            left = obs.index[~has]
+            found = f"{len(left)} of {len(obs)} cells without labels, such as {left[0]}" if len(left) else ""
+            raise self._wrong(found or "cells whose names repeat", f"one row for each cell of {cells.name}")
+        self.met.update(self.table.index[table.index.isin(names)])
+        new = [column for column in table.columns if column not in obs.columns]
+        return pd.concat([obs, table[new].reindex(names).set_axis(obs.index)], axis=1)
 
-    Raises
-    ------
-    InputError
-        If a cell has no labels or labels no cell; it says how many of each, and names one.
-    """
-    whole = obs.index.astype(str)
-    for suffix in (NOTHING, SUFFIX):
-        here, there = (names.str.replace(suffix, "", regex=True) for names in (whole, labels.index.astype(str)))
-        if here.is_unique and there.is_unique and len(here) == len(there) and here.isin(there).all():
-            found = labels.set_axis(there).loc[here].set_axis(obs.index)
-            kept = [column for column in found.columns if column not in obs.columns]
-            return pd.concat([obs, found[kept]], axis=1)
-    lone_cells = whole[~whole.isin(labels.index)]
-    lone_labels = labels.index[~labels.index.isin(whole)]
-    found_text = f"{len(lone_cells)} of {len(whole)} cells without labels{_example(lone_cells)}; "
-    found_text += f"{len(lone_labels)} of {len(labels)} labels without a cell{_example(lone_labels)}"
-    if not len(lone_cells) and not len(lone_labels):
-        found_text = "cells whose names repeat"
-    raise InputError(
-        file=file,
-        field="cell names",
-        expected=f"one row for each cell of {cells.name}, and no other",
-        found=found_text,
-        remedy="give the labels of these very cells: correct the dataset's rows in config/files.tsv",
-    )
+    def check_all_met(self) -> None:
+        """Raise InputError if some labels belong to no cell that was read."""
+        left = self.table.index.difference(pd.Index(sorted(self.met), dtype=object))
+        if len(left) and self.file.use != "some_labels":
+            found = f"{len(left)} of {len(self.table)} labels without a cell, such as {left[0]}"
+            raise self._wrong(found, "rows of the cells that were read, and no other")
 
-
-def _example(names: pd.Index[str]) -> str:
-    return f", such as {names[0]}" if len(names) else ""
+    def _wrong(self, found: str, expected: str) -> InputError:
+        remedy = "give the labels of these very cells; some_labels in the column use of config/files.tsv lets some be"
+        return unreadable(self.file.path, expected, found, field="cell names", remedy=f"{remedy} without, or over")

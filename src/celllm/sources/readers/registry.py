@@ -22,13 +22,13 @@ from celllm.sources.units import as_units
 READERS: Final = {
     "baron_raw_tar": "tables",
     "cancerscem_tsv": "tables",
-    "cells_by_genes": "lines",
+    "cells_by_genes": "tables",
     "csv_genes_by_cells": "tables",
     "depmap_csv": "tables",
     "dge": "tables",
     "h5ad": "h5ad",
     "loom": "loom",
-    "panglaodb": "panglaodb",
+    "panglaodb": "robjects",
     "pbmc68k_reduced": "bundled",
     "robjects": "robjects",
     "tenx_h5": "tenx",
@@ -80,14 +80,8 @@ def _with_alternatives(error: InputError, file: Path, dataset: Dataset) -> Input
     from celllm.sources.readers.h5ad import passing
 
     fit = passing(file, dataset)
-    said = f"{error.found} in {dataset.matrix}"
-    if fit:
-        found, remedy = (
-            f"{said}; {' and '.join(fit)} would pass",
-            f"write {fit[0]} into the column matrix of {dataset.dataset}",
-        )
-    else:
-        found, remedy = f"{said}; no other matrix of the file would pass", error.remedy
+    found = f"{error.found} in {dataset.matrix}; {' and '.join(fit) or 'no other matrix of the file'} would pass"
+    remedy = f"write {fit[0]} into the column matrix of {dataset.dataset}" if fit else error.remedy
     return InputError(file=file, field=error.field, expected=error.expected, found=found, remedy=remedy)
 
 

@@ -1,21 +1,20 @@
-"""Readers of published text tables: CancerSCEM, Drop-seq, csv, TPM with cell information, DepMap."""
+"""Readers of published text tables, genes x cells (CancerSCEM, Drop-seq, csv, TPM) or cells x genes (GEO, DepMap)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 import pandas as pd
 
-from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
-from celllm.sources.archives import chained, members, opened, reading, wrong_members
+from celllm.sources.archives import chained, members, opened, reading, unreadable, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import RawCells, Reader, in_pieces
-from celllm.sources.readers.labels import joined, read_labels
+from celllm.sources.readers.labels import Labels
 from celllm.sources.readers.text import TextTable, genes_by_cells
 
 PATIENT: Final = re.compile(r"HN\d+")
@@ -26,6 +25,8 @@ MODEL, DEFAULT = "ModelID", "IsDefaultEntryForModel"
 """DepMap's columns of the line's id, and of whether a profile is the one that stands for its line."""
 DONOR: Final = re.compile(r"(human\d+)_umifm_counts\.csv(?:\.gz)?$")
 """A human donor's table in GSE84133_RAW.tar, `GSM2230757_human1_umifm_counts.csv.gz`."""
+BARON: Final = ["barcode", "assigned_cluster"]
+"""Columns between the cells' names and the genes of such a table."""
 
 
 def _of_genes_by_cells(separator: str, *endings: str) -> Reader:
@@ -52,20 +53,33 @@ read_csv_genes_by_cells = _of_genes_by_cells(",", *TEXTS)
 def read_tpm_with_cells(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     """Read GSE117872: TPM, genes x cells, and the table `*cellinfo.txt.gz` beside it; both tab-separated.
 
-    Line 1 of the TPM is the cells' names. Columns of the table: groups (the cell's name), cell_color (line, such as
-    HN120PCR), patient_id, origin, drug_status, cluster (Sensitive, Resistant or Holiday). `obs` gets these and
-    `patient`: HN120, HN137 or HN148, as patient_id or else cell_color has it.
+    Columns of the table: groups (the cell's name), cell_color (line, such as HN120PCR), patient_id, origin,
+    drug_status, cluster (Sensitive, Resistant or Holiday). `obs` gets these and `patient`: HN120, HN137 or HN148, as
+    patient_id or else cell_color has it.
     """
     infos = manifest.ending("cellinfo.txt.gz", "cellinfo.txt")
     others = [file for file in manifest.files if file not in infos]
     if len(infos) != 1 or len(others) != 1:
         expected = "two files: TPM and cellinfo"
         raise manifest.other_files(expected)
-    info = infos[0]
-    labels = read_labels(info.path, key=("groups", "cell", "Unnamed: 0"))
+    labels = Labels.read(infos[0], key=("groups", "cell", "Unnamed: 0"))
     cells = _whole(others[0], "\t")
-    obs = joined(cells.obs, labels, cells=others[0].path, file=info.path)
-    yield from in_pieces(replace(cells, obs=obs.assign(patient=_patients(obs, info))))
+    obs = labels.beside(cells.obs, cells=cells.file)
+    labels.check_all_met()
+    yield from in_pieces(replace(cells, obs=obs.assign(patient=_patients(obs, infos[0]))))
+
+
+def read_cells_by_genes(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
+    """Read tables of cells x genes, comma-separated where the name says csv, else tab-separated.
+
+    Leading columns that the dataset's row names (label, sample, donor, values of `obs`) are columns of `obs`.
+    """
+    taken = [said if isinstance(said, str) else next(iter(said)) for said in dataset.obs.values()]
+    named = {dataset.label_column, dataset.sample_column, dataset.donor_column, *taken}
+    for file in manifest.files:
+        with opened(file.path) as stream:
+            separator = "," if ".csv" in file.name else "\t"
+            yield from _cells_by_genes(file, stream, separator=separator, is_gene=lambda name: name not in named)
 
 
 def read_baron_raw_tar(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
@@ -75,24 +89,20 @@ def read_baron_raw_tar(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     The two mouse members are passed over: they hold other genes.
     """
     for file in manifest.ending(".tar"):
-        n_donors, names_found = 0, []
+        names_found = []
         for name, stream in members(file.path):
             names_found.append(name)
             donor = DONOR.search(name)
             if donor is None:
                 continue
-            n_donors += 1
-            table = TextTable(stream, f"{file.path}: {name}", separator=",", n_texts=3)
-            if table.text_names[1:] != ["barcode", "assigned_cluster"]:
-                raise wrong_members(
-                    file.path,
-                    expected="members whose columns are a name, barcode, assigned_cluster, then genes",
-                    found=[f"{name} with the columns {', '.join(table.text_names)}, …"],
-                )
-            for texts, matrix in table.rows():
-                obs = texts.set_axis(["cell", "barcode", "assigned_cluster"], axis=1).set_index("cell")
-                yield replace(RawCells.of(file, matrix, table.columns, obs), sample=donor[1])
-        if not n_donors:
+            part = replace(file, sample=donor[1])
+            for cells in _cells_by_genes(part, stream, separator=",", is_gene=lambda name: name not in BARON):
+                if list(cells.obs.columns) != BARON:
+                    expected = f"members whose columns are a name, {', '.join(BARON)}, then genes"
+                    found = [f"{name} with the columns {', '.join(['', *cells.obs.columns, *cells.names[:1]])}, …"]
+                    raise wrong_members(file.path, expected=expected, found=found)
+                yield cells
+        if not any(map(DONOR.search, names_found)):
             raise wrong_members(file.path, expected="GSM…_human1_umifm_counts.csv.gz", found=names_found)
 
 
@@ -101,19 +111,29 @@ def read_depmap_csv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
 
     Line 1 is an empty field and `SYMBOL (Entrez id)` a gene; rows begin with the line's DepMap id, `ACH-000001`. Since
     2025 columns of texts stand before the genes: the line is then `ModelID`, and profiles that are not its default
-    (`IsDefaultEntryForModel`) are left out.
+    are left out.
     """
     for file in manifest.ending("expression.csv", "expression.csv.gz"):
-        with reading(file.path, "cell lines x genes, comma-separated"), opened(file.path) as stream:
-            header = stream.readline()
-            fields = header.decode("utf-8-sig").rstrip().replace('"', "").split(",")
-            n_texts = next((i for i, name in enumerate(fields) if i and WITH_ID.fullmatch(name)), 1)
-            table = TextTable(chained(header, stream), file.path, separator=",", n_texts=n_texts)
-            for texts, matrix in table.rows():
-                named = texts.set_axis(table.text_names, axis=1)
-                is_default = (named[DEFAULT] == "Yes" if DEFAULT in named else named.iloc[:, 0].notna()).to_numpy()
-                lines = named[MODEL] if MODEL in named else named.iloc[:, 0]
-                yield RawCells.of(file, matrix[np.flatnonzero(is_default)], table.columns, lines[is_default])
+        with opened(file.path) as stream:
+            for cells in _cells_by_genes(file, stream, separator=",", is_gene=WITH_ID.fullmatch):
+                obs = cells.obs if MODEL not in cells.obs else cells.obs.set_index(MODEL)
+                is_default = obs[DEFAULT].eq("Yes").to_numpy() if DEFAULT in obs else np.ones(len(obs), dtype=bool)
+                kept = obs.index[is_default]
+                yield replace(cells, matrix=cells.matrix[np.flatnonzero(is_default)], obs=pd.DataFrame(index=kept))
+
+
+def _cells_by_genes(
+    file: RawFile, stream: IO[bytes], *, separator: str, is_gene: Callable[[str], object]
+) -> Iterator[RawCells]:
+    """Read a table with a line a cell: its name, columns of `obs` up to the first gene, then genes."""
+    with reading(file.path, "cells x genes as text"):
+        header = stream.readline()
+        names = [name.strip('"') for name in header.decode("utf-8-sig").rstrip("\r\n").split(separator)]
+        n_texts = 1 + next((n for n, name in enumerate(names[1:]) if is_gene(name)), 0)
+        table = TextTable(chained(header, stream), file.path, separator=separator, n_texts=n_texts)
+        for texts, matrix in table.rows():
+            obs = texts.set_axis(["", *table.text_names[1:]], axis=1).set_index("")
+            yield RawCells.of(file, matrix, table.columns, obs)
 
 
 def _whole(file: RawFile, separator: str) -> RawCells:
@@ -129,12 +149,8 @@ def _patients(obs: pd.DataFrame, info: RawFile) -> list[str]:
     for cell, row in zip(obs.index, obs[columns].to_numpy().tolist(), strict=True):
         found = next((hit for hit in map(PATIENT.search, row) if hit), None)
         if found is None:
-            raise InputError(
-                file=info.path,
-                field="patient_id, cell_color",
-                expected="a patient such as HN120",
-                found=f"{', '.join(row) or 'no such column'} for cell {cell}",
-                remedy="fetch the file again; if it is whole, its layout is new: adapt sources/readers/tables.py",
-            )
+            said, field = f"{', '.join(row) or 'no such column'} for cell {cell}", "patient_id, cell_color"
+            remedy = "fetch the file again; if it is whole, its layout is new: adapt sources/readers/tables.py"
+            raise unreadable(info.path, "a patient such as HN120", said, field=field, remedy=remedy)
         patients.append(found[0])
     return patients

@@ -32,7 +32,7 @@ from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells, in_pieces
 from celllm.sources.readers.genes import named
 from celllm.sources.readers.h5ad import opening
-from celllm.sources.readers.labels import joined, read_labels
+from celllm.sources.readers.labels import Labels
 from celllm.sources.readers.text import narrow
 
 PART: Final = re.compile(r"(.*?)(matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.tsv)(?:\.gz)?$")
@@ -70,9 +70,9 @@ def read_tenx_mtx(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
         raise manifest.other_files(expected, "make each matrix with labels a dataset of its own in config/files.tsv")
     for file, parts in (*matrices, *((file, None) for file in archives)):
         cells = (parts or _in_archive(file)).cells(file)
-        if labels:
-            table = read_labels(labels[0].path, key=BARCODES)
-            cells = replace(cells, obs=joined(cells.obs, table, cells=file.path, file=labels[0].path))
+        for table in (Labels.read(one, key=BARCODES) for one in labels):
+            cells = replace(cells, obs=table.beside(cells.obs, cells=file.path))
+            table.check_all_met()
         yield from in_pieces(cells)
 
 
@@ -103,13 +103,9 @@ class _Parts:
         if self.matrix.shape == (n_genes, n_cells) != (n_cells, n_genes):  # kb-python and alevin write cells x genes
             self.matrix = sparse.csr_matrix(self.matrix.T)
         if self.matrix.shape != (n_cells, n_genes):
-            raise InputError(
-                file=file.path,
-                field="matrix.mtx",
-                expected=f"{n_genes} genes x {n_cells} barcodes, as the other two parts have them",
-                found=f"{self.matrix.shape[1]} x {self.matrix.shape[0]}",
-                remedy="take the three parts from one and the same folder of Cell Ranger",
-            )
+            expected = f"{n_genes} genes x {n_cells} barcodes, as the other two parts have them"
+            found, remedy = f"{self.matrix.shape[1]} x {self.matrix.shape[0]}", "take the three parts from one folder"
+            raise unreadable(file.path, expected, found, field="matrix.mtx", remedy=remedy)
         genes = _genes(self.features, file.path)
         matrix = self.matrix if len(genes) == n_genes else self.matrix[:, genes.index]
         return RawCells.of(file, matrix, named(genes["id"], genes["name"]), self.barcodes)
@@ -126,14 +122,10 @@ def _in_archive(file: RawFile) -> _Parts:
             continue
         folders.add(found[1])
         if len(folders) > 1:
-            raise InputError(
-                file=file.path,
-                field="members",
-                expected=EXPECTED,
-                found=f"matrices in {' and '.join(sorted(folders))}",
-                remedy="unpack it, and give the three files of each sample (of several genomes: the human one) rows of "
-                "their own in config/files.tsv, with the sample's name in the column sample",
-            )
+            said = f"matrices in {' and '.join(sorted(folders))}"
+            remedy = "unpack it, and give the three files of each sample (of several genomes: the human one) rows of "
+            remedy += "their own in config/files.tsv, with the sample's name in the column sample"
+            raise unreadable(file.path, EXPECTED, said, field="members", remedy=remedy)
         parts.add(found[2], stream, f"{file.path}: {name}")
     return parts
 
@@ -160,10 +152,7 @@ def _separate(manifest: RawManifest) -> Iterator[tuple[RawFile, _Parts]]:
 def read_mtx(stream: IO[bytes], name: Path | str) -> sparse.csr_matrix:
     """Read Matrix Market coordinates of genes x cells, counted from 1, as cells x genes.
 
-    Raises
-    ------
-    InputError
-        If it does not begin as BANNER says, a line does not fit, or there are fewer or more values than it says.
+    InputError if it does not begin as BANNER says, a line does not fit, or it has fewer or more values than it says.
     """
     banner = stream.readline()
     if BANNER.match(banner) is None:
