@@ -13,7 +13,6 @@ import pytest
 import yaml
 from scipy import sparse
 
-from celllm.base.app import run
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config import recipe as recipes
 from celllm.corpus import writer
@@ -72,17 +71,6 @@ def test_published_edges_follow_old_symbols_and_drop_strangers(tmp_path: Path, g
 def test_a_network_has_one_source(tmp_path: Path, genes: Vocabulary, given: tuple[str, ...], found: str) -> None:
     with pytest.raises(InputError, match=rf"--edges, --coexpression(?s:.*)found: +{found}"):
         built(tmp_path, **dict.fromkeys(given, tmp_path / "n.json"))
-
-
-def test_strings_own_files_make_a_network_from_the_minimum_score_on(tmp_path: Path, genes: Vocabulary) -> None:
-    (tmp_path / "9606.protein.links.txt").write_text("protein1 protein2 combined_score\np q 900\nq p 900\np r 500\n")
-    names = "".join(f"{i}\t{name}\n" for i, name in zip("pqr", [*genes.symbols[:2], "NOGENE"], strict=True))
-    (tmp_path / "9606.protein.info.txt").write_text(f"protein_external_id\tpreferred_name\n{names}")
-    files = manifest(tmp_path, *(tmp_path / f"9606.protein.{part}.txt" for part in ("links", "info")))
-    made = built(tmp_path, edges=files)
-    assert (made.a_E.tolist(), made.b_E.tolist()) == ([0], [1])
-    assert made.source == "9606.protein.links.txt, 9606.protein.info.txt"
-    assert not len(built(tmp_path, edges=files, min_score=901).a_E)
 
 
 def test_the_string_network_keeps_most_of_its_edges(mirror: Path, tmp_path: Path) -> None:
@@ -245,19 +233,3 @@ def test_a_network_too_dense_for_non_edges_is_refused(study: Path, monkeypatch: 
     network.write(Edges(a, b, digest, "complete"), study / "edges.parquet")
     with pytest.raises(InputError, match=r"(?s)edges\.parquet.*too dense"):
         evaluate(study)
-
-
-def test_a_study_of_another_vocabulary_is_refused(study: Path) -> None:
-    network.write(Edges(np.array([0]), np.array([1]), "another", "test"), study / "edges.parquet")
-    with pytest.raises(VocabularyMismatch):
-        evaluate(study)
-
-
-def test_the_command_line_makes_a_network(
-    tmp_path: Path, genes: Vocabulary, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pd.DataFrame({"a": ["FYB1"], "b": ["CARS1"]}).to_parquet(tmp_path / "pairs.parquet")
-    files = {"edges": "n.json", "hgnc": "hgnc.json", "vocabulary": "genes.tsv", "network": "edges.parquet"}
-    manifest(tmp_path, tmp_path / "pairs.parquet")
-    run(commands.app, ["build_network", *(f"--{name}={tmp_path / file}" for name, file in files.items())])
-    assert capsys.readouterr().out == f"1 edges between 2 of {genes.n_genes} genes\n"
