@@ -19,57 +19,24 @@ from typing import Any
 
 import anndata as ad
 import numpy as np
-import pandas as pd
 from line import in_turn, line, options, show
 from scipy import sparse
-from simulated import drawn_from, pool
+from simulated import simulated_vocabulary, write_shards
 
 from celllm.config.recipe_encoder import TokenSettings
-from celllm.corpus import format as shards
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.sampler import BatchSampler
 from celllm.corpus.tokens import tokenise
-from celllm.corpus.writer import Buckets
 
 BATCH = 64
 
 
-def write_both(folder: Path, n_cells: int, shard_cells: int, *, vocabulary: str = "v") -> tuple[Path, Path]:
-    """Write the same cells as shards and as an h5ad file in the order of the shards; return both paths."""
-    buckets = Buckets(folder, shard_cells)
-    places = np.random.default_rng(0).permutation(n_cells)
-    start = 0
-    cells = pool()
-    for matrix in drawn_from(cells, n_cells):
-        stop = start + matrix.shape[0]
-        ids = [f"simulated:{number}" for number in range(start, stop)]
-        table = pd.DataFrame(
-            {"cell_id": ids, "dataset": "simulated", "sample": "s", "study": "s", "is_malignant": 0, "cell_hash": ids}
-        )
-        buckets.add(places[start:stop], matrix, table)
-        start = stop
-    manifest = folder / "manifest.json"
-    entries, blocks = [], []
-    for number in range(buckets.n_buckets):
-        indptr, genes, counts, known = buckets.take(number)
-        entries.append(
-            shards.write_shard(manifest, f"shard-{number:05d}", shards.shard_of(indptr, genes, counts), known)
-        )
-        blocks.append(
-            sparse.csr_matrix(
-                (counts.astype(np.float32), genes.astype(np.int32), indptr), shape=(len(known), cells.shape[1])
-            )
-        )
-    share = {"kept": n_cells, "excluded_test": 0, "excluded_equal": 0, "simulated": True}
-    n_nonzero = sum(entry.n_nonzero for entry in entries)
-    shards.write(
-        shards.ShardManifest(vocabulary, cells.shape[1], n_cells, n_nonzero, {"simulated": share}, tuple(entries), {}),
-        manifest,
-    )
-    h5ad = folder / "simulated.h5ad"
-    matrix = sparse.vstack(blocks, format="csr")
-    ad.AnnData(matrix, pd.DataFrame(index=[f"c{number}" for number in range(n_cells)])).write_h5ad(h5ad)
-    return manifest, h5ad
+def write_h5ad(manifest: Path) -> Path:
+    """Write the cells of the shards as an h5ad file, in the same order."""
+    reader = ShardReader(manifest)
+    cells = ad.AnnData(reader.rows(np.arange(reader.n_cells)))
+    cells.write_h5ad(manifest.with_name("same_order.h5ad"))
+    return manifest.with_name("same_order.h5ad")
 
 
 def cells_per_s(batches: Iterator[sparse.csr_matrix], n_batches: int) -> float:
@@ -129,8 +96,8 @@ def tokens_per_s(reader: ShardReader, n_batches: int) -> float:
 
 def figures(folder: Path, n_cells: int) -> Iterator[dict[str, Any]]:
     """Yield rates, alone and beside the peers."""
-    manifest, h5ad = write_both(folder, n_cells, 8_192)
-    reader = ShardReader(manifest)
+    manifest = write_shards(folder, n_cells, simulated_vocabulary())
+    h5ad, reader = write_h5ad(manifest), ShardReader(manifest)
 
     def against(other: Callable[[], Iterator[sparse.csr_matrix]], n_batches: int, repeats: int) -> tuple[float, ...]:
         return in_turn(

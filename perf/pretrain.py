@@ -20,13 +20,11 @@ import pandas as pd
 import yaml
 from kills import survive
 from line import ROOT, line, options, show
-from loader import write_both
-from simulated import N_GENES
+from simulated import N_GENES, simulated_vocabulary, write_shards
 
 from celllm.genes import gene_embedding
 from celllm.genes.gene_embedding import GeneEmbedding
 from celllm.harmonise import vocabulary
-from celllm.harmonise.vocabulary import Vocabulary
 from celllm.pretrain import history
 
 N_CELLS, WIDTH = 2_048, 64
@@ -41,10 +39,9 @@ class Inputs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        names = [f"SIMULATED{number}" for number in range(N_GENES)]
-        genes = Vocabulary(pd.DataFrame({"symbol": names, "hgnc_id": names, "ensembl": "", "entrez": ""}))
+        genes = simulated_vocabulary()
         vocabulary.write(genes, folder / "genes.tsv")
-        self.manifest, _ = write_both(folder, N_CELLS, N_CELLS, vocabulary=genes.digest)
+        self.manifest = write_shards(folder, N_CELLS, genes)
         for width in (QUICK["width"], USUAL["width"]):
             noise = np.random.default_rng(0).standard_normal((N_GENES, width), dtype=np.float32)
             gene_embedding.write(GeneEmbedding(noise, genes.digest, "random"), folder / f"table{width}.safetensors")

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import line  # noqa: F401 - finds the package
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
+
+from celllm.corpus import writer
+from celllm.harmonise import cells as cells_file
+from celllm.harmonise.vocabulary import Vocabulary
 
 N_GENES = 19_290
 """Protein-coding genes of HGNC, October 2024."""
@@ -43,6 +50,26 @@ def drawn_from(cells: sparse.csr_matrix, n_cells: int, *, piece: int = 2048) -> 
     generator = np.random.default_rng([0, 1])
     for start in range(0, n_cells, piece):
         yield cells[generator.integers(0, cells.shape[0], min(piece, n_cells - start))]
+
+
+def simulated_vocabulary() -> Vocabulary:
+    """Return as many genes as HGNC has, by names of their own."""
+    names = [f"SIMULATED{number}" for number in range(N_GENES)]
+    return Vocabulary(pd.DataFrame({"symbol": names, "hgnc_id": names, "ensembl": "", "entrez": ""}))
+
+
+def write_shards(folder: Path, n_cells: int, genes: Vocabulary) -> Path:
+    """Write simulated cells as shards; return their manifest."""
+    matrix = sparse.vstack(list(drawn_from(pool(), n_cells)), format="csr")
+    names = [f"simulated:{number}" for number in range(n_cells)]
+    known = {"sample": "s", "donor": "s", "study": "s", "label": "", "is_malignant": 0, "cell_hash": names}
+    known |= {"n_counts": np.asarray(matrix.sum(axis=1)).ravel(), "n_genes": np.diff(matrix.indptr)}
+    facts = {"dataset": "simulated", "units": "counts", "simulated": True, "provenance": {}}
+    aligned = cells_file.build(matrix, pd.DataFrame(known, index=names), vocabulary=genes, **facts)
+    cells_file.write(aligned, folder / "simulated.h5ad")
+    options = {"n_genes": N_GENES, "tested": (), "hashes": {}, "shard_cells": 8_192, "seed": 0, "provenance": {}}
+    writer.write([folder / "simulated.h5ad"], folder / "manifest.json", vocabulary=genes.digest, **options)
+    return folder / "manifest.json"
 
 
 @dataclass(frozen=True)
