@@ -83,7 +83,9 @@ def test_a_signal_to_one_of_two_ranks_ends_both_with_a_checkpoint_and_they_go_on
         said += line
         if line.startswith("step 3/"):
             stopped.send_signal(signal.SIGTERM)  # the first rank alone hears it
-    assert stopped.wait() == 75, said
+            break
+    said += stopped.communicate()[1]
+    assert stopped.returncode == 75, said
     step = int(said.split("stopped by SIGTERM after step ")[1].split(";")[0])
     assert 3 <= step < 8
     assert (training.path / "stopped" / f"step{step:08d}.safetensors").exists()
