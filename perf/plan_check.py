@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import simulated
 import torch
 from line import line, options, show
-from simulated import SimulatedCorpus, pool
 
 from celllm.config import recipe as recipes
 from celllm.config.recipe import Recipe
+from celllm.corpus.memory import MemoryCorpus
 from celllm.pretrain.estimate import chunk_cost, estimate, memory_of
 from celllm.pretrain.measure import Cost, in_fresh_process, process_bytes, time_steps
 from celllm.pretrain.monitor import HistoryRow, Monitor
@@ -43,7 +44,7 @@ def recipe_of(sizes: dict[str, int], n_steps: int) -> Recipe:
     return recipes.read({"tokens": tokens, "genes": {"method": "random"}, "encoder": encoder, "training": training})
 
 
-def planned(recipe: Recipe, corpus: SimulatedCorpus, *, seconds: float, seed: int) -> tuple[float, int]:
+def planned(recipe: Recipe, corpus: MemoryCorpus, *, seconds: float, seed: int) -> tuple[float, int]:
     """Plan a run: seconds of all steps but the first, and the memory that it adds to a process."""
     size = CorpusSize(corpus.n_cells, corpus.n_genes, np.diff(corpus.counts.indptr).astype(np.int64))
     lengths, targets = synthetic_step(recipe, size, seed=seed)
@@ -55,7 +56,7 @@ def planned(recipe: Recipe, corpus: SimulatedCorpus, *, seconds: float, seed: in
     return (recipe.training.steps - 1) * step_s, memory.device + memory.host
 
 
-def trained(recipe: Recipe, corpus: SimulatedCorpus, seed: int) -> Cost:
+def trained(recipe: Recipe, corpus: MemoryCorpus, seed: int) -> Cost:
     """Train in this process; seconds of all steps but the first."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
@@ -79,7 +80,7 @@ class _Clock(Monitor):
 
 def figures(name: str, *, steps: int, seed: int, seconds: float) -> Iterator[dict[str, Any]]:
     """Plan a run, take it, and yield how far the plan was off, over what was measured."""
-    corpus, recipe = SimulatedCorpus(pool(512, n_genes=GENES)), recipe_of(RECIPES[name], steps)
+    corpus, recipe = simulated.corpus(512, n_genes=GENES), recipe_of(RECIPES[name], steps)
     step_s, added_bytes = planned(recipe, corpus, seconds=seconds, seed=seed)
     run: Cost = in_fresh_process(trained, recipe, corpus, seed)
     told = f"planned {step_s:.2f} s, measured {run.seconds:.2f} s"

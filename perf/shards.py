@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 import pandas as pd
 from line import ROOT, line, options, say, show
-from simulated import N_GENES, drawn_from, pool
+from simulated import MEAN_NONZERO, N_GENES, drawn_from, pool
 
 from celllm.config.rows import as_json
 from celllm.config.tables import Dataset
@@ -58,13 +58,14 @@ getrusage would not do: a child starts with the high-water mark of the process t
 BAR_GB, BAR_SPREAD, BAR_RATE = 1.5, 0.10, 3_000
 
 
-def write_h5ad(path: Path, n_cells: int) -> None:
-    """Write simulated cells piece by piece, in the form of AnnData."""
-    cells = pool()
+def write_h5ad(path: Path, n_cells: int, names: list[str] | None = None, *, mean_nonzero: int = MEAN_NONZERO) -> None:
+    """Write simulated cells piece by piece, in the form of AnnData; `names` are those of its genes."""
+    names = names or [f"GENE{number}" for number in range(N_GENES)]
+    cells = pool(n_genes=len(names), mean_nonzero=mean_nonzero)
     with h5py.File(path, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
         group = file.create_group("X")
-        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": (n_cells, N_GENES)})
+        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": (n_cells, len(names))})
         for name, dtype in (("data", np.int32), ("indices", np.int32)):
             group.create_dataset(name, shape=(0,), maxshape=(None,), dtype=dtype, chunks=(1 << 18,))
         sizes = []
@@ -79,7 +80,7 @@ def write_h5ad(path: Path, n_cells: int) -> None:
         obs.index = [f"simulated-{number:07d}-1" for number in range(n_cells)]
         obs["sample"] = obs["sample"].cat.rename_categories(str)
         ad.io.write_elem(file, "obs", obs)
-        ad.io.write_elem(file, "var", pd.DataFrame(index=[f"GENE{number}" for number in range(N_GENES)]))
+        ad.io.write_elem(file, "var", pd.DataFrame(index=names))
 
 
 def prepare(folder: Path) -> None:

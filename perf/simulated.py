@@ -6,16 +6,15 @@ Shapes: C cells, G genes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import line  # noqa: F401 - finds the package
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import sparse
 
 from celllm.corpus import writer
+from celllm.corpus.memory import MemoryCorpus
 from celllm.harmonise import cells as cells_file
 from celllm.harmonise.vocabulary import Vocabulary
 
@@ -27,7 +26,7 @@ SPREAD = 0.55
 """Standard deviation of the logarithm of depth; quartiles are then 1,104, 1,445 and 1,873 expressed genes."""
 
 
-def pool(n_cells: int = 4096, *, n_genes: int = N_GENES) -> sparse.csr_matrix:
+def pool(n_cells: int = 4096, *, n_genes: int = N_GENES, mean_nonzero: int = MEAN_NONZERO) -> sparse.csr_matrix:
     """Draw counts, C x G, int32: Poisson, genes of log-normal abundances, cells of log-normal depth."""
     generator = np.random.default_rng(0)
     abundance_G = generator.lognormal(0.0, 2.0, n_genes)
@@ -37,7 +36,7 @@ def pool(n_cells: int = 4096, *, n_genes: int = N_GENES) -> sparse.csr_matrix:
     for _ in range(60):  # the depth at which a cell of mean depth expresses so many genes
         middle = np.sqrt(low * high)
         expressed = -np.expm1(-middle * np.outer(depth_C[:64], abundance_G)).sum(axis=1).mean()
-        low, high = (middle, high) if expressed < MEAN_NONZERO else (low, middle)
+        low, high = (middle, high) if expressed < mean_nonzero else (low, middle)
     pieces = [
         sparse.csr_matrix(generator.poisson(low * np.outer(depth_C[start : start + 512], abundance_G)).astype(np.int32))
         for start in range(0, n_cells, 512)
@@ -72,28 +71,7 @@ def write_shards(folder: Path, n_cells: int, genes: Vocabulary) -> Path:
     return folder / "manifest.json"
 
 
-@dataclass(frozen=True)
-class SimulatedCorpus:
-    """Simulated cells in memory, as training asks for them; every second one is called tumour."""
-
-    counts: sparse.csr_matrix
-    vocabulary: str = "simulated"
-    digest: str = "simulated"
-
-    @property
-    def n_cells(self) -> int:
-        return int(self.counts.shape[0])
-
-    @property
-    def n_genes(self) -> int:
-        return int(self.counts.shape[1])
-
-    @property
-    def is_malignant(self) -> NDArray[np.int8]:
-        return (np.arange(self.n_cells) % 2).astype(np.int8)
-
-    def rows(self, indices: NDArray[np.int64]) -> sparse.csr_matrix:
-        return self.counts[indices].astype(np.float32)
-
-    def names(self, indices: NDArray[np.int64]) -> list[str]:
-        return [f"simulated_{index}" for index in indices]
+def corpus(n_cells: int, *, n_genes: int = N_GENES) -> MemoryCorpus:
+    """Draw cells as in `pool`, as training asks for them; every second one is called tumour."""
+    counts = pool(n_cells, n_genes=n_genes).astype(np.float32)
+    return MemoryCorpus(counts, "simulated", is_malignant=(np.arange(n_cells) % 2).astype(np.int8))

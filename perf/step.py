@@ -24,13 +24,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import simulated
 import torch
 from line import in_turn, line, options, say, show
-from simulated import N_GENES, SimulatedCorpus, pool
+from simulated import N_GENES
 from torch import Tensor, nn
 
 from celllm.config import recipe as recipes
 from celllm.config.recipe_encoder import EncoderSettings
+from celllm.corpus.memory import MemoryCorpus
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 from celllm.pretrain import measure
@@ -211,7 +213,7 @@ FASTER: dict[str, dict[str, dict[str, Any]]] = {
 """Each beside those before it."""
 
 
-def whole_step(overlays: list[dict[str, Any]], corpus: SimulatedCorpus) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def whole_step(overlays: list[dict[str, Any]], corpus: MemoryCorpus) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Return what takes a step with all losses, and what makes its batch."""
     recipe = recipes.read(*overlays)
     training = recipe.training
@@ -233,7 +235,7 @@ def whole_step(overlays: list[dict[str, Any]], corpus: SimulatedCorpus) -> tuple
 
 def faster_steps(repeats: int) -> Figures:
     """Time of a whole step at recipe real's size over that of faster ones, and of making their batch."""
-    corpus = SimulatedCorpus(pool(RECIPE["training"]["batch_cells"]))
+    corpus = simulated.corpus(RECIPE["training"]["batch_cells"])
     before, _ = whole_step([RECIPE], corpus)
     overlays = [RECIPE]
     for name, overlay in FASTER.items():

@@ -28,7 +28,7 @@ def test_an_adapted_encoder_begins_with_the_weights_it_is_given_and_learns(
     assert furthest(0) < 1e-3  # genes are rounded to float16 once more
     assert furthest(12) > 1e-5
     assert history.read(tmp_path / "12" / "history.jsonl")["step"].iloc[-1] == 12
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     assert said.count("probe before: macro-F1") == said.count("probe after: macro-F1") == 2
     assert "before" in (tmp_path / "12" / "card.md").read_text()
     embedded = celllm.embed(own, encoder=tmp_path / "12").obsm["X_celllm"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,12 +69,33 @@ def test_a_file_keeps_all_it_had_and_gets_its_embedding(
     assert "layers:counts; gene names: index; 40 of 40 names mapped, 100.0% of the counts" in capsys.readouterr().out
 
 
+def changed(change: Callable[[ad.AnnData], object]) -> Callable[[ad.AnnData, Path], None]:
+    """Write the object after a change of it."""
+
+    def write(own: ad.AnnData, path: Path) -> None:
+        change(own)
+        own.write_h5ad(path)
+
+    write.__name__ = change.__name__
+    return write
+
+
 def csc(own: ad.AnnData) -> None:
     own.X = sparse.csc_matrix(own.X)
 
 
 def dense(own: ad.AnnData) -> None:
     own.X = own.X.toarray()
+
+
+def normalised_beside_counts(own: ad.AnnData) -> None:
+    own.layers["raw_counts"] = own.X.copy()
+    own.X = own.X.multiply(1 / own.X.sum(axis=1)).log1p().tocsr()
+
+
+def counts_in_raw(own: ad.AnnData) -> None:
+    own.raw = own.copy()
+    own.X = own.X.log1p()
 
 
 def ensembl(own: ad.AnnData) -> None:
@@ -110,38 +132,76 @@ def previous_symbols(own: ad.AnnData) -> None:
     own.var_names = [f"OLD{number:02d}" for number in range(40)]
 
 
+def blanks_and_a_genome(own: ad.AnnData) -> None:
+    own.var_names = [f"GRCh38_{name} " for name in own.var_names]
+
+
+def of_a_release_to_come(own: ad.AnnData, path: Path) -> None:
+    own.var["note"] = "a"
+    own.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        file["var/note"].attrs["encoding-type"] = "not-yet-known"
+
+
+def of_seurat(own: ad.AnnData, path: Path) -> None:
+    counts_in_raw(own)
+    own.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        var = file["raw/var"]
+        var.move(var.attrs["_index"], "_i")
+        var.move("_i", "_index")
+        for name in list(var.attrs):
+            del var.attrs[name]
+
+
+OBJECTS = [
+    csc,
+    dense,
+    normalised_beside_counts,
+    counts_in_raw,
+    ensembl,
+    versions_in_a_column,
+    entrez_in_a_column,
+    numbers_that_look_like_entrez_ids,
+    mixed,
+    retired_ids,
+    previous_symbols,
+    blanks_and_a_genome,
+]
+
+
 @pytest.mark.parametrize(
-    "change",
-    [
-        csc,
-        dense,
-        ensembl,
-        versions_in_a_column,
-        entrez_in_a_column,
-        numbers_that_look_like_entrez_ids,
-        mixed,
-        retired_ids,
-        previous_symbols,
-    ],
+    "write", [*map(changed, OBJECTS), of_a_release_to_come, of_seurat], ids=lambda one: one.__name__
 )
-@pytest.mark.parametrize("is_file", [True, False], ids=["file", "object"])
-def test_the_form_of_an_object_changes_no_embedding(
+def test_the_form_of_a_file_changes_no_embedding(
     tmp_path: Path,
     own: ad.AnnData,
     folder: EncoderFolder,
     plain: np.ndarray,
-    change: Callable[[ad.AnnData], None],
-    is_file: bool,
+    write: Callable[[ad.AnnData, Path], None],
+) -> None:
+    write(own, tmp_path / "my.h5ad")
+    commands.embed(tmp_path / "my.h5ad", out=tmp_path / "out.h5ad", encoder=folder.path)
+    with h5py.File(tmp_path / "out.h5ad") as file:
+        np.testing.assert_allclose(file["obsm/X_celllm"], plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", OBJECTS, ids=lambda one: one.__name__)
+def test_the_form_of_an_object_changes_no_embedding(
+    own: ad.AnnData, folder: EncoderFolder, plain: np.ndarray, change: Callable[[ad.AnnData], None]
 ) -> None:
     change(own)
-    if is_file:
-        own.write_h5ad(tmp_path / "my.h5ad")
-        commands.embed(tmp_path / "my.h5ad", out=tmp_path / "out.h5ad", encoder=folder.path)
-        found = ad.read_h5ad(tmp_path / "out.h5ad")
-    else:
-        found = celllm.embed(own, encoder=folder.path)
-        assert found is own
-    np.testing.assert_allclose(found.obsm["X_celllm"], plain, atol=1e-6)
+    assert celllm.embed(own, encoder=folder.path) is own
+    np.testing.assert_allclose(own.obsm["X_celllm"], plain, atol=1e-6)
+
+
+def test_an_object_backed_by_a_file_is_embedded(
+    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, plain: np.ndarray
+) -> None:
+    own.write_h5ad(tmp_path / "my.h5ad")
+    backed = ad.read_h5ad(tmp_path / "my.h5ad", backed="r")
+    np.testing.assert_allclose(celllm.embed(backed, encoder=folder.path).obsm["X_celllm"], plain, atol=1e-6)
+    backed.file.close()
 
 
 def test_names_of_one_gene_are_summed(own: ad.AnnData, folder: EncoderFolder, plain: np.ndarray) -> None:
@@ -152,86 +212,93 @@ def test_names_of_one_gene_are_summed(own: ad.AnnData, folder: EncoderFolder, pl
     np.testing.assert_allclose(celllm.embed(twice, encoder=folder.path).obsm["X_celllm"], plain, atol=1e-6)
 
 
-def not_hdf5(path: Path) -> None:
-    path.write_text("cells")
-
-
-def cut(path: Path) -> None:
+def cut(own: ad.AnnData, path: Path) -> None:
+    own.write_h5ad(path)
     path.write_bytes(path.read_bytes()[:3000])
 
 
-def multimodal(path: Path) -> None:
+def compressed(own: ad.AnnData, path: Path) -> None:
+    own.write_h5ad(path)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+
+
+def multimodal(own: ad.AnnData, path: Path) -> None:
+    own.write_h5ad(path)
     with h5py.File(path, "r+") as file:
         del file["X"]
         file.create_group("mod")
 
 
-def gone(path: Path) -> None:
-    path.unlink()
-
-
-@pytest.mark.parametrize(
-    ("harm", "said"),
-    [(not_hdf5, "h5ad file"), (cut, "h5ad file"), (multimodal, "MuData"), (gone, "no such file")],
-)
-def test_a_broken_file_is_named_and_nothing_is_left(
-    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, harm: Callable[[Path], None], said: str
-) -> None:
-    own.write_h5ad(tmp_path / "my.h5ad")
-    harm(tmp_path / "my.h5ad")
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(InputError, match=said):
-        commands.embed(tmp_path / "my.h5ad", out=tmp_path / "out.h5ad", encoder=folder.path)
-    assert sorted(tmp_path.iterdir()) == before
-
-
-def mouse(own: ad.AnnData) -> ad.AnnData:
+def mouse(own: ad.AnnData) -> None:
     own.var_names = [f"Gene{number}a" for number in range(40)]
-    return own
 
 
-def one_fraction(own: ad.AnnData) -> ad.AnnData:
+def logarithms(own: ad.AnnData) -> None:
+    own.X = own.X.log1p()
+
+
+def two_counts(own: ad.AnnData) -> None:
+    own.layers["spliced"] = sparse.csr_matrix(own.X.toarray() // 2)
+
+
+def one_fraction(own: ad.AnnData, path: Path) -> None:
     counts = np.tile(own.X.toarray(), (4, 1))
     counts[100, 0] = 1.5  # neither among the first cells, nor in the middle, nor among the last
-    return ad.AnnData(sparse.csr_matrix(counts), var=own.var)
+    ad.AnnData(sparse.csr_matrix(counts), var=own.var).write_h5ad(path)
 
 
 @pytest.mark.parametrize(
-    ("change", "options", "said"),
+    ("write", "options", "said"),
     [
-        (mouse, {}, "human genes"),
-        (one_fraction, {}, "fractional values such as 1.5"),
-        (lambda own: own, {"counts": "raw"}, "--counts X"),
-        (lambda own: own, {"genes": "symbol"}, "--genes COLUMN"),
+        pytest.param(lambda own, path: path.write_text("cells"), {}, "h5ad file", id="text"),
+        pytest.param(lambda own, path: path.touch(), {}, "h5ad file", id="empty"),
+        pytest.param(lambda own, path: path.mkdir(), {}, "read_zarr", id="folder"),
+        pytest.param(lambda own, path: None, {}, "no such file", id="none"),
+        pytest.param(cut, {}, "h5ad file", id="cut"),
+        pytest.param(compressed, {}, "unpacked", id="gzip"),
+        pytest.param(multimodal, {}, "MuData", id="MuData"),
+        pytest.param(changed(mouse), {}, "human genes", id="mouse"),
+        pytest.param(changed(logarithms), {}, "logarithms", id="no counts"),
+        pytest.param(changed(two_counts), {}, "--counts layers:spliced", id="counts that differ"),
+        pytest.param(one_fraction, {}, "fractional values such as 1.5", id="a fraction where nobody looked"),
+        pytest.param(changed(dense), {"counts": "raw"}, "--counts X", id="no such matrix"),
+        pytest.param(changed(dense), {"genes": "symbol"}, "--genes COLUMN", id="no such column"),
+        pytest.param(changed(dense), {"out": "my.h5ad"}, "another file than the input", id="the input"),
     ],
-    ids=["mouse", "a fraction where nobody looked", "no such matrix", "no such column"],
 )
-def test_cells_that_cannot_be_embedded_are_refused_and_nothing_is_left(
+def test_what_cannot_be_embedded_is_refused_and_nothing_is_left(
     tmp_path: Path,
     own: ad.AnnData,
     folder: EncoderFolder,
-    change: Callable[[ad.AnnData], ad.AnnData],
+    write: Callable[[ad.AnnData, Path], None],
     options: dict[str, str],
     said: str,
 ) -> None:
-    change(own).write_h5ad(tmp_path / "my.h5ad")
-    before = sorted(tmp_path.iterdir())
+    write(own, tmp_path / "my.h5ad")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    options = {"out": "out.h5ad", **options}
     with pytest.raises(InputError, match=said):
-        commands.embed(tmp_path / "my.h5ad", out=tmp_path / "out.h5ad", encoder=folder.path, **options)
-    assert sorted(tmp_path.iterdir()) == before
+        commands.embed(tmp_path / "my.h5ad", encoder=folder.path, **options | {"out": tmp_path / options["out"]})
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
-def test_the_input_is_never_replaced(tmp_path: Path, own: ad.AnnData, folder: EncoderFolder) -> None:
+def test_a_call_on_an_object_writes_no_file_and_one_on_a_file_names_one(
+    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder
+) -> None:
     own.write_h5ad(tmp_path / "my.h5ad")
-    with pytest.raises(InputError, match="another file than the input"):
-        commands.embed(tmp_path / "my.h5ad", out=tmp_path / "my.h5ad", encoder=folder.path)
+    with pytest.raises(InputError, match="out=FILE"):
+        celllm.embed(tmp_path / "my.h5ad", encoder=folder.path)
+    with pytest.raises(InputError, match="write_h5ad"):
+        celllm.embed(own, tmp_path / "out.h5ad", encoder=folder.path)
+    made = celllm.embed(str(tmp_path / "my.h5ad"), str(tmp_path / "out.h5ad"), encoder=folder.path)
+    assert ad.read_h5ad(made).obsm["X_celllm"].shape[0] == 90
 
 
 def test_a_user_is_warned_of_genes_that_are_missing(
     own: ad.AnnData, folder: EncoderFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     celllm.embed(own[:, :10].copy(), encoder=folder.path)
-    said = capsys.readouterr().err
-    assert "25.0% of the encoder's genes have a name" in said
-    assert "warning: most genes of the encoder have no name in the file" in said
-    assert "embedding: mean cosine" in said
+    said = capsys.readouterr()
+    assert "25.0% of the encoder's genes have a name" in said.out
+    assert "embedding: mean cosine" in said.out
+    assert "warning: most genes of the encoder have no name in the file" in said.err

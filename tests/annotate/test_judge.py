@@ -44,6 +44,13 @@ def test_every_cell_is_asked_once_and_the_best_way_wins(reference: Reference) ->
     assert judges.best(found).way == "embedding"
 
 
+def test_a_way_that_is_always_right_has_an_interval_by_the_number_of_cells_asked() -> None:
+    rows, sure = np.arange(100), np.ones((100, 2))
+    mean, low, high = judges.Judgement("genes", (1.0,) * 5, rows, sure).interval
+    assert (mean, high) == (1, 1)
+    assert 0.6 < low < 0.9
+
+
 def test_small_classes_and_unlabelled_cells_are_left_out(reference: Reference) -> None:
     labels = reference.labels.astype(object)
     labels[:4], labels[4:10] = "rare", ""

@@ -38,7 +38,7 @@ def test_cells_get_the_labels_of_their_like(
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
     np.testing.assert_array_equal(found.obs["celllm_confidence"][1:], probabilities.max(1)[1:])
     assert list(found.uns["celllm_annotate"]["classes"]) == ["alpha", "beta", "gamma"]
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     ways = [line for line in said.splitlines() if "logistic regression on" in line]
     assert len(ways) == 3
     scores = {line: float(line.split("[")[0].split()[-1]) for line in ways}

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import re
 import sys
 import tomllib
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import yaml
+
+from celllm.report.items import ITEMS, READERS
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -140,11 +144,12 @@ def packages_of(command: str, source: Path = ROOT / "src") -> set[str]:
     """Third-party packages that `python -m celllm {command}` imports, by names in methods.tsv and items.py too."""
     rooms = sorted(path.parent.name for path in source.glob("celllm/*/commands.py"))
     names = ["celllm.__main__", *(f"celllm.{room}.commands.{command}" for room in rooms)]  # __main__ reads all rooms'
-    named_in = {"fit": ROOT / "config/methods.tsv"}.get(command)
-    if command.startswith("report_"):
-        named_in = source / "celllm/report/items.py"
-    if named_in is not None:
-        names += [name.replace(":", ".") for name in re.findall(r"\b\w+(?:\.\w+)+:\w+", named_in.read_text())]
+    named = (ROOT / "config/methods.tsv").read_text() if command == "fit" else str(ITEMS.get(command, ""))
+    if command in ITEMS:
+        makers = [resolve_name(name) for name in ITEMS[command].values()]
+        roles = {role for make in makers for role in inspect.signature(make).parameters}
+        named += str([reader for role, reader in READERS.items() if role in roles])
+    names += [name.replace(":", ".") for name in re.findall(r"\b\w+(?:\.\w+)+:\w+", named)]
     return third_party(names, source, seen=set())
 
 
@@ -168,6 +173,14 @@ def test_every_import_of_a_command_is_in_its_environment(command, environment):
     offered = {IMPORTED_AS.get(name, name) for name in pins(ROOT / "envs" / f"{environment}.yaml")}
     missing = packages_of(command) - offered - NOT_ASKED
     assert not missing, f"{command} imports {missing}, which envs/{environment}.yaml lacks"
+
+
+@pytest.mark.parametrize("command", ["embed", "annotate", "adapt"])
+def test_the_package_without_extras_holds_every_import_of_a_command_for_own_cells(command):
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    bare = [re.split("[>=]", name)[0] for name in asked]
+    missing = packages_of(command) - {IMPORTED_AS.get(name, name) for name in bare}
+    assert not missing, f"{command} imports {missing}, which pip install celllm does not bring"
 
 
 def test_every_import_of_the_workflow_is_in_the_environment_of_snakemake():

@@ -177,14 +177,14 @@ def test_the_chunk_size_does_not_change_the_course_of_training() -> None:
 
 
 def test_training_learns_all_three_tasks() -> None:
-    rows = train(training={"steps": 60, "log_every": 10, "chunk_tokens": 400}).history
+    rows = train(training={"steps": 100, "log_every": 10, "chunk_tokens": 400}).history
     first, last = rows[0], rows[-1]
-    assert last["masked"] < 0.85 * first["masked"]
+    assert last["masked"] < 0.8 * first["masked"]
     assert last["malignancy"] < 0.5 * first["malignancy"]
     assert last["malignancy_accuracy"] > last["malignancy_majority"] + 0.2
     assert last["contrastive"] < 0.8 * first["log_batch"]
     assert last["mean_cosine"] < first["mean_cosine"]
-    assert [row["step"] for row in rows] == list(range(10, 61, 10))
+    assert [row["step"] for row in rows] == list(range(10, 101, 10))
 
 
 def test_a_learned_gene_embedding_moves() -> None:

@@ -181,6 +181,18 @@ def test_a_job_is_run_again_by_the_first_line_of_its_log(straight, tmp_path):
     pd.testing.assert_frame_equal(first, second)
 
 
+def test_an_encoder_is_packaged_without_the_benchmark_whose_scores_are_in_its_card_where_it_has_been_run(
+    straight, tmp_path
+):
+    target = "results/encoders/celllm/encoder.safetensors"
+    planned = snakemake(tmp_path, "--dry-run", target)
+    assert "rule pretrain:" in planned.stdout + planned.stderr
+    assert "rule fit:" not in planned.stdout + planned.stderr
+    done = snakemake(straight, target)
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "## Scores" in (straight / "results/encoders/celllm/card.md").read_text()
+
+
 def test_a_missing_file_of_the_mirror_is_named_before_anything_is_computed(tmp_path):
     (tmp_path / "mirror").mkdir()
     options = ("--config", "mirror=mirror", "--until", "build_vocabulary", "--workflow-profile", "none")
@@ -210,6 +222,19 @@ def test_a_wrong_configuration_stops_the_workflow_and_says_what_to_do(tmp_path, 
     done = snakemake(tmp_path, "--dry-run", "--config", *config)
     assert done.returncode != 0
     assert message in done.stdout + done.stderr
+
+
+def test_an_encoder_that_a_run_would_replace_is_named_before_anything_is_computed(tmp_path):
+    kept = tmp_path / "results/pretrain/celllm/seed0/encoder.safetensors"
+    kept.parent.mkdir(parents=True)
+    for file in (kept, kept.with_name("history.jsonl")):
+        file.touch()
+    done = snakemake(tmp_path, "--until", "pretrain")
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "celllm/seed0/encoder.safetensors is kept" in said
+    assert "add --directory ../other" in said
+    assert not (tmp_path / "results/vocabulary").exists()
 
 
 def test_an_encoder_whose_number_will_be_withheld_is_named_before_anything_is_computed(tmp_path):

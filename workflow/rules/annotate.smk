@@ -39,14 +39,16 @@ rule embed_cells:
 
 
 rule package_encoder:
-    """Encoder in half precision, genes, card and golden cells, as `celllm embed --encoder` takes them."""
+    """Encoder in half precision, genes, card and golden cells, as `celllm embed --encoder` takes them.
+
+    It waits for no benchmark; where there are scores already, the card has them.
+    """
     input:
         encoder=f"results/pretrain/{{recipe}}/seed{config['pretrain_seed']}/encoder.safetensors",
         vocabulary=rules.build_vocabulary.output.vocabulary,
         hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
         shards=rules.write_shards.output.manifest,
         catalogue=rules.list_runs.output.catalogue,
-        scores=rules.score.output.scores,
     output:
         encoder="results/encoders/{recipe}/encoder.safetensors",
         genes="results/encoders/{recipe}/genes.tsv",
@@ -67,6 +69,7 @@ rule package_encoder:
         stage=STAGES["package_encoder"],
         seed=config["pretrain_seed"],
         folder=subpath(output.encoder, parent=True),
+        scores=scores_option,
     shell:
         "python -m celllm package_encoder"
         " --encoder {input.encoder:q}"
@@ -74,7 +77,7 @@ rule package_encoder:
         " --hgnc {input.hgnc:q}"
         " --shards {input.shards:q}"
         " --catalogue {input.catalogue:q}"
-        " --scores {input.scores:q}"
+        " {params.scores}"
         " --seed {params.seed}"
         " --folder {params.folder:q}"
         " --stage {params.stage}"

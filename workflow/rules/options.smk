@@ -82,6 +82,12 @@ def fit_inputs(wildcards) -> dict[str, str]:
     return found
 
 
+def scores_option(_wildcards) -> str:
+    """`--scores FILE` where the benchmark has ended."""
+    scores = Path("results/bench/scores.tsv")
+    return f"--scores {quote(str(scores))}" if scores.is_file() else ""
+
+
 def split_seeds(wildcards) -> str:
     """Seeds of the splits of a task: those that its methods run on, or its own where none runs."""
     found = splits_of(wildcards.task) if wildcards.task in RUNS else ()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,18 +12,17 @@ from celllm.annotate import folder as folders
 from celllm.annotate import judge as judges
 from celllm.annotate import source
 from celllm.annotate.card import card
-from celllm.annotate.cells import OwnCells, embed_piece
+from celllm.annotate.cells import OwnCells, embed_piece, say
 from celllm.annotate.folder import EncoderFolder
-from celllm.annotate.source import Source
+from celllm.annotate.source import Own
 from celllm.base.errors import InputError
 from celllm.base.provenance import stamp
 from celllm.config import recipe as recipes
 from celllm.config.recipe import Recipe
+from celllm.corpus.memory import MemoryCorpus
 
 if TYPE_CHECKING:
-    import anndata as ad
     from numpy.typing import NDArray
-    from scipy.sparse import csr_matrix
 
 STAGE = "adapt: 1"
 MIN_CELLS = 16
@@ -34,52 +30,8 @@ GENTLER = 0.1
 """Learning rate over that of the recipe: the weights are no longer drawn at random. Our choice."""
 
 
-@dataclass(frozen=True)
-class OwnCorpus:
-    """Cells in memory, as pretraining reads a corpus; whether they are of a tumour is not known."""
-
-    counts: csr_matrix
-    vocabulary: str
-
-    @property
-    def n_cells(self) -> int:
-        """Number of cells."""
-        return int(self.counts.shape[0])
-
-    @property
-    def n_genes(self) -> int:
-        """Size of the vocabulary."""
-        return int(self.counts.shape[1])
-
-    @property
-    def is_malignant(self) -> NDArray[np.int8]:
-        """-1, unknown, for each cell."""
-        return np.full(self.n_cells, -1, dtype=np.int8)
-
-    @property
-    def digest(self) -> str:
-        """Sha256 of the counts."""
-        sha = hashlib.sha256()
-        for part in (self.counts.data, self.counts.indices, self.counts.indptr):
-            sha.update(part.tobytes())
-        return sha.hexdigest()
-
-    def rows(self, indices: NDArray[np.int64]) -> csr_matrix:
-        """Return the counts of some cells."""
-        return self.counts[indices]
-
-    def groups(self, of: Literal["dataset", "sample"]) -> NDArray[np.int64]:
-        """Return 0 for each cell: one data set, and samples are not known."""
-        del of
-        return np.zeros(self.n_cells, dtype=np.int64)
-
-    def names(self, indices: NDArray[np.int64]) -> list[str]:
-        """Return the numbers of some cells, from 0."""
-        return [f"cell {index}" for index in indices]
-
-
 def adapt(
-    adata: ad.AnnData,
+    cells: Own,
     out: Path | str,
     *,
     encoder: Path | str | None = None,
@@ -94,8 +46,8 @@ def adapt(
 
     Parameters
     ----------
-    adata
-        Cells, as in `celllm.embed`; all of them are held in memory.
+    cells
+        As in `celllm.embed`; their counts are held in memory.
     out
         Folder to write the new encoder to, with its checkpoints: the same call resumes an interrupted run.
     encoder
@@ -113,63 +65,23 @@ def adapt(
 
     Returns
     -------
-    The folder.
+    Path
+        The folder.
 
     Raises
     ------
     InputError
         If counts or gene names are not found, or there are fewer than 16 cells.
     """
-    made = adapted(
-        source.of_anndata(adata),
-        Path(out),
-        encoder=encoder,
-        steps=steps,
-        learning_rate=learning_rate,
-        labels=labels,
-        counts=counts,
-        genes=genes,
-        seed=seed,
-        said=lambda line: sys.stderr.write(f"{line}\n"),
-    )
-    return made.path
-
-
-def adapted(
-    cells: Source,
-    out: Path,
-    *,
-    encoder: Path | str | None,
-    steps: int,
-    learning_rate: float | None,
-    labels: str | None,
-    counts: str | None,
-    genes: str | None,
-    seed: int,
-    said: Callable[[str], Any],
-) -> EncoderFolder:
-    """Adapt an encoder; parameters as of `adapt`, `said` is told how it goes."""
     from celllm.pretrain import history, run
     from celllm.pretrain.monitor import Terminal
 
-    begun = folders.read(encoder)
-    own = OwnCells(cells, begun, counts=counts, genes=genes)
-    matrix = own.counts(show="read")
-    is_full = np.diff(matrix.indptr) > 0
-    corpus = OwnCorpus(matrix[is_full], begun.vocabulary.digest)
-    for line in own.described():
-        said(line)
-    if corpus.n_cells < MIN_CELLS:
-        raise InputError(
-            file=cells.file,
-            field="cells",
-            expected=f"at least {MIN_CELLS} cells with counts of the encoder's genes",
-            found=str(corpus.n_cells),
-            remedy="give more cells; an encoder is not adapted to a handful",
-        )
-    names = None if labels is None else cells.column(labels, "--labels").to_numpy(dtype=np.str_)[is_full]
-    notes = f"Adapted from encoder {begun.pretrained.digest[:12]} on {corpus.n_cells:,} cells of {cells.file}."
-    scores = [] if names is None else [_probed(begun, corpus, names, "before", cells.file, said)]
+    out, begun = Path(out), folders.read(encoder)
+    with source.opened(cells) as opened:
+        corpus, is_full = _corpus(OwnCells(opened, begun, counts=counts, genes=genes), begun, file=opened.file)
+        names = None if labels is None else opened.column(labels, "--labels").to_numpy(dtype=np.str_)[is_full]
+    notes = f"Adapted from encoder {begun.pretrained.digest[:12]} on {corpus.n_cells:,} cells of {opened.file}."
+    before = None if names is None else _probed(begun, corpus, names, "before", opened.file)
     recipe = recipe_for(begun.pretrained.recipe, corpus.n_cells, steps=steps, learning_rate=learning_rate)
     old = begun.pretrained.encoder
     result = run.pretrain(
@@ -186,9 +98,9 @@ def adapted(
     history.write(result.history, out / "history.jsonl")
     pretrained = replace(begun.pretrained, encoder=result.encoder, recipe=recipe)
     if names is not None:
-        scores.append(_probed(replace(begun, pretrained=pretrained), corpus, names, "after", cells.file, said))
-        notes += f" Macro-F1 of a probe on `{labels}`, cross-validated: {scores[0]:.3f} before, {scores[1]:.3f} after."
-    return folders.write(
+        after = _probed(replace(begun, pretrained=pretrained), corpus, names, "after", opened.file)
+        notes += f" Macro-F1 of a probe on `{labels}`, cross-validated: {before:.3f} before, {after:.3f} after."
+    folders.write(
         out,
         pretrained,
         vocabulary=begun.vocabulary,
@@ -196,13 +108,32 @@ def adapted(
         card=card(pretrained, seed=seed, notes=notes),
         stamp=stamp(STAGE, begun_with=begun.pretrained.digest, corpus=corpus.digest, seed=seed, recipe=recipe.digest),
     )
+    return out
+
+
+def _corpus(own: OwnCells, encoder: EncoderFolder, *, file: str) -> tuple[MemoryCorpus, NDArray[np.bool_]]:
+    """Return the cells that have counts of the encoder's genes, and which of all they are."""
+    counts = own.counts(show="read")
+    say(own.described())
+    is_full = np.diff(counts.indptr) > 0
+    n_cells = int(is_full.sum())
+    if n_cells < MIN_CELLS:
+        raise InputError(
+            file=file,
+            field="cells",
+            expected=f"at least {MIN_CELLS} cells with counts of the encoder's genes",
+            found=str(n_cells),
+            remedy="give more cells; an encoder is not adapted to a handful",
+        )
+    unknown = np.full(n_cells, -1, dtype=np.int8)
+    return MemoryCorpus(counts[is_full], encoder.vocabulary.digest, is_malignant=unknown), is_full
 
 
 def recipe_for(recipe: Recipe, n_cells: int, *, steps: int, learning_rate: float | None) -> Recipe:
     """Return the recipe with other steps and rate, without labels of tumours, its batch no larger than the cells."""
     values = recipe.model_dump()
     values["objectives"]["malignancy"]["weight"] = 0.0
-    rate = learning_rate or GENTLER * recipe.optimiser.learning_rate
+    rate = GENTLER * recipe.optimiser.learning_rate if learning_rate is None else learning_rate
     values["optimiser"] |= {"learning_rate": rate, "gene_learning_rate": None}
     training = values["training"]
     training |= {"steps": steps, "validation_cells": 0, "probe_every": None, "select": "last"}
@@ -210,17 +141,10 @@ def recipe_for(recipe: Recipe, n_cells: int, *, steps: int, learning_rate: float
     return recipes.parse(values, file="the encoder's recipe")
 
 
-def _probed(
-    encoder: EncoderFolder,
-    corpus: OwnCorpus,
-    labels: NDArray[np.str_],
-    when: str,
-    file: str,
-    said: Callable[[str], Any],
-) -> float:
+def _probed(encoder: EncoderFolder, corpus: MemoryCorpus, labels: NDArray[np.str_], when: str, file: str) -> float:
     """Return the macro-F1 of a probe on the embedding, and say it."""
     reference, _ = judges.check(judges.Reference({"embedding": embed_piece(encoder, corpus.counts)}, labels), file=file)
     (judged,) = judges.judge(reference, ways=("embedding",))
     mean, low, high = judged.interval
-    said(f"probe {when}: macro-F1 {mean:.3f} [{low:.3f}, {high:.3f}]")
+    say([f"probe {when}: macro-F1 {mean:.3f} [{low:.3f}, {high:.3f}]"])
     return mean

@@ -5,7 +5,8 @@ Shapes: C cells of a piece, N names of the source, G genes of the axis, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,9 @@ def embed_piece(encoder: EncoderFolder, counts_CG: sparse.csr_matrix) -> NDArray
     return inference.embed_cells(
         encoder.pretrained, counts_CG, units=Units.COUNTS, device=device_of("auto", threads=torch.get_num_threads())
     )
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print what was found; warnings go to standard error."""
+    for line in lines:
+        (sys.stderr if line.startswith("warning") else sys.stdout).write(f"{line}\n")

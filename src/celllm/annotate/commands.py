@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,10 +48,10 @@ def embed(
 
         celllm embed my.h5ad -o embedded.h5ad
     """
-    from celllm.annotate import embed as embedding
+    from celllm.annotate.embed import embed
 
     _use(threads)
-    _say(embedding.embed_file(cells, out, encoder=encoder, counts=counts, genes=genes))
+    embed(cells, out, encoder=encoder, counts=counts, genes=genes)
 
 
 @app.command
@@ -115,26 +114,12 @@ def annotate(
 
         celllm annotate query.h5ad --reference reference.h5ad --labels cell_type -o labelled.h5ad
     """
-    from celllm.annotate import folder as folders
-    from celllm.annotate import head as heads
-    from celllm.annotate import label, source
-    from celllm.annotate.embed import refuse_same
+    from celllm.annotate.label import annotate
 
-    refuse_same(query, out)
     _use(threads)
-    found = folders.read(encoder)
-    if model is not None:
-        taught = heads.load(model, encoder=found.pretrained.digest, vocabulary=found.vocabulary.digest)
-    else:
-        if reference is None:
-            raise label.no_reference()
-        with source.of_file(reference) as cells:
-            taught, lines = label.teach(cells, found, labels, donors=donors, way=way, counts=counts, genes=genes)
-        _say(lines)
-    if save is not None:
-        heads.save(taught, save)
-    options = {"threshold": threshold, "clusters": clusters, "counts": counts, "genes": genes}
-    _say(label.annotate_file(query, out, found, taught, **options))  # type: ignore[arg-type]
+    of_reference: dict[str, Any] = {"labels": labels, "donors": donors, "way": way, "model": model, "save": save}
+    options: dict[str, Any] = {"threshold": threshold, "clusters": clusters, "counts": counts, "genes": genes}
+    annotate(query, reference, out, encoder=encoder, **of_reference, **options)
 
 
 @app.command
@@ -183,23 +168,11 @@ def adapt(
 
         celllm adapt my.h5ad -o adapted --steps 200 --labels cell_type
     """
-    from celllm.annotate import adapt as adapting
-    from celllm.annotate import source
+    from celllm.annotate.adapt import adapt
 
     _use(threads)
-    with source.of_file(cells) as own:
-        adapting.adapted(
-            own,
-            out,
-            encoder=encoder,
-            steps=steps,
-            learning_rate=learning_rate,
-            labels=labels,
-            counts=counts,
-            genes=genes,
-            seed=seed,
-            said=print,
-        )
+    options: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "labels": labels, "seed": seed}
+    adapt(cells, out, encoder=encoder, counts=counts, genes=genes, **options)
 
 
 @app.command
@@ -312,8 +285,3 @@ def _use(threads: int | None) -> None:
 
     if threads is not None:
         torch.set_num_threads(threads)
-
-
-def _say(lines: list[str]) -> None:
-    for line in lines:
-        print(line, file=sys.stderr if line.startswith("warning") else sys.stdout)

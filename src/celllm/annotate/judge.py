@@ -54,7 +54,7 @@ class Judgement:
         """Mean macro-F1 over the folds and its 95 % interval."""
         n = len(self.scores)
         found = mean_over(self.scores, [math.nan] * n, test=1 / n, train=1 - 1 / n)
-        return found.value, *found.interval((0, 1))
+        return found.value, *found.interval((0, 1), n_units=len(self.rows) / n)
 
 
 def check(reference: Reference, *, file: str) -> tuple[Reference, dict[str, int]]:

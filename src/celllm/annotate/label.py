@@ -5,9 +5,6 @@ Shapes: C cells of a piece, K classes.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +16,12 @@ from celllm import __version__
 from celllm.annotate import folder as folders
 from celllm.annotate import head as heads
 from celllm.annotate import judge as judges
-from celllm.annotate import source
-from celllm.annotate.cells import OwnCells, embed_piece
-from celllm.annotate.embed import copied, put
+from celllm.annotate import source, target
+from celllm.annotate.cells import OwnCells, embed_piece, say
 from celllm.annotate.folder import EncoderFolder
-from celllm.annotate.head import Model
+from celllm.annotate.head import LinearHead, Model
 from celllm.annotate.judge import WAYS, Way
-from celllm.annotate.source import Source
+from celllm.annotate.source import Own, Source
 from celllm.base.errors import InputError
 from celllm.harmonise.normalise import log_normalised
 
@@ -38,19 +34,10 @@ PREDICTION, CONFIDENCE, PROBABILITIES = "celllm_prediction", "celllm_confidence"
 MAJORITY, UNS = "celllm_majority", "celllm_annotate"
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """What is written beside the cells: columns of obs, C x K probabilities, and how they came about."""
-
-    obs: Mapping[str, pd.Categorical[Any] | NDArray[np.float32]]
-    probabilities: NDArray[np.float32]
-    facts: Mapping[str, Any]
-    lines: list[str]
-
-
 def annotate(
-    query: ad.AnnData,
-    reference: ad.AnnData | None = None,
+    query: Own,
+    reference: Own | None = None,
+    out: Path | str | None = None,
     *,
     labels: str | None = None,
     donors: str | None = None,
@@ -62,7 +49,7 @@ def annotate(
     clusters: str | None = None,
     counts: str | None = None,
     genes: str | None = None,
-) -> ad.AnnData:
+) -> ad.AnnData | Path:
     """Label cells after a reference whose cells are labelled.
 
     Three ways are compared by cross-validation on the reference (logistic regression on the embedding, on principal
@@ -77,6 +64,8 @@ def annotate(
         Cells to label; as in `celllm.embed`.
     reference
         Labelled cells; not needed with `model`.
+    out
+        For a file: the copy of it that gets the labels.
     labels
         Column of the reference's obs with the labels; cells without one are left out.
     donors
@@ -98,68 +87,59 @@ def annotate(
 
     Returns
     -------
-    The query, the same object.
+    anndata.AnnData | Path
+        The query, the same object, or `out`.
 
     Raises
     ------
     InputError
         If counts, gene names or a column are not found, or the reference has fewer than two classes.
     """
+    target.check_out(query, out)
     found = folders.read(encoder)
-    if model is None:
-        if reference is None:
-            raise no_reference()
-        of_reference = source.of_anndata(reference)
-        taught, lines = teach(of_reference, found, labels, donors=donors, way=way, counts=counts, genes=genes)
+    if model is not None:
+        taught = heads.load(model, encoder=found.pretrained.digest, vocabulary=found.vocabulary.digest)
+    elif reference is not None and labels is not None:
+        with source.opened(reference) as cells:
+            own = OwnCells(cells, found, counts=counts, genes=genes)
+            taught, lines = _teach(cells, own, found, labels, donors=donors, way=way)
+        say(lines)
     else:
-        taught, lines = heads.load(model, encoder=found.pretrained.digest, vocabulary=found.vocabulary.digest), []
+        raise InputError(
+            file="--reference",
+            field="reference",
+            expected="labelled cells and the column of their labels, or a saved model",
+            found="neither",
+            remedy="--reference reference.h5ad --labels cell_type, or --model saved.safetensors",
+        )
     if save is not None:
         heads.save(taught, save)
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
-    cells = source.of_anndata(query)
-    result = label(cells, found, taught, threshold=threshold, clusters=clusters, counts=counts, genes=genes)
-    for name, column in result.obs.items():
-        query.obs[name] = column
-    query.obsm[PROBABILITIES] = result.probabilities
-    query.uns[UNS] = dict(result.facts)
-    sys.stderr.write("".join(f"{line}\n" for line in result.lines))
-    return query
+    with source.opened(query) as cells:
+        groups = None if clusters is None else cells.column(clusters, "--clusters").to_numpy(dtype=object)
+        own = OwnCells(cells, found, counts=counts, genes=genes)
+        obs, probabilities = _label(own, found, taught.head, threshold=threshold)
+        names = np.asarray(obs[PREDICTION])
+        if groups is not None:
+            obs[MAJORITY] = pd.Categorical(majority(names, groups))
+        facts = {
+            "classes": list(taught.head.classes),
+            "threshold": threshold,
+            "temperature": taught.head.temperature,
+            **own.facts(),
+            "model": {**taught.facts},
+        }
+        with target.adding(query, out) as made:
+            for name, column in obs.items():
+                target.put(made, "obs", name, column)
+            target.put(made, "obsm", PROBABILITIES, probabilities)
+            target.put(made, "uns", UNS, facts)
+    shares = pd.Series(names).value_counts(normalize=True)
+    say([*(f"query: {line}" for line in own.described()), *(f"{name}: {share:.1%}" for name, share in shares.items())])
+    return query if out is None else Path(out)
 
 
-def annotate_file(
-    path: Path,
-    out: Path,
-    found: EncoderFolder,
-    taught: Model,
-    *,
-    threshold: float,
-    clusters: str | None,
-    counts: str | None,
-    genes: str | None,
-) -> list[str]:
-    """Label the cells of an h5ad file in a copy of it; parameters as of `annotate`. Return what is to be said."""
-    with source.of_file(path) as cells:
-        result = label(cells, found, taught, threshold=threshold, clusters=clusters, counts=counts, genes=genes)
-        with copied(path, out) as file:
-            _check_obs(file, path)
-            for name, column in result.obs.items():
-                put(file, "obs", name, column)
-                order = [str(other) for other in file["obs"].attrs["column-order"] if other != name]
-                file["obs"].attrs["column-order"] = np.array([*order, name], dtype=object)
-            put(file, "obsm", PROBABILITIES, result.probabilities)
-            put(file, "uns", UNS, result.facts)
-    return result.lines
-
-
-def teach(
-    reference: Source,
-    encoder: EncoderFolder,
-    labels: str | None,
-    *,
-    donors: str | None = None,
-    way: Way | None = None,
-    counts: str | None = None,
-    genes: str | None = None,
+def _teach(
+    reference: Source, own: OwnCells, encoder: EncoderFolder, labels: str, *, donors: str | None, way: Way | None
 ) -> tuple[Model, list[str]]:
     """Judge the ways on a reference, teach the best one all of it; parameters as of `annotate`.
 
@@ -167,9 +147,6 @@ def teach(
     -------
     The model, and what is to be said of its making.
     """
-    if labels is None:
-        raise no_reference()
-    own = OwnCells(reference, encoder, counts=counts, genes=genes)
     names = reference.column(labels, "--labels").to_numpy(dtype=np.str_)
     of_donors = None if donors is None else reference.column(donors, "--donors").to_numpy(dtype=np.str_)
     views: dict[heads.Features, list[Any]] = {"embedding": [], "genes": []}
@@ -207,46 +184,20 @@ def teach(
     return Model(head, encoder.pretrained.digest, encoder.vocabulary.digest, facts), lines
 
 
-def label(
-    cells: Source,
-    encoder: EncoderFolder,
-    model: Model,
-    *,
-    threshold: float,
-    clusters: str | None,
-    counts: str | None = None,
-    genes: str | None = None,
-) -> Labelled:
-    """Label cells; parameters as of `annotate`. Cells without a count of the encoder's genes are unassigned."""
-    own = OwnCells(cells, encoder, counts=counts, genes=genes)
-    groups = None if clusters is None else cells.column(clusters, "--clusters")
-    head = model.head
+def _label(
+    own: OwnCells, encoder: EncoderFolder, head: LinearHead, *, threshold: float
+) -> tuple[dict[str, pd.Categorical[Any] | NDArray[np.float32]], NDArray[np.float32]]:
+    """Return columns of obs, and probabilities C x K; cells without a count of the encoder's genes are unassigned."""
     found, silent = [], []
     for counts_CG in own.pieces(show="annotate"):
-        found.append(head.probabilities(_view(head.features, counts_CG, encoder)))
+        found.append(head.probabilities(_view(head.features, counts_CG, encoder)).astype(np.float32))
         silent.append(np.diff(counts_CG.indptr) == 0)
-    probabilities = np.concatenate(found)
-    probabilities[np.concatenate(silent)] = 1 / len(head.classes)
-    confidence = np.where(np.concatenate(silent), 0.0, probabilities.max(axis=1))
+    probabilities, is_silent = np.concatenate(found), np.concatenate(silent)
+    probabilities[is_silent] = 1 / len(head.classes)
+    confidence = np.where(is_silent, np.float32(0), probabilities.max(axis=1))
     names = np.array(head.classes, dtype=object)[probabilities.argmax(axis=1)]
     names[confidence < threshold] = UNASSIGNED
-    obs: dict[str, pd.Categorical[Any] | NDArray[np.float32]] = {
-        PREDICTION: pd.Categorical(names),
-        CONFIDENCE: confidence.astype(np.float32),
-    }
-    if groups is not None:
-        obs[MAJORITY] = pd.Categorical(majority(names, groups.to_numpy(dtype=object)))
-    shares = pd.Series(names).value_counts(normalize=True)
-    lines = [f"query: {line}" for line in own.described()]
-    lines += [f"{name}: {share:.1%}" for name, share in shares.items()]
-    facts = {
-        "classes": list(head.classes),
-        "threshold": threshold,
-        "temperature": head.temperature,
-        **own.facts(),
-        "model": {**model.facts},
-    }
-    return Labelled(obs, probabilities.astype(np.float32), facts, lines)
+    return {PREDICTION: pd.Categorical(names), CONFIDENCE: confidence}, probabilities
 
 
 def majority(names: NDArray[Any], groups: NDArray[Any]) -> NDArray[Any]:
@@ -258,26 +209,3 @@ def majority(names: NDArray[Any], groups: NDArray[Any]) -> NDArray[Any]:
 
 def _view(features: heads.Features, counts_CG: Any, encoder: EncoderFolder) -> Any:  # noqa: ANN401 - dense or sparse
     return embed_piece(encoder, counts_CG) if features == "embedding" else log_normalised(counts_CG)
-
-
-def no_reference() -> InputError:
-    """Say that there is nothing to label after."""
-    return InputError(
-        file="--reference",
-        field="reference",
-        expected="labelled cells and the column of their labels, or a saved model",
-        found="neither",
-        remedy="--reference reference.h5ad --labels cell_type, or --model saved.safetensors",
-    )
-
-
-def _check_obs(file: Any, path: Path) -> None:  # noqa: ANN401 - an open file
-    """Refuse a table that columns cannot be added to, as AnnData before 0.7 wrote it."""
-    if "column-order" not in file["obs"].attrs:
-        raise InputError(
-            file=path,
-            field="obs",
-            expected="a table of AnnData 0.7 or later, to which columns can be added",
-            found="one of an older release",
-            remedy="write it anew: anndata.read_h5ad(file).write_h5ad(new)",
-        )

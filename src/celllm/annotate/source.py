@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
+import anndata as ad
 import h5py
 import pandas as pd
 from scipy import sparse
@@ -19,9 +20,8 @@ from celllm.sources.missing import texts
 from celllm.sources.readers.cells import PIECE, column_of
 from celllm.sources.readers.h5ad import matrices, opening, read_table, stored_matrix
 
-if TYPE_CHECKING:
-    import anndata as ad
-
+Own: TypeAlias = ad.AnnData | Path | str
+"""One's own cells: an object, which may be backed by a file, or an h5ad file."""
 CONVERT = "python -c \"import anndata; a = anndata.read_h5ad('{0}'); a.X = a.X.tocsr(); a.write_h5ad('csr.h5ad')\""
 
 
@@ -60,8 +60,23 @@ class Source:
             yield sparse.csr_matrix(matrix[start : start + size])
 
 
-def of_anndata(cells: ad.AnnData) -> Source:
-    """Take the cells of an object, which may be backed by a file."""
+@contextmanager
+def opened(cells: Own) -> Iterator[Source]:
+    """Give the cells of an object; or those of a file, to be read in pieces, a CSC matrix whole, if memory holds it.
+
+    Raises
+    ------
+    InputError
+        If the file is no h5ad file, or holds a CSC matrix that is too large.
+    """
+    if isinstance(cells, ad.AnnData):
+        yield _of_object(cells)
+    else:
+        with _of_file(Path(cells)) as found:
+            yield found
+
+
+def _of_object(cells: ad.AnnData) -> Source:
     places = {"X": (cells.X, cells.var)}
     if cells.raw is not None:
         places["raw"] = (cells.raw.X, cells.raw.var)
@@ -75,11 +90,10 @@ def of_anndata(cells: ad.AnnData) -> Source:
 
 
 @contextmanager
-def of_file(path: Path) -> Iterator[Source]:
-    """Open an h5ad file to be read in pieces; a CSC matrix is read whole, InputError if it does not fit into memory."""
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        remedy = "give an .h5ad file; of a zarr folder: anndata.read_zarr(folder).write_h5ad(file)"
+def _of_file(path: Path) -> Iterator[Source]:
+    if not h5py.is_hdf5(path):
+        found = "a folder" if path.is_dir() else "no HDF5 file" if path.is_file() else "no such file"
+        remedy = "give an .h5ad file, unpacked; of a zarr folder: anndata.read_zarr(folder).write_h5ad(file)"
         raise unreadable(path, "an h5ad file", found, remedy=remedy)
     with opening(path) as file:
         places = matrices(file, path)

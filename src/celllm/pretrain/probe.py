@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,13 +23,15 @@ from celllm.config.tables import Task
 from celllm.config.units import Units
 from celllm.corpus import components as component_files
 from celllm.corpus.components import gene_features, projected
-from celllm.corpus.reader import ShardReader
 from celllm.harmonise import cells as cell_files
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.inference import embed_cells
 from celllm.model.store import PretrainedEncoder
 from celllm.splits.cells import stratified
 from celllm.splits.units import cells_from
+
+if TYPE_CHECKING:
+    from celllm.corpus.reader import ShardReader  # it brings pyarrow, which `celllm adapt` does without
 
 SHARES = {"5pct": 0.05, "all": 0.8}
 """Shares of the cells that are learned from, by the names that figures have; the test cells, 0.2, are the same."""
