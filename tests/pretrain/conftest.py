@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny import TABLE, MemoryCorpus, made_corpus, tiny_recipe
+from tiny import TABLE, GroupedCorpus, made_corpus, tiny_recipe
 
 from celllm.bench import commands as bench_commands
 from celllm.harmonise import cells as cell_files
@@ -35,7 +35,7 @@ def forked(root: Path) -> BaseContext:
 
 
 @pytest.fixture
-def corpus() -> MemoryCorpus:
+def corpus() -> GroupedCorpus:
     return made_corpus()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import TABLE, MemoryCorpus, made_corpus, run_out, tiny_recipe
+from tiny import TABLE, GroupedCorpus, made_corpus, run_out, tiny_recipe
 
 from celllm.base.errors import InputError
 from celllm.model.encoder import Encoder
@@ -49,7 +49,7 @@ class Hearer(Monitor):
         self.ended += 1
 
 
-def train(corpus: MemoryCorpus | None = None, **options: Any) -> PretrainingResult:
+def train(corpus: GroupedCorpus | None = None, **options: Any) -> PretrainingResult:
     """Train by the tiny recipe, with options of `pretrain`, and others as sections of the recipe."""
     sections = {name: options.pop(name) for name in SECTIONS if name in options}
     given = {"gene_embedding": TABLE, "gene_digest": "genes", "seed": 0, **options}
@@ -66,8 +66,8 @@ def straight() -> PretrainingResult:
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """The cells that are read, read by read."""
     read: list[np.ndarray] = []
-    real = MemoryCorpus.rows
-    monkeypatch.setattr(MemoryCorpus, "rows", lambda self, indices: (read.append(indices), real(self, indices))[1])
+    real = GroupedCorpus.rows
+    monkeypatch.setattr(GroupedCorpus, "rows", lambda self, indices: (read.append(indices), real(self, indices))[1])
     return read
 
 
@@ -143,11 +143,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights_bit_for_bit(
         ("seed", {"seed": 7}, {}),
         ("stage", {"stage": "pretrain-2"}, {}),
         ("vocabulary", {}, {"vocabulary": "another"}),
-        ("shards", {}, {"digest": "another"}),
+        ("shards", {}, {"counts": 2 * made_corpus().counts}),
     ],
 )
 def test_the_checkpoint_of_another_run_is_refused(
-    tmp_path: Path, field: str, options: dict[str, Any], facts: dict[str, str]
+    tmp_path: Path, field: str, options: dict[str, Any], facts: dict[str, Any]
 ) -> None:
     train(checkpoints=tmp_path, stop_after=1)
     with pytest.raises(InputError) as caught:
@@ -211,7 +211,9 @@ def test_what_is_not_finite_stops_the_run_and_names_step_and_cells(
     monkeypatch.setattr(Update, "_optimised", noted)
     monkeypatch.setattr(Encoder, "at", at)
     objectives = {"contrastive": {"weight": weight}}
-    found = r"an embedding is not finite in chunk \d, cells cell\d+, cell\d+.*" if weight else "the loss is not finite"
+    found = (
+        r"an embedding is not finite in chunk \d, cells cell \d+, cell \d+.*" if weight else "the loss is not finite"
+    )
     with pytest.raises(DivergedError, match=f"step 5: {found}; the weights are those of step 4, the last checkpoint"):
         train(objectives=objectives, checkpoints=tmp_path)
     monkeypatch.undo()
@@ -245,10 +247,9 @@ def test_a_wrong_gradient_stops_the_run_and_says_what_to_do(monkeypatch: pytest.
 
 
 def test_layout_full_trains_on_a_panel_of_the_commonest_genes() -> None:
-    corpus = made_corpus()
-    counts = corpus.counts.tolil()
+    counts = made_corpus().counts.tolil()
     counts[:, 7] = 50
-    corpus.counts = counts.tocsr()
+    corpus = replace(made_corpus(), counts=counts.tocsr())
     without = {"contrastive": {"weight": 0}, "malignancy": {"weight": 0}}
     made = train(corpus, tokens={"layout": "full", "panel_size": 12}, objectives=without)
     assert len(made.panel) == 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,8 @@ def test_without_other_losses_nothing_but_the_views_is_made(corpus: Any, tiny_re
 
 
 def test_an_empty_cell_is_cls_alone_in_every_view(corpus: Any, tiny_recipe: Any) -> None:
-    corpus.counts = csr_matrix((np.ones(1, dtype=np.float32), ([1], [3])), shape=(60, 40))
+    counts = csr_matrix((np.ones(1, dtype=np.float32), ([1], [3])), shape=(60, 40))
+    corpus = replace(corpus, counts=counts)
     for kind in KINDS:
         batch = made(corpus, recipe_of(tiny_recipe, views=kind))
         assert batch.view_lengths_B[0] == 1

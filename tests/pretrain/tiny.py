@@ -10,7 +10,6 @@ import os
 import resource
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +24,7 @@ from torch import nn
 
 from celllm.config import recipe as recipes
 from celllm.config.recipe import Recipe
+from celllm.corpus.memory import MemoryCorpus
 from celllm.pretrain import commands
 from celllm.pretrain.batch import make_batch
 from celllm.pretrain.chunks import NonFiniteError
@@ -37,40 +37,20 @@ from celllm.pretrain.stopping import is_out_of_memory
 from celllm.pretrain.synthetic import synthetic_batch, synthetic_module
 
 
-@dataclass
-class MemoryCorpus:
-    """What a ShardReader offers, from a matrix."""
-
-    counts: csr_matrix
-    is_malignant: NDArray[np.int8]
-    vocabulary: str = "vocabulary"
-    digest: str = "shards"
-
-    @property
-    def n_cells(self) -> int:
-        return int(self.counts.shape[0])
-
-    @property
-    def n_genes(self) -> int:
-        return int(self.counts.shape[1])
-
-    def rows(self, indices: NDArray[np.int64]) -> csr_matrix:
-        return self.counts[indices]
+class GroupedCorpus(MemoryCorpus):
+    """Cells of three data sets, or of four samples."""
 
     def groups(self, of: str) -> NDArray[np.int64]:
         return np.arange(self.n_cells) % (3 if of == "dataset" else 4)
 
-    def names(self, indices: NDArray[np.int64]) -> list[str]:
-        return [f"cell{index}" for index in indices]
 
-
-def made_corpus() -> MemoryCorpus:
+def made_corpus() -> GroupedCorpus:
     """60 cells of two kinds, tumour and normal, that express different genes; every fifth has no label."""
     generator = np.random.default_rng(0)
     kind = np.arange(60) % 2
     rate = np.where((np.arange(40) < 20) == (kind[:, None] == 0), 3.0, 0.2)
     counts = csr_matrix(generator.poisson(rate).astype(np.float32))
-    return MemoryCorpus(counts, np.where(np.arange(60) % 5 == 0, -1, kind).astype(np.int8))
+    return GroupedCorpus(counts, "vocabulary", np.where(np.arange(60) % 5 == 0, -1, kind).astype(np.int8))
 
 
 TABLE = np.random.default_rng(1).standard_normal((40, 16)).astype(np.float32)
