@@ -48,7 +48,7 @@ class DrugMean(Regressor):
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the mean of each row's drug."""
-        return np.nan_to_num(self._drug[pairs.drug[rows]], nan=self._grand)
+        return np.asarray(np.nan_to_num(self._drug[pairs.drug[rows]], nan=self._grand))
 
 
 class DrugAndLineMean(DrugMean):
