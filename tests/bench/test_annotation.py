@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from celllm.base.errors import InputError
+from celllm.bench.methods.annotation import EncoderClassifier
 from celllm.model.encoder import Encoder
 from celllm.model.heads import ClsHead, GeneScatterHead
 from celllm.model.store import load_encoder, save_encoder
@@ -80,7 +81,7 @@ def test_without_validation_the_whole_budget_is_used(made, cells, parts):
 
 @pytest.mark.parametrize(("attention", "head"), [("favor", GeneScatterHead), ("none", ClsHead)])
 def test_the_head_reads_the_cells_vector_where_no_token_attends_to_another(
-    tmp_path, encoder_file, vocabulary, made, cells, parts, attention, head
+    tmp_path, encoder_file, vocabulary, cells, parts, attention, head
 ):
     known = load_encoder(encoder_file, vocabulary=vocabulary.digest)
     settings = known.recipe.encoder.model_copy(update={"attention": attention})
@@ -88,7 +89,7 @@ def test_the_head_reads_the_cells_vector_where_no_token_attends_to_another(
     encoder, file = Encoder(settings, n_genes=len(genes), gene_embedding=genes), tmp_path / "other.safetensors"
     recipe = known.recipe.model_copy(update={"encoder": settings})
     save_encoder(file, encoder, recipe=recipe, vocabulary=vocabulary.digest)
-    method = made("celllm", encoder=file, **QUICK)
+    method = EncoderClassifier(QUICK, seed=0, encoder=file, vocabulary=vocabulary)
     method.fit(cells, parts["train"], parts["validation"])
 
     assert isinstance(method._head, head)

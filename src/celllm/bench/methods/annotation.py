@@ -31,10 +31,11 @@ class EncoderClassifier(Classifier):
 
     Options: `mode`, `last_layer` (that, the final norm and the head), `full`, or `lora` (low-rank updates of all
     layers: of `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base). `head`:
-    `gene_scatter` or `cls`; null: `cls` where no token attends to another. `scratch`: without the pretraining. `layer`:
-    the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: passes, a check after each, and
-    `patience`: checks without a better score; null: the budget's. `batch`: cells; `learning_rate`: Adam's; `select`: the score of a check, `macro_f1` or `accuracy`;
-    `relu`: on the numbers that the gene-scatter head lays out, as released.
+    `gene_scatter` or `cls`; null: `cls` where no token attends to another. `scratch`: without the pretraining.
+    `layer`: the one that `last_layer` trains, `last` or `second_last` (scBERT). `epochs`: passes, a check after
+    each, and `patience`: checks without a better score; null: the budget's. `batch`: cells; `learning_rate`:
+    Adam's; `select`: the score of a check, `macro_f1` or `accuracy`; `relu`: on the numbers that the gene-scatter
+    head lays out, as released.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
