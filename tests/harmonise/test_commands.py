@@ -27,7 +27,6 @@ REAL = {
     "tumour_lung_nsclc_zilionis": 0.917,
     # total RNA: 19 % of its counts lie on ribosomal, long non-coding and pseudogenes
     "cellline_lung_scmixology_celseq2_5cl": 0.785,
-    "tumour_pancreas_pdac_moncada": 0.961,
     "ccle_706": 0.998,
 }
 
