@@ -1,52 +1,57 @@
 """The study of pretraining: `python perf/study.py PLAN --results results --work DIR`, then `--summary` of its scores.
 
-A plan, such as perf/study.yaml, names variants of a recipe. Each is pretrained by `celllm pretrain` with each seed for
-the same number of cells, in a process with one thread, and its frozen embedding of each task's cells is read by
-logistic regression, beside principal components of the corpus and genes. DIR/scores.tsv gets a row for each variant,
-seed, task, features, share of labels and split; DIR/encoders.tsv what each encoder took. What is there is not done
-again.
+A plan, such as perf/study.yaml, names variants of a recipe. Each is pretrained with each seed, in one thread, and its
+frozen embedding of each task's cells is read by logistic regression, beside principal components of the corpus and
+genes. DIR/scores.tsv gets a row for each variant, seed, task, features, share of labels and split; DIR/encoders.tsv
+what each encoder took. What is there is not done again. Where a variant has settings to choose from, the first seed
+tries all, and the others go on with the one that is best on the development tasks.
 
 Protocol: 20 % of a task's cells are tested, the same for every share and variant, so differences are paired; embeddings
 and components are standardised on the training cells, C is chosen among three inside the training cells (3 folds with
-5 % of the labels, one cut of 80 to 20 else), cells without a label and classes below 10 cells take no part.
+fewer than half of the labels, one cut of 80 to 20 else), cells without a label and classes below 10 cells take no part.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import subprocess
+import re
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
-from scipy import sparse
+from scipy import linalg, sparse
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from celllm.base.atomic import writing
-from celllm.base.interval import mean_over
+from celllm.base.interval import Mean, mean_over
 from celllm.base.provenance import digest_of
 from celllm.config import recipe as recipes
 from celllm.config.overlays import paths_of
 from celllm.config.recipe import Recipe
 from celllm.corpus import components
+from celllm.corpus.reader import cells_of
+from celllm.genes import methods
 from celllm.harmonise import cells as cell_files
 from celllm.harmonise import vocabulary as vocabulary_file
+from celllm.model.inference import embed_cells
+from celllm.model.store import PretrainedEncoder
+from celllm.pretrain import run as pretraining
 from celllm.pretrain.probe import drawn, standardised
 from celllm.splits.units import cells_from
 
 KEY = ["variant", "seed", "task", "features", "share", "split"]
-GRIDS = {"genes": (0.03, 0.3, 3.0), "other": (0.003, 0.03, 0.3)}
+GRIDS = {"with genes": (0.03, 0.3, 3.0), "other": (0.003, 0.03, 0.3)}
 """C to choose from; genes are not standardised."""
 COMPONENTS, GENES = "components", "genes"
 """Variants without an encoder."""
@@ -54,27 +59,50 @@ TEST_SHARE = 0.2
 
 
 class Plan:
-    """What is compared, from YAML: cells, seeds, base (overlays of all), tasks, splits by share, variants by name."""
+    """What is compared, from YAML: base (overlays of all), tasks, scores, development, seeds, variants by name.
+
+    `scores` says how many splits and which features each share of the labels has; a variant has the first share unless
+    its `shares` name others.
+    """
 
     def __init__(self, path: Path) -> None:
-        values = yaml.safe_load(path.read_text())
-        self.tasks: list[str] = values["tasks"]
-        self.splits = {float(share): int(n) for share, n in values["splits"].items()}
-        self._values = values
+        self.values = yaml.safe_load(path.read_text())
+        self.tasks: list[str] = self.values["tasks"]
+        self.development: dict[str, Any] = self.values["development"]
+        self.scores: dict[float, dict[str, Any]] = self.values["scores"]
+        self.variants: dict[str, dict[str, Any]] = self.values["variants"]
 
-    def encoders(self) -> Iterator[tuple[str, int, Recipe]]:
-        """Yield variants, seeds and recipes, in the order of the plan; steps follow from the cells to be seen."""
-        for name, variant in self._values["variants"].items():
-            overlays = paths_of([*self._values["base"], *variant.get("overlays", [])], ROOT / "config/recipes")
+    def settings(self, variant: str) -> Iterator[tuple[str, Recipe]]:
+        """Yield names and recipes of a variant's settings to choose from; steps follow from the cells to be seen."""
+        asked = self.variants[variant]
+        base = [*self.values["base"], *asked.get("overlays", [])]
+        choices: dict[str, list[Any]] = asked.get("choose", {})
+        for chosen in product(*choices.values()):
+            in_place = [_nested(key, value) for key, value in zip(choices, chosen, strict=True)]
+            overlays = paths_of([*base, *in_place], ROOT / "config/recipes")
             batch = recipes.read(*overlays).training.batch_cells
-            n_cells = variant.get("cells", self._values["cells"])
-            steps = {"training": {"steps": variant.get("steps", round(n_cells / batch))}}
-            for seed in variant.get("seeds", self._values["seeds"]):
-                yield name, seed, recipes.read(*overlays, steps)
+            steps = asked.get("steps", round(asked.get("cells", self.values["cells"]) / batch))
+            name = " ".join([variant, *(str(value) for value in chosen)])
+            yield name, recipes.read(*overlays, {"training": {"steps": steps}})
 
-    def start_of(self, variant: str) -> str | None:
-        """Return the variant that is this one untrained."""
-        return self._values["variants"].get(variant, {}).get("start")
+    def wanted(self, variant: str, task: str) -> Iterator[tuple[str, float, int]]:
+        """Yield features, shares and splits of a task; a variant may ask for some features only."""
+        if task in self.development["tasks"]:
+            scores = {self.development["share"]: self.development}
+        else:
+            shares = self.variants.get(variant, {}).get("shares", list(self.scores)[:1])
+            scores = {share: self.scores[share] for share in (shares if variant in self.variants else self.scores)}
+        for share, score in scores.items():
+            features = (
+                self.variants[variant].get("features", score["features"]) if variant in self.variants else ["alone"]
+            )
+            if variant != GENES or "with genes" in score["features"]:
+                yield from ((name, share, split) for name, split in product(features, range(score["splits"])))
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    head, _, rest = key.partition(".")
+    return {head: _nested(rest, value) if rest else value}
 
 
 class Task:
@@ -82,9 +110,9 @@ class Task:
 
     def __init__(self, name: str, results: Path) -> None:
         vocabulary = vocabulary_file.read(results / "vocabulary/genes.tsv")
-        self.name, self.file = name, results / f"cells/{name}.h5ad"
-        self.cells = cells_from(cell_files.read(self.file, vocabulary=vocabulary))
-        self._pca = components.read(results / "bench/pca.safetensors", vocabulary=vocabulary.digest)
+        self.name = name
+        self.cells = cells_from(cell_files.read(results / f"cells/{name}.h5ad", vocabulary=vocabulary))
+        self._pca = results / "bench/pca.safetensors"
 
     @cached_property
     def genes(self) -> sparse.csr_matrix:
@@ -94,28 +122,30 @@ class Task:
     @cached_property
     def components(self) -> np.ndarray:
         """Principal components of the corpus."""
-        return components.projected(self.genes, self._pca)
+        return components.projected(self.genes, components.read(self._pca))
 
-    def embedded(self, encoder: Path) -> np.ndarray:
-        """Embed the cells with a frozen encoder, as `celllm embed_cells` does."""
-        import torch
+    @cached_property
+    def products(self) -> np.ndarray:
+        """Scalar products of the log-normalised genes of all pairs of cells."""
+        return np.asarray((self.genes @ self.genes.T).todense())
 
-        from celllm.model.inference import embed_cells
-        from celllm.model.store import load_encoder
+    def rows(self, name: str, embedded: np.ndarray | None, train: np.ndarray, test: np.ndarray) -> list[np.ndarray]:
+        """Return the features of training and of test cells, by name; without an embedding genes alone.
 
-        torch.set_num_threads(1)
-        pretrained = load_encoder(encoder, vocabulary=self._pca.vocabulary)
-        return embed_cells(pretrained, self.cells.counts, units=self.cells.values).astype(np.float64)
+        A penalised regression needs no more of genes than scalar products: a Cholesky factor has the same ones, and as
+        many columns as there are training cells.
+        """
+        dense = None if embedded is None else standardised(embedded, train)
+        if dense is not None and name != "with genes":
+            dense = np.hstack([dense, standardised(self.components, train)]) if name == "with components" else dense
+            return [dense[train], dense[test]]
+        products = self.products[:, train] if dense is None else self.products[:, train] + dense @ dense[train].T
+        among = products[train]
+        factor = linalg.cholesky(among + 1e-9 * np.trace(among) / len(train) * np.eye(len(train)), lower=True)
+        others = linalg.solve_triangular(factor, products[test].T, lower=True).T
+        return [factor.astype(np.float32), others.astype(np.float32)]
 
-    def features(self, variant: str, encoder: Path | None) -> dict[str, tuple[np.ndarray | None, bool]]:
-        """Return by name what is standardised, and whether genes are beside it."""
-        if encoder is None:
-            return {"alone": (self.components, False) if variant == COMPONENTS else (None, True)}
-        embedded = self.embedded(encoder)
-        joined = np.hstack([embedded, self.components])
-        return {"alone": (embedded, False), "with components": (joined, False), "with genes": (embedded, True)}
-
-    def score(self, dense: np.ndarray | None, *, with_genes: bool, share: float, split: int) -> tuple[float, float]:
+    def score(self, name: str, embedded: np.ndarray | None, *, share: float, split: int) -> tuple[float, float]:
         """Return the macro-F1 of the test cells and the C that was chosen."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.metrics import f1_score
@@ -123,127 +153,159 @@ class Task:
 
         labels = self.cells.labels
         train, test = drawn(labels, self.cells.cell_ids, train=share, seed=split)
-        x = self.genes if dense is None else standardised(dense, train)
-        if dense is not None and with_genes:
-            x = sparse.csr_matrix(sparse.hstack([x, self.genes]))
+        x_train, x_test = self.rows(name, embedded, train, test)
         folds = StratifiedKFold(3, shuffle=True, random_state=split)
         cut = StratifiedShuffleSplit(1, test_size=0.2, random_state=split)
-        model = LogisticRegression(max_iter=2_000, tol=1e-3)
-        grid = {"C": GRIDS["genes" if with_genes else "other"]}
+        grid = {"C": GRIDS["with genes" if name == "with genes" or embedded is None else "other"]}
+        model = LogisticRegression(max_iter=2_000, tol=1e-4 if name == "with genes" or embedded is None else 1e-3)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a class of one training cell is in one fold only
             search = GridSearchCV(model, grid, cv=folds if share < 0.5 else cut, scoring="f1_macro")
-            search.fit(x[train], labels[train])
-        f1 = f1_score(labels[test], search.predict(x[test]), average="macro", zero_division=0)
+            search.fit(x_train, labels[train])
+        f1 = f1_score(labels[test], search.predict(x_test), average="macro", zero_division=0)
         return float(f1), float(search.best_params_["C"])
 
 
-def pretrained(recipe: Recipe, seed: int, results: Path, work: Path, name: str) -> Path:
-    """Make an encoder by the project's own commands, unless it is there; note the CPU seconds it took."""
-    folder = work / name / f"seed{seed}"
-    encoder, history = folder / "encoder.safetensors", folder / "history.jsonl"
-    if encoder.is_file():
-        return encoder
-    folder.mkdir(parents=True, exist_ok=True)
-    shared = {"vocabulary": results / "vocabulary/genes.tsv", "recipe": recipe.model_dump_json(), "threads": 1}
-    drawn_by = seed if recipe.genes.method == "random" else 0
-    made_of = [recipe.genes.model_dump(mode="json"), recipe.encoder.width, drawn_by]
-    table = work / "genes" / digest_of(made_of)[:12]
-    genes, shards = table.with_suffix(".safetensors"), results / "shards/manifest.json"
-    genes_s = 0.0
-    if not genes.is_file():
-        network = results / "network/edges.parquet"
-        genes_s = _run("embed_genes", **shared, network=network, shards=shards, seed=drawn_by, embedding=genes)
-    options = {"shards": shards, "genes": genes, "seed": seed, "checkpoints": folder / "checkpoints"}
-    cpu_s = _run("pretrain", **shared, **options, accelerator="cpu", encoder=encoder, history=history)
-    last = json.loads(history.read_text().splitlines()[-1])
-    training = recipe.training
-    row = {"variant": name, "seed": seed, "batch": training.batch_cells, "steps": training.steps, "cpu_s": cpu_s}
-    row |= {"cells": training.batch_cells * training.steps, "genes_cpu_s": genes_s}
-    row |= {figure: last.get(figure) for figure in ("contrastive", "mean_cosine", "uniformity", "effective_rank")}
-    _append(work / "encoders.tsv", [row])
-    return encoder
+class Study:
+    """Does what of a plan is not yet done."""
 
+    def __init__(self, plan: Plan, results: Path, work: Path) -> None:
+        self.plan, self.results, self.work = plan, results, work
+        for folder in ("genes", "embeddings"):
+            (work / folder).mkdir(parents=True, exist_ok=True)
+        self.vocabulary = vocabulary_file.read(results / "vocabulary/genes.tsv")
+        self.shards = results / "shards/manifest.json"
+        self.corpus = cells_of(self.shards, self.vocabulary)
+        self.tasks = [Task(name, results) for name in [*plan.development["tasks"], *plan.tasks]]
 
-def _run(command: str, **options: Any) -> float:
-    """Run a command of the project with one thread; return its CPU seconds."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "celllm", command, *given], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        sys.exit(f"{command} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
+    def run(self, variant: str) -> None:
+        """Train and score a variant with all its seeds."""
+        settings = dict(self.plan.settings(variant))
+        first, *others = self.plan.variants[variant].get("seeds", self.plan.values["seeds"])
+        n_development = len(self.plan.development["tasks"])
+        for name, recipe in settings.items():
+            self.score(variant, name, first, self.embedded(name, recipe, first), self.tasks[:n_development])
+        best = max(settings, key=self.on_development)
+        for seed in (first, *others):
+            self.score(variant, best, seed, self.embedded(best, settings[best], seed), self.tasks)
+
+    def on_development(self, name: str) -> float:
+        """Return the mean score of a setting on the development tasks."""
+        scores = self.scores()
+        is_meant = (scores["variant"] == name) & scores["task"].isin(self.plan.development["tasks"])
+        return float(scores[is_meant]["macro_f1"].mean())
+
+    def scores(self) -> pd.DataFrame:
+        """Return the scores so far."""
+        path = self.work / "scores.tsv"
+        return pd.read_csv(path, sep="\t") if path.is_file() else pd.DataFrame(columns=[*KEY, "macro_f1", "C"])
+
+    def score(
+        self, variant: str, name: str, seed: int, embedded: Mapping[str, np.ndarray | None], tasks: list[Task]
+    ) -> None:
+        """Score an embedding on some tasks."""
+        done = set(self.scores()[KEY].itertuples(index=False, name=None))
+        for task in tasks:
+            rows = []
+            for features, share, split in self.plan.wanted(variant, task.name):
+                key = (name, seed, task.name, features, share, split)
+                if key not in done:
+                    f1, chosen = task.score(features, embedded[task.name], share=share, split=split)
+                    rows.append(dict(zip(KEY, key, strict=True)) | {"macro_f1": f1, "C": chosen})
+            _append(self.work / "scores.tsv", rows)
+        print(f"{time.strftime('%H:%M')} {name}, seed {seed}: scored", flush=True)
+
+    def embedded(self, name: str, recipe: Recipe, seed: int) -> dict[str, np.ndarray | None]:
+        """Return the embedding of every task by an encoder, which is trained unless it was."""
+        path = self.work / f"embeddings/{name.replace(' ', '-')}-{seed}.npz"
+        if not path.is_file():
+            started = time.process_time()
+            genes_GD = self.gene_vectors(recipe, seed)
+            genes_s, started = time.process_time() - started, time.process_time()
+            trained = pretraining.pretrain(recipe, self.corpus, gene_embedding=genes_GD, gene_digest="", seed=seed)
+            training = recipe.training
+            row = {"variant": name, "seed": seed, "batch": training.batch_cells, "steps": training.steps}
+            row |= {"cells": training.batch_cells * training.steps, "genes_cpu_s": genes_s}
+            row |= {"cpu_s": time.process_time() - started}
+            figures = ("contrastive", "mean_cosine", "uniformity", "effective_rank")
+            row |= {figure: trained.history[-1].get(figure) for figure in figures}
+            encoder = PretrainedEncoder(trained.encoder, recipe, self.vocabulary.digest, trained.panel, digest="")
+            made = {t.name: embed_cells(encoder, t.cells.counts, units=t.cells.values) for t in self.tasks}
+            with writing(path) as part, part.open("wb") as file:
+                np.savez(file, **made)
+            _append(self.work / "encoders.tsv", [row])
+        return {task: values.astype(np.float64) for task, values in np.load(path).items()}
+
+    def gene_vectors(self, recipe: Recipe, seed: int) -> np.ndarray:
+        """Return the gene vectors of a recipe, which are made once; those drawn at random once a seed."""
+        drawn_by = seed if recipe.genes.method == "random" else 0
+        made_of = [recipe.genes.model_dump(mode="json"), recipe.encoder.width, drawn_by]
+        path = self.work / f"genes/{digest_of(made_of)[:12]}.npy"
+        if not path.is_file():
+            files = {"network": self.results / "network/edges.parquet", "shards": self.shards}
+            genes_GD, _ = methods.embedded(recipe, self.vocabulary, files, seed=drawn_by)
+            with writing(path) as part, part.open("wb") as file:
+                np.save(file, genes_GD)
+        return np.asarray(np.load(path))
 
 
 def _append(path: Path, rows: list[dict[str, Any]]) -> None:
     """Add rows to a table, whole or not at all."""
     before = path.read_text() if path.is_file() else ""
-    with writing(path) as part:
-        table = pd.DataFrame(rows).to_csv(sep="\t", index=False, header=not before, float_format="%.5g")
-        part.write_text(before + table)
+    if rows:
+        with writing(path) as part:
+            table = pd.DataFrame(rows).to_csv(sep="\t", index=False, header=not before, float_format="%.5g")
+            part.write_text(before + table)
 
 
-def run(plan: Plan, results: Path, work: Path, *, shares: list[float], with_genes: bool) -> None:
-    """Do what of the plan is not yet done."""
-    scores = work / "scores.tsv"
-    work.mkdir(parents=True, exist_ok=True)
-    tasks = [Task(name, results) for name in plan.tasks]
-    for variant, seed, recipe in [(COMPONENTS, 0, None), (GENES, 0, None), *plan.encoders()]:
-        done = set()
-        if scores.is_file():
-            done = {tuple(row) for row in pd.read_csv(scores, sep="\t")[KEY].itertuples(index=False)}
-        encoder = None if recipe is None else pretrained(recipe, seed, results, work, variant)
-        for task in tasks:
-            wanted = [
-                (variant, seed, task.name, name, share, split)
-                for name in (["alone"] if encoder is None else ["alone", "with components", "with genes"])
-                for share in shares
-                for split in range(plan.splits[share])
-                if with_genes or (name != "with genes" and variant != GENES)
-            ]
-            wanted = [key for key in wanted if key not in done]
-            found = task.features(variant, encoder) if wanted else {}
-            rows = []
-            for key in wanted:
-                dense, beside_genes = found[key[3]]
-                f1, chosen = task.score(dense, with_genes=beside_genes, share=key[4], split=key[5])
-                rows.append(dict(zip(KEY, key, strict=True)) | {"macro_f1": f1, "C": chosen})
-            if rows:
-                _append(scores, rows)
-        print(f"{variant}, seed {seed}: done", flush=True)
+def over_seeds(difference: pd.DataFrame) -> Mean:
+    """Return the mean of a difference, splits x seeds; its variance is that over splits and that over seeds."""
+    by_split, by_seed = difference.mean(axis=1).to_numpy(), difference.mean(axis=0).to_numpy()
+    found = mean_over(by_split, np.full(len(by_split), np.nan), test=TEST_SHARE, train=1 - TEST_SHARE)
+    if len(by_seed) < 2:
+        return found
+    of_seeds = float(by_seed.var(ddof=1)) / len(by_seed)
+    variance = found.variance + of_seeds
+    freedom = variance**2 / (found.variance**2 / found.freedom + of_seeds**2 / (len(by_seed) - 1))
+    return Mean(found.value, variance, freedom)
 
 
 def summary(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
-    """Return mean macro-F1 by task, and paired differences of the mean of all tasks, averaged over seeds.
+    """Return mean macro-F1 by task and over tasks, and paired differences, averaged over seeds.
 
-    Differences: from the same encoder untrained, and from components of the corpus (joined with genes: from genes). The
-    95 % interval is over splits, whose overlap it counts (`mean_over`); `sd_seeds` is between pretraining seeds.
+    Differences: from the same encoder untrained, and from components of the corpus (joined with genes: from genes),
+    with 95 % intervals over splits, whose overlap is counted (`mean_over`), and seeds. `development` is the mean of the
+    development tasks, by which settings are chosen.
     """
-    levels = ["variant", "features", "share"]
-    by_seed = scores.pivot_table(index=[*levels, "seed", "split"], columns="task", values="macro_f1")
-    by_seed["mean"] = by_seed[plan.tasks].mean(axis=1, skipna=False)
-    by_split = by_seed.groupby([*levels, "split"]).mean()
+    levels, chosen_by = ["variant", "features", "share"], plan.development["tasks"]
+    reported = scores[scores["task"].isin(plan.tasks)]
+    overall = reported.groupby([*levels, "seed", "split"], as_index=False)["macro_f1"].mean().assign(task="mean")
+    reported = pd.concat([reported, overall])
+    table = reported.pivot_table(index=[*levels, "split"], columns=["task", "seed"], values="macro_f1")
+    development = scores[scores["task"].isin(chosen_by)].groupby("variant")["macro_f1"].mean()
     rows = []
-    for (variant, features, share), group in by_split.groupby(levels, sort=False):
-        own = by_seed.loc[variant, features, share]
-        row = {"variant": variant, "features": features, "share": share, "seeds": len(own.index.unique("seed"))}
-        row |= {name: group[name].mean() for name in [*plan.tasks, "mean"]}
-        row["sd_seeds"] = own["mean"].groupby("seed").mean().std()
-        peers = {"untrained": (plan.start_of(variant), features)}
-        peers["reference"] = (GENES if features == "with genes" else COMPONENTS, "alone")
-        for name, (peer, peer_features) in peers.items():
-            if (peer, peer_features, share) in by_split.index.droplevel("split") and peer != variant:
-                difference = group["mean"].droplevel([0, 1, 2]) - by_split.loc[peer, peer_features, share]["mean"]
-                values = difference.dropna().to_numpy()
-                found = mean_over(values, np.full(len(values), np.nan), test=TEST_SHARE, train=1 - TEST_SHARE)
-                low, high = found.interval()
-                row[f"from_{name}"] = f"{found.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    for variant, features, share in dict.fromkeys(reported[levels].itertuples(index=False, name=None)):
+        own = table.loc[(variant, features, share)].dropna(axis=1, how="all")
+        tasks = [task for task in [*plan.tasks, "mean"] if task in own]
+        row = {"variant": variant, "features": features, "share": share, "seeds": own["mean"].shape[1]}
+        row |= {task: own[task].to_numpy().mean() for task in tasks} | {"sd_seeds": own["mean"].mean().std()}
+        row["development"] = development.get(variant)
+        start = plan.variants.get(variant.split(" ")[0], {}).get("start")
+        peers = {"untrained": (start, features, share)}
+        peers["reference"] = (GENES if features == "with genes" else COMPONENTS, "alone", share)
+        for name, peer in peers.items():
+            if peer in table.index.droplevel("split") and peer[0] != variant:
+                for task in tasks:
+                    found = over_seeds(paired(own[task], table.loc[peer][task].dropna(axis=1, how="all")))
+                    low, high = found.interval()
+                    row[f"from_{name}_{task}"] = f"{found.value:+.3f} [{low:+.3f}, {high:+.3f}]"
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def paired(ours: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+    """Return differences, splits x seeds: of the same seeds where both have them, else from their mean."""
+    return ours - theirs[ours.columns] if set(ours.columns) <= set(theirs.columns) else ours.sub(theirs.mean(axis=1), 0)
 
 
 def main() -> None:
@@ -251,17 +313,24 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("plan", type=Path)
     options.add_argument("--results", type=Path, default=Path("results"), help="cells, shards, network, components")
-    options.add_argument("--work", type=Path, required=True, help="folder of encoders and scores")
-    options.add_argument("--shares", type=float, nargs="+", help="shares of the labels, of those of the plan")
-    options.add_argument("--with-genes", action="store_true", help="also genes, alone and beside each embedding: slow")
+    options.add_argument("--work", type=Path, required=True, help="folder of embeddings and scores")
+    options.add_argument("--only", default="", help="regular expression: variants that are run")
     options.add_argument("--summary", action="store_true", help="print a table of the scores there are")
     args = options.parse_args()
     plan = Plan(args.plan)
     if args.summary:
         table = summary(plan, pd.read_csv(args.work / "scores.tsv", sep="\t"))
         table.to_csv(sys.stdout, sep="\t", index=False, float_format="%.3f")
-    else:
-        run(plan, args.results, args.work, shares=args.shares or list(plan.splits), with_genes=args.with_genes)
+        return
+    torch.set_num_threads(1)
+    study = Study(plan, args.results, args.work)
+    for variant in plan.variants:
+        if re.search(args.only, variant):
+            study.run(variant)
+    for name in (COMPONENTS, GENES):
+        if re.search(args.only, name):
+            embedded = {t.name: t.components if name == COMPONENTS else None for t in study.tasks}
+            study.score(name, name, 0, embedded, study.tasks)
 
 
 if __name__ == "__main__":

@@ -219,17 +219,14 @@ def _kept(
     long = np.flatnonzero(sizes > capacity_B)
     if not len(long):
         return kept
-    width = int(sizes[long].max())
-    columns = np.arange(width)
-    inside = columns < sizes[long][:, None]
-    at = (cells.indptr[:-1][long][:, None] + columns)[inside]  # where the long cells' values are stored
-    ranks = np.full((len(long), width), np.inf)
-    ranks[inside] = priority(at, sizes[long])
-    # stable: equal priorities go by vocabulary order; inf, the empty places, goes last
-    order = np.argsort(ranks, axis=1, kind="stable")
-    stays = np.zeros_like(inside)
-    np.put_along_axis(stays, order, values=columns < capacity_B[long][:, None], axis=1)
-    kept[at] = stays[inside]
+    starts, sizes = cells.indptr[:-1][long], sizes[long]
+    ends = np.cumsum(sizes)
+    at = np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1])  # where the long cells' values are stored
+    ranks = np.split(priority(at, sizes), ends[:-1])
+    for start, ranks_of_cell, capacity in zip(starts, ranks, capacity_B[long], strict=True):
+        # cell by cell: some are ten times as long as most, and a rectangle of all would be sorted for them
+        dropped = np.argsort(ranks_of_cell, kind="stable")[capacity:]  # equal ones go by vocabulary order
+        kept[start + dropped] = False
     return kept
 
 
