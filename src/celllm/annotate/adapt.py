@@ -66,7 +66,8 @@ def adapt(
 
     Returns
     -------
-    The folder.
+    Path
+        The folder.
 
     Raises
     ------

@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
+from celllm.config.explain import first_error
 
 SCORE = "score:"
 _KEY = b"celllm"
@@ -108,14 +109,8 @@ def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
     try:
         meta = _META.validate_json(stored)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            file=path,
-            field=f"schema metadata celllm: {'.'.join(map(str, first['loc']))}",
-            expected=str(first["msg"]),
-            found=str(first.get("input"))[:200],
-            remedy=_REMEDY,
-        ) from None
+        where = "schema metadata celllm: {field}"
+        raise first_error(error, file=path, where=where, remedy=_REMEDY) from None
     frame = table.to_pandas()
     _check(frame, meta.kind, path)
     return frame, meta
