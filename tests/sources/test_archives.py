@@ -68,12 +68,9 @@ def test_a_path_that_leaves_the_archive_is_refused(tmp_path, name):
 def test_a_link_or_a_device_is_refused(tmp_path, kind):
     with pytest.raises(InputError, match=r"member matrix\.mtx\n(?s:.*)a link or a device"):
         read(tar(tmp_path / "a.tar", ("matrix.mtx", (kind,))))
-
-
-def test_a_link_in_a_zip_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         entry = zipfile.ZipInfo("matrix.mtx")
-        entry.external_attr = 0o120777 << 16
+        entry.external_attr = 0o120777 << 16  # a link
         archive.writestr(entry, "/etc/passwd")
     with pytest.raises(InputError, match="a link or a device"):
         read(tmp_path / "a.zip")
@@ -91,15 +88,6 @@ def test_a_member_that_unpacks_to_more_than_the_limit_is_refused(tmp_path):
         read(tmp_path / "a.zip", limit=99_999)
 
 
-def test_a_gzipped_file_that_unpacks_to_more_than_the_limit_is_refused(tmp_path):
-    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(100_000)))
-    with (
-        archives.opened(tmp_path / "a.gz", limit=99_999) as stream,
-        pytest.raises(InputError, match="size once unpacked"),
-    ):
-        stream.read()
-
-
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
 def test_a_truncated_archive_is_refused(tmp_path, share):
     whole = tar(tmp_path / "a.tar.gz", ("a", TEXT), ("b", TEXT), mode="w:gz").read_bytes()
@@ -115,12 +103,6 @@ def test_a_damaged_archive_is_refused_though_the_damage_lies_behind_its_last_mem
     (tmp_path / "a.tar.gz").write_bytes(whole)
     with pytest.raises(InputError, match="CRC check failed"):
         read(tmp_path / "a.tar.gz")
-
-
-def test_a_member_that_is_too_large_is_refused_unread(tmp_path):
-    path = tar(tmp_path / "a.tar", ("big", bytes(100_000)))
-    with pytest.raises(InputError, match="size once unpacked"):
-        next(archives.members(path, limit=99_999))
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
