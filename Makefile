@@ -20,11 +20,12 @@ REPORT := results/report/report.html
 	$(PYTHON) -m venv .venv
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check \
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.lock
+	printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/python" -m celllm "$$@"\n' "$(CURDIR)/src" "$(BIN)" > "$(BIN)/celllm"
+	chmod +x "$(BIN)/celllm"
 	touch $@
 
 demo: .venv/complete
-	$(RUN) snakemake --cores $(CORES)
-	$(RUN) snakemake --report $(REPORT) --quiet all
+	$(RUN) snakemake --cores $(CORES) --report-after-run --report $(REPORT)
 	@printf '\nThe report: %s\nIts tables:  %s\n' "$(CURDIR)/$(REPORT)" "$(CURDIR)/results/report/tables/"
 
 test: .venv/complete lint

@@ -34,8 +34,7 @@ rule all:
     input:
         expand(rules.report_table.output.html, table=REPORT_TABLES),
         expand(rules.report_figure.output.png, figure=REPORT_FIGURES),
-        expand("results/report/tables/{audit}.html", audit=AUDITS),
-        rules.report_details.output.html,
+        expand(rules.audit_encoder.output.html, audit=AUDITS),
 
 
 rule harmonise:
@@ -50,6 +49,10 @@ rule bench:
     input:
         rules.score.output,
         rules.list_runs.output,
+
+
+onstart:
+    refuse_to_replace(workflow.dag.needrun_jobs())
 
 
 onsuccess:

@@ -29,7 +29,7 @@ from celllm.__main__ import app
 ROOT = Path(__file__).resolve().parents[2]
 # docs/log.md and docs/decisions/ are left out: they tell what was typed at the time.
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "log.md"),
 ]
 SHELL = {"", "bash", "sh", "console"}

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import re
 import sys
 import tomllib
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import yaml
+
+from celllm.report.items import ITEMS, READERS
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -140,11 +144,12 @@ def packages_of(command: str, source: Path = ROOT / "src") -> set[str]:
     """Third-party packages that `python -m celllm {command}` imports, by names in methods.tsv and items.py too."""
     rooms = sorted(path.parent.name for path in source.glob("celllm/*/commands.py"))
     names = ["celllm.__main__", *(f"celllm.{room}.commands.{command}" for room in rooms)]  # __main__ reads all rooms'
-    named_in = {"fit": ROOT / "config/methods.tsv"}.get(command)
-    if command.startswith("report_"):
-        named_in = source / "celllm/report/items.py"
-    if named_in is not None:
-        names += [name.replace(":", ".") for name in re.findall(r"\b\w+(?:\.\w+)+:\w+", named_in.read_text())]
+    named = (ROOT / "config/methods.tsv").read_text() if command == "fit" else str(ITEMS.get(command, ""))
+    if command in ITEMS:
+        makers = [resolve_name(name) for name in ITEMS[command].values()]
+        roles = {role for make in makers for role in inspect.signature(make).parameters}
+        named += str([reader for role, reader in READERS.items() if role in roles])
+    names += [name.replace(":", ".") for name in re.findall(r"\b\w+(?:\.\w+)+:\w+", named)]
     return third_party(names, source, seen=set())
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from celllm.__main__ import app
 from celllm.config import tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,15 +52,11 @@ def test_every_command_is_some_rules_or_for_people():
 
 
 @pytest.mark.parametrize("name", [name for name, _ in RULES])
-def test_a_command_explains_itself(name):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "celllm", name, "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin"},
-    )
-    assert done.returncode == 0, done.stderr
+def test_a_command_explains_itself(name, capsys):
+    app.help_print([name])
+    said = capsys.readouterr().out
+    assert f"Usage: celllm {name}" in said
+    assert "Example:" in said
 
 
 def test_a_job_computes_on_a_gpu_only_if_the_configuration_says_so():
@@ -110,12 +105,9 @@ def test_every_claim_names_tasks_and_a_method_that_exist():
         assert row["method"] in methods
 
 
-def test_every_configuration_key_is_described_and_documented():
+def test_every_configuration_key_is_described():
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
-    readme = (ROOT / "config/README.md").read_text()
-    for key, rule in schema["properties"].items():
-        assert rule["description"]
-        assert f"`{key}`" in readme
+    assert [key for key, rule in schema["properties"].items() if not rule["description"]] == []
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

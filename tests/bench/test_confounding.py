@@ -1,5 +1,7 @@
 """Linear probes, who answers without looking at the cell, and what both say of the tumour and the data set."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,11 +30,10 @@ def corpus(generator):
     dataset = np.repeat(["biopsy", "blood", "line"], N)
     is_malignant = np.concatenate([np.arange(N) % 2, np.zeros(N), np.full(N, -1)]).astype(np.int8)
     by_source = np.repeat([1, 0, -1], N).astype(np.int8)
-    knows_source = generator.normal(0, 0.1, (3 * N, 2))
-    knows_source[:, 0] += np.repeat([0, 1, 2], N)
-    knows_tumour = generator.normal(0, 0.1, (3 * N, 2))
-    knows_tumour[:, 0] += is_malignant == 1
-    return CorpusCells({"source": knows_source, "tumour": knows_tumour}, dataset, is_malignant, by_source)
+    source, tumour = generator.normal(0, 0.1, (2, 3 * N, 2))
+    source[:, 0] += np.repeat([0, 1, 2], N)
+    tumour[:, 0] += is_malignant == 1
+    return CorpusCells({"source": source, "tumour": tumour}, dataset, is_malignant, by_source)
 
 
 @pytest.fixture
@@ -42,52 +43,53 @@ def parts(corpus):
 
 
 def test_a_view_that_knows_the_data_set_is_told_from_one_that_knows_the_tumour(corpus, parts):
-    found = {(one.question, one.view): one.metrics["accuracy"] for one in answers(corpus, **parts)}
-    assert found[DATASET, "source"] == 1.0
+    asked = {(one.question, one.view): one for one in answers(corpus, **parts)}
+    found = {key: one.metrics["accuracy"] for key, one in asked.items()}
+
+    assert found[DATASET, "source"] == found[TUMOUR, "tumour"] == found[UNSEEN, "tumour"] == 1.0
     assert found[DATASET, MAJORITY] == pytest.approx(1 / 3)
-    assert found[TUMOUR, "tumour"] == 1.0
     assert found[TUMOUR, MAJORITY] == found[TUMOUR, GROUP_ALONE] == pytest.approx(0.75)
     assert found[TUMOUR, "source"] < 0.85
-
-
-def test_cells_without_a_label_are_asked_for_their_data_set_only(corpus, parts):
-    sizes = {one.question: one.n_train + one.n_test for one in answers(corpus, **parts)}
-    assert sizes[DATASET] == 3 * N
-    assert sizes[TUMOUR] == 2 * N
-
-
-def test_a_data_set_is_passed_over_where_the_others_cannot_teach_the_tumour(corpus, parts):
-    unseen = {one.view: one for one in answers(corpus, **parts) if one.question == UNSEEN}
-    assert unseen["tumour"].n_test == N  # blood, by a probe taught the biopsy; blood alone teaches nothing
-    assert unseen["tumour"].metrics["accuracy"] == 1.0
-    assert np.isnan(unseen["tumour"].metrics["auroc"])
+    # cells without a label are asked for their data set only
+    sizes = [asked[question, MAJORITY].n_train + asked[question, MAJORITY].n_test for question in (DATASET, TUMOUR)]
+    assert sizes == [3 * N, 2 * N]
+    # blood is asked of a probe taught the biopsy; blood alone teaches nothing
+    assert asked[UNSEEN, "tumour"].n_test == N
+    assert np.isnan(asked[UNSEEN, "tumour"].metrics["auroc"])
 
 
 def test_a_question_with_one_answer_is_not_asked(corpus):
-    blood = corpus.dataset == "blood"
-    alone = CorpusCells(
-        {name: view[blood] for name, view in corpus.views.items()},
-        corpus.dataset[blood],
-        corpus.is_malignant[blood],
-        corpus.by_source[blood],
-    )
+    blood = {name: getattr(corpus, name)[N : 2 * N] for name in ("dataset", "is_malignant", "by_source")}
+    alone = CorpusCells({name: view[N : 2 * N] for name, view in corpus.views.items()}, **blood)
     assert list(answers(alone, train=np.arange(40), test=np.arange(40, 80))) == []
 
 
-def test_the_rule_by_source_teaches_the_source(corpus, parts):
+def test_the_rule_by_source_teaches_the_source_and_nothing_where_it_is_never_wrong(corpus, parts):
     found = {(one.rule, one.view): one for one in taught_by_rules(corpus, **parts)}
-    assert found["by_source", "source"].n_wrong == N // 4
-    assert found["by_source", "source"].n_right == 3 * N // 4
-    assert found["by_source", "source"].n_train == N
-    assert found["by_source", "source"].n_wrong_in_train == N // 4
-    assert found["by_source", "source"].accuracy_on_wrong == 0.0
-    assert found["by_source", "source"].accuracy_on_right == 1.0
+    misled = found["by_source", "source"]
+    sizes = (misled.n_wrong, misled.n_right, misled.n_train, misled.n_wrong_in_train)
+    assert sizes == (N // 4, 3 * N // 4, N, N // 4)
+    assert (misled.accuracy_on_wrong, misled.accuracy_on_right) == (0.0, 1.0)
     assert found["metadata", "tumour"].accuracy_on_wrong == 1.0
+    assert list(taught_by_rules(replace(corpus, is_malignant=corpus.by_source), **parts)) == []
 
 
-def test_nothing_is_taught_where_the_rule_is_never_wrong(corpus, parts):
-    right = CorpusCells(corpus.views, corpus.dataset, corpus.by_source, corpus.by_source)
-    assert list(taught_by_rules(right, **parts)) == []
+def test_each_stratum_is_halved_and_no_cell_is_in_both_parts():
+    strata = np.repeat(["a", "b", "c"], [10, 5, 1])
+    train, test = halves(strata, test_share=0.5, seed=0)
+    assert sorted([*train, *test]) == list(range(16))
+    assert [int((strata[test] == name).sum()) for name in "abc"] == [5, 2, 0]
+    assert list(test) != list(halves(strata, test_share=0.5, seed=1)[1])
+    np.testing.assert_array_equal(test, halves(strata, test_share=0.5, seed=0)[1])
+
+
+def test_who_knows_the_group_alone_says_its_commonest_training_label():
+    groups = np.array(["a", "a", "a", "b", "b", "a", "b"])
+    labels = np.array(["x", "x", "y", "y", "y", "x", "x"])
+    found = scored_by_group(groups, labels, train=np.arange(5), test=np.array([5, 6]))
+    assert found["accuracy"] == 0.5  # right of a, wrong of b
+    everyone = np.full(7, "all")
+    assert scored_by_group(everyone, labels, train=np.arange(3), test=np.array([5, 6]))["accuracy"] == 1.0
 
 
 @pytest.fixture
@@ -101,35 +103,15 @@ def blobs(generator):
     return view, labels, groups
 
 
-def test_each_stratum_is_halved_and_no_cell_is_in_both_parts():
-    strata = np.repeat(["a", "b", "c"], [10, 5, 1])
-    train, test = halves(strata, test_share=0.5, seed=0)
-    assert sorted([*train, *test]) == list(range(16))
-    assert [int((strata[test] == name).sum()) for name in "abc"] == [5, 2, 0]
-    assert list(test) != list(halves(strata, test_share=0.5, seed=1)[1])
-    np.testing.assert_array_equal(test, halves(strata, test_share=0.5, seed=0)[1])
-
-
 def test_a_probe_answers_what_its_view_tells_and_not_what_it_hides(blobs):
     view, labels, _ = blobs
     train, test = halves(labels, test_share=0.5, seed=0)
-    told = scored(fit_probe(view, labels, train), view, labels, test)
-    assert told["accuracy"] == 1.0
-    assert told["auroc"] == 1.0
-    hidden = scored(fit_probe(view[:, 1:], labels, train), view[:, 1:], labels, test)
+    told, hidden = (scored(fit_probe(seen, labels, train), seen, labels, test) for seen in (view, view[:, 1:]))
+    assert told["accuracy"] == told["auroc"] == 1.0
     assert hidden["accuracy"] < 0.75
 
 
-def test_who_knows_the_group_alone_says_its_commonest_training_label():
-    groups = np.array(["a", "a", "a", "b", "b", "a", "b"])
-    labels = np.array(["x", "x", "y", "y", "y", "x", "x"])
-    found = scored_by_group(groups, labels, train=np.arange(5), test=np.array([5, 6]))
-    assert found["accuracy"] == 0.5  # right of a, wrong of b
-    everyone = np.full(7, "all")
-    assert scored_by_group(everyone, labels, train=np.arange(3), test=np.array([5, 6]))["accuracy"] == 1.0
-
-
-def test_a_group_is_predicted_by_probes_that_never_saw_it(blobs):
+def test_a_group_is_predicted_by_probes_that_never_saw_it_where_the_others_have_two_labels(blobs):
     view, labels, groups = blobs
     is_c = groups == "c"
     flipped = np.where(is_c, np.where(labels == "tumour", "normal", "tumour"), labels)
@@ -139,9 +121,6 @@ def test_a_group_is_predicted_by_probes_that_never_saw_it(blobs):
     assert (said == flipped[rows])[is_c[rows]].mean() == 0.0
     assert (said == flipped[rows])[groups[rows] == "a"].mean() > 0.5
 
-
-def test_a_group_is_passed_over_where_the_others_have_one_label(blobs):
-    view, _, groups = blobs
     rows, said = predicted_by_others(view, np.where(groups == "a", "tumour", "normal"), groups)
     assert set(groups[rows]) == {"b", "c"}
     assert len(said) == len(rows)

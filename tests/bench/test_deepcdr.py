@@ -1,99 +1,48 @@
-"""DeepCDR as a method: it learns, the validation part stops it, and nothing leaks."""
-
-from dataclasses import replace
+"""DeepCDR: its network, the check that is kept, its batches; and the drug graphs and structures it hangs on."""
 
 import numpy as np
 import pytest
+import torch
+from rdkit import DataStructs
+from rdkit.Chem import MolFromSmiles, rdFingerprintGenerator
 
 from celllm.base.errors import InputError
-from celllm.bench.methods.deepcdr import DeepCDRResponse, _batches
+from celllm.bench.methods.deepcdr import DeepCDR, _batches
+from celllm.bench.methods.drugs import N_ATOM_FEATURES, DrugEncoder, drug_graphs
+from celllm.bench.methods.molecules import fingerprints, tanimoto
 from celllm.config.settings import FitBudget
+from celllm.model.encoder import evaluating
 
-NOTHING = np.array([], dtype=np.int64)
-QUICK = {"epochs": 3, "batch": 16}
-
-
-def _method(vocabulary, **options):
-    return DeepCDRResponse({**QUICK, **options}, seed=0, encoder=None, vocabulary=vocabulary)
-
-
-@pytest.fixture
-def divided(pairs):
-    order = np.random.default_rng(2).permutation(len(pairs.line))
-    return order[:65], order[65:75], order[75:]
-
-
-def test_it_learns_the_drugs_and_comes_back_in_units_of_ln_ic50(vocabulary, pairs, divided):
-    train, validation, test = divided
-    pairs = replace(pairs, response=10 * pairs.response + 500)
-    method = _method(vocabulary, epochs=30, patience=30)
-    method.fit(pairs.hiding(test), train, validation)
-    predicted, truth = method.predict(pairs.hiding(test), test), pairs.response[test]
-
-    assert np.corrcoef(predicted, truth)[0, 1] > 0.5
-    assert np.sqrt(np.mean((predicted - truth) ** 2)) < truth.std()
+SMILES = ["CC(=O)OC1=CC=CC=C1C(=O)O", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "C", "CCO", "OCC"]
 
 
 @pytest.mark.parametrize("select", ["pearson", "rmse"])
-def test_the_check_that_is_best_on_the_validation_part_is_kept(vocabulary, pairs, divided, select):
-    train, validation, test = divided
-    method, seen = _method(vocabulary, epochs=8, patience=2, select=select), []
-    judged = method._judged
+def test_the_check_that_is_best_on_the_validation_part_is_kept(made, pairs, divided, select, monkeypatch):
+    method, seen = made("deepcdr", epochs=8, batch=16, patience=2, select=select), []
+    predict, truth = method.predict, pairs.response[divided.validation]
 
-    def noting(*args):
-        seen.append(judged(*args))
-        return seen[-1]
+    def noting(shown, rows):
+        predicted = predict(shown, rows)
+        is_pearson = select == "pearson"
+        seen.append(np.corrcoef(truth, predicted)[0, 1] if is_pearson else -np.sqrt(np.mean((truth - predicted) ** 2)))
+        return predicted
 
-    method._judged = noting
-    method.fit(pairs.hiding(test), train, validation)
+    monkeypatch.setattr(method, "predict", noting)
+    method.fit(pairs.hiding(divided.test), divided.train, divided.validation)
+    n_checks = len(seen)
+    method.predict(pairs, divided.validation)
 
-    assert judged(pairs, validation) == pytest.approx(max(seen), abs=1e-6)
+    assert seen[-1] == pytest.approx(max(seen[:n_checks]), abs=1e-5)
     assert max(seen) > min(seen)
-    truth, predicted = pairs.response[validation], method.predict(pairs, validation)
-    wanted = np.corrcoef(truth, predicted)[0, 1] if select == "pearson" else -np.sqrt(np.mean((truth - predicted) ** 2))
-    assert max(seen) == pytest.approx(wanted, abs=1e-5)
+    assert method.shown_units == n_checks * len(divided.train)
 
 
-def test_without_validation_the_whole_budget_is_used(vocabulary, pairs, divided):
-    method = _method(vocabulary, epochs=None)
+def test_without_validation_the_whole_budget_is_used(made, pairs, divided):
+    method = made("deepcdr", batch=16)
     method.budget = FitBudget(pairs=130, epochs=30)
-    method.fit(pairs, divided[0], NOTHING)
+    method.fit(pairs, divided.train, divided.none)
 
     assert method.shown_units == 130
-
-
-def test_hidden_responses_and_the_order_of_what_is_asked_do_not_matter(vocabulary, pairs, divided):
-    train, validation, test = divided
-    predicted = []
-    for shown, rows in ((pairs, test), (pairs.hiding(test), test[::-1])):
-        method = _method(vocabulary)
-        method.fit(shown, train, validation)
-        predicted.append(method.predict(shown, rows))
-
-    np.testing.assert_allclose(predicted[1][::-1], predicted[0], rtol=1e-4, atol=1e-5)
-
-
-def test_a_drug_that_was_never_met_is_answered_by_its_graph(vocabulary, pairs):
-    train, test = np.flatnonzero(pairs.drug < 2), np.flatnonzero(pairs.drug == 2)
-    method = _method(vocabulary)
-    method.fit(pairs.hiding(test), train, NOTHING)
-    predicted = method.predict(pairs.hiding(test), test)
-
-    assert np.isfinite(predicted).all()
-    assert (method.predict(replace(pairs, smiles=[*pairs.smiles[:2], "ClCCCl"]), test) != predicted).any()
-
-
-def test_constant_responses_stay_finite_and_near_the_constant(vocabulary, pairs, divided):
-    constant = replace(pairs, response=np.full(90, -2.5))
-    method = _method(vocabulary)
-    method.fit(constant, *divided[:2])
-
-    assert np.abs(method.predict(constant, divided[2]) + 2.5).max() < 1
-
-
-def test_a_structure_that_cannot_be_read_names_the_drug(vocabulary, pairs, divided):
-    with pytest.raises(InputError, match="caffeine"):
-        _method(vocabulary).fit(replace(pairs, smiles=["CCO", "C1CC(", "C"]), *divided[:2])
 
 
 @pytest.mark.parametrize(
@@ -102,3 +51,87 @@ def test_a_structure_that_cannot_be_read_names_the_drug(vocabulary, pairs, divid
 )
 def test_no_batch_but_an_only_one_is_of_a_single_pair(n, wanted):
     assert _batches(n, 4) == wanted
+
+
+@pytest.fixture
+def network():
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(2)
+        return DeepCDR(5)
+
+
+def test_it_has_as_many_weights_as_the_papers_sizes_ask_for():
+    graph = (N_ATOM_FEATURES + 1) * 256 + 2 * 257 * 256 + 257 * 100 + 2 * (3 * 256 + 100)
+    expression = (697 + 1) * 256 + 2 * 256 + 257 * 100
+    joined = 201 * 300 + (150 + 1) * 30 + (30 * 5 + 1) * 10 + (10 * 5 + 1) * 5 + 31
+
+    assert sum(weight.numel() for weight in DeepCDR(697).parameters()) == graph + expression + joined
+
+
+def test_a_convolution_is_the_normalised_adjacency_times_features_times_weights(network):
+    graphs = drug_graphs(["a"], SMILES[:1])
+    adjacency = torch.eye(len(graphs.x))
+    adjacency[graphs.edge_index[0], graphs.edge_index[1]] = 1
+    root = adjacency.sum(dim=1).rsqrt()
+    normalised, hidden = root[:, None] * adjacency * root[None, :], graphs.x
+    with evaluating(network):
+        for layer in network.graph:
+            hidden = layer.norm((normalised @ hidden @ layer.convolution.lin.weight.T + layer.convolution.bias).relu())
+
+        torch.testing.assert_close(network.drugs(graphs), hidden.amax(dim=0, keepdim=True), atol=1e-5, rtol=1e-4)
+
+
+def test_a_pair_does_not_hang_on_the_other_drugs_and_lines(network):
+    genes = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 5))).float()
+    with evaluating(network):
+        together = network(genes, network.drugs(drug_graphs("abc", SMILES[:3])), torch.tensor([0, 1, 2, 0]))
+        alone = network(genes[2:3], network.drugs(drug_graphs("c", SMILES[2:3])), torch.tensor([0]))
+
+    torch.testing.assert_close(alone, together[2:3], atol=1e-5, rtol=1e-4)
+    assert len(set(together.tolist())) == 4
+
+
+def test_ethanol_is_three_atoms_and_two_bonds_in_both_directions():
+    graphs = drug_graphs(["ethanol"], ["CCO"])
+
+    assert graphs.x.shape == (3, N_ATOM_FEATURES)
+    assert sorted(map(tuple, graphs.edge_index.t().tolist())) == [(0, 1), (1, 0), (1, 2), (2, 1)]
+    # each of the nine features is one-hot
+    assert graphs.x.sum(dim=1).tolist() == [9, 9, 9]
+    assert graphs.x[:, [6, 8]].tolist() == [[1, 0], [1, 0], [0, 1]]  # carbon, carbon, oxygen
+
+
+@pytest.mark.parametrize("read", [drug_graphs, fingerprints])
+@pytest.mark.parametrize("smiles", ["C1CC(", "", "no structure"])
+def test_a_structure_that_cannot_be_read_names_its_drug_and_keeps_the_terminal_clean(read, smiles, capfd):
+    with pytest.raises(InputError, match="smiles of drug mystery"):
+        read(["ethanol", "mystery"], ["CCO", smiles])
+
+    assert capfd.readouterr().err == ""
+
+
+def test_a_drugs_embedding_follows_its_structure_not_its_spelling_or_its_companions():
+    torch.manual_seed(0)
+    encoder = DrugEncoder(width=8).eval()
+    one = encoder(drug_graphs("abc", ["OCC", "CCO", "CCCl"]))
+
+    torch.testing.assert_close(one[0], one[1])
+    torch.testing.assert_close(one[1], encoder(drug_graphs("b", ["CCO"]))[0])
+    assert not torch.allclose(one[1], one[2], atol=1e-4)
+
+
+def test_similarities_equal_those_of_rdkit_and_spelling_does_not_matter():
+    bits = fingerprints("abcde", SMILES)
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    references = [generator.GetFingerprint(MolFromSmiles(text)) for text in SMILES]
+
+    wanted = [[DataStructs.TanimotoSimilarity(one, other) for other in references[1:]] for one in references]
+    np.testing.assert_allclose(tanimoto(bits, bits[1:]), wanted)
+    assert tanimoto(bits[3:4], bits[4:])[0, 0] == 1
+
+
+def test_strangers_have_similarity_zero_and_so_have_empty_fingerprints():
+    bits = np.zeros((2, 8), dtype=bool)
+    bits[1, 3] = True
+
+    np.testing.assert_array_equal(tanimoto(bits, bits), [[0, 0], [0, 1]])

@@ -1,3 +1,5 @@
+"""What fine-tuning shares: the encoder made ready, what of it is trained, how long, and whose weights are kept."""
+
 import numpy as np
 import pytest
 import torch
@@ -5,13 +7,21 @@ from torch import nn
 
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.bench.method import BenchMethod
-from celllm.bench.methods.finetune import BestCheck, Schedule, check_finite, ready_encoder, schedule_of, thaw, train
+from celllm.bench.methods.finetune import Lesson, Schedule, ready_encoder, schedule_of, thaw, train
 from celllm.config.settings import FitBudget
 from celllm.harmonise.vocabulary import Vocabulary
 
 
-def _ready(encoder, vocabulary, *, scratch=False):
-    return ready_encoder(BenchMethod({}, seed=0, encoder=encoder, vocabulary=vocabulary), scratch=scratch)
+@pytest.fixture
+def method(vocabulary, encoder_file):
+    """Make a method without a class of its own, with these options."""
+
+    def make(*, encoder=encoder_file, vocabulary=vocabulary, **options):
+        made = BenchMethod({}, seed=0, encoder=encoder, vocabulary=vocabulary)
+        made.options = {"scratch": False, "epochs": None, "patience": None, "learning_rate": 0.1} | options
+        return made
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -23,61 +33,40 @@ def _ready(encoder, vocabulary, *, scratch=False):
         ("frozen", "last", set()),
     ],
 )
-def test_a_mode_trains_what_it_says(encoder_file, vocabulary, mode, layer, trained):
-    encoder = _ready(encoder_file, vocabulary).encoder
-
-    weights = thaw(encoder, mode=mode, layer=layer)
+def test_a_mode_trains_what_it_says(method, mode, layer, trained):
+    encoder = ready_encoder(method()).encoder
+    thaw(encoder, {"mode": mode, "layer": layer})
 
     names = {name for name, weight in encoder.named_parameters() if weight.requires_grad}
     assert {".".join(name.split(".")[: 1 if name.startswith("norm") else 2]) for name in names} == trained
-    assert len(weights) == len(names)
 
 
-def test_no_graph_is_kept_below_the_trained_layer(encoder_file, vocabulary):
-    encoder = _ready(encoder_file, vocabulary).encoder
-    thaw(encoder, mode="last_layer")
-    seen = []
-    encoder.layers[0].register_forward_hook(lambda *args: seen.append(args[2].requires_grad))
-    encoder.layers[1].register_forward_hook(lambda *args: seen.append(args[2].requires_grad))
+def test_no_graph_is_kept_below_the_trained_layer(method):
+    encoder, seen = ready_encoder(method()).encoder, []
+    thaw(encoder, {"mode": "last_layer", "layer": "last"})
+    for layer in encoder.layers:
+        layer.register_forward_hook(lambda *args: seen.append(args[2].requires_grad))
 
     encoder(torch.tensor([[40, 1, 2]]), torch.tensor([[6, 1, 2]]))
 
     assert seen == [False, True]
 
 
-def test_scratch_keeps_the_gene_table_and_no_other_weight(encoder_file, vocabulary):
-    trained, fresh = (_ready(encoder_file, vocabulary, scratch=scratch).encoder for scratch in (False, True))
+def test_scratch_keeps_the_gene_table_and_no_other_weight(method):
+    trained, fresh = (ready_encoder(method(scratch=scratch)).encoder for scratch in (False, True))
 
     assert torch.equal(trained.embedding.genes.weight, fresh.embedding.genes.weight)
     for one, two in zip(trained.layers.parameters(), fresh.layers.parameters(), strict=True):
         assert one.ndim < 2 or not torch.equal(one, two)
 
 
-def test_an_encoder_of_another_vocabulary_is_refused(encoder_file, vocabulary):
+def test_no_encoder_and_one_of_another_vocabulary_are_refused(method, vocabulary):
     other = Vocabulary(vocabulary.genes.iloc[::-1].reset_index(drop=True))
 
     with pytest.raises(VocabularyMismatch, match=vocabulary.digest[:12]):
-        _ready(encoder_file, other)
-
-
-def test_a_missing_encoder_is_asked_for(vocabulary):
+        ready_encoder(method(vocabulary=other))
     with pytest.raises(InputError, match="--encoder"):
-        _ready(None, vocabulary)
-
-
-def test_the_best_checks_weights_come_back_and_patience_ends_training():
-    module = nn.Linear(1, 1)
-    module.bias.requires_grad_(False)
-    best = BestCheck([module], patience=2)
-    stops = []
-    for value, score in enumerate([0.1, 0.5, 0.5, 0.4]):
-        nn.init.constant_(module.weight, float(value))
-        stops.append(best.is_over(score))
-    best.restore()
-
-    assert stops == [False, False, False, True]
-    assert module.weight.item() == 1.0
-    assert best.score == 0.5
+        ready_encoder(method(encoder=None))
 
 
 @pytest.mark.parametrize(
@@ -89,37 +78,44 @@ def test_the_best_checks_weights_come_back_and_patience_ends_training():
         pytest.param(100, 10, {"epochs": 3, "patience": 9}, Schedule(30, 10, 9), id="epochs of its own"),
     ],
 )
-def test_a_schedule_keeps_to_the_budget(vocabulary, n_train, n_batches, options, expected):
-    method = BenchMethod({}, seed=0, encoder=None, vocabulary=vocabulary)
-    method.options = {"epochs": None, "patience": None} | options
-    method.budget = FitBudget(cells=400, epochs=6, checks=4, patience=2)
+def test_a_schedule_keeps_to_the_budget(method, n_train, n_batches, options, expected):
+    made = method(**options)
+    made.budget = FitBudget(cells=400, epochs=6, checks=4, patience=2)
 
-    assert schedule_of(method, "cells", n_train=n_train, n_batches=n_batches) == expected
+    assert schedule_of(made, Lesson("cells", n_train, n_batches, list)) == expected
 
 
-@pytest.mark.parametrize(("scores", "n_seen"), [([0.1, 0.2, 0.3, 0.4], 8), ([0.5, 0.4, 0.3], 6), (None, 8)])
-def test_training_goes_through_epochs_until_its_batches_or_its_patience_end(scores, n_seen):
-    weight, seen, asked = nn.Parameter(torch.zeros(1)), [], iter(scores or [])
+@pytest.mark.parametrize(
+    ("scores", "n_seen", "best"),
+    [
+        pytest.param([0.1, 0.2, 0.3, 0.4], 8, 8, id="to the end"),
+        pytest.param([0.5, 0.4, 0.5], 6, 2, id="to the end of patience, and back to the best"),
+        pytest.param(None, 8, 8, id="without validation"),
+    ],
+)
+def test_training_goes_on_until_its_batches_or_its_patience_end_and_keeps_the_best_check(method, scores, n_seen, best):
+    made, module, seen, asked = method(), nn.Linear(1, 1), [], iter(scores or [])
+    module.bias.requires_grad_(False)
+    # 4 checks of 2 batches each, of 3 batches an epoch
+    made.budget = FitBudget(cells=8, epochs=30, checks=4, patience=2)
+    weights = []
 
     def loss_of(batch):
         seen.append(int(batch[0]))
-        return (weight - 1).pow(2).sum()
+        weights.append(module.weight.item())
+        return (module.weight - 100).pow(2).sum()
 
-    n_batches = train(
-        [weight],
-        lambda: iter(np.arange(3)[:, None]),
-        loss_of,
-        modes=[],
-        kept=[],
-        score=(lambda: next(asked)) if scores else None,
-        learning_rate=0.1,
-        schedule=Schedule(n_batches=8, batches_a_check=2, patience=2),
-    )
+    lesson = Lesson("cells", 3, 3, lambda: iter(np.arange(3)[:, None]))
+    train(made, lesson, loss_of, heads=[module], score=(lambda: next(asked)) if scores else None)
 
-    assert n_batches == n_seen
     assert seen == [number % 3 for number in range(n_seen)]
+    assert (made.shown_units, made.trained_parameters) == (n_seen, 1)
+    assert (module.weight.item() == weights[best]) if best < n_seen else (module.weight.item() > weights[-1])
 
 
-def test_a_loss_that_is_no_number_stops_the_fit_and_names_the_batch():
-    with pytest.raises(InputError, match="batch 3"):
-        check_finite(torch.tensor(np.nan), batch=3)
+def test_a_loss_that_is_no_number_stops_the_fit_and_names_the_batch(method):
+    module, losses = nn.Linear(1, 1), iter([1.0, 1.0, np.nan])
+    lesson = Lesson("cells", 3, 3, lambda: iter(np.arange(3)[:, None]))
+
+    with pytest.raises(InputError, match="nan in batch 3"):
+        train(method(), lesson, lambda _: module.weight.sum() * next(losses), heads=[module], score=None)

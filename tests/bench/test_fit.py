@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
 
 from celllm.base.errors import CellLMError, InputError, VocabularyMismatch
 from celllm.bench import commands, job, predictions, process, runs
 from celllm.bench.method import Classifier
+from celllm.config import tables
 from celllm.config.rows import as_json
 from celllm.config.settings import FitBudget
-from celllm.config.tables import Method, Task
 from celllm.harmonise import cells as counts
 from celllm.harmonise import plain
 from celllm.harmonise import vocabulary as vocabulary_file
@@ -24,49 +23,12 @@ from celllm.sources.responses import Responses
 from celllm.splits import format as splits
 from celllm.splits.format import Split
 
-TYPES = Task(
-    task="types",
-    kind="classification",
-    title="Types",
-    dataset="tiny",
-    response=None,
-    split="random",
-    split_seeds=(0, 1, 2),
-    train=0.7,
-    validation=0.1,
-    test=0.2,
-    min_class_size=5,
-    protocol="clean",
-    headline="macro_f1",
-)
-LINES = replace(TYPES, task="lines", kind="regression", split="pairs", response="tiny", headline="pearson")
-LOGISTIC = Method(
-    method="logistic",
-    kind="classification",
-    title="Logistic",
-    module="sklearn.linear_model:LogisticRegression",
-    encoder=None,
-    options={"max_iter": 500},
-    search={"C": [1.0, 0.1]},
-    seeded=False,
-    role="linear_reference",
-)
-ENCODER = replace(
-    LOGISTIC,
-    method="celllm",
-    module="celllm.bench.methods.annotation:EncoderClassifier",
-    encoder="celllm",
-    options={"epochs": 1, "batch": 8},
-    search={},
-)
-DRUG_MEAN = replace(
-    LOGISTIC,
-    method="drug_mean",
-    kind="regression",
-    module="celllm.bench.methods.cell_lines:DrugMean",
-    options={},
-    search={},
-)
+ROWS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
+LOGISTIC = replace(ROWS.row("logistic"), options={"max_iter": 500}, search={"C": [1.0, 0.1]})
+ENCODER = replace(ROWS.row("celllm"), options={"epochs": 1, "batch": 8}, search={}, compat={})
+DRUG_MEAN, MAJORITY = ROWS.row("drug_mean"), ROWS.row("majority")
+RATES = {"learning_rate": [1e-3, 3e-4, 3e-3, 1e-2, 3e-2, 1e-4]}
+COMPAT = {"protocol": "compat", "train": 0.8, "validation": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -76,75 +38,56 @@ def template(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(template, tmp_path, cells, pairs, parts, vocabulary):
+def folder(template, tmp_path, cells, pairs, parts, vocabulary, aligned):
     """The files of a job, in a folder of the test's own."""
     if not any(template.iterdir()):
-        _write_files(template, cells, pairs, parts, vocabulary)
+        vocabulary_file.write(vocabulary, template / "genes.tsv")
+        counts.write(aligned(cells.counts, vocabulary, dataset="tiny", label=cells.labels), template / "types.h5ad")
+        lines = aligned(pairs.expression, vocabulary, dataset="tiny", units="zscore", label="")
+        lines.obs_names = [f"tiny:{line}" for line in pairs.line_ids]
+        counts.write(lines, template / "lines.h5ad")
+        columns = {"line": pairs.line_ids[pairs.line], "drug": np.array(pairs.drugs)[pairs.drug]}
+        columns |= {"smiles": np.array(pairs.smiles)[pairs.drug], "response": pairs.response}
+        responses.write(Responses(pd.DataFrame(columns), simulated=True), template / "responses.parquet")
+        subset = np.full(90, "unused", dtype="<U10")
+        for name, rows in parts.items():
+            subset[rows] = name
+        for number in range(3):
+            splits.write(Split("types", number, cells.units, subset), template / f"types{number}.parquet")
+        splits.write(Split("lines", 0, pairs.units, subset), template / "lines0.parquet")
     return Path(shutil.copytree(template, tmp_path / "job"))
 
 
-def _write_files(folder, cells, pairs, parts, vocabulary):
-    vocabulary_file.write(vocabulary, folder / "genes.tsv")
-    _write_cells(folder / "types.h5ad", cells.counts, cells.labels, cells.cell_ids, "counts", vocabulary)
-    blank = np.full(len(pairs.line_ids), "", dtype=object)
-    names = [f"tiny:{line}" for line in pairs.line_ids]
-    _write_cells(folder / "lines.h5ad", pairs.expression, blank, names, "zscore", vocabulary)
-    table = pd.DataFrame(
-        {
-            "line": pairs.line_ids[pairs.line],
-            "drug": np.array(pairs.drugs)[pairs.drug],
-            "smiles": np.array(pairs.smiles)[pairs.drug],
-            "response": pairs.response,
+@pytest.fixture
+def fit(folder, cells_task, pairs_task, request):
+    """Run the command for a method and a task with these changes; return what became of the runs."""
+
+    def run(method=LOGISTIC, *, n_splits=1, task=(), **changes):
+        task = replace(pairs_task if method.kind == "regression" else cells_task, **dict(task))
+        given = {
+            "cells": folder / f"{task.task}.h5ad",
+            "splits": [folder / f"{task.task}{number}.parquet" for number in range(n_splits)],
+            "vocabulary": folder / "genes.tsv",
+            "responses": folder / "responses.parquet" if task.response else None,
+            "encoder": request.getfixturevalue("encoder_file") if method.encoder else None,
+            "log": "logs/fit.log",
+            "runs": folder / method.method / "runs.json",
         }
-    )
-    responses.write(Responses(table, simulated=True), folder / "responses.parquet")
-    subset = np.full(90, "unused", dtype="<U10")
-    for name, rows in parts.items():
-        subset[rows] = name
-    for number in range(3):
-        splits.write(Split("types", number, cells.units, subset), folder / f"types{number}.parquet")
-    splits.write(Split("lines", 0, pairs.units, subset), folder / "lines0.parquet")
+        commands.fit(task=task, method=method, **given | changes)
+        return runs.read(given["runs"])
+
+    return run
 
 
-def _write_cells(path, matrix, labels, names, units, genes):
-    obs = pd.DataFrame(
-        {
-            "sample": "s",
-            "donor": "s",
-            "study": "d",
-            "label": labels,
-            "is_malignant": 0,
-            "n_counts": 1.0,
-            "n_genes": 1,
-            "cell_hash": "h",
-        },
-        index=pd.Index(names),
-    )
-    built = counts.build(
-        sparse.csr_matrix(matrix), obs, vocabulary=genes, dataset="tiny", units=units, simulated=False, provenance={}
-    )
-    counts.write(built, path)
-
-
-def fit(folder, task=TYPES, method=LOGISTIC, *, n_splits=1, **changes):
-    """Run the command; return what became of the runs."""
-    out = folder / task.task / method.method / "runs.json"
-    given = {
-        "cells": folder / f"{task.task}.h5ad",
-        "splits": [folder / f"{task.task}{number}.parquet" for number in range(n_splits)],
-        "vocabulary": folder / "genes.tsv",
-        "responses": folder / "responses.parquet" if task.response else None,
-        "log": "logs/fit.log",
-        "runs": out,
-    }
-    commands.fit(task=task, method=method, **{**given, **changes})
-    return runs.read(out)
-
-
-def predicted(folder, task=TYPES, method=LOGISTIC, **changes):
+@pytest.fixture
+def predicted(fit, folder):
     """Run the command; return the predictions of its first run."""
-    fit(folder, task, method, **changes)
-    return predictions.read(runs.predictions_path(folder / task.task / method.method / "x", split=0, seed=0))
+
+    def run(method=LOGISTIC, **changes):
+        fit(method, **changes)
+        return predictions.read(runs.predictions_path(folder / method.method / "x", split=0, seed=0))
+
+    return run
 
 
 class Watching(Classifier):
@@ -172,8 +115,8 @@ def watching(monkeypatch):
     return Watching.seen
 
 
-def test_predictions_hold_the_test_subset_with_its_labels_and_its_making(folder, cells, parts, vocabulary):
-    table, meta = predicted(folder)
+def test_predictions_hold_the_test_subset_with_its_labels_and_its_making(predicted, cells, parts, vocabulary):
+    table, meta = predicted()
 
     assert list(table["unit"]) == [cells.units[row] for row in parts["test"]]
     assert list(table["truth"]) == list(cells.labels[parts["test"]])
@@ -187,8 +130,8 @@ def test_predictions_hold_the_test_subset_with_its_labels_and_its_making(folder,
     assert set(meta.provenance["inputs"]) == {"cells", "split0", "vocabulary"}
 
 
-def test_a_pair_keeps_its_line_and_drug_and_simulated_responses_are_marked(folder, pairs, parts):
-    table, meta = predicted(folder, LINES, DRUG_MEAN)
+def test_a_pair_keeps_its_line_and_drug_and_simulated_responses_are_marked(predicted, pairs, parts):
+    table, meta = predicted(DRUG_MEAN)
 
     assert list(table["unit"]) == [pairs.units[row] for row in parts["test"]]
     assert list(table["line"] + "|" + table["drug"]) == list(table["unit"])
@@ -196,96 +139,78 @@ def test_a_pair_keeps_its_line_and_drug_and_simulated_responses_are_marked(folde
     assert meta.simulated
 
 
-def test_an_encoder_is_fine_tuned_and_its_digest_recorded(folder, encoder_file):
-    _, meta = predicted(folder, method=ENCODER, encoder=encoder_file)
-
-    assert meta.encoder is not None
-    assert len(meta.encoder) == 64
-
-
 @pytest.mark.parametrize("is_control", [False, True])
-def test_only_a_control_is_shown_the_test_labels(folder, parts, watching, monkeypatch, is_control):
+def test_only_a_control_is_shown_the_test_labels(fit, parts, watching, monkeypatch, is_control):
     monkeypatch.setattr(Watching, "sees_test_labels", is_control)
-    fit(folder)
+    fit()
 
     for call in ("fit", "predict"):
         assert ("" in watching[call][parts["test"]]) == (not is_control)
     np.testing.assert_array_equal(watching["validation"], parts["validation"])
 
 
-def test_under_compat_the_test_subset_is_what_is_chosen_on_and_no_options_are_tried(folder, parts, watching):
-    compat = replace(TYPES, train=0.8, validation=0.0, protocol="compat")
-    _, meta = predicted(folder, compat, trials=2)
+def test_under_compat_the_test_subset_is_what_is_chosen_on_and_no_options_are_tried(predicted, parts, watching):
+    _, meta = predicted(task=COMPAT, trials=2)
 
     np.testing.assert_array_equal(watching["validation"], parts["test"])
     assert "" not in watching["fit"][parts["test"]]
     assert meta.trials == ()
 
 
-def test_options_are_chosen_on_the_validation_subset_and_recorded(folder):
-    _, meta = predicted(folder, trials=2)
+def test_under_compat_the_settings_of_the_released_code_hold(predicted, parts):
+    released = {"learning_rate": 1e-4, "relu": True}
+    _, meta = predicted(replace(ENCODER, compat=released), task=COMPAT, trials=2)
+
+    assert meta.options == ENCODER.options | released
+    assert meta.shown_units == len(parts["train"])
+
+
+def test_options_are_chosen_on_the_validation_subset_and_recorded(predicted):
+    _, meta = predicted(trials=2)
 
     assert [dict(trial.options) for trial in meta.trials] == [{"C": 1.0}, {"C": 0.1}]
     best = max(meta.trials, key=lambda trial: trial.value)
     assert meta.options == {"max_iter": 500, **best.options}
 
 
-def test_a_class_searches_where_its_row_does_not(folder, encoder_file):
-    _, meta = predicted(folder, method=ENCODER, encoder=encoder_file, trials=2)
-
-    assert meta.trials[0].options == {"learning_rate": 0.001}
-    assert len(meta.trials) == 2
-
-
-def test_what_is_fast_tries_all_its_values_and_what_is_slow_its_number_of_trials(folder, encoder_file):
+def test_what_is_fast_tries_all_its_values(predicted):
     fast = replace(LOGISTIC, search={"C": [1.0, 0.1, 10.0, 0.01]})
-    slow = replace(ENCODER, search={"learning_rate": [1e-3, 3e-4, 3e-3, 1e-2]})
 
-    assert len(predicted(folder, method=fast, trials=2)[1].trials) == 4
-    assert len(predicted(folder, method=slow, encoder=encoder_file, trials=2)[1].trials) == 2
-    assert predicted(folder, method=fast, trials=1)[1].trials == ()
+    assert len(predicted(fast, trials=2)[1].trials) == 4
+    assert predicted(fast, trials=1)[1].trials == ()
 
 
-def test_splits_try_other_values(folder, encoder_file):
-    slow = replace(ENCODER, search={"learning_rate": [1e-3, 3e-4, 3e-3, 1e-2, 3e-2, 1e-4]})
-    fit(folder, method=slow, encoder=encoder_file, trials=2, n_splits=3)
-    metas = [predictions.read(path)[1] for path in runs.predictions_of([folder / "types/celllm/runs.json"])]
+def test_what_is_slow_tries_other_values_of_its_class_on_each_split(fit, folder):
+    fit(ENCODER, trials=2)
+    _, meta = predictions.read(runs.predictions_path(folder / "celllm/x", split=0, seed=0))
+    fit(replace(ENCODER, search=RATES), trials=2, n_splits=3)
+    metas = [predictions.read(path)[1] for path in runs.predictions_of([folder / "celllm/runs.json"])]
 
-    assert len({meta.trials[1].options["learning_rate"] for meta in metas}) > 1
-    assert {meta.trials[0].options["learning_rate"] for meta in metas} == {1e-3}
-
-
-def test_under_compat_the_settings_of_the_released_code_hold(folder, encoder_file):
-    compat = replace(TYPES, protocol="compat", train=0.8, validation=0)
-    _, meta = predicted(
-        folder, compat, replace(ENCODER, compat={"learning_rate": 1e-4, "relu": True}), encoder=encoder_file, trials=2
-    )
-
-    assert meta.options == ENCODER.options | {"learning_rate": 1e-4, "relu": True}
-    assert meta.shown_units == len(splits.read(folder / "types0.parquet").units_of("train"))
+    assert len(meta.encoder) == 64
+    assert [len(one.trials) for one in (meta, *metas)] == [2] * 4  # a row without values to choose has its class's
+    assert {one.trials[0].options["learning_rate"] for one in (meta, *metas)} == {1e-3}
+    assert len({one.trials[1].options["learning_rate"] for one in metas}) > 1
 
 
-def test_without_validation_nothing_is_chosen(folder):
+def test_without_validation_nothing_is_chosen(predicted, folder):
     split = splits.read(folder / "types0.parquet")
     subsets = np.where(split.subsets == "validation", "unused", split.subsets)
     splits.write(replace(split, subsets=subsets), folder / "types0.parquet")
 
-    _, meta = predicted(folder, trials=2)
+    _, meta = predicted(trials=2)
 
-    assert meta.trials == ()
-    assert meta.options == {"max_iter": 500, "C": 1.0}
-    assert meta.n_validation == 0
+    assert (meta.trials, meta.options, meta.n_validation) == ((), {"max_iter": 500, "C": 1.0}, 0)
 
 
-def test_all_splits_and_seeds_are_run_and_the_data_are_read_once(folder, monkeypatch):
+def test_all_splits_and_seeds_are_run_and_the_data_are_read_once(fit, folder, monkeypatch):
     reads = []
     monkeypatch.setattr(plain, "read", lambda *args, read=plain.read, **named: reads.append(1) or read(*args, **named))
 
-    made = fit(folder, n_splits=3, seeds=[0, 1])
+    made = fit(MAJORITY, n_splits=3, seeds=[0, 1])
 
     assert made.finished == ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1))
     assert len(reads) == 1
-    paths = runs.predictions_of([folder / "types/logistic/runs.json"])
+    paths = runs.predictions_of([folder / "majority/runs.json"])
     assert [(meta.split, meta.seed) for _, meta in map(predictions.read, paths)] == list(made.finished)
 
 
@@ -294,42 +219,34 @@ def test_all_splits_and_seeds_are_run_and_the_data_are_read_once(folder, monkeyp
     [
         pytest.param({}, True, id="nothing"),
         pytest.param({"method": replace(LOGISTIC, title="Other", role="baseline")}, True, id="a title"),
-        pytest.param({"task": replace(TYPES, headline="accuracy")}, False, id="the headline"),
+        pytest.param({"task": {"headline": "accuracy"}}, False, id="the headline"),
         pytest.param({"method": replace(LOGISTIC, options={"max_iter": 400})}, False, id="an option"),
         pytest.param({"trials": 2}, False, id="the number of trials"),
         pytest.param({"budget": FitBudget(epochs=2)}, False, id="the budget"),
         pytest.param({"stage": "fit-9"}, False, id="the stage"),
     ],
 )
-def test_a_run_is_made_anew_only_when_what_it_depends_on_changed(folder, changes, is_kept):
-    fit(folder)
-    path = folder / "types/logistic/split0/seed0/predictions.parquet"
+def test_a_run_is_made_anew_only_when_what_it_depends_on_changed(fit, folder, changes, is_kept):
+    fit()
+    path = folder / "logistic/split0/seed0/predictions.parquet"
     before = path.stat().st_mtime_ns
 
-    fit(folder, **changes)
+    fit(**changes)
 
     assert (path.stat().st_mtime_ns == before) == is_kept
 
 
-def test_a_changed_class_makes_a_run_anew(folder, monkeypatch):
-    module = "celllm.bench.methods.controls:MajorityClass"
-    majority = replace(LOGISTIC, method="majority", module=module, options={}, search={})
-    path = folder / "types/majority/split0/seed0/predictions.parquet"
+def test_a_changed_class_and_other_cells_make_a_run_anew(fit, folder, monkeypatch, cells, vocabulary, aligned):
+    path = folder / "majority/split0/seed0/predictions.parquet"
     times = []
     for code in ("as it is", "as it is", "changed"):
         monkeypatch.setattr(job, "module_digest", lambda name, code=code: f"{name}: {code}")
-        fit(folder, method=majority)
+        fit(MAJORITY)
         times.append(path.stat().st_mtime_ns)
     assert times[0] == times[1] < times[2]
 
-
-def test_other_cells_make_a_run_anew(folder, cells, vocabulary):
-    fit(folder)
-    _write_cells(folder / "types.h5ad", cells.counts * 2, cells.labels, cells.cell_ids, "counts", vocabulary)
-
-    fit(folder)
-
-    path = folder / "types/logistic/split0/seed0/predictions.parquet"
+    counts.write(aligned(cells.counts * 2, vocabulary, dataset="tiny", label=cells.labels), folder / "types.h5ad")
+    fit(MAJORITY)
     assert predictions.read(path)[1].provenance["inputs"]["cells"] == job.digest(folder / "types.h5ad")
 
 
@@ -356,104 +273,102 @@ def _failing(monkeypatch, error, *, split):
         (MemoryError("no room"), 1, "MemoryError: no room"),
     ],
 )
-def test_a_failing_run_is_recorded_and_the_others_go_on(folder, monkeypatch, capsys, error, status, message):
+def test_a_failing_run_is_recorded_and_the_others_go_on(fit, monkeypatch, capsys, error, status, message):
     with monkeypatch.context() as patched:
         _failing(patched, error, split=1)
-        made = fit(folder, n_splits=3)
+        made = fit(MAJORITY, n_splits=3)
 
     (failure,) = made.failures
     assert made.finished == ((0, 0), (2, 0))
-    assert (failure.task, failure.method, failure.split, failure.seed) == ("types", "logistic", 1, 0)
+    assert (failure.task, failure.method, failure.split, failure.seed) == ("types", "majority", 1, 0)
     assert (failure.status, failure.message, failure.log) == (status, message, "logs/fit.log")
     assert message.split(": ")[-1] in capsys.readouterr().err
     # and once more: the failed run alone is made
-    assert fit(folder, n_splits=3).failures == ()
+    assert fit(MAJORITY, n_splits=3).failures == ()
 
 
-def test_with_stop_the_first_failing_run_ends_the_job_which_goes_on_from_there(folder, monkeypatch, capsys):
+def test_with_stop_the_first_failing_run_ends_the_job_which_goes_on_from_there(fit, folder, monkeypatch, capsys):
     with monkeypatch.context() as patched:
         _failing(patched, CellLMError("no room"), split=1)
         with pytest.raises(CellLMError, match="no room"):
-            fit(folder, n_splits=3, on_failure="stop")
+            fit(MAJORITY, n_splits=3, on_failure="stop")
 
-    assert not (folder / "types/logistic/runs.json").exists()
-    made = fit(folder, n_splits=3, on_failure="stop")
+    assert not (folder / "majority/runs.json").exists()
+    made = fit(MAJORITY, n_splits=3, on_failure="stop")
     assert made.finished == ((0, 0), (1, 0), (2, 0))
     assert capsys.readouterr().out.count("kept") == 1
 
 
-def test_a_job_that_is_killed_again_and_again_during_a_run_gives_that_run_up(folder, monkeypatch):
-    begun = folder / "types/logistic/split1/seed0/attempts"
+def test_a_job_that_is_killed_again_and_again_during_a_run_gives_that_run_up(fit, folder, monkeypatch):
+    begun = folder / "majority/split1/seed0/attempts"
     _failing(monkeypatch, _Stopped(), split=1)
     with pytest.raises(_Stopped):
-        fit(folder, n_splits=2)
+        fit(MAJORITY, n_splits=2)
     assert not begun.exists()  # an interrupt is no kill
     begun.write_text(str(process.MAX_KILLS))  # what a killed process leaves
 
-    made = fit(folder, n_splits=2)
+    (failure,) = fit(MAJORITY, n_splits=2).failures
 
-    (failure,) = made.failures
     assert failure.status == 137
     assert "raise mem_mb of rule fit" in failure.message
     assert not begun.exists()
 
 
-def test_the_log_begins_with_the_command_that_runs_the_job_again(folder, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["celllm", "fit", "--task", as_json(TYPES)])
-    fit(folder)
+def test_the_log_begins_with_the_command_that_runs_the_job_again(fit, cells_task, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["celllm", "fit", "--task", as_json(cells_task)])
+    fit(MAJORITY)
 
     first = capsys.readouterr().out.splitlines()[0]
-    assert first == f"python -m celllm fit --task '{as_json(TYPES)}'"
+    assert first == f"python -m celllm fit --task '{as_json(cells_task)}'"
 
 
 @pytest.mark.parametrize(
-    ("task", "method", "message"),
+    ("task", "message"),
     [
-        (TYPES, DRUG_MEAN, "kind of drug_mean"),
-        (replace(TYPES, response="tiny"), LOGISTIC, "--responses for a regression, and only there"),
+        ({"kind": "regression", "split": "pairs", "response": "tiny", "headline": "pearson"}, "kind of logistic"),
+        ({"response": "tiny"}, "--responses for a regression, and only there"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(folder, task, method, message):
-    changes = {"splits": [folder / "types0.parquet"], "cells": folder / "types.h5ad"}
+def test_what_does_not_belong_together_is_refused(fit, task, message):
     with pytest.raises(InputError, match=message):
-        fit(folder, task, method, **changes)
+        fit(task=task)
 
 
 @pytest.mark.parametrize("name", ["lines0.parquet", "types1.parquet"])
-def test_the_split_of_another_task_or_number_is_refused(folder, name):
+def test_the_split_of_another_task_or_number_is_refused(fit, folder, name):
     shutil.copy(folder / name, folder / "split0.parquet")
 
-    (failure,) = fit(folder, splits=[folder / "split0.parquet"]).failures
+    (failure,) = fit(splits=[folder / "split0.parquet"]).failures
 
     assert "give results/splits/types/split0.parquet" in failure.message
 
 
-def test_a_split_that_cannot_be_read_fails_its_own_runs(folder):
+def test_a_split_that_cannot_be_read_fails_its_own_runs(fit, folder):
     (folder / "types1.parquet").write_bytes(b"no split")
-    made = fit(folder, n_splits=3)
+    made = fit(MAJORITY, n_splits=3)
 
     assert [failure.split for failure in made.failures] == [1]
     with pytest.raises(InputError, match=r"split\{number\}.parquet"):
-        fit(folder, splits=[folder / "types.parquet"])
+        fit(MAJORITY, splits=[folder / "types.parquet"])
 
 
-def test_a_method_without_its_encoder_fails_and_says_what_to_give(folder):
-    (failure,) = fit(folder, method=ENCODER).failures
+def test_a_method_without_its_encoder_fails_and_says_what_to_give(fit):
+    (failure,) = fit(ENCODER, encoder=None).failures
 
     assert "--encoder" in failure.message
 
 
-def test_cells_on_another_vocabulary_are_refused_and_leave_no_predictions(folder, vocabulary):
+def test_cells_on_another_vocabulary_are_refused_and_leave_no_predictions(fit, folder, vocabulary):
     other = replace(vocabulary, genes=vocabulary.genes.iloc[::-1])
     vocabulary_file.write(other, folder / "genes.tsv")
 
     with pytest.raises(VocabularyMismatch):
-        fit(folder, on_failure="stop")
+        fit(on_failure="stop")
     assert not list(folder.rglob("predictions.parquet"))
 
 
 def test_a_file_that_is_no_record_of_runs_is_refused(tmp_path):
     (tmp_path / "runs.json").write_text('{"task": "types"}')
 
-    with pytest.raises(InputError, match="method"):
+    with pytest.raises(InputError, match=r"runs.json: method(.|\n)*found: *nothing"):
         runs.read(tmp_path / "runs.json")

@@ -23,7 +23,7 @@ def source(pretrained, pairs):
 
 
 def layers_of(source, encoder, n_frozen):
-    return FrozenLayers(source, encoder, n_frozen=n_frozen, kept=Kept(source.values))
+    return FrozenLayers(Kept(source.values, source), encoder, n_frozen=n_frozen)
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
@@ -102,4 +102,4 @@ def test_the_company_of_a_longer_line_does_not_change_an_embedding(pretrained, s
     ],
 )
 def test_layers_below_the_trained_one_are_frozen(pretrained, mode, layer, wanted):
-    assert n_frozen_layers(pretrained.encoder, mode=mode, layer=layer) == wanted
+    assert n_frozen_layers(pretrained.encoder, {"mode": mode, "layer": layer}) == wanted

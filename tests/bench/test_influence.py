@@ -49,7 +49,7 @@ def drawn_again(cells, pairs):
         generator = np.random.default_rng(3)
         of = np.arange(N) if cluster is None else table[cluster].astype(int).to_numpy()
         rows = [np.flatnonzero(of == one) for one in np.unique(of)]
-        draws = [generator.integers(len(rows), size=len(rows)) for _ in range(150)]
+        draws = [generator.integers(len(rows), size=len(rows)) for _ in range(120)]
         samples = [table.iloc[np.concatenate([rows[i] for i in draw])] for draw in draws]
         found[kind, cluster] = pd.DataFrame([metrics_of(sample, kind=kind) for sample in samples]).std()
     return found

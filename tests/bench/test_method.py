@@ -1,34 +1,30 @@
+"""A row of config/methods.tsv becomes an object; cheap ones import nothing slow, and docs/add-a-method.md is true."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import celllm.bench.methods
 from celllm.base.errors import InputError
-from celllm.bench.method import build
+from celllm.bench.metrics import classification_metrics
 from celllm.config import tables
-from celllm.config.tables import Method
 
-
-def _row(**changes):
-    values = {
-        "method": "m",
-        "kind": "classification",
-        "title": "M",
-        "module": "celllm.bench.methods.controls:MajorityClass",
-        "encoder": None,
-        "options": {},
-        "search": {},
-        "seeded": False,
-        "role": "trivial",
-    }
-    return Method(**{**values, **changes})
-
-
-def _built(row, vocabulary):
-    return build(row, row.options, seed=0, encoder=None, vocabulary=vocabulary)
-
-
-def test_a_row_becomes_an_object_of_the_class_it_names(vocabulary):
-    assert type(_built(_row(), vocabulary)).__name__ == "MajorityClass"
+ROWS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
+ROW = ROWS.row("majority")
+MODULE = "celllm.bench.methods.nearest_centroid"
+# torch takes seconds and scanpy more, which is longer than most of these methods take to fit
+SLOW = {"torch", "scanpy", "matplotlib", "openpyxl", "rdkit", "torch_geometric"}
+PROGRAM = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(*sys.modules)
+"""
 
 
 @pytest.mark.parametrize(
@@ -42,51 +38,47 @@ def test_a_row_becomes_an_object_of_the_class_it_names(vocabulary):
         "celllm.bench.methods.controls:Majority.x",
     ],
 )
-def test_code_from_outside_the_package_and_scikit_learn_is_never_imported(module, vocabulary, monkeypatch):
+def test_code_from_outside_the_package_and_scikit_learn_is_never_imported(module, made, monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda name: pytest.fail(f"imported {name}"))
     with pytest.raises(InputError, match=r"celllm\.<room>\.<module>:<Class>"):
-        _built(_row(module=module), vocabulary)
+        made(replace(ROW, module=module))
 
 
 @pytest.mark.parametrize(
-    "module",
+    ("changes", "message"),
     [
-        "celllm.bench.methods.nothing:Class",
-        "celllm.bench.methods.controls:MajorityClas",
-        "sklearn.nothing:Class",
-        "sklearn.linear_model:Logistics",
+        *(
+            pytest.param({"module": module}, module, id=module)
+            for module in (
+                "celllm.bench.methods.nothing:Class",
+                "celllm.bench.methods.controls:MajorityClas",
+                "sklearn.nothing:Class",
+                "sklearn.linear_model:Logistics",
+            )
+        ),
+        pytest.param({"options": {"depth": 3}}, "depth", id="option"),
     ],
 )
-def test_a_module_or_class_that_does_not_exist_is_named(module, vocabulary):
-    with pytest.raises(InputError, match=module):
-        _built(_row(module=module), vocabulary)
+def test_a_module_class_or_option_that_does_not_exist_is_named_and_so_is_the_row(made, changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        made(replace(ROW, **changes))
+
+    if "options" in changes:
+        assert caught.value.__notes__ == ["in the row majority of config/methods.tsv"]
 
 
-def test_a_wrong_option_is_reported_with_its_row(vocabulary):
-    with pytest.raises(InputError, match="depth") as caught:
-        _built(_row(options={"depth": 3}), vocabulary)
-
-    assert caught.value.__notes__ == ["in the row m of config/methods.tsv"]
-
-
-def test_a_method_that_starts_from_an_encoder_asks_for_it(vocabulary):
-    with pytest.raises(InputError, match="--encoder"):
-        _built(_row(encoder="celllm"), vocabulary)
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [("celllm", "--encoder results/pretrain"), (tables.COMPONENTS, r"--encoder results/bench/pca\.safetensors")],
+)
+def test_a_method_that_starts_from_a_file_asks_for_it(vocabulary, encoder, message):
+    with pytest.raises(InputError, match=message):
+        celllm.bench.method.build(replace(ROW, encoder=encoder), {}, seed=0, encoder=None, vocabulary=vocabulary)
 
 
-def test_a_method_on_components_asks_for_their_file(vocabulary):
-    with pytest.raises(InputError, match=r"--encoder results/bench/pca\.safetensors"):
-        _built(_row(encoder=tables.COMPONENTS), vocabulary)
-
-
-METHODS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
-
-
-@pytest.mark.parametrize("row", METHODS.rows, ids=METHODS.names)
-def test_every_shipped_method_can_be_made_and_has_the_two_calls(row, vocabulary, encoder_file, components_file):
-    first = {option: values[0] for option, values in row.search.items()}
-    encoder = components_file if row.encoder == tables.COMPONENTS else encoder_file if row.encoder else None
-    found = build(row, {**row.options, **first}, seed=0, encoder=encoder, vocabulary=vocabulary)
+@pytest.mark.parametrize("name", ROWS.names)
+def test_every_shipped_method_can_be_made_and_has_the_two_calls(made, name):
+    row, found = ROWS.row(name), made(name)
 
     assert callable(found.fit)
     assert callable(found.predict)
@@ -94,7 +86,65 @@ def test_every_shipped_method_can_be_made_and_has_the_two_calls(row, vocabulary,
     assert hasattr(found, "classes_") == (row.kind == "classification")
 
 
-def test_an_option_with_few_values_names_the_nearest(vocabulary, encoder_file):
-    row = METHODS.row("celllm")
-    with pytest.raises(InputError, match="did you mean lora"):
-        build(row, {"mode": "lara"}, seed=0, encoder=encoder_file, vocabulary=vocabulary)
+def imported(root, *modules):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, *modules],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(root / "src"), "PATH": "/usr/bin:/bin"},
+    )
+    return set(done.stdout.split())
+
+
+def test_classifiers_without_an_encoder_import_nothing_slow(root):
+    without = [row for row in ROWS if row.kind == "classification" and row.encoder in (None, tables.COMPONENTS)]
+    cheap = {row.module.partition(":")[0] for row in without} | {"celllm.bench.methods.estimators"}
+    assert len(cheap) > 3
+
+    assert not SLOW & imported(root, "celllm.bench.job", "celllm.bench.scores", *cheap)
+    assert "torch" in imported(root, "celllm.bench.methods.annotation")  # what is slow is seen
+
+
+@pytest.fixture
+def page(root):
+    return (root / "docs/add-a-method.md").read_text()
+
+
+@pytest.fixture(params=["forest", "nearest_centroid"])
+def row(request, root, page, tmp_path, monkeypatch):
+    """Each row of the page; the file that one needs stands where the page puts it, as a module of the package."""
+    path, code = re.search(r"`(src/celllm/\S+\.py)`, whole:\n\n```python\n(.*?)```", page, flags=re.DOTALL).groups()
+    assert path == f"src/{MODULE.replace('.', '/')}.py"
+    assert not (root / path).exists()
+    (tmp_path / "nearest_centroid.py").write_text(code)
+    monkeypatch.setattr(celllm.bench.methods, "__path__", [*celllm.bench.methods.__path__, str(tmp_path)])
+    (line,) = re.findall(rf"^{request.param} \|.*$", page, flags=re.MULTILINE)
+    header = (root / "config/methods.tsv").read_text().splitlines()[0]
+    (tmp_path / "methods.tsv").write_text(f"{header}\n" + line.replace(" | ", "\t") + "\n")
+    yield tables.read_methods(tmp_path / "methods.tsv").row(request.param)
+    sys.modules.pop(MODULE, None)
+
+
+def test_the_examples_become_methods_that_learn_from_training_alone_and_refuse_other_options(row, made, cells, parts):
+    answers = []
+    for hidden in ("test", "validation"):
+        method = made(row)
+        method.fit(cells.hiding(parts[hidden]), parts["train"], parts["validation"])
+        answers.append(method.predict(cells, parts["test"]))
+
+    np.testing.assert_array_equal(*answers)
+    predicted, truth = method.classes_[answers[0].argmax(axis=1)], cells.labels[parts["test"]]
+    found = classification_metrics(truth, predicted, classes=list(method.classes_), scores=answers[0])
+    assert found["accuracy"] > 0.9
+    assert np.isnan(found["ece"]) == (row.method == "nearest_centroid")
+    assert method.trained_parameters > 0
+    with pytest.raises(InputError, match="metrics"):
+        made(row, metrics="cosine")
+
+
+def test_files_that_the_page_names_exist(root, page):
+    for module, name in re.findall(r"`(celllm(?:\.\w+)+)\.(\w+)`", page):
+        assert name in (root / "src" / f"{module.replace('.', '/')}.py").read_text(), f"{module}.{name}"
+    for path in re.findall(r"`((?:tests|config)/[\w/]+\.\w+)`", page):
+        assert (root / path).is_file(), path

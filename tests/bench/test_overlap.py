@@ -1,53 +1,50 @@
 """Equal cells are found wherever they are, and a cell is no duplicate of itself."""
 
 import pandas as pd
+import pytest
 
-from celllm.bench.overlap import exact_duplicates, leakage, subset_sizes
+from celllm.bench.overlap import ACROSS, exact_duplicates, leakage, subset_sizes
 
 
 def cells(**hash_of):
     return pd.DataFrame({"cell_id": list(hash_of), "cell_hash": list(hash_of.values())})
 
 
-def test_a_benchmark_cell_is_counted_before_exclusion_and_as_left_out():
-    found = leakage({"x", "y"}, corpus=cells(a="x", b="x", c="z"), shards=cells(c="z"))
-    assert (found.before, found.left_out, found.in_shards) == (2, 2, [])
+@pytest.mark.parametrize(
+    ("corpus", "shards", "wanted"),
+    [
+        pytest.param({"a": "x", "b": "x", "c": "z"}, {"c": "z"}, (2, 2, []), id="left out"),
+        pytest.param({"a": "x", "b": "y", "c": "z"}, {"b": "y", "c": "z"}, (2, 1, ["b"]), id="leaked"),
+        pytest.param({"a": "wrong"}, {"a": "x"}, (0, 0, ["a"]), id="wrong column of the aligned cells"),
+    ],
+)
+def test_benchmark_cells_are_counted_before_exclusion_as_left_out_and_named_in_the_shards(corpus, shards, wanted):
+    found = leakage({"x", "y"}, corpus=cells(**corpus), shards=cells(**shards))
+    assert (found.before, found.left_out, found.in_shards) == wanted
 
 
-def test_a_leaked_cell_is_named():
-    found = leakage({"x", "y"}, corpus=cells(a="x", b="y", c="z"), shards=cells(b="y", c="z"))
-    assert (found.before, found.left_out, found.in_shards) == (2, 1, ["b"])
-
-
-def test_a_leaked_cell_is_found_by_its_counts_where_the_column_of_the_aligned_cells_is_wrong():
-    found = leakage({"x"}, corpus=cells(a="wrong"), shards=cells(a="x"))
-    assert (found.before, found.in_shards) == (0, ["a"])
-
-
-def test_duplicates_are_counted_across_subsets_and_within_them():
-    hash_of = {"a": "x", "b": "x", "c": "y", "d": "y", "e": "z", "f": "x"}
-    found = exact_duplicates(
-        hash_of, cells=list("abcdef"), subsets=["train", "test", "test", "test", "validation", "unused"]
-    )
-    assert (found.n_cells, found.n_duplicates) == (6, 5)
-    assert found.across == {("validation", "train"): 0, ("test", "train"): 1, ("test", "validation"): 0}
-
-
-def test_a_cell_with_many_duplicates_in_training_counts_once():
-    hash_of = dict.fromkeys("abc", "x")
-    found = exact_duplicates(hash_of, cells=list("abc"), subsets=["train", "train", "test"])
-    assert found.across["test", "train"] == 1
-
-
-def test_a_line_that_stands_in_several_subsets_is_no_duplicate_of_itself():
-    found = exact_duplicates({"a": "x", "b": "y"}, cells=["a", "a", "b"], subsets=["train", "test", "test"])
-    assert (found.n_cells, found.n_duplicates) == (2, 0)
-    assert found.across["test", "train"] == 0
-
-
-def test_a_duplicate_of_a_line_in_several_subsets_is_found_in_each():
-    found = exact_duplicates({"a": "x", "b": "x"}, cells=["a", "a", "b"], subsets=["train", "validation", "test"])
-    assert found.across == {("validation", "train"): 0, ("test", "train"): 1, ("test", "validation"): 1}
+@pytest.mark.parametrize(
+    ("hash_of", "names", "subsets", "sizes", "across"),
+    [
+        pytest.param(
+            {"a": "x", "b": "x", "c": "y", "d": "y", "e": "z", "f": "x"},
+            "abcdef",
+            ["train", "test", "test", "test", "validation", "unused"],
+            (6, 5),
+            (0, 1, 0),
+            id="across subsets and within them",
+        ),
+        pytest.param(dict.fromkeys("abc", "x"), "abc", ["train", "train", "test"], (3, 3), (0, 1, 0), id="counts once"),
+        pytest.param({"a": "x", "b": "y"}, "aab", ["train", "test", "test"], (2, 0), (0, 0, 0), id="a line itself"),
+        pytest.param(
+            dict.fromkeys("ab", "x"), "aab", ["train", "validation", "test"], (2, 2), (0, 1, 1), id="a line's duplicate"
+        ),
+    ],
+)
+def test_duplicates_are_counted(hash_of, names, subsets, sizes, across):
+    found = exact_duplicates(hash_of, cells=list(names), subsets=subsets)
+    assert (found.n_cells, found.n_duplicates) == sizes
+    assert found.across == dict(zip(ACROSS, across, strict=True))
 
 
 def test_part_sizes_count_units():

@@ -98,6 +98,32 @@ def test_a_name_without_a_recipe_is_answered_with_the_nearest(tmp_path, whole):
         overlays.paths_of(["hole"], tmp_path)
 
 
-def test_a_recipe_as_an_option_is_json_or_files(whole):
+def test_a_recipe_as_an_option_is_files_and_json_over_one_another(whole):
     read = recipe.read(whole)
     assert recipe.of_option([read.model_dump_json()]) == read == recipe.of_option([str(whole)])
+    over = recipe.of_option([str(whole), '{"encoder": {"depth": 3}}'])
+    assert over == recipe.read(whole, {"encoder": {"depth": 3}}) != read
+    with pytest.raises(InputError, match=r"(?s)--recipe: values in place.*a JSON object.*single quotes"):
+        recipe.of_option([str(whole), "{encoder: 3}"])
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "found"),
+    [
+        pytest.param({"encoder": {"dropout": 1.5}}, "encoder.dropout", "1.5", id="out of range"),
+        pytest.param({"training": None}, "training", "None", id="no section"),
+        pytest.param({"genes": {"method": None}}, "genes.method", "None", id="no value"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_found(whole, values, field, found):
+    with pytest.raises(InputError) as caught:
+        recipe.read(whole, values)
+    assert (caught.value.field, caught.value.found) == (field, found)
+
+
+def test_a_missing_section_and_the_order_of_keys(whole):
+    values = {key: value for key, value in WHOLE.items() if key != "training"}
+    with pytest.raises(InputError) as caught:
+        recipe.parse(values, file="x.yaml")
+    assert (caught.value.file, caught.value.field) == ("x.yaml", "training")
+    assert recipe.parse(dict(reversed(WHOLE.items())), file="x.yaml").digest == recipe.read(whole).digest

@@ -16,32 +16,18 @@ from celllm.harmonise import cells as cells_file
 from celllm.harmonise import harmonisation, vocabulary
 from celllm.harmonise.align import Aligner
 from celllm.harmonise.commands import align_cells, align_responses, build_vocabulary
-from celllm.harmonise.symbols import SymbolIndex
-from celllm.sources import hgnc, raw, responses
+from celllm.sources import raw, responses
 from celllm.sources.readers.cells import in_pieces
 from celllm.sources.readers.registry import read_raw
 
 REAL = {
     # Least share of counts on the vocabulary, as measured on the harmonised axis of HGNC 2024, protein-coding.
     "pbmc1k_10x_v2": 0.938,
-    "pbmc1k_10x_v3": 0.936,
-    "pbmc1k_10x_5prime": 0.958,
-    "pbmc_multistudy": 0.929,
-    "pbmc_kang2018_ifnb": 0.935,
     "embryo_yan2013": 0.925,
-    "skin_ctcl_gse128531": 0.944,
-    "tumour_breast_tnbc_copykat": 0.954,
     "tumour_lung_nsclc_zilionis": 0.917,
-    "cellline_lung_scmixology_celseq2_3cl": 0.856,
-    "cellline_lung_scmixology_dropseq_3cl": 0.864,
     # total RNA: 19 % of its counts lie on ribosomal, long non-coding and pseudogenes
     "cellline_lung_scmixology_celseq2_5cl": 0.785,
-    "cellline_liposarcoma_mls_g1": 0.925,
-    "pbmc_zheng2017_facs": 0.964,
-    "pbmc3k_10x": 0.964,
     "tumour_pancreas_pdac_moncada": 0.961,
-    "pancreas_baron_subset": 0.952,
-    "drug_pc9_erlotinib_gse149383": 0.932,
     "ccle_706": 0.998,
 }
 
@@ -70,9 +56,8 @@ def source(demo, datasets):
 
 
 @pytest.fixture(scope="module")
-def demo_genes(root, demo):
-    index = SymbolIndex(hgnc.read(root / "config/demo/hgnc_demo.tsv"))
-    return {"index": index, "vocabulary": vocabulary.read(demo / "genes.tsv")}
+def demo_genes(genes):
+    return dict(zip(("index", "vocabulary"), genes, strict=True))
 
 
 def run(demo, out, row, manifest, **options):
@@ -131,8 +116,7 @@ def test_published_responses_are_brought_into_form(datasets, tmp_path):
     pairs = pd.DataFrame({"drug": ["d1", "d1"], "DepMap_ID": ["l2", "l1"], "ln_ic50": [1.0, 2.0]})
     pairs.to_parquet(tmp_path / "p.parquet")
     (tmp_path / "s.csv").write_text("drug,smiles\nd1,CCO\n")
-    files = [raw.describe(tmp_path / "p.parquet"), raw.describe(tmp_path / "s.csv")]
-    raw.write("gdsc_tgsa", files, tmp_path / "manifest.json")
+    raw.write("g", [raw.describe(tmp_path / name) for name in ("p.parquet", "s.csv")], tmp_path / "manifest.json")
     align_responses(dataset=datasets["gdsc_tgsa"], raw=tmp_path / "manifest.json", responses=tmp_path / "r.parquet")
     made = responses.read(tmp_path / "r.parquet")
     assert made.table[["line", "response", "smiles"]].to_numpy().tolist() == [["l1", 2.0, "CCO"], ["l2", 1.0, "CCO"]]
@@ -156,18 +140,6 @@ def test_the_demo_cells_stand_on_the_vocabulary(demo, datasets, source, tmp_path
     assert cells.obs["cell_hash"].nunique() == 700
 
 
-def test_cells_with_too_few_genes_at_the_source_are_dropped_and_counted(datasets, source, demo_genes):
-    n_genes = (source.matrix.toarray() > 0).sum(axis=1)
-    limit = int(np.median(n_genes))
-    strict, absurd = (dataclasses.replace(datasets["pbmc68k_reduced"], min_genes=n) for n in (limit, 9999))
-    matrix, _, report = aligned([source], strict, **demo_genes)
-    assert matrix.shape[0] == report.cells_kept == (n_genes >= limit).sum()
-    (sample,) = report.samples.values()
-    assert report.cells_dropped == sample.too_few_genes == (n_genes < limit).sum() > 0
-    with pytest.raises(InputError, match="cells with at least 9999 expressed genes"):
-        aligned([source], absurd, **demo_genes)
-
-
 def test_empty_cells_are_told_apart_from_shallow_ones_by_sample(demo, datasets, tmp_path, capsys):
     row = dataclasses.replace(datasets["simulated_drug_cells"], min_genes=2)
     matrix = [[2, 1, 0], [0, 0, 0], [0, 4, 0], [0, 0, 0], [1, 1, 1]]
@@ -177,6 +149,8 @@ def test_empty_cells_are_told_apart_from_shallow_ones_by_sample(demo, datasets, 
     assert report.samples["b"] == harmonisation.SampleCells(kept=1, empty=1, too_few_genes=0)
     assert list(cells.obs_names) == ["simulated_drug_cells:c0", "simulated_drug_cells:c4"]
     assert "sample a: 1 cells kept, 1 empty and 1 with fewer than 2 genes dropped" in capsys.readouterr().out
+    with pytest.raises(InputError, match="cells with at least 9999 expressed genes"):
+        run(demo, tmp_path, dataclasses.replace(row, min_genes=9999), tmp_path / "d/manifest.json")
 
 
 def test_cells_of_several_files_are_told_apart_by_their_sample(datasets, source, demo_genes):
@@ -188,7 +162,7 @@ def test_cells_of_several_files_are_told_apart_by_their_sample(datasets, source,
     assert {name: sample.kept for name, sample in report.samples.items()} == {"s1": 700, "s2": 700}
 
 
-@pytest.mark.parametrize(("n_cells", "size"), [(20, 1), (700, 7), (700, 300), (700, 700)])
+@pytest.mark.parametrize(("n_cells", "size"), [(20, 1), (700, 300)])
 def test_pieces_of_any_size_give_the_same_cells_and_report(datasets, source, demo_genes, n_cells, size):
     row, cells = datasets["pbmc68k_reduced"], next(in_pieces(source, n_cells))
     whole = aligned([cells], row, **demo_genes)
@@ -293,15 +267,9 @@ def test_a_lower_threshold_lets_lost_names_pass_and_simulated_cells_say_so(demo,
     assert cells.var["is_named"].sum() == 1
 
 
-@pytest.fixture(scope="module")
-def hgnc_2024(mirror):
-    genes = hgnc.read(mirror / "hgnc_complete_set_2024-10.txt.gz")
-    return SymbolIndex(genes), vocabulary.of_locus_group(genes, "protein-coding gene")
-
-
 @pytest.mark.parametrize("dataset", REAL)
-def test_real_cells_reach_their_share_and_keep_their_counts(root, mirror, datasets, hgnc_2024, dataset, tmp_path):
-    index, genes = hgnc_2024
+def test_real_cells_reach_their_share_and_keep_their_counts(root, mirror, datasets, complete, dataset, tmp_path):
+    index, genes = complete
     row = datasets[dataset]
     of_dataset = pd.read_csv(root / "config/files.tsv", sep="\t").set_index("dataset")["file"]
     raw.write(dataset, [raw.describe(mirror / (row.built or of_dataset[dataset]))], tmp_path / "manifest.json")

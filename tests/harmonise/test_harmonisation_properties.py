@@ -11,21 +11,13 @@ from scipy import sparse
 
 from celllm.config import tables
 from celllm.harmonise.align import Aligner, to_vocabulary
-from celllm.harmonise.symbols import MAPPED_ROUTES, SymbolIndex, map_names
-from celllm.harmonise.vocabulary import of_locus_group
-from celllm.sources import hgnc
+from celllm.harmonise.symbols import MAPPED_ROUTES, map_names
 from celllm.sources.readers.cells import RawCells
 
 NAMES = [
     *("FYB", "FYB1", "CD3D", "CD3D.1", "CD79A", "ENSG00000167286.10", "CD3D_ENSG00000167286.10", "3-Mar", "HLA.A"),
     *("ERCC-00002", "MALAT1", "NOT-A-GENE", "915", "CD3D (915)", "52", "", "gene", "MT-CO1"),
 ]
-
-
-@pytest.fixture(scope="module")
-def genes(root):
-    table = hgnc.read(root / "config/demo/hgnc_demo.tsv")
-    return SymbolIndex(table), of_locus_group(table, "protein-coding gene")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +42,7 @@ def aligned(names, counts, row, genes, barcodes=None):
     return matrix.toarray(), table, aligner.report(threshold=0)
 
 
-PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @PROPERTY

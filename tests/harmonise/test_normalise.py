@@ -18,12 +18,6 @@ def test_undoing_the_logarithm_gives_cells_of_the_target_sum(base, generator):
     np.testing.assert_allclose(np.multiply(scaled, counts.sum(axis=1)) / 5000, counts.toarray(), atol=1e-9)
 
 
-def test_depth_of_a_cell_does_not_matter(generator):
-    counts = csr_matrix(generator.poisson(2.0, (5, 30)))
-
-    np.testing.assert_allclose(log_normalised(counts * 7).toarray(), log_normalised(counts).toarray())
-
-
 def test_an_exact_power_of_two_stays_exact():
     counts = csr_matrix([[1, 3, 7, 9989]])
 

@@ -14,8 +14,7 @@ from celllm.harmonise import plain
 PROGRAM = "import sys; from celllm.harmonise import plain; plain.read(sys.argv[1]); print(*sys.modules)"
 
 
-@pytest.mark.parametrize("write", WRITERS)
-@pytest.mark.parametrize("units", ["counts", "zscore"])
+@pytest.mark.parametrize(("write", "units"), [(WRITERS[0], "counts"), (WRITERS[1], "zscore")])
 def test_they_are_the_same_cells(tmp_path, write, units):
     path = tmp_path / "d.h5ad"
     write(cells(units), path)

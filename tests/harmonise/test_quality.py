@@ -11,17 +11,11 @@ def test_a_stored_zero_is_no_expressed_gene():
     assert n_expressed(values).tolist() == [1, 1]
 
 
-def test_equal_cells_have_equal_hashes_wherever_they_stand(generator):
-    values = sparse.csr_matrix(generator.poisson(1.0, (5, 20)))
+def test_equal_cells_have_equal_hashes_wherever_they_stand():
+    values = sparse.csr_matrix(np.array([[1, 2, 0], [2, 1, 0], [1, 0, 2], [0, 0, 0], [1, 1, 1]]))
     hashes = cell_hashes(values)
     assert len(set(hashes)) == 5
     assert cell_hashes(values[[3, 0]].astype(np.float32)) == [hashes[3], hashes[0]]
-
-
-def test_a_hash_depends_on_gene_and_count():
-    hashes = cell_hashes(sparse.csr_matrix(np.array([[1, 2, 0], [2, 1, 0], [1, 0, 2], [1, 2, 0]])))
-    assert hashes[0] == hashes[3]
-    assert len(set(hashes)) == 3
 
 
 def test_the_order_in_which_entries_are_stored_does_not_change_a_hash():

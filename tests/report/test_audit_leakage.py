@@ -13,8 +13,8 @@ from celllm.corpus.commands import write_shards
 from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary
 from celllm.harmonise.quality import cell_hashes
-from celllm.report.commands import audit_leakage
-from celllm.report.inputs import Page
+from celllm.report.commands import report_table
+from celllm.report.inputs import Inputs, Page
 from celllm.splits import format as splits
 from celllm.splits.format import Split
 
@@ -88,15 +88,15 @@ def shards(folder, *, corpus=("skin",), benchmark=("blood", "lines"), exclude=()
 
 
 def audit(folder, *, corpus=("skin",)):
-    audit_leakage(
+    inputs = Inputs(
         cells=[folder / f"{name}.h5ad" for name in corpus],
         benchmark_cells=[folder / f"{name}.h5ad" for name in ("blood", "lines")],
         splits=[folder / "blood.parquet", folder / "lines.parquet"],
         shards=folder / "shards/manifest.json",
         catalogue=folder / "catalogue.json",
-        page=Page(html=folder / "leakage.html", tsv=folder / "audit_leakage.tsv"),
-        exact_duplicates=folder / "exact_duplicates.tsv",
     )
+    page = Page(html=folder / "leakage.html", tsv=folder / "audit_leakage.tsv", rows=folder)
+    report_table(table="audit_leakage", page=page, inputs=inputs)
 
 
 def table(folder, name):

@@ -17,9 +17,9 @@ from celllm.config import recipe as recipes
 from celllm.config import tables
 from celllm.config.catalogue import Catalogue
 from celllm.harmonise import cells as cell_files
-from celllm.report.audits import HEAD, embedding_table, head_rows, label_rows, source_table
-from celllm.report.commands import audit_embeddings, audit_source
-from celllm.report.inputs import Page
+from celllm.report.audits import HEAD, embedding_table, head_rows, label_rule_table, labels_table, source_table
+from celllm.report.commands import audit_encoder
+from celllm.report.inputs import Inputs, Page
 
 DATASETS = """\
 dataset title role reader units simulated label_column sample_column malignancy source_malignancy min_genes citation \
@@ -46,18 +46,15 @@ def catalogue_file(folder):
 
 
 def probe(folder, *, encoder="encoder.safetensors"):
-    tables = {name: folder / f"{name}.tsv" for name in ("source", "label_rule", "labels")}
-    audit_source(
+    inputs = Inputs(
         shards=folder / "manifest.json",
         encoder=folder / encoder,
-        history=folder / "history.jsonl",
+        history=[folder / "history.jsonl"],
         catalogue=catalogue_file(folder),
-        page=Page(html=folder / "source.html", tsv=tables["source"]),
-        label_rule=tables["label_rule"],
-        labels=tables["labels"],
-        max_cells=40,
     )
-    return {name: pd.read_table(path) for name, path in tables.items()}
+    page = Page(html=folder / "source.html", tsv=folder / "source.tsv", rows=folder)
+    audit_encoder(audit="audit_source", page=page, inputs=inputs)
+    return {name: pd.read_table(folder / f"{name}.tsv") for name in ("source", "label_rule", "labels")}
 
 
 def test_the_corpus_is_probed_and_its_labels_are_counted(training):
@@ -69,7 +66,7 @@ def test_the_corpus_is_probed_and_its_labels_are_counted(training):
     assert (labels["by_source"], labels["wrong_by_source"]) == ("tumour", 25)
     assert set(source["question"]) == {"tumour"}  # one data set, and no validation cells to ask the head about
     assert {"majority class", "data set alone", "CellLM", "CellLM without pretraining"} < set(source["view"])
-    assert (source["n_train"] + source["n_test"] == 40).all()
+    assert (source["n_train"] + source["n_test"] == 50).all()
     assert found["label_rule"].empty  # one label by source teaches nothing
 
 
@@ -79,6 +76,7 @@ def test_an_encoder_of_other_genes_is_refused(training, encoder_file):
     made = load_encoder(encoder_file, vocabulary=None)
     other = training.path / "other.safetensors"
     save_encoder(other, made.encoder, recipe=made.recipe, vocabulary="0" * 64)
+    (training.path / "history.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(VocabularyMismatch):
         probe(training.path, encoder="other.safetensors")
 
@@ -119,9 +117,14 @@ def test_labels_of_either_rule_are_counted_and_wrong_ones_too(catalogue):
         dataset=pd.Categorical(["biopsy"] * 4 + ["blood"] * 2),
         is_malignant=np.array([1, 0, 0, -1, 0, 0], dtype=np.int8),
     )
-    biopsy, blood = label_rows(corpus, catalogue, by_source={"biopsy": 1, "blood": -1}).to_dict("records")
+    biopsy, blood = labels_table(corpus, catalogue, by_source={"biopsy": 1, "blood": -1}).rows.to_dict("records")
     assert (biopsy["tumour"], biopsy["normal"], biopsy["unknown"], biopsy["wrong_by_source"]) == (1, 2, 1, 2)
     assert (blood["title"], blood["by_source"], blood["wrong_by_source"]) == ("Blood", "unknown", 0)
+
+
+def test_a_run_whose_labels_are_those_of_the_source_says_that_the_truth_is_not_at_hand():
+    assert "truth is not at hand" in label_rule_table([], "by_source").note
+    assert "truth is not at hand" not in label_rule_table([], "metadata").note
 
 
 def test_what_does_not_apply_to_an_embedding_is_an_empty_cell():
@@ -133,13 +136,14 @@ def test_what_does_not_apply_to_an_embedding_is_an_empty_cell():
 
 
 def diagnose(training, encoder_file):
-    audit_embeddings(
+    inputs = Inputs(
         encoder=encoder_file,
         cells=[training.path / "cells.h5ad"],
         vocabulary=training.path / "genes.tsv",
         catalogue=catalogue_file(training.path),
-        page=Page(html=training.path / "embeddings.html", tsv=training.path / "embeddings.tsv"),
     )
+    page = Page(html=training.path / "embeddings.html", tsv=training.path / "embeddings.tsv")
+    audit_encoder(audit="audit_embeddings", page=page, inputs=inputs)
     return pd.read_table(training.path / "embeddings.tsv").set_index("view")
 
 

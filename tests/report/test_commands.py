@@ -18,7 +18,7 @@ from celllm.bench.runs import Failure, Runs
 from celllm.harmonise import harmonisation
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.pretrain import history
-from celllm.report.commands import report_details, report_figure, report_table
+from celllm.report.commands import report_figure, report_table
 from celllm.report.inputs import Inputs, Page
 
 
@@ -80,25 +80,14 @@ def test_an_unknown_item_and_a_missing_input_are_named(tmp_path, name, given, me
         report_table(table=name, page=Page(html=tmp_path / "t.html", tsv=tmp_path / "t.tsv"), inputs=given)
 
 
-def test_the_page_of_details_has_all_its_tables(tmp_path, inputs):
-    rows = {
-        "exact_duplicates": pd.DataFrame({"task": ["blood"], "split": [0], "cells": [9], "test_in_train": [2]}),
-        "label_rule": pd.DataFrame(columns=["rule", "view", "n_train", "n_wrong_in_train", "n_wrong", "n_right"]),
-        "labels": pd.DataFrame({"title": ["Blood"], "cells": [9], "tumour": [1], "normal": [8], "unknown": [0]}),
-    }
-    rows["labels"] = rows["labels"].assign(by_source="normal", wrong_by_source=1)
-    rows["label_rule"] = rows["label_rule"].reindex(
-        columns=[*rows["label_rule"], "accuracy_on_wrong", "accuracy_on_right"]
-    )
-    for name, frame in rows.items():
-        frame.to_csv(tmp_path / f"{name}.tsv", sep="\t", index=False)
-    files = {name: tmp_path / f"{name}.tsv" for name in rows}
-    html = tmp_path / "details.html"
-    report_details(html=html, tables=tmp_path / "rows", inputs=replace(inputs, recipes="{}", **files))
-    names = ["spread", "classes", "trials", "choices", "config", "samples", "vocabulary"]
-    page = html.read_text(encoding="utf-8")
-    assert all(f'<h2 id="{name}">' in page for name in [*names, *rows])
-    assert {path.stem for path in (tmp_path / "rows").iterdir()} >= set(names)
+def test_the_page_of_details_has_all_its_tables_and_the_rows_of_each_stand_beside_it(tmp_path, inputs):
+    page = Page(html=tmp_path / "details.html", tsv=tmp_path / "details.tsv", rows=tmp_path / "rows")
+    report_table(table="details", page=page, inputs=replace(inputs, recipes="{}"))
+    names = ["spread", "classes", "trials", "choices", "samples", "vocabulary"]
+    text = page.html.read_text(encoding="utf-8")
+    assert all(f'<h2 id="{name}">' in text for name in ["config", *names])
+    assert {path.stem for path in page.rows.iterdir()} == set(names)
+    assert page.tsv.read_text().startswith("key\tvalue")
 
 
 @pytest.mark.parametrize("figure", ["scores", "fewshot", "harmonisation"])

@@ -90,11 +90,11 @@ def test_test_cells_count_where_splits_agree(scores, catalogue):
     (row,) = (
         row
         for row in compare(Results(scores), catalogue, influences)
-        if (row.task.task, row.other.method) == ("blood", "celllm_scratch")
+        if (row["task"], row["other"]) == ("blood", "celllm_scratch")
     )
 
-    assert 0 < row.p < 1
-    assert row.low < row.difference < row.high
+    assert 0 < row["p"] < 1
+    assert row["difference_low"] < row["difference"] < row["difference_high"]
 
 
 def test_few_donors_decide_nothing(scores, catalogue):

@@ -109,13 +109,6 @@ def test_nested_configuration_is_listed_by_dotted_key():
     }
 
 
-def test_a_run_whose_labels_are_those_of_the_source_says_that_the_truth_is_not_at_hand():
-    columns = ["rule", "view", "n_train", "n_wrong_in_train", "n_wrong", "n_right"]
-    frame = pd.DataFrame(columns=[*columns, "accuracy_on_wrong", "accuracy_on_right"])
-    assert "truth is not at hand" in details.label_rule_table(frame, "by_source").note
-    assert "truth is not at hand" not in details.label_rule_table(frame, "metadata").note
-
-
 def test_the_corpus_is_shared_out_into_tumour_normal_and_unknown(catalogue):
     corpus = SimpleNamespace(
         datasets={

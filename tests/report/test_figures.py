@@ -13,7 +13,8 @@ from celllm.config import tables
 from celllm.harmonise.harmonisation import Harmonisation
 from celllm.report.figures import style
 from celllm.report.figures.benchmark import dots_of, draw_scores
-from celllm.report.figures.cells import draw_confusion, draw_harmonisation, draw_umap, plane
+from celllm.report.figures.cells import draw_confusion, draw_harmonisation
+from celllm.report.figures.maps import draw_umap, plane
 from celllm.report.figures.pretraining import PANELS, draw_curves, draw_step_cost
 from celllm.report.results import Results
 

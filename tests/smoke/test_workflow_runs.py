@@ -224,6 +224,19 @@ def test_a_wrong_configuration_stops_the_workflow_and_says_what_to_do(tmp_path, 
     assert message in done.stdout + done.stderr
 
 
+def test_an_encoder_that_a_run_would_replace_is_named_before_anything_is_computed(tmp_path):
+    kept = tmp_path / "results/pretrain/celllm/seed0/encoder.safetensors"
+    kept.parent.mkdir(parents=True)
+    for file in (kept, kept.with_name("history.jsonl")):
+        file.touch()
+    done = snakemake(tmp_path, "--until", "pretrain")
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "celllm/seed0/encoder.safetensors is kept" in said
+    assert "add --directory ../other" in said
+    assert not (tmp_path / "results/vocabulary").exists()
+
+
 def test_an_encoder_whose_number_will_be_withheld_is_named_before_anything_is_computed(tmp_path):
     (tmp_path / "runs.tsv").write_text("task\tmethods\nannotation_pbmc68k\tcelllm logistic\n")
     done = snakemake(tmp_path, "--dry-run", "--config", "runs=runs.tsv")

@@ -70,15 +70,6 @@ def test_a_link_or_a_device_is_refused(tmp_path, kind):
         read(tar(tmp_path / "a.tar", ("matrix.mtx", (kind,))))
 
 
-def test_a_link_in_a_zip_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        entry = zipfile.ZipInfo("matrix.mtx")
-        entry.external_attr = 0o120777 << 16
-        archive.writestr(entry, "/etc/passwd")
-    with pytest.raises(InputError, match="a link or a device"):
-        read(tmp_path / "a.zip")
-
-
 def test_a_member_that_unpacks_to_more_than_the_limit_is_refused(tmp_path):
     path = tar(tmp_path / "a.tar", ("big.gz", gzip.compress(bytes(100_000))))
     assert path.stat().st_size < 20_000
@@ -89,15 +80,6 @@ def test_a_member_that_unpacks_to_more_than_the_limit_is_refused(tmp_path):
         archive.writestr("big", bytes(100_000))
     with pytest.raises(InputError, match="size once unpacked"):
         read(tmp_path / "a.zip", limit=99_999)
-
-
-def test_a_gzipped_file_that_unpacks_to_more_than_the_limit_is_refused(tmp_path):
-    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(100_000)))
-    with (
-        archives.opened(tmp_path / "a.gz", limit=99_999) as stream,
-        pytest.raises(InputError, match="size once unpacked"),
-    ):
-        stream.read()
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
@@ -115,12 +97,6 @@ def test_a_damaged_archive_is_refused_though_the_damage_lies_behind_its_last_mem
     (tmp_path / "a.tar.gz").write_bytes(whole)
     with pytest.raises(InputError, match="CRC check failed"):
         read(tmp_path / "a.tar.gz")
-
-
-def test_a_member_that_is_too_large_is_refused_unread(tmp_path):
-    path = tar(tmp_path / "a.tar", ("big", bytes(100_000)))
-    with pytest.raises(InputError, match="size once unpacked"):
-        next(archives.members(path, limit=99_999))
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path):

@@ -15,24 +15,14 @@ from celllm.sources.checksums import Checksum
 ROW = Checksum("d", "b.tsv", 7, "0" * 64, "https://example.org/b.tsv", "2026-01-31")
 
 
-def test_a_table_that_does_not_exist_yet_is_empty(tmp_path):
-    assert list(checksums.read(tmp_path / "checksums.tsv")) == []
-
-
-def test_rows_round_trip_sorted(tmp_path):
+def test_rows_round_trip_sorted_one_a_file(tmp_path):
     path = tmp_path / "checksums.tsv"
-    for row in (ROW, replace(ROW, file="a.tsv"), replace(ROW, dataset="c")):
+    assert list(checksums.read(path)) == []
+    for row in (replace(ROW, bytes=8), ROW, replace(ROW, file="a.tsv"), replace(ROW, dataset="c")):
         checksums.record(row, path, lock=tmp_path / "locks/table.lock")
     assert list(checksums.read(path)) == [replace(ROW, dataset="c"), replace(ROW, file="a.tsv"), ROW]
     assert checksums.of(path, dataset="d", file="b.tsv") == ROW
     assert checksums.of(path, dataset="d", file="none") is None
-
-
-def test_a_file_has_one_row(tmp_path):
-    path = tmp_path / "checksums.tsv"
-    checksums.record(ROW, path, lock=tmp_path / "lock")
-    checksums.record(replace(ROW, bytes=8), path, lock=tmp_path / "lock")
-    assert list(checksums.read(path)) == [replace(ROW, bytes=8)]
 
 
 def test_writers_in_threads_and_processes_lose_no_row(tmp_path, root):

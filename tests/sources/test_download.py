@@ -156,10 +156,6 @@ def test_a_file_that_is_there_and_right_is_not_asked_for(server, place):
     assert server.requests == []
 
 
-def test_a_file_of_which_nothing_is_known_is_measured(server, place):
-    assert get([server.at("/a", whole(etag=None))], place, []) == (server.at("/a", whole()), SHA)
-
-
 def test_a_transfer_given_up_keeps_its_part_and_the_next_call_resumes(server, place):
     address = server.at("/a", cut(70_000), cut(0), cut(0), cut(0), whole())
     message = r"cut after 70000 bytes of 300000 .*4 times in a row; 70000 bytes are kept"
@@ -177,11 +173,6 @@ def test_a_part_from_another_address_is_not_continued(server, place):
     get([server.at("/a", cut(70_000), cut(0)), server.at("/b", whole())], place)
     assert (server.requests[-1][0], server.ranges()[-1]) == ("/b", None)
     assert place.read_bytes() == CONTENT
-
-
-def test_a_file_that_changes_between_two_tries_is_taken_anew(server, place):
-    get([server.at("/a", cut(70_000), whole(CONTENT[::-1], etag='"2"'))], place, [])
-    assert place.read_bytes() == CONTENT[::-1]
 
 
 def test_a_part_that_is_whole_already_is_taken_as_it_is(server, place):

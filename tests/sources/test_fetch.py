@@ -80,12 +80,6 @@ def test_a_file_of_the_mirror_is_linked_and_written_down(place, run):
     assert run(row).files == (file,)
 
 
-def test_a_file_of_unknown_size_is_measured(place, run):
-    (place / "mirror/a.tsv").write_bytes(CONTENT)
-    (file,) = run(source()).files
-    assert (file.bytes, file.sha256) == (len(CONTENT), SHA)
-
-
 def test_a_file_the_mirror_lacks_is_named_with_the_folder_and_the_remedy(place, run):
     with pytest.raises(InputError, match=rf"(?s){place}/mirror: a\.tsv.*has no file a\.tsv.*put a\.tsv into {place}"):
         run(source())
@@ -110,13 +104,6 @@ def test_a_file_that_differs_from_its_row_is_refused(place, run, served, known, 
     assert not (place / "raw/d/manifest.json").exists()
     if where == "server":
         assert not list((place / "raw/d").iterdir())
-
-
-def test_a_second_file_that_fails_leaves_no_manifest(place, run):
-    (place / "mirror/a.tsv").write_bytes(CONTENT)
-    with pytest.raises(InputError, match=r"b\.tsv"):
-        run(source(), source("b.tsv"))
-    assert not (place / "raw/d/manifest.json").exists()
 
 
 def test_files_of_the_checkout_and_of_packages_are_copied(place, run):
@@ -172,12 +159,6 @@ def test_what_has_arrived_is_not_asked_for_again_unless_it_has_changed_here(plac
     assert (place / "raw/d/a.tsv").read_bytes() == CONTENT
 
 
-def test_a_file_without_a_known_checksum_is_asked_for_again(run, served):
-    run(source(url=served.address))
-    run(source(url=served.at("/b", lambda handler: handler.file(CONTENT))))
-    assert asked(served) == ["/a", "/b"]
-
-
 def test_the_first_download_is_locked_and_a_later_change_refused_until_its_line_is_deleted(
     place, run, served, monkeypatch
 ):
@@ -195,11 +176,6 @@ def test_the_first_download_is_locked_and_a_later_change_refused_until_its_line_
     lock.unlink()
     (file,) = run(row, checksums=lock).files
     assert checksums.of(lock, dataset="d", file="a.tsv").sha256 == file.sha256 != SHA
-
-
-def test_what_the_table_gives_a_checksum_for_is_not_locked(place, run, served):
-    run(source(url=served.address, sha256=SHA), checksums=place / "checksums.tsv")
-    assert not (place / "checksums.tsv").exists()
 
 
 def test_a_file_of_the_mirror_is_locked_and_held_to_the_lock_too(place, run):
@@ -296,12 +272,6 @@ def test_a_template_gives_a_file_a_sample_with_its_facts(run, served, listed, ca
     said = capsys.readouterr().err
     assert "8 samples; 8 normal, 0 tumour, 0 unknown" in said
     assert "(8 of 8 files)" in said
-
-
-def test_samples_of_the_mirror_are_not_downloaded(place, run, listed):
-    for n in range(8):
-        (place / f"mirror/s{n}.gz").write_bytes(CONTENT)
-    assert len(run(source("{sample}.gz", url="https://x/{sample}"), **listed).files) == 8
 
 
 def test_a_template_without_a_list_asks_for_one(run):

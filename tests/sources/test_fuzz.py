@@ -33,7 +33,7 @@ from celllm.sources import hgnc, raw
 from celllm.sources.readers.registry import read_raw
 
 ROOT = Path(__file__).resolve().parents[2]
-N_EXAMPLES = 60
+N_EXAMPLES = 30
 CODING = "protein-coding gene"
 SPELLINGS = ("{s}", " {s}", "{s} ", "GRCh38_{s}", "hg19-{s}", "{i}", "{i}.12", "{s}_{i}", "{s}_{i}.3", "GRCh38_____{i}")
 UNITS = {

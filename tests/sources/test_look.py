@@ -29,9 +29,11 @@ VALUES = {
 
 
 @pytest.mark.parametrize("rows", ["genes", "cells"])
-@pytest.mark.parametrize("separator", ["\t", ",", ";", " "])
-@pytest.mark.parametrize(("values", "units"), VALUES.values(), ids=VALUES)
-def test_a_table_shows_separator_orientation_and_units(tmp_path, rows, separator, values, units):
+@pytest.mark.parametrize(
+    ("separator", "kind"), [("\t", "counts"), (",", "normalised"), (";", "logarithms"), (" ", "scaled")]
+)
+def test_a_table_shows_separator_orientation_and_units(tmp_path, rows, separator, kind):
+    values, units = VALUES[kind]
     table = pd.DataFrame(values, CELLS, GENES)
     (table.T if rows == "genes" else table).to_csv(tmp_path / "a.txt", sep=separator)
     page = look(tmp_path / "a.txt")

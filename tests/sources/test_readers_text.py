@@ -106,12 +106,6 @@ def test_cells_without_labels_and_labels_without_cells_are_counted(rows, tmp_pat
         read(rows.row("gse117872"), FIXTURES / "simulated_good_Data_TPM.txt.gz", info)
 
 
-def test_tpm_without_one_table_of_cells_are_refused(rows, read):
-    info = FIXTURES / "simulated_good_Data_cellinfo.txt.gz"
-    with pytest.raises(InputError, match="two files: TPM and cellinfo"):
-        read(rows.row("gse117872"), info)
-
-
 def test_a_cell_without_a_patient_is_named(rows, tmp_path, read):
     lines = "".join(f"RHH000{i}\tX\tSensitive\n" for i in (1, 2, 3))
     info = gz(tmp_path / "x_cellinfo.txt.gz", f"groups\tpatient_id\tcluster\n{lines}")
@@ -252,17 +246,6 @@ def test_the_first_genes_of_a_published_dge_table_equal_its_h5ad_twin(rows, mirr
     assert (matrix[:, [found[0].names.index(gene) for gene in genes]] != twin[:, genes].X).nnz == 0
 
 
-def test_a_published_csv_equals_its_h5ad_twin(rows, mirror, read):
-    path = mirror / "raw_format/GSE128531_HC-1_subset.csv.gz"
-    (cells,) = read(counts_row(rows, "csv_genes_by_cells"), path)
-    assert cells.matrix.shape == (300, 33_694)
-    assert cells.names[:2] == ["RP11-34P13.3", "FAM138A"]
-    twin = ad.read_h5ad(mirror / "skin_ctcl_gse128531.h5ad")
-    twin = twin[twin.obs["sample"].astype(str) == "HC-1"]
-    assert cells.matrix.sum() == twin.X.sum()
-    assert sorted(cells.matrix.getnnz(axis=1)) == sorted(twin.X.getnnz(axis=1))
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -280,12 +263,6 @@ def test_a_table_of_any_separator_is_read(rows, tmp_path, content, name, read):
     (cells,) = read(row, tmp_path / name)
     assert cells.matrix.toarray().tolist() == [[1, 0], [2.5, 4]]
     assert (cells.names, list(cells.obs.index)) == (["A", "B"], ["c1", "c2"])
-
-
-def test_cells_that_are_counted_have_a_header(rows, tmp_path, read):
-    (tmp_path / "a.csv").write_text(",0,1,2\nA,1,2,2\n")
-    (cells,) = read(counts_row(rows, "csv_genes_by_cells"), tmp_path / "a.csv")
-    assert list(cells.obs.index) == ["0", "1", "2"]
 
 
 def test_depmaps_texts_before_the_genes_are_no_genes_and_a_line_is_its_default_profile(rows, tmp_path, read):

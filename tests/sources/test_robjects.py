@@ -3,16 +3,20 @@
 import gzip
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import pytest
 from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.sources import look, raw
+from celllm.sources.readers.cells import annotate
 from celllm.sources.readers.robjects import read_robjects
 from celllm.sources.robjects import find, load, paths
 
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 COUNTS = np.array([[1, 0, 7, 0], [0, 0, 0, 2], [2, 3, 0, 1]])  # cells x genes
 GENES, CELLS = ["CD3E", "RPL5", "MT-CO1", "GAPDH"], ["AAACCTGAGC-1", "CCCCCTGAGC-1", "GGGCCTGAGC-1"]
 STATES = ["normal", "tumour", None]
@@ -168,6 +172,12 @@ CONTAINERS = {
 }
 
 
+@pytest.fixture
+def read_as(request):
+    """The reading of conftest.py, by a row."""
+    return request.getfixturevalue("read")
+
+
 def read(path, part=None):
     manifest = raw.RawManifest("d", (raw.RawFile(path.name, path, 0, "", part=part),), path)
     return list(read_robjects(manifest, None))
@@ -222,13 +232,53 @@ def test_a_file_that_breaks_off_is_refused(tmp_path, share):
         read(tmp_path / "b.rds")
 
 
-def test_backticks_hold_blanks_together():
+def test_names_with_signs_and_blanks_stand_in_backticks(tmp_path):
     assert paths("a$`b c`@d t(e)  f") == ["a$`b c`@d", "t(e)", "f"]
-
-
-def test_names_with_signs_are_found_in_backticks(tmp_path):
     root = load(save(tmp_path / "a.rda", **{"my data": {"x@y": ["one"]}}))
     assert find(root, "`my data`$`x@y`").path == "`my data`$`x@y`"
+
+
+@pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "ascii", "with_sm2", "dense"])
+def test_every_form_of_rs_save_gives_the_cells_of_panglaodb(rows, how, read_as):
+    path, row = FIXTURES / f"simulated_{how}.sparse.RData", rows.row("panglaodb")
+    (cells,) = read_as(row, path, samples=["s"], study="SRA1", malignancy="tumour")
+    assert cells.matrix.toarray().tolist() == [[1, 0, 7, 0], [0, 0, 0, 0], [2, 3, 0, 1], [0, 0, 120, 0], [5, 0, 0, 0]]
+    assert cells.matrix.dtype == np.int32
+    assert cells.names[:2] == ["A1BG_ENSG00000121410.11", "CD3E_ENSG00000198851.9"]
+    assert list(cells.obs.index) == ["AAACCTGAGCATCATC", "AAACCTGAGCTAACTC", "AAACCTGAGGGATGGG", "CCC", "GGG"]
+    assert annotate(cells, row)[["sample", "study", "is_malignant"]].iloc[0].tolist() == ["s", "SRA1", 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("other_name", r"one of the objects counts\n +found: +sm"),
+        ("overflow", r"a count of 3000000000, beyond the largest that 32 bits hold"),
+        ("without_names", r"RData: sm\n(?s:.*)4 genes and 5 cells, 0 gene and 5 cell names"),
+    ],
+)
+def test_objects_that_are_not_panglaodbs_are_refused(rows, name, message, read_as):
+    with pytest.raises(InputError, match=message):
+        read_as(rows.row("panglaodb"), FIXTURES / f"simulated_{name}.sparse.RData")
+
+
+@pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "ascii"])
+@pytest.mark.parametrize("share", [0.0, 0.95])
+def test_a_truncated_download_is_refused(rows, tmp_path, how, share, read_as):
+    whole = (FIXTURES / f"simulated_{how}.sparse.RData").read_bytes()
+    (tmp_path / "a.RData").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match=r"a\.RData: \(whole file\)\n +expected: (R objects|a whole file)"):
+        read_as(rows.row("panglaodb"), tmp_path / "a.RData")
+
+
+def test_a_panglaodb_download_has_the_cells_of_its_twin(rows, mirror, read_as):
+    (cells,) = read_as(rows.row("panglaodb"), mirror / "raw_format" / "SRA550660_SRS2089637.sparse.RData")
+    assert cells.matrix.shape == (661, 8545)
+    # the same cells lie in the mirror as h5ad, under the same barcodes
+    twin = ad.read_h5ad(mirror / "pbmc_kang2018_ifnb.h5ad", backed="r")
+    gene = [name.split("_ENS")[0] for name in cells.names].index("ISG15")
+    there = twin[[f"{barcode}-1-ctrl" for barcode in cells.obs.index], "ISG15"].to_memory().X.toarray().ravel()
+    assert cells.matrix[:, [gene]].toarray().ravel().tolist() == there.tolist()
 
 
 def test_look_lists_parts_and_says_which_holds_counts(tmp_path):

@@ -78,6 +78,8 @@ def test_a_cell_expresses_about_a_third_of_the_genes(genes, generator):
 
     assert 180 <= cells.counts.getnnz(axis=1).mean() <= 320
     assert cells.counts.dtype == np.int32
+    assert cells.obs["sample"].str.startswith("simulated_").all()
+    assert cells.obs["disease_state"].eq("cancer").equals(cells.obs["sample"].str.contains("patient"))
 
 
 def test_tumour_cells_cycle_more_and_have_gained_and_lost_blocks(genes, generator):
@@ -97,26 +99,9 @@ def test_tumour_cells_cycle_more_and_have_gained_and_lost_blocks(genes, generato
     assert (np.diff(genes.block) >= 0).all()
 
 
-def test_tumour_and_normal_cells_come_in_samples_called_simulated(genes, generator):
-    cells = simulate.tumour_cells(genes, 100, generator)
-
-    assert cells.obs["sample"].str.startswith("simulated_").all()
-    assert set(cells.obs.columns) == {"cell_type", "sample", "disease_state"}
-    assert cells.obs["disease_state"].eq("cancer").equals(cells.obs["sample"].str.contains("patient"))
-
-
-def test_cell_types_can_be_told_apart_by_their_markers(genes, generator):
-    cells = simulate.tumour_cells(genes, 400, generator)
-    normal = (cells.obs["disease_state"] == "normal").to_numpy()
-    labels = cells.obs["cell_type"].to_numpy(str)[normal]
-
-    assert set(labels) == {f"type_{number}" for number in range(1, 6)}
-    assert separation(log_normalised(cells.counts)[normal], labels, train_share=0.8, seed=0) > 0.9
-
-
 def test_drug_responses_are_neither_trivial_nor_hopeless_and_need_data(genes):
     full, few = [], []
-    for seed in range(3):
+    for seed in range(2):
         cells = simulate.drug_cells(genes, 500, np.random.default_rng(seed))
         matrix, labels = log_normalised(cells.counts), cells.obs["response"].to_numpy(str)
         full.append(separation(matrix, labels, train_share=0.8, seed=seed))
@@ -128,7 +113,6 @@ def test_drug_responses_are_neither_trivial_nor_hopeless_and_need_data(genes):
 
 def test_samples_do_not_give_the_drug_response_away(genes, generator):
     cells = simulate.drug_cells(genes, 500, generator)
-
     share = cells.obs["response"].eq("resistant").groupby(cells.obs["sample"]).mean()
     assert len(share) == 3
     assert share.between(0.3, 0.5).all()
@@ -156,23 +140,10 @@ def test_lines_respond_alike_to_drugs_of_one_target_beyond_drug_and_line_means(g
     assert table.corr().loc["erlotinib", "olaparib"] > 0.1  # a line is sensitive in general
 
 
-@pytest.mark.parametrize("drug", simulate_lines.DRUGS)
-def test_a_drugs_structure_is_that_of_the_drug(drug):
-    target, smiles = simulate_lines.DRUGS[drug]
-
-    assert CalcMolFormula(Chem.MolFromSmiles(smiles)) == FORMULAS[drug]
-    assert target in simulate_lines.PATHWAYS
-
-
-def test_a_seed_fixes_every_count(hgnc):
-    def draw(seed):
-        generator = np.random.default_rng(seed)
-        return simulate.drug_cells(simulate.genome(hgnc, generator), 30, generator)
-
-    first, again, other = draw(1), draw(1), draw(2)
-    assert first.names == again.names
-    np.testing.assert_array_equal(first.counts.toarray(), again.counts.toarray())
-    assert (first.counts != other.counts).nnz
+def test_a_drugs_structure_is_that_of_the_drug():
+    formulas = {name: CalcMolFormula(Chem.MolFromSmiles(smiles)) for name, (_, smiles) in simulate_lines.DRUGS.items()}
+    assert formulas == FORMULAS
+    assert {target for target, _ in simulate_lines.DRUGS.values()} == set(simulate_lines.PATHWAYS)
 
 
 def test_too_few_genes_are_refused(hgnc):

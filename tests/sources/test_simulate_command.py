@@ -37,46 +37,34 @@ def test_the_files_are_called_simulated_and_read_by_the_row_of_the_dataset(gene_
     assert all(file.name.startswith("simulated_") for file in manifest.files)
     assert row.simulated
     assert {column for column in (row.label_column, row.sample_column) if column} <= set(cells.obs.columns)
-    if row.sample_column:
-        assert cells.obs[row.sample_column].str.startswith("simulated_").all()
+    if kind == "cell_lines":
+        answers = responses.read_raw(manifest, row)
+        assert (answers.simulated, answers.table["drug"].nunique()) == (True, 12)
 
 
 def test_every_gene_is_found_again_some_by_an_earlier_symbol(gene_annotation, root):
     table = hgnc.read(root / "config/demo/hgnc_demo.tsv")
-    (cells,) = read_raw(
-        make(gene_annotation, "drug_cells"),
-        tables.read_datasets(root / "config/datasets.tsv").row("simulated_drug_cells"),
-    )
+    names = next(read_one(make(gene_annotation, "drug_cells").only())).names
 
-    mapping = map_names(cells.names, SymbolIndex(table), of_locus_group(table, "protein-coding gene"))
+    mapping = map_names(names, SymbolIndex(table), of_locus_group(table, "protein-coding gene"))
 
     assert (mapping.index_N >= 0).all()
-    assert len(np.unique(mapping.index_N)) == len(cells.names)
-    assert 10 <= len(set(cells.names) - set(table["symbol"])) <= 80
-
-
-def test_cell_lines_come_with_responses(gene_annotation, root):
-    row = tables.read_datasets(root / "config/datasets.tsv").row("simulated_cell_lines")
-
-    made = responses.read_raw(make(gene_annotation, "cell_lines"), row)
-
-    assert made.simulated
-    assert made.table["drug"].nunique() == 12
+    assert len(np.unique(mapping.index_N)) == len(names)
+    assert 10 <= len(set(names) - set(table["symbol"])) <= 80
 
 
 def test_datasets_of_one_seed_share_their_genes_and_repeat(gene_annotation, tmp_path):
-    first = make(gene_annotation, "drug_cells")
-    again = make(gene_annotation, "drug_cells", folder=tmp_path / "again")
-    other = make(gene_annotation, "drug_cells", folder=tmp_path / "other", seed=1)
-    rows = dict.fromkeys(("a", "b", "c"))
-    for key, manifest in zip(rows, (first, again, other), strict=True):
-        rows[key] = next(read_one(manifest.only()))
+    made = [
+        make(gene_annotation, "drug_cells"),
+        make(gene_annotation, "drug_cells", folder=tmp_path / "again"),
+        make(gene_annotation, "drug_cells", folder=tmp_path / "other", seed=1),
+        make(gene_annotation, "tumour_cells"),
+    ]
+    first, again, other, tumour = (next(read_one(manifest.only())) for manifest in made)
 
-    np.testing.assert_array_equal(rows["a"].matrix.toarray(), rows["b"].matrix.toarray())
-    assert rows["a"].names == rows["b"].names
-    assert (rows["a"].matrix.sum() != rows["c"].matrix.sum()) or rows["a"].names != rows["c"].names
-    tumour = next(read_one(make(gene_annotation, "tumour_cells").only()))
-    assert tumour.names == rows["a"].names
+    np.testing.assert_array_equal(first.matrix.toarray(), again.matrix.toarray())
+    assert first.names == again.names == tumour.names
+    assert (first.matrix.sum() != other.matrix.sum()) or first.names != other.names
 
 
 def test_a_name_that_hides_the_simulation_is_refused(gene_annotation, tmp_path):

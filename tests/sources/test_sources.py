@@ -2,10 +2,7 @@
 
 import gzip
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -131,11 +128,6 @@ def test_the_table_has_sizes_licences_totals_and_where_to_put_what_is_missing(ch
     assert "  cells: Zheng\n" in text
 
 
-def test_without_a_mirror_folder_the_text_says_how_to_name_one(checkout, capsys):
-    commands.sources(config=[Path("mine.yaml")])
-    assert "--config mirror=MIRROR" in capsys.readouterr().out
-
-
 def test_of_many_missing_files_a_few_stand_for_all(checkout, capsys):
     rows = "".join(f"s{number}\ta\tnormal\n" for number in range(20))
     (checkout / "mirror/list.tsv").write_text(f"sample\tstudy\tmalignancy\n{rows}")
@@ -151,26 +143,8 @@ def test_an_unknown_key_of_a_configuration_is_named(checkout):
         commands.sources(config=[Path("mine.yaml")])
 
 
-def test_a_missing_configuration_is_named(checkout):
-    with pytest.raises(InputError, match=r"(?s)none\.yaml.*a configuration.*start this in the checkout"):
-        commands.sources(config=[Path("none.yaml")])
-
-
 @pytest.mark.parametrize("name", ["paper", "real"])
 def test_the_checkouts_own_configurations_are_listed(root, monkeypatch, capsys, name):
     monkeypatch.chdir(root)
     found = told(capsys, f"config/{name}.yaml")
     assert all(entry["licence"] and entry["citation"] for entry in found.values())
-
-
-def test_the_command_ends_with_an_error_that_helps(root):
-    done = subprocess.run(
-        [sys.executable, "-m", "celllm", "sources", "--config", "none.yaml"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=root,
-        env={"PYTHONPATH": str(root / "src"), "PATH": os.environ["PATH"]},
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: none.yaml")

@@ -16,13 +16,24 @@ LABELS = np.random.default_rng(1).permutation(np.repeat(list(SIZES), list(SIZES.
 UNITS = [f"cells:{number:04d}" for number in range(len(LABELS))]
 DONORS = np.resize(["d2", "d1", "d3"], len(LABELS))
 IS_USABLE = ~np.isin(LABELS, ["", "tiny"])
-FEW = {"train": 0.05, "validation": 0.0}
+PROGRAM = """
+import numpy as np
+from celllm.config.tables import Task
+from celllm.splits.cells import stratified
+from celllm.splits.pairs import divide
+task = Task('t', 'classification', 't', 'd', None, 'random', (0,), .05, 0., .2, 5, 'clean', 'macro_f1')
+print(*stratified(np.array(list('abcd' * 50)), [f'cell{i}' for i in range(200)], task, seed=1))
+task = Task('t', 'regression', 't', 'd', 'd', 'both', (0,), .5, .2, .3, 0, 'clean', 'pearson')
+drugs = np.tile([f'd{i}' for i in range(10)], 20)
+print(*divide(np.repeat([f'l{i}' for i in range(20)], 10), drugs, drugs, task, seed=1))
+"""
 
 
 @pytest.fixture
 def split(cells_task):
-    def make(seed=0, **changes):
-        return stratified(LABELS, UNITS, replace(cells_task, **{"min_class_size": 10, **changes}), seed=seed)
+    def make(seed=0, order=slice(None), **changes):
+        task = replace(cells_task, **{"min_class_size": 10, **changes})
+        return stratified(LABELS[order], list(np.array(UNITS)[order]), task, seed=seed)
 
     return make
 
@@ -30,11 +41,7 @@ def split(cells_task):
 @pytest.fixture
 def held_out(cells_task):
     task = replace(cells_task, split="donors", train=0.9, validation=0.1, test=0.0, min_class_size=10)
-
-    def make(seed, *, labels=LABELS, donors=DONORS):
-        return by_donor(labels, donors, UNITS, task, seed=seed)
-
-    return make
+    return lambda seed, donors=DONORS: by_donor(LABELS, donors, UNITS, task, seed=seed)
 
 
 def test_every_class_has_nearly_its_share_in_every_subset_and_no_usable_cell_is_left_over(split):
@@ -46,15 +53,8 @@ def test_every_class_has_nearly_its_share_in_every_subset_and_no_usable_cell_is_
     np.testing.assert_array_equal(subsets != "unused", IS_USABLE)
 
 
-def test_cells_of_no_known_donor_take_no_part(held_out):
-    donors = np.where(DONORS == "d3", "", DONORS)
-    assert set(held_out(1, donors=donors)[donors == ""]) == {"unused"}
-    with pytest.raises(InputError, match="0-1, one a donor: d1, d2"):
-        held_out(2, donors=donors)
-
-
 def test_few_shot_trains_on_a_share_of_all_cells_and_is_tested_on_those_of_full_training(split):
-    few = split(**FEW)
+    few = split(train=0.05, validation=0.0)
 
     np.testing.assert_array_equal(split() == "test", few == "test")
     assert [np.sum(few == subset) for subset in ("train", "validation", "test")] == [25, 0, 98]
@@ -66,15 +66,11 @@ def test_every_class_has_a_training_cell_even_in_few_shot(split, seed):
     assert set(LABELS[split(seed, train=0.01, validation=0.0) == "train"]) == {"T", "B", "NK", "rare"}
 
 
-def test_seeds_differ_one_seed_repeats_and_the_order_of_the_cells_does_not_matter(split, cells_task):
-    first = split(3)
+def test_seeds_differ_one_seed_repeats_and_the_order_of_the_cells_does_not_matter(split):
     order = np.random.default_rng(7).permutation(len(LABELS))
-    task = replace(cells_task, min_class_size=10)
 
-    shuffled = stratified(LABELS[order], [UNITS[row] for row in order], task, seed=3)
-
-    np.testing.assert_array_equal(shuffled, first[order])
-    assert (split(4) != first).any()
+    np.testing.assert_array_equal(split(3, order), split(3)[order])
+    assert (split(4) != split(3)).any()
 
 
 def test_classes_that_are_all_too_small_are_refused(split):
@@ -84,19 +80,9 @@ def test_classes_that_are_all_too_small_are_refused(split):
 
 
 def test_splits_do_not_depend_on_the_hash_seed_of_the_process(root):
-    code = (
-        "import numpy as np; from celllm.splits.cells import stratified; from celllm.splits.pairs import divide;"
-        "from celllm.config.tables import Task;"
-        "t = Task('t','classification','t','d',None,'random',(0,),.05,0.,.2,5,'clean','macro_f1');"
-        "n = [f'cell{i}' for i in range(200)]; l = np.array(['a','b','c','d'] * 50);"
-        "print(''.join(stratified(l, n, t, seed=1)));"
-        "t = Task('t','regression','t','d','d','both',(0,),.5,.2,.3,0,'clean','pearson');"
-        "l = np.repeat([f'l{i}' for i in range(20)], 10); d = np.tile([f'd{i}' for i in range(10)], 20);"
-        "print(''.join(divide(l, d, d, t, seed=1)))"
-    )
     outputs = {
         subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", PROGRAM],
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root / "src")},
             capture_output=True,
             text=True,
@@ -118,20 +104,21 @@ def test_one_donor_is_tested_and_met_nowhere_else(held_out, seed):
         assert (subsets[(label == LABELS) & ~is_tested] == "validation").mean() == pytest.approx(0.1, abs=0.03)
 
 
-def test_a_class_of_the_tested_donor_alone_stays_in_the_test_subset(held_out):
-    subsets = held_out(0, donors=np.where(LABELS == "rare", "d1", DONORS))
-
-    assert set(subsets[LABELS == "rare"]) == {"test"}
+def test_a_class_of_the_tested_donor_alone_is_tested_and_cells_of_no_known_donor_take_no_part(held_out):
+    assert set(held_out(0, np.where(LABELS == "rare", "d1", DONORS))[LABELS == "rare"]) == {"test"}
+    donors = np.where(DONORS == "d3", "", DONORS)
+    assert set(held_out(1, donors)[donors == ""]) == {"unused"}
 
 
 @pytest.mark.parametrize(
     ("donors", "seed", "message"),
     [
         pytest.param(DONORS, 3, "0-2, one a donor: d1, d2, d3", id="more seeds than donors"),
+        pytest.param(np.where(DONORS == "d3", "", DONORS), 2, "0-1, one a donor: d1, d2", id="a donor not known"),
         pytest.param(np.full_like(DONORS, "d1"), 0, "two donors or more", id="one donor"),
         pytest.param(np.where(LABELS == "T", "d1", "d2"), 1, "at least 2 classes among", id="one class to train on"),
     ],
 )
 def test_donors_that_cannot_be_held_out_are_refused(held_out, donors, seed, message):
     with pytest.raises(InputError, match=message):
-        held_out(seed, donors=donors)
+        held_out(seed, donors)

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.sparse import csr_matrix
 
 from celllm.base.errors import InputError
 from celllm.harmonise import cells as cells_file
@@ -22,27 +21,13 @@ BOTH = {"split": "both", "train": 0.6, "validation": 0.2, "test": 0.2}
 
 
 @pytest.fixture
-def files(tmp_path):
-    n_cells = 100
+def files(tmp_path, aligned):
     genes = Vocabulary(pd.DataFrame({"symbol": ["A", "B"], "hgnc_id": ["1", "2"], "ensembl": "", "entrez": ""}))
-    obs = pd.DataFrame(
-        {
-            "sample": "s",
-            "donor": np.repeat(["a", "b"], n_cells // 2),
-            "study": "d",
-            # the last six cells, all of donor b, are a class of their own
-            "label": [*np.resize(["x", "y", "y", "", "x"], n_cells - 6), *(["z"] * 6)],
-            "is_malignant": 0,
-            "n_counts": 1.0,
-            "n_genes": 1,
-            "cell_hash": [str(number) for number in range(n_cells)],
-        },
-        index=[f"d:l{number}" for number in range(n_cells)],
-    )
-    matrix = csr_matrix(np.ones((n_cells, 2)))
-    facts = {"vocabulary": genes, "dataset": "d", "units": "counts", "simulated": False, "provenance": {}}
-    with cells_file.writing_cells(tmp_path / "d.h5ad", **facts) as writer:
-        writer.append(matrix, obs)
+    # the last six cells, all of donor b, are a class of their own
+    labels = [*np.resize(["x", "y", "y", "", "x"], 94), *(["z"] * 6)]
+    cells = aligned(np.ones((100, 2)), genes, label=labels, donor=np.repeat(["a", "b"], 50))
+    cells.obs_names = [f"d:l{number}" for number in range(100)]
+    cells_file.write(cells, tmp_path / "d.h5ad")
     lines = [f"l{number}" for number in range(0, 40, 2)] + ["unknown line"]
     pairs = [{"line": line, "drug": drug, "smiles": drug, "response": 1.0} for line in lines for drug in "pqrst"]
     responses.write(Responses(pd.DataFrame(pairs), simulated=False), tmp_path / "d.parquet")

@@ -20,12 +20,7 @@ def test_a_split_comes_back_as_it_was_written(split, tmp_path):
 
     back = splits.read(tmp_path / "new" / "seed3.parquet")
 
-    assert (back.task, back.seed, back.units, back.provenance) == (
-        split.task,
-        split.seed,
-        split.units,
-        split.provenance,
-    )
+    assert all(getattr(back, name) == getattr(split, name) for name in ("task", "seed", "units", "provenance"))
     np.testing.assert_array_equal(back.subsets, split.subsets)
 
 

@@ -44,6 +44,33 @@ ITEM_INPUTS = {
         "shards": "results/shards/manifest.json",
     },
     "tables/harmonisation": NAMED,
+    "tables/audit_leakage": {
+        "catalogue": SCORED["catalogue"],
+        "cells": [f"results/cells/{dataset}.h5ad" for dataset in config["corpus"]],
+        "benchmark_cells": benchmark_cells(),
+        "splits": expand("results/splits/{task}/manifest.json", task=RUN_TASKS),
+        "shards": "results/shards/manifest.json",
+    },
+    "tables/audit_source": {
+        "catalogue": SCORED["catalogue"],
+        "shards": "results/shards/manifest.json",
+        "encoder": audited_encoder("encoder.safetensors"),
+        "history": audited_encoder("history.jsonl"),
+    },
+    "tables/audit_embeddings": {
+        "catalogue": SCORED["catalogue"],
+        "encoder": audited_encoder("encoder.safetensors"),
+        "cells": expand("results/cells/{dataset}.h5ad", dataset=config["embed"]),
+        "vocabulary": "results/vocabulary/genes.tsv",
+    },
+    "tables/details": SCORED
+    | NAMED
+    | {
+        "trials": "results/bench/trials.tsv",
+        "cells": expand("results/cells/{dataset}.h5ad", dataset=CELL_DATASETS),
+        "vocabulary": "results/vocabulary/genes.tsv",
+        "network": published_network(),
+    },
     "figures/scores": SCORED,
     "figures/fewshot": SCORED,
     "figures/per_drug": {"catalogue": SCORED["catalogue"]},
@@ -69,7 +96,7 @@ ITEM_INPUTS = {
 }
 REPORT_TABLES = [
     *("main", "comparisons", "claims", "costs", "failures", "controls"),
-    *("corpus", "harmonisation"),
+    *("corpus", "harmonisation", "audit_leakage", "details"),
     *(f"per_drug/{task}" for task in REGRESSIONS),
 ]
 REPORT_FIGURES = [
@@ -85,24 +112,20 @@ REPORT_FIGURES = [
     *(f"umap/{dataset}" for dataset in config["embed"]),
     *([f"step_cost/{STEP_COST['encoder']}"] if STEP_COST["encoder"] else []),
 ]
-AUDITS = [
-    "audit_leakage",
-    "audit_source",
-    *(["audit_embeddings"] if config["embed"] else []),
-]
+AUDITS = ["audit_source", *(["audit_embeddings"] if config["embed"] else [])]
 
 
 wildcard_constraints:
     table="|".join(REPORT_TABLES),
     figure="|".join(REPORT_FIGURES),
+    audit="|".join(AUDITS),
 
 
 def item_of(wildcards) -> tuple[str, str]:
-    """Item of captions.tsv, such as figures/umap, and what it is about; the page of details and audits have no wildcard."""
-    for folder, name in wildcards.items():
-        item, _, subject = name.partition("/")
-        return f"{folder}s/{item}", subject
-    return "", ""
+    """Item of captions.tsv, such as figures/umap, and what it is about."""
+    ((kind, name),) = wildcards.items()
+    item, _, subject = name.partition("/")
+    return f"{'figures' if kind == 'figure' else 'tables'}/{item}", subject
 
 
 def item_inputs(wildcards) -> dict[str, str | list[str]]:
@@ -126,28 +149,28 @@ def item_inputs(wildcards) -> dict[str, str | list[str]]:
     return found
 
 
-def item_options(_wildcards, input) -> str:
-    """`--role FILES` for each named input."""
+def item_options(wildcards, input) -> str:
+    """`--role FILES` for each named input; the page of details gets the recipes besides."""
     files = {
         role: [paths] if isinstance(paths, str) else paths
         for role, paths in input.items()
     }
-    return " ".join(
+    options = [
         f"--{role.replace('_', '-')} {' '.join(quote(path) for path in paths)}"
         for role, paths in files.items()
         if paths
-    )
+    ]
+    if item_of(wildcards)[0] == "tables/details":
+        used = {name: RECIPES[name].model_dump(mode="json") for name in USED_ENCODERS}
+        options.append(f"--recipes {quote(json.dumps(used))}")
+    return " ".join(options)
 
 
-def caption_of(name: str):
-    """A function of wildcards that fills an item's caption in: its subject, and keys of the configuration."""
-
-    def caption(wildcards) -> str:
-        item, subject = item_of(wildcards)
-        values = config | {"subject": subject, "embed": ", ".join(config["embed"])}
-        return CAPTIONS[item or name]["caption"].format(**values)
-
-    return caption
+def caption_of(wildcards) -> str:
+    """An item's caption, in which its subject and keys of the configuration are filled in."""
+    item, subject = item_of(wildcards)
+    values = config | {"subject": subject, "embed": ", ".join(config["embed"])}
+    return CAPTIONS[item]["caption"].format(**values)
 
 
 def category_of(wildcards) -> str:
@@ -164,12 +187,7 @@ def labels_of(wildcards) -> dict[str, str]:
 
 def title_of(wildcards) -> str:
     """Title of a table's page: its label without the number that orders it."""
-    return title_in_captions(item_of(wildcards)[0])
-
-
-def title_in_captions(item: str) -> str:
-    """Title of an item's page."""
-    return CAPTIONS[item]["label"].lstrip("0123456789 ")
+    return CAPTIONS[item_of(wildcards)[0]]["label"].lstrip("0123456789 ")
 
 
 def stage_of(wildcards) -> str:

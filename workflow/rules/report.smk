@@ -1,4 +1,4 @@
-"""Tables, figures and audits of the report: one rule for tables, one for figures, captions in one table.
+"""Tables, figures and audits of the report: a rule for pages of tables, one for figures, one for what needs torch.
 
 Reads:   results/, workflow/report/captions.tsv
 Writes:  results/report/
@@ -6,7 +6,7 @@ Writes:  results/report/
 
 
 rule report_table:
-    """A table of the report: a sortable page, and its rows tab separated."""
+    """A page of the report: sortable tables, and their rows tab separated, of all but the first in details/."""
     input:
         unpack(item_inputs),
     output:
@@ -25,12 +25,12 @@ rule report_table:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=15,
+        mem_mb=8000,
+        runtime=120,
     params:
         stage=stage_of,
         title=title_of,
-        caption=caption_of("table"),
+        caption=caption_of,
         inputs=item_options,
     shell:
         "python -m celllm report_table"
@@ -40,6 +40,7 @@ rule report_table:
         " --caption {params.caption:q}"
         " --html {output.html:q}"
         " --tsv {output.tsv:q}"
+        " --rows results/report/details"
         " &> {log:q}"
 
 
@@ -67,7 +68,7 @@ rule report_figure:
         runtime=30,
     params:
         stage=stage_of,
-        caption=caption_of("figure"),
+        caption=caption_of,
         inputs=item_options,
     shell:
         "python -m celllm report_figure"
@@ -79,125 +80,22 @@ rule report_figure:
         " &> {log:q}"
 
 
-rule report_details:
-    """One page of what the other tables rest on: spreads, classes, options, choices, configuration, cells, labels."""
+rule audit_encoder:
+    """Audits of the paper's encoder, frozen: the batch-confounding probe, and embedding diagnostics."""
     input:
-        catalogue=SCORED["catalogue"],
-        scores=SCORED["scores"],
-        trials="results/bench/trials.tsv",
-        harmonisation=NAMED["harmonisation"],
-        cells=expand("results/cells/{dataset}.h5ad", dataset=CELL_DATASETS),
-        vocabulary=rules.build_vocabulary.output.vocabulary,
-        network=published_network(),
-        exact_duplicates="results/report/details/exact_duplicates.tsv",
-        label_rule="results/report/details/label_rule.tsv",
-        labels="results/report/details/labels.tsv",
+        unpack(item_inputs),
     output:
         html=report(
-            "results/report/tables/details.html",
+            "results/report/tables/{audit}.html",
             caption="../report/caption.rst",
-            category=CAPTIONS["tables/details"]["category"],
-            labels={"item": CAPTIONS["tables/details"]["label"]},
+            category=category_of,
+            labels=labels_of,
         ),
-        spread="results/report/details/spread.tsv",
-        rows=expand(
-            "results/report/details/{table}.tsv",
-            table=["classes", "trials", "choices", "config", "samples", "vocabulary"],
-        ),
+        tsv="results/report/tables/{audit}.tsv",
     log:
-        "logs/report_details/all.log",
+        "logs/audit_encoder/{audit}.log",
     benchmark:
-        "benchmarks/report_details/all.tsv"
-    conda:
-        "../../envs/data.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=15,
-    params:
-        stage=STAGES["report_details"],
-        title=title_in_captions("tables/details"),
-        caption=caption_of("tables/details"),
-        inputs=item_options,
-        recipes=json.dumps(
-            {name: RECIPES[name].model_dump(mode="json") for name in USED_ENCODERS}
-        ),
-        rows=subpath(output.spread, parent=True),
-    shell:
-        "python -m celllm report_details"
-        " {params.inputs}"
-        " --recipes {params.recipes:q}"
-        " --title {params.title:q}"
-        " --caption {params.caption:q}"
-        " --html {output.html:q}"
-        " --tables {params.rows:q}"
-        " &> {log:q}"
-
-
-rule audit_leakage:
-    """Benchmark cells among the cells of the corpus, before and after exclusion, and exact duplicates within a task."""
-    input:
-        cells=rules.write_shards.input.cells,
-        benchmark_cells=benchmark_cells(),
-        splits=expand("results/splits/{task}/manifest.json", task=RUN_TASKS),
-        shards=rules.write_shards.output.manifest,
-        catalogue=SCORED["catalogue"],
-    output:
-        html=report(
-            "results/report/tables/audit_leakage.html",
-            caption="../report/caption.rst",
-            category=CAPTIONS["tables/audit_leakage"]["category"],
-            labels={"item": CAPTIONS["tables/audit_leakage"]["label"]},
-        ),
-        tsv="results/report/tables/audit_leakage.tsv",
-        exact_duplicates="results/report/details/exact_duplicates.tsv",
-    log:
-        "logs/audit_leakage/all.log",
-    benchmark:
-        "benchmarks/audit_leakage/all.tsv"
-    conda:
-        "../../envs/data.yaml"
-    threads: 1
-    resources:
-        mem_mb=8000,
-        runtime=120,
-    params:
-        stage=STAGES["audit_leakage"],
-        inputs=item_options,
-        title=title_in_captions("tables/audit_leakage"),
-        caption=caption_of("tables/audit_leakage"),
-    shell:
-        "python -m celllm audit_leakage"
-        " {params.inputs}"
-        " --title {params.title:q}"
-        " --caption {params.caption:q}"
-        " --html {output.html:q}"
-        " --tsv {output.tsv:q}"
-        " --exact-duplicates {output.exact_duplicates:q}"
-        " &> {log:q}"
-
-
-rule audit_source:
-    """Batch-confounding probe: whether frozen cells know their data set or the tumour, and what a wrong label rule teaches."""
-    input:
-        shards=rules.write_shards.output.manifest,
-        encoder=audited_encoder("encoder.safetensors"),
-        history=audited_encoder("history.jsonl"),
-        catalogue=SCORED["catalogue"],
-    output:
-        html=report(
-            "results/report/tables/audit_source.html",
-            caption="../report/caption.rst",
-            category=CAPTIONS["tables/audit_source"]["category"],
-            labels={"item": CAPTIONS["tables/audit_source"]["label"]},
-        ),
-        tsv="results/report/tables/audit_source.tsv",
-        label_rule="results/report/details/label_rule.tsv",
-        labels="results/report/details/labels.tsv",
-    log:
-        "logs/audit_source/all.log",
-    benchmark:
-        "benchmarks/audit_source/all.tsv"
+        "benchmarks/audit_encoder/{audit}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["fit"]
@@ -205,13 +103,14 @@ rule audit_source:
         mem_mb=8000,
         runtime=240,
     params:
-        stage=STAGES["audit_source"],
-        accelerator=ACCELERATOR,
+        stage=stage_of,
+        title=title_of,
+        caption=caption_of,
         inputs=item_options,
-        title=title_in_captions("tables/audit_source"),
-        caption=caption_of("tables/audit_source"),
+        accelerator=ACCELERATOR,
     shell:
-        "python -m celllm audit_source"
+        "python -m celllm audit_encoder"
+        " --audit {wildcards.audit:q}"
         " {params.inputs}"
         " --threads {threads}"
         " --accelerator {params.accelerator}"
@@ -219,49 +118,5 @@ rule audit_source:
         " --caption {params.caption:q}"
         " --html {output.html:q}"
         " --tsv {output.tsv:q}"
-        " --label-rule {output.label_rule:q}"
-        " --labels {output.labels:q}"
-        " &> {log:q}"
-
-
-rule audit_embeddings:
-    """Embedding diagnostics: how frozen embeddings keep labels together, mix samples and spread out, beside principal components."""
-    input:
-        encoder=audited_encoder("encoder.safetensors"),
-        cells=expand("results/cells/{dataset}.h5ad", dataset=config["embed"]),
-        vocabulary=rules.build_vocabulary.output.vocabulary,
-        catalogue=SCORED["catalogue"],
-    output:
-        html=report(
-            "results/report/tables/audit_embeddings.html",
-            caption="../report/caption.rst",
-            category=CAPTIONS["tables/audit_embeddings"]["category"],
-            labels={"item": CAPTIONS["tables/audit_embeddings"]["label"]},
-        ),
-        tsv="results/report/tables/audit_embeddings.tsv",
-    log:
-        "logs/audit_embeddings/all.log",
-    benchmark:
-        "benchmarks/audit_embeddings/all.tsv"
-    conda:
-        "../../envs/torch.yaml"
-    threads: config["threads"]["fit"]
-    resources:
-        mem_mb=8000,
-        runtime=240,
-    params:
-        stage=STAGES["audit_embeddings"],
-        accelerator=ACCELERATOR,
-        inputs=item_options,
-        title=title_in_captions("tables/audit_embeddings"),
-        caption=caption_of("tables/audit_embeddings"),
-    shell:
-        "python -m celllm audit_embeddings"
-        " {params.inputs}"
-        " --threads {threads}"
-        " --accelerator {params.accelerator}"
-        " --title {params.title:q}"
-        " --caption {params.caption:q}"
-        " --html {output.html:q}"
-        " --tsv {output.tsv:q}"
+        " --rows results/report/details"
         " &> {log:q}"

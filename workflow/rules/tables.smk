@@ -313,6 +313,17 @@ if workflow.is_main_process:
     warn_of_doubtful_recipes()
 
 
+def refuse_to_replace(jobs) -> None:
+    """Say before anything is computed that an encoder would be replaced, which Snakemake refuses after all else."""
+    for kept in (Path(path) for job in jobs for path in job.protected_output):
+        if kept.is_file():
+            raise WorkflowError(
+                f"{kept} is kept, and this run would make it anew, of another configuration or other data\n"
+                f"  do this:  add --directory ../other, a folder for this run's results/ and resources/; or, if it is "
+                f"not wanted any more, rm -rf {kept.parent.parent}"
+            )
+
+
 def encoder_of(method: str) -> str | None:
     """Pretrained encoder that a method starts from; None for a method without one."""
     name = METHODS[method].encoder

@@ -65,7 +65,8 @@ def adapt(
 
     Returns
     -------
-    The folder.
+    Path
+        The folder.
 
     Raises
     ------

@@ -54,7 +54,8 @@ def embed(
 
     Returns
     -------
-    The same object, or `out`.
+    anndata.AnnData | Path
+        The same object, or `out`.
 
     Raises
     ------

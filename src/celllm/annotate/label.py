@@ -87,7 +87,8 @@ def annotate(
 
     Returns
     -------
-    The query, the same object, or `out`.
+    anndata.AnnData | Path
+        The query, the same object, or `out`.
 
     Raises
     ------

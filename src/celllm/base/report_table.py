@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from celllm.base.atomic import writing
+from celllm.base.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ class ReportTable:
         Title of the part of the table that each row belongs to; none: the table has one part.
     shown
         What readers get in place of the rows, where that is a summary.
+    fault
+        What the table found, if that must stop the workflow; raised once the table is written.
     """
 
     name: str
@@ -107,6 +110,14 @@ class ReportTable:
     note: str = ""
     sections: Sequence[str] | None = None
     shown: pd.DataFrame | None = None
+    fault: InputError | None = None
+
+
+def frame_of(rows: Iterable[Mapping[str, object]], columns: Sequence[Column]) -> pd.DataFrame:
+    """Return rows as a frame, which has the columns' names where there is no row."""
+    ends = ("", "_low", "_high")
+    names = [f"{column.name}{end}" for column in columns for end in ends[: 3 if column.is_interval else 1]]
+    return pd.DataFrame(list(rows), columns=None if rows else names)
 
 
 def write_tsv(rows: pd.DataFrame, path: Path | str) -> None:
@@ -118,7 +129,8 @@ def write_tsv(rows: pd.DataFrame, path: Path | str) -> None:
 
 def write_page(tables: Sequence[ReportTable], path: Path | str, *, title: str, note: str = "") -> None:
     """Write tables one below the other as a page that needs no other file; several get a list of contents."""
-    contents = "".join(f'<li><a href="#{table.name}">{escape(table.title)}</a></li>' for table in tables)
+    titled = [table for table in tables if table.title]
+    contents = "".join(f'<li><a href="#{table.name}">{escape(table.title)}</a></li>' for table in titled)
     body = "\n".join(_article(table) for table in tables)
     page = _PAGE.format(
         title=escape(title),

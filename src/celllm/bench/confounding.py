@@ -30,14 +30,7 @@ Rows = NDArray[np.int64]
 def halves(strata: NDArray[np.str_], *, test_share: float, seed: int) -> tuple[Rows, Rows]:
     """Divide cells into a training and a held-out part, each stratum by itself; rows ascending.
 
-    Parameters
-    ----------
-    strata
-        What must be alike in both parts, one a cell.
-    test_share
-        Share of each stratum that is held out, rounded; a stratum of one cell is for training.
-    seed
-        Of the draw.
+    `test_share` of each stratum is held out, rounded; a stratum of one cell is for training.
     """
     generator = np.random.default_rng(seed)
     is_held_out = np.zeros(len(strata), dtype=bool)
@@ -56,12 +49,8 @@ def fit_probe(view_ND: NDArray[np.float64], labels: NDArray[np.str_], rows: Rows
 
 def scored(probe: Pipeline, view_ND: NDArray[np.float64], labels: NDArray[np.str_], rows: Rows) -> Mapping[str, float]:
     """Score a probe on rows it was not taught: accuracy, macro_f1, auroc and others."""
-    return classification_metrics(
-        labels[rows],
-        probe.predict(view_ND[rows]),
-        classes=[str(name) for name in probe.classes_],
-        scores=probe.predict_proba(view_ND[rows]),
-    )
+    said, scores = probe.predict(view_ND[rows]), probe.predict_proba(view_ND[rows])
+    return classification_metrics(labels[rows], said, classes=probe.classes_.tolist(), scores=scores)
 
 
 def scored_by_group(
@@ -77,19 +66,15 @@ def scored_by_group(
         for group in np.unique(groups[train])
     }
     scores = np.stack([shares[group] for group in groups[test]])
-    return classification_metrics(
-        labels[test], classes[scores.argmax(axis=1)], classes=[str(name) for name in classes], scores=scores
-    )
+    return classification_metrics(labels[test], classes[scores.argmax(axis=1)], classes=classes.tolist(), scores=scores)
 
 
 def predicted_by_others(
     view_ND: NDArray[np.float64], labels: NDArray[np.str_], groups: NDArray[np.str_]
 ) -> tuple[Rows, NDArray[np.str_]]:
-    """Predict the labels of each group by a probe that was taught all groups but this one.
+    """Predict the labels of each group by a probe that was taught all groups but this one; return rows and answers.
 
-    Returns
-    -------
-    Rows that were predicted, and what was predicted. A group is passed over where the others have one label only.
+    A group is passed over where the others have one label only.
     """
     rows, answers = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=labels.dtype)]
     for group in np.unique(groups):
@@ -103,47 +88,28 @@ def predicted_by_others(
 
 @dataclass(frozen=True)
 class CorpusCells:
-    """Cells of the corpus as the audit sees them.
-
-    Parameters
-    ----------
-    views
-        By name: N x D numbers.
-    dataset
-        Name of each cell's data set.
-    is_malignant
-        1 tumour, 0 normal, -1 unknown, as annotation of cells or samples has it: taken as the truth.
-    by_source
-        The same as the label rule `by_source` has it: one label a data set.
-    """
+    """Cells of the corpus as the audit sees them."""
 
     views: Mapping[str, NDArray[np.float64]]
+    """By name: N x D numbers."""
     dataset: NDArray[np.str_]
     is_malignant: NDArray[np.int8]
+    """1 tumour, 0 normal, -1 unknown, as annotation of cells or samples has it: taken as the truth."""
     by_source: NDArray[np.int8]
+    """The same as the label rule `by_source` has it: one label a data set."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How well one view answers one question on cells it was not taught.
-
-    Parameters
-    ----------
-    question
-        What was asked.
-    view
-        What it was asked of, or who answers without looking at the cell.
-    n_train, n_test
-        Cells taught and cells asked about.
-    metrics
-        accuracy, macro_f1, auroc.
-    """
+    """How well one view answers one question on cells it was not taught."""
 
     question: str
     view: str
+    """What it was asked of, or who answers without looking at the cell."""
     n_train: int
     n_test: int
     metrics: Mapping[str, float]
+    """accuracy, macro_f1, auroc."""
 
 
 def answers(cells: CorpusCells, *, train: Rows, test: Rows) -> Iterator[Answer]:
@@ -185,29 +151,17 @@ def _unseen(cells: CorpusCells, tumour: NDArray[np.str_], known: Rows) -> Iterat
 
 @dataclass(frozen=True)
 class Taught:
-    """What a tumour probe says about cells that a label rule gets wrong, and about the others.
-
-    Parameters
-    ----------
-    rule
-        `by_source` or `metadata`: whose labels it was taught.
-    view
-        What it sees of a cell.
-    n_train, n_wrong_in_train
-        Cells taught, and how many of them `by_source` labels wrongly.
-    n_wrong, n_right
-        Held-out cells that `by_source` labels wrongly, and the others.
-    accuracy_on_wrong, accuracy_on_right
-        Against the truth.
-    """
+    """What a tumour probe says about held-out cells that `by_source` labels wrongly, and about the others."""
 
     rule: str
+    """`by_source` or `metadata`: whose labels it was taught."""
     view: str
     n_train: int
     n_wrong_in_train: int
     n_wrong: int
     n_right: int
     accuracy_on_wrong: float
+    """Against the truth, as the next."""
     accuracy_on_right: float
 
 

@@ -63,21 +63,10 @@ def views(
     seed: int,
     device: torch.device | str = "cpu",
 ) -> dict[str, NDArray[np.float64]]:
-    """Return three views of the same cells, none of which was shown a label of them; row i is cell i.
+    """Return three views of the same cells (N x genes), none of which was shown a label of them; row i is cell i.
 
-    Parameters
-    ----------
-    pretrained
-        The encoder, frozen. Its second view has weights drawn anew and the same gene embedding, unless pretraining
-        learned that too.
-    values
-        N x genes of the vocabulary.
-    units
-        What the values are.
-    seed
-        Of the weights without pretraining, and of the solver of the components.
-    device
-        Where to embed.
+    The encoder's second view has weights drawn anew by `seed` and the same gene embedding, unless pretraining learned
+    that too.
     """
     from celllm.harmonise.normalise import log_normalised
     from celllm.model.inference import embed_cells
@@ -114,16 +103,9 @@ def spread(view_ND: NDArray[np.float64]) -> Mapping[str, float]:
 def label_metrics(
     view_ND: NDArray[np.float64], labels: NDArray[np.str_], batches: NDArray[np.str_]
 ) -> dict[str, float]:
-    """Measure how well labels keep together; distances are Euclidean.
+    """Measure how well labels, two or more and none empty, keep together; distances are Euclidean.
 
-    Parameters
-    ----------
-    view_ND
-        The embedding.
-    labels
-        At least two different ones, none empty.
-    batches
-        Sample or donor of each cell. Isolated labels are those in the fewest batches; with one batch, all labels.
+    A batch is a sample or a donor. Isolated labels are those in the fewest batches; with one batch, all labels.
     """
     scib = _scib()
     x_ND = view_ND.astype(np.float32)
@@ -151,15 +133,10 @@ def batch_metrics(
     *,
     components_NC: NDArray[np.float64],
 ) -> dict[str, float]:
-    """Measure how well batches mix within labels.
+    """Measure how well batches mix within labels, which must tell batches (see `tells_batches`).
 
-    Parameters
-    ----------
-    view_ND, labels, batches
-        As in `label_metrics`; labels must tell batches (see `tells_batches`).
-    components_NC
-        Principal components of the expression: how much less of the embedding's variance the batch explains than of
-        theirs is `pcr_comparison`. It is 0 for the components themselves, and where it explains more.
+    `pcr_comparison` is how much less of the embedding's variance the batch explains than of the principal components of
+    the expression. It is 0 for the components themselves, and where it explains more.
     """
     scib = _scib()
     codes = np.unique(batches, return_inverse=True)[1]

@@ -34,18 +34,11 @@ CLUSTERS: Final[Mapping[str, tuple[str, ...]]] = {"lines": ("line",), "drugs": (
 
 @dataclass(frozen=True)
 class Influence:
-    """Influence of each test unit on a score.
-
-    Parameters
-    ----------
-    values_N
-        Of each unit.
-    clusters
-        Number of the cluster of each unit, once for each way in which units are drawn together.
-    """
+    """Influence of each test unit on a score."""
 
     values_N: Floats
     clusters: tuple[NDArray[np.int64], ...] = ()
+    """Number of the cluster of each unit, once for each way in which units are drawn together."""
 
     def __sub__(self, other: Influence) -> Influence:
         """Return the influence on the difference of two scores of the same units."""
@@ -68,16 +61,9 @@ def mean_influence(of_seeds: Sequence[Influence]) -> Influence:
 
 
 def influence(table: pd.DataFrame, metric: str, *, kind: str, split: str) -> Influence | None:
-    """Return the influence of each row of predictions on a metric of their kind; None where there is no such thing.
+    """Return the influence of each row of predictions on a metric of `bench.metrics`; None where there is none.
 
-    Parameters
-    ----------
-    table
-        Predictions of a run.
-    metric
-        Name of the metric, as of `bench.metrics`.
-    kind, split
-        Of the task: what is predicted, and by what strategy the test subset was drawn.
+    `kind` and `split` are the task's: what is predicted, and by what strategy the test subset was drawn.
     """
     if kind == "classification":
         values = _of_classes(table, metric)
@@ -97,14 +83,11 @@ def _variance(sums: NDArray[Any], n_units: int) -> float:
 
 def _of_classes(table: pd.DataFrame, metric: str) -> Floats | None:
     truth, predicted = table["truth"].to_numpy(str), table["predicted"].to_numpy(str)
-    name, _, of_class = metric.partition(":")
+    name, _, of_class = metric.partition("_" if metric in (f"f1_{SENSITIVE}", f"f1_{RESISTANT}") else ":")
     if name == "accuracy":
         return _centred(truth == predicted)
     if name == "f1":
         return _f1(truth == of_class, predicted == of_class)
-    if name in ("f1_sensitive", "f1_resistant"):
-        label = SENSITIVE if name == "f1_sensitive" else RESISTANT
-        return _f1(truth == label, predicted == label)
     if name == "macro_f1":
         present = np.unique(np.concatenate([truth, predicted]))
         return _mean([_f1(truth == label, predicted == label) for label in present])
@@ -154,12 +137,10 @@ def _auroc(truth: NDArray[np.str_], classes: list[str], scores_NK: Floats) -> Fl
     total = np.zeros(len(truth))
     for label in (name for name in true_classes if name in classes):
         is_class, scores = truth == label, scores_NK[:, classes.index(label)]
-        places = np.empty(len(truth))  # share of the other side that a unit stands right to
-        ranks = rankdata(scores)
         for side, sign in ((is_class, 1), (~is_class, -1)):
-            beaten = (ranks[side] - rankdata(scores[side])) / (~side).sum()
-            places[side] = beaten if sign > 0 else 1 - beaten
-        total += _within(is_class, places) + _within(~is_class, places)
+            beaten = np.zeros(len(truth))  # share of the other side that a unit stands above
+            beaten[side] = (rankdata(scores)[side] - rankdata(scores[side])) / (~side).sum()
+            total += sign * _within(side, beaten)
     return total / len(true_classes)
 
 

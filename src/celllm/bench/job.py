@@ -30,50 +30,31 @@ from celllm.config.settings import FitBudget
 from celllm.config.tables import Method, Task
 from celllm.harmonise import vocabulary
 from celllm.harmonise.vocabulary import Vocabulary
-from celllm.splits.format import Split
+from celllm.splits.format import Split, request_of
 from celllm.splits.units import Cells, Pairs, cells_from, check_responses, pairs_from
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a job reads and how its runs are made.
-
-    Parameters
-    ----------
-    task, method
-        Rows of config/tasks.tsv and config/methods.tsv.
-    files
-        By role: `cells`, `vocabulary`, and `responses` or `encoder` where there are such.
-    splits
-        The task's splits by number, each a file.
-    seeds
-        Random seeds of the method; each runs on every split.
-    trials
-        Combinations of options that a run tries on the validation subset, at most; with 2 or more, a method that fits
-        in seconds tries all of its.
-    seconds
-        Time after which a run begins no further trial; None: none.
-    budget
-        How long a method may learn that learns batch by batch.
-    threads
-        CPU threads.
-    accelerator, is_mixed
-        Where methods with torch compute, and whether they multiply in bfloat16.
-    stage
-        Name and version of the workflow's stage.
-    """
+    """What a job reads and how its runs are made."""
 
     task: Task
     method: Method
     files: Mapping[str, Path]
+    """By role: `cells`, `vocabulary`, and `responses` or `encoder` where there are such."""
     splits: Mapping[int, Path]
+    """The task's splits by number."""
     seeds: Sequence[int]
+    """Random seeds of the method; each runs on every split."""
     trials: int
+    """Combinations of options that a run tries at most; with 2 or more, a method that fits in seconds tries all."""
     seconds: float | None
+    """Time after which a run begins no further trial; None: none."""
     budget: FitBudget
     threads: int
     accelerator: Literal["auto", "cpu", "cuda"]
     is_mixed: bool
+    """Whether methods with torch multiply in bfloat16."""
     stage: str
 
     @cached_property
@@ -215,26 +196,17 @@ class Job:
 
 
 def run_all(job: Job, path: Path, *, on_failure: Literal["show", "stop"], log: str) -> Runs:
-    """Make every run that is not there yet, and write `runs.json`.
+    """Make every run that is not there yet, and write `runs.json` to `path`.
 
-    Parameters
-    ----------
-    job
-        What to run.
-    path
-        Where `runs.json` is to stand; predictions of finished runs lie beside it. Those made by the same rows, files
-        and stage are kept.
-    on_failure
-        `show`: a failed run is recorded and the others go on; `stop`: its error is raised.
-    log
-        The log of the job, named in the record of a failure.
+    Predictions of finished runs lie beside it; those made by the same rows, files and stage are kept. With `show` a
+    failed run is recorded, with the name of the job's `log`, and the others go on; with `stop` its error is raised.
     """
     finished: list[tuple[int, int]] = []
     failures: list[Failure] = []
     for split, seed in itertools.product(job.splits, job.seeds):
         place = predictions_path(path, split=split, seed=seed)
         _say(f"{job.method.method} on {job.task.task}, split {split}, seed {seed}")
-        if predictions.request_of(place) == job.request(split, seed):
+        if request_of(place) == job.request(split, seed):
             _say("kept: it is there already")
             finished.append((split, seed))
             continue

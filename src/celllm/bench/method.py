@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from celllm.base.errors import InputError
+from celllm.config.explain import unknown
 from celllm.config.settings import FitBudget
 from celllm.config.tables import COMPONENTS, Method
 from celllm.harmonise.vocabulary import Vocabulary
@@ -26,16 +26,8 @@ PACKAGES = ("celllm", "sklearn")
 class BenchMethod:
     """What all methods share: options from their row, checked; a random seed; the file they start from.
 
-    Parameters
-    ----------
-    options
-        Values by option; of others the class's `defaults` hold.
-    seed
-        Random seed of the method.
-    encoder
-        A pretrained encoder or principal components, where the row names one.
-    vocabulary
-        The gene axis of the cells.
+    `options` has values by option; of others the class's `defaults` hold. `encoder`: a pretrained encoder or principal
+    components, where the row names one. `vocabulary`: the gene axis of the cells.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -97,27 +89,9 @@ Builder = Callable[..., Classifier | Regressor]
 
 
 def build(
-    row: Method,
-    options: Mapping[str, Any],
-    *,
-    seed: int,
-    encoder: Path | None,
-    vocabulary: Vocabulary,
+    row: Method, options: Mapping[str, Any], *, seed: int, encoder: Path | None, vocabulary: Vocabulary
 ) -> Classifier | Regressor:
-    """Make a method from its row of config/methods.tsv.
-
-    Parameters
-    ----------
-    row
-        Of config/methods.tsv.
-    options
-        Settings of this run: the row's own, and those that are tried.
-    seed
-        Random seed of the method.
-    encoder
-        The file of a pretrained encoder, or of the corpus's principal components, for methods that need one.
-    vocabulary
-        The gene axis of the cells.
+    """Make a method from its row of config/methods.tsv, with the options of this run.
 
     Raises
     ------
@@ -174,13 +148,7 @@ def class_of(row: Method) -> Builder:
 
 
 def imported(where: str, class_name: str, *, name: str) -> Any:  # noqa: ANN401 - a class
-    """Import a class that a row names.
-
-    Raises
-    ------
-    InputError
-        If there is no such module, or no such class in it.
-    """
+    """Import a class that the row `name` names; InputError if there is no such module, or no such class in it."""
     try:
         return getattr(importlib.import_module(where), class_name)
     except (ModuleNotFoundError, AttributeError) as error:
@@ -205,27 +173,12 @@ def take_options(
     InputError
         For an option that the method does not know, or a value that is none of its `choices`.
     """
-    unknown = [option for option in options if option not in defaults]
-    if unknown:
-        raise InputError(
-            file=METHODS,
-            field="options",
-            expected=f"any of {', '.join(defaults) or 'none'}",
-            found=unknown[0],
-            remedy="correct or remove it",
-        )
     taken = {**defaults, **options}
+    for option in taken.keys() - defaults.keys():
+        raise unknown(option, defaults, file=METHODS, field="options")
     for name, allowed in choices.items():
         if taken[name] not in allowed:
-            names = [str(value) for value in allowed]
-            near = difflib.get_close_matches(str(taken[name]), names, n=1)
-            raise InputError(
-                file=METHODS,
-                field=f"options.{name}",
-                expected=f"one of {', '.join(names)}",
-                found=repr(taken[name]),
-                remedy=f"did you mean {near[0]}?" if near else "correct it",
-            )
+            raise unknown(str(taken[name]), map(str, allowed), file=METHODS, field=f"options.{name}")
     return taken
 
 
@@ -238,21 +191,13 @@ def labelled(cells: Cells, rows: np.ndarray) -> np.ndarray:
         If one of them has no label, or if all have the same: there is nothing to tell apart.
     """
     labels: np.ndarray = cells.labels[rows]
-    classes = np.unique(labels)
-    if "" in classes:
-        raise InputError(
-            file="split",
-            field="train",
-            expected="training cells that have a label",
-            found=f"{int((labels == '').sum())} without",
-            remedy="make the split again: snakemake --forcerun make_splits",
-        )
-    if len(classes) < 2:
-        raise InputError(
-            file="split",
-            field="train",
-            expected="at least 2 classes among the training cells",
-            found=", ".join(classes) or "no cell",
-            remedy="raise the task's train fraction in config/tasks.tsv",
-        )
-    return labels
+    classes, n_without = np.unique(labels), int((labels == "").sum())
+    if n_without:
+        fault = ("training cells that have a label", f"{n_without} without")
+        remedy = "make the split again: snakemake --forcerun make_splits"
+    elif len(classes) < 2:
+        fault = ("at least 2 classes among the training cells", ", ".join(classes) or "no cell")
+        remedy = "raise the task's train fraction in config/tasks.tsv"
+    else:
+        return labels
+    raise InputError(file="split", field="train", expected=fault[0], found=fault[1], remedy=remedy)

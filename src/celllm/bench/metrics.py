@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from celllm.base.errors import InputError
 from celllm.bench.predictions import score_columns
+from celllm.config.explain import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,36 +37,18 @@ def metrics_of(table: pd.DataFrame, *, kind: str) -> dict[str, float]:
     """Return every metric of a table of predictions of that kind of task."""
     if kind == "classification":
         classes, values = score_columns(table)
-        return classification_metrics(
-            table["truth"].to_numpy(str),
-            table["predicted"].to_numpy(str),
-            classes=classes,
-            scores=values,
-        )
-    return regression_metrics(
-        table["truth"].to_numpy(float),
-        table["predicted"].to_numpy(float),
-        drugs=table["drug"].to_numpy(str),
-        lines=table["line"].to_numpy(str),
-    )
+        truth, predicted = (table[name].to_numpy(str) for name in ("truth", "predicted"))
+        return classification_metrics(truth, predicted, classes=classes, scores=values)
+    truth, predicted = (table[name].to_numpy(float) for name in ("truth", "predicted"))
+    drugs, lines = (table[name].to_numpy(str) for name in ("drug", "line"))
+    return regression_metrics(truth, predicted, drugs=drugs, lines=lines)
 
 
 def headline_of(metrics: Mapping[str, float], metric: str, *, task: str) -> float:
-    """Return the metric a task leads with.
-
-    Raises
-    ------
-    InputError
-        If no such metric was computed of the task's predictions.
-    """
+    """Return the metric a task leads with; InputError if no such metric was computed of its predictions."""
     if metric not in metrics:
-        raise InputError(
-            file="config/tasks.tsv",
-            field=f"headline of {task}",
-            expected=f"one of {', '.join(name for name in metrics if ':' not in name)}",
-            found=metric,
-            remedy="correct the task's headline",
-        )
+        names = [name for name in metrics if ":" not in name]
+        raise unknown(metric, names, file="config/tasks.tsv", field=f"headline of {task}")
     return metrics[metric]
 
 
@@ -78,23 +60,12 @@ def is_better(value: float, other: float, *, metric: str) -> bool:
 
 
 def classification_metrics(
-    truth: np.ndarray,
-    predicted: np.ndarray,
-    *,
-    classes: Sequence[str],
-    scores: np.ndarray,
+    truth: np.ndarray, predicted: np.ndarray, *, classes: Sequence[str], scores: np.ndarray
 ) -> dict[str, float]:
     """Score predicted classes.
 
-    Parameters
-    ----------
-    truth, predicted
-        True and predicted class of each unit.
-    classes
-        Classes the method knows, in the order of the columns of `scores`. A true class that is not among
-        them was absent in training: it can only be missed, and counts as such.
-    scores
-        Units x classes; larger means likelier.
+    `scores` are units x `classes`, those the method knows; larger means likelier. A true class that is not among them
+    was absent in training: it can only be missed, and counts as such.
 
     Returns
     -------
@@ -105,23 +76,21 @@ def classification_metrics(
     from sklearn.metrics import accuracy_score, f1_score, recall_score
 
     truth, predicted = np.asarray(truth, dtype=str), np.asarray(predicted, dtype=str)
-    present = np.unique(np.concatenate([truth, predicted]))
+    present, true_classes = np.unique(np.concatenate([truth, predicted])), np.unique(truth)
     f1_of_class = f1_score(truth, predicted, labels=present, average=None, zero_division=0)
+    recall = recall_score(truth, predicted, labels=true_classes, average="macro", zero_division=0)
+    f1_of = {str(name): float(f1) for name, f1 in zip(present, f1_of_class, strict=True)}
     values = {
         "accuracy": float(accuracy_score(truth, predicted)),
         "macro_f1": float(np.mean(f1_of_class)),
-        "balanced_accuracy": float(
-            recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
-        ),
+        "balanced_accuracy": float(recall),
         "auroc": auroc(truth, classes=classes, scores=scores),
         "ece": expected_calibration_error(truth, classes=classes, scores=scores),
         "brier": brier(truth, classes=classes, scores=scores),
-        **{f"f1:{name}": float(f1) for name, f1 in zip(present, f1_of_class, strict=True)},
+        **{f"f1:{name}": f1 for name, f1 in f1_of.items()},
     }
     if set(truth) <= {SENSITIVE, RESISTANT}:
-        for name in (SENSITIVE, RESISTANT):
-            f1 = f1_score(truth, predicted, labels=[name], average="macro", zero_division=0)
-            values[f"f1_{name}"] = float(f1)
+        values |= {f"f1_{name}": f1_of.get(name, 0.0) for name in (SENSITIVE, RESISTANT)}
     return values
 
 
@@ -191,20 +160,9 @@ def are_probabilities(scores: np.ndarray) -> bool:
 
 
 def regression_metrics(
-    truth: np.ndarray,
-    predicted: np.ndarray,
-    *,
-    drugs: np.ndarray,
-    lines: np.ndarray,
+    truth: np.ndarray, predicted: np.ndarray, *, drugs: np.ndarray, lines: np.ndarray
 ) -> dict[str, float]:
-    """Score predicted responses.
-
-    Parameters
-    ----------
-    truth, predicted
-        Responses of each pair, ln IC50 (natural logarithm of µM).
-    drugs, lines
-        The drug and the cell line of each pair.
+    """Score predicted responses, ln IC50 (natural logarithm of µM), of pairs of these drugs and lines.
 
     Returns
     -------
@@ -250,23 +208,14 @@ def pearson_by(groups: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> 
 
     Groups with fewer than three pairs or constant truth are left out; a constant prediction tells no members of the
     group apart and counts 0.
-
-    Parameters
-    ----------
-    groups
-        The group of each pair.
-    truth, predicted
-        Responses of each pair.
     """
-    groups = np.asarray(groups, dtype=str)
-    order = np.argsort(groups, kind="stable")
-    names, starts = np.unique(groups[order], return_index=True)
+    names, group_of, sizes = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
+    in_order = np.split(np.argsort(group_of, kind="stable"), np.cumsum(sizes)[:-1])
     values = {}
-    for name, rows in zip(names.tolist(), np.split(order, starts[1:]), strict=True):
-        if len(rows) < MIN_PAIRS or _is_constant(truth[rows]):
-            continue
-        value = pearson(truth[rows], predicted[rows])
-        values[name] = 0.0 if np.isnan(value) else value
+    for name, rows in zip(names.tolist(), in_order, strict=True):
+        if len(rows) >= MIN_PAIRS and not _is_constant(truth[rows]):
+            value = pearson(truth[rows], predicted[rows])
+            values[name] = 0.0 if np.isnan(value) else value
     return values
 
 

@@ -80,14 +80,7 @@ def exact_duplicates(hash_of: Mapping[str, str], *, cells: Sequence[str], subset
     """Count the cells of a split with an exact duplicate, and those whose duplicate lies in another subset.
 
     A line of a regression task stands in the split once a drug, so it may be in several subsets by design; a line is no
-    duplicate of itself.
-
-    Parameters
-    ----------
-    hash_of
-        Hash of each cell or line.
-    cells, subsets
-        Cell or line, and subset, of each unit of the split.
+    duplicate of itself. `cells` and `subsets` are those of each unit.
     """
     units = pd.DataFrame({"cell": list(cells), "subset": list(subsets)}).drop_duplicates()
     units["hash"] = units["cell"].map(hash_of)

@@ -37,18 +37,10 @@ class Uses:
 
 
 def uses_of(task: Task, method: Method, runs: Runs, budget: FitBudget, *, n: int, trials: int, n_kept: float) -> Uses:
-    """Count how many cells, or lines, a job encodes.
+    """Count how many cells, or lines, a job encodes; a fit that ends early for want of patience takes less.
 
-    Parameters
-    ----------
-    task, method, runs
-        What is run: rows, splits and model seeds.
-    budget
-        Of learning. A fit that ends early for want of patience takes less.
-    n, n_kept
-        Cells of the data set, and of how many the frozen layers' output is kept for the whole job.
-    trials
-        Combinations of options on a split, where they are chosen.
+    The data set has `n` cells, and of `n_kept` the frozen layers' output is kept for the whole job. `trials`:
+    combinations of options on a split, where they are chosen.
     """
     is_fitted = method.module.startswith("celllm.")
     n_runs = len(runs.splits) * len(runs.seeds)
@@ -82,19 +74,16 @@ def hours_of(recipe: Recipe, method: Method, uses: Uses, gpu: Gpu, *, length: in
     forward = Flops(one.forward_flops - is_float32 * one.forward_bmm_flops, is_float32 * one.forward_bmm_flops)
     backward = Flops(one.backward_flops - is_float32 * one.backward_bmm_flops, is_float32 * one.backward_bmm_flops)
     on = {"efficiency": efficiency}
-    mixed = recipe.model_copy(
-        update={"training": recipe.training.model_copy(update={"precision": "bf16-mixed"})}
-    )  # as fits on a GPU have it
+    training = recipe.training.model_copy(update={"precision": "bf16-mixed"})  # as fits on a GPU have it
+    mixed = recipe.model_copy(update={"training": training})
     forward_s = gpu_seconds(mixed, gpu, forward, one.forward_traffic, **on)
     backward_s = gpu_seconds(mixed, gpu, backward, one.traffic - one.forward_traffic, **on)
     depth = recipe.encoder.depth
     n_trained = {"full": depth, "lora": depth}.get(method.options.get("mode", "last_layer"), 1)
     n_trained = min(depth, n_trained + (method.options.get("layer") == "second_last"))
     share = n_trained / depth
-    seconds = (
-        uses.frozen * forward_s * (1 - share) + uses.forwards * forward_s * share + uses.backwards * backward_s * share
-    )
-    return seconds / 3600
+    trained_s = uses.forwards * forward_s + uses.backwards * backward_s
+    return (uses.frozen * forward_s * (1 - share) + trained_s * share) / 3600
 
 
 def plan(
@@ -109,18 +98,9 @@ def plan(
     gpu: Gpu,
     efficiency: float,
 ) -> pd.DataFrame:
-    """Compute the hours of every job that starts from a pretrained encoder.
+    """Compute the hours of every job that starts from a pretrained encoder, at a share (`efficiency`) of a GPU's peaks.
 
-    Parameters
-    ----------
-    runs, tasks, methods, recipes
-        What is run; recipes by encoder.
-    budget, trials
-        Of the configuration.
-    sizes
-        By data set: cells (or lines), and mean tokens a cell.
-    gpu, efficiency
-        What computes, and which share of its peaks it reaches.
+    `recipes` are by encoder; `sizes` by data set: cells (or lines), and mean tokens a cell.
 
     Returns
     -------
@@ -150,13 +130,7 @@ def wall_hours(hours: Sequence[float], n_gpus: int) -> float:
 
 
 def size_of(text: str) -> tuple[str, tuple[int, int]]:
-    """Read DATASET=CELLSxTOKENS.
-
-    Raises
-    ------
-    InputError
-        If it is of another form.
-    """
+    """Read DATASET=CELLSxTOKENS; InputError if it is of another form."""
     matched = re.fullmatch(r"(\w+)=(\d+)x(\d+)", text)
     if matched is None:
         raise InputError(

@@ -6,7 +6,6 @@ knows; for regression line and drug. How it was made stands in the schema metada
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,9 +18,10 @@ from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
+from celllm.config.explain import first_error
+from celllm.splits.format import KEY
 
 SCORE = "score:"
-_KEY = b"celllm"
 _COLUMNS: dict[str, tuple[str, ...]] = {
     "classification": ("unit", "truth", "predicted"),
     "regression": ("unit", "truth", "predicted", "line", "drug"),
@@ -96,76 +96,40 @@ def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
         If the metadata or a column is missing.
     """
     table = pq.read_table(path)
-    stored = (table.schema.metadata or {}).get(_KEY)
-    if stored is None:
-        raise InputError(
-            file=path,
-            field="schema metadata",
-            expected="the key celllm",
-            found=", ".join(key.decode() for key in table.schema.metadata or {}) or "none",
-            remedy=_REMEDY,
-        )
+    held = table.schema.metadata or {}
+    if KEY not in held:
+        keys = ", ".join(key.decode() for key in held) or "none"
+        raise InputError(file=path, field="schema metadata", expected="the key celllm", found=keys, remedy=_REMEDY)
     try:
-        meta = _META.validate_json(stored)
+        meta = _META.validate_json(held[KEY])
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            file=path,
-            field=f"schema metadata celllm: {'.'.join(map(str, first['loc']))}",
-            expected=str(first["msg"]),
-            found=str(first.get("input"))[:200],
-            remedy=_REMEDY,
-        ) from None
+        where = "schema metadata celllm: {field}"
+        raise first_error(error, file=path, where=where, remedy=_REMEDY) from None
     frame = table.to_pandas()
     _check(frame, meta.kind, path)
     return frame, meta
-
-
-def request_of(path: Path | str) -> str | None:
-    """Return what a run was asked for, as `bench.job` writes it down; None where there are no such predictions."""
-    try:
-        stored = (pq.read_schema(path).metadata or {}).get(_KEY)
-    except (FileNotFoundError, pa.ArrowInvalid):
-        return None
-    found: str | None = json.loads(stored or b"{}").get("provenance", {}).get("request")
-    return found
 
 
 def write(table: pd.DataFrame, meta: PredictionsMeta, path: Path | str) -> None:
     """Write predictions; the same checks as in `read`."""
     _check(table, meta.kind, path)
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    metadata = {**(arrow.schema.metadata or {}), _KEY: _META.dump_json(meta)}
+    metadata = {**(arrow.schema.metadata or {}), KEY: _META.dump_json(meta)}
     with writing(path) as part:
         pq.write_table(arrow.replace_schema_metadata(metadata), part)
 
 
 def _check(table: pd.DataFrame, kind: str, path: Path | str) -> None:
-    wanted = _COLUMNS[kind]
-    missing = [column for column in wanted if column not in table.columns]
-    if missing:
-        raise InputError(
-            file=path,
-            field="columns",
-            expected=", ".join(wanted),
-            found=", ".join(table.columns),
-            remedy=_REMEDY,
-        )
-    twice = table["unit"][table["unit"].duplicated()]
-    if len(twice):
-        raise InputError(
-            file=path,
-            field="unit",
-            expected="each unit once",
-            found=f"{twice.iloc[0]} more than once",
-            remedy=_REMEDY,
-        )
-    numbers = score_columns(table)[1] if kind == "classification" else table["predicted"].to_numpy(np.float64)
-    if not np.isfinite(numbers).all():
-        raise InputError(
-            file=path,
-            field="score:… or predicted",
-            expected="finite numbers",
-            found=f"{int((~np.isfinite(numbers)).sum())} that are not",
-            remedy="the fit diverged; lower the method's learning_rate in config/methods.tsv",
-        )
+    wanted, remedy = _COLUMNS[kind], _REMEDY
+    if not set(wanted) <= set(table.columns):
+        fault = ("columns", ", ".join(wanted), ", ".join(table.columns))
+    elif not table["unit"].is_unique:
+        fault = ("unit", "each unit once", f"{table['unit'][table['unit'].duplicated()].iloc[0]} more than once")
+    else:
+        numbers = score_columns(table)[1] if kind == "classification" else table["predicted"].to_numpy(np.float64)
+        n_wrong = int((~np.isfinite(numbers)).sum())
+        if not n_wrong:
+            return
+        fault = ("score:… or predicted", "finite numbers", f"{n_wrong} that are not")
+        remedy = "the fit diverged; lower the method's learning_rate in config/methods.tsv"
+    raise InputError(file=path, field=fault[0], expected=fault[1], found=fault[2], remedy=remedy)

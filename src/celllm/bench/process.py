@@ -25,10 +25,7 @@ class Killed(CellLMError):
 def counted(file: Path) -> Iterator[None]:
     """Count in `file` how often a run was begun; the count outlives a process that is killed, and no other one.
 
-    Raises
-    ------
-    Killed
-        If the process was killed as often as is allowed.
+    Killed is raised where that was as often as is allowed.
     """
     n_kills = int(file.read_text()) if file.is_file() else 0
     file.parent.mkdir(parents=True, exist_ok=True)

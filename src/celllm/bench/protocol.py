@@ -50,26 +50,8 @@ def fitted(
 ) -> tuple[Choice[Classifier | Regressor], Cells | Pairs]:
     """Choose the method's options and fit it; return it and the data as it may see them.
 
-    Options are chosen under the protocol clean alone, and only where there is a validation subset.
-
-    Parameters
-    ----------
-    row, task
-        Of config/methods.tsv and config/tasks.tsv.
-    data
-        The task's cells or pairs, with all labels.
-    subsets
-        Rows of `train`, `validation` and `test`.
-    make
-        Makes the method with these options.
-    search
-        Values by option, to choose from.
-    trials
-        Combinations of options that are tried, at most.
-    seconds
-        Time after which no further trial is begun; None: none.
-    seed
-        Random seed of the order of trials.
+    Options are chosen under the protocol clean alone, and only where there is a validation subset. `make` makes the
+    method with given options; `search`, `trials`, `seconds` and `seed` are as of `choose_options`, `trials` its budget.
     """
     is_compat = task.protocol == "compat"
     chooses = len(subsets["validation"]) > 0 and not is_compat
@@ -102,22 +84,9 @@ def fitted(
 def predicted(
     method: Classifier | Regressor, shown: Cells | Pairs, known: Cells | Pairs, rows: np.ndarray
 ) -> pd.DataFrame:
-    """Let a fitted method predict some units.
+    """Let a fitted method predict some units; return the columns of `bench.predictions`.
 
-    Parameters
-    ----------
-    method
-        The fitted method.
-    shown
-        What the method sees; labels or responses of the test subset are hidden in it.
-    known
-        The same units with all labels or responses.
-    rows
-        Units to predict.
-
-    Returns
-    -------
-    The columns of `bench.predictions`: unit, truth, predicted, and score:{class} or line and drug.
+    In what the method is `shown`, labels or responses of the test subset are hidden; they are taken from `known`.
     """
     import pandas as pd
 
@@ -150,19 +119,10 @@ class Choice(Generic[Fitted]):
 
 
 def candidates(search: Mapping[str, Sequence[Any]], *, budget: int, seed: int) -> list[dict[str, Any]]:
-    """Return the combinations of values to try.
+    """Return the combinations of values to try, `budget` at most.
 
     The first is the first value of every option, the defaults. The others are drawn from all combinations without
     repeats, in the order of the draw.
-
-    Parameters
-    ----------
-    search
-        Values by option.
-    budget
-        Most combinations.
-    seed
-        Of the draw.
     """
     grid = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
     others = np.random.default_rng(seed).permutation(len(grid) - 1) + 1
@@ -180,22 +140,10 @@ def choose_options(
     seed: int,
     metric: str,
 ) -> Choice[Fitted]:
-    """Fit every candidate, judge it, keep the best; the earlier one wins a tie.
+    """Fit every candidate, judge it on the validation subset by `metric`, keep the best; the earlier one wins a tie.
 
-    Parameters
-    ----------
-    fit
-        Makes a method with these options and fits it.
-    judge
-        Value of `metric` on the validation subset.
-    options
-        Options that are fixed.
-    search, budget, seed
-        As of `candidates`. With one candidate nothing is judged, and there is no trial to tell of.
-    seconds
-        Time after which no further candidate is begun; None: none.
-    metric
-        Says whether more or less is better.
+    `options` are fixed; `search`, `budget` and `seed` are as of `candidates`. With one candidate nothing is judged, and
+    there is no trial to tell of. After `seconds` no further candidate is begun.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
-from celllm.base.errors import InputError
+from celllm.config.explain import first_error
 
 _STRICT: Final = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -75,14 +75,7 @@ def read(path: Path | str) -> Runs:
     try:
         return _RUNS.validate_json(Path(path).read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            file=path,
-            field=".".join(map(str, first["loc"])) or "(whole file)",
-            expected=str(first["msg"]),
-            found=str(first.get("input"))[:200],
-            remedy=f"fit again: snakemake --forcerun {path}",
-        ) from None
+        raise first_error(error, file=path, remedy=f"fit again: snakemake --forcerun {path}") from None
 
 
 def write(runs: Runs, path: Path | str) -> None:

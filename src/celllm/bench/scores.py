@@ -50,28 +50,19 @@ def read(path: Path | str) -> pd.DataFrame:
     """
     table = _read(path, COLUMNS)
     try:
-        typed = table.assign(
-            split=table["split"].astype(int),
-            seed=table["seed"].astype(int),
-            value=table["value"].replace("", "nan").astype(float),
-            error=table["error"].replace("", "nan").astype(float),
+        typed = table.replace({"value": {"": "nan"}, "error": {"": "nan"}}).astype(
+            {"split": int, "seed": int, "value": float, "error": float}
         )
     except ValueError as error:
-        raise InputError(
-            file=path,
-            field="split, seed, value or error",
-            expected="numbers",
-            found=str(error),
-            remedy=_REMEDY,
-        ) from None
+        where, found = "split, seed, value or error", str(error)
+        raise InputError(file=path, field=where, expected="numbers", found=found, remedy=_REMEDY) from None
     _check_unique(typed, path)
     return typed[list(COLUMNS)]
 
 
 def write(table: pd.DataFrame, path: Path | str) -> None:
     """Write `scores.tsv`, sorted, so that equal scores make equal files."""
-    _check_columns(table, COLUMNS, path)
-    _check_unique(table, path)
+    _check_unique(_with_columns(table, COLUMNS, path), path)
     _write(table, COLUMNS, path)
 
 
@@ -94,14 +85,11 @@ def read_trials(path: Path | str) -> pd.DataFrame:
 
 def write_trials(table: pd.DataFrame, path: Path | str) -> None:
     """Write `trials.tsv`, sorted."""
-    _check_columns(table, TRIAL_COLUMNS, path)
-    _write(table, TRIAL_COLUMNS, path)
+    _write(_with_columns(table, TRIAL_COLUMNS, path), TRIAL_COLUMNS, path)
 
 
 def _read(path: Path | str, columns: tuple[str, ...]) -> pd.DataFrame:
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    _check_columns(table, columns, path)
-    return table
+    return _with_columns(pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False), columns, path)
 
 
 def _write(table: pd.DataFrame, columns: tuple[str, ...], path: Path | str) -> None:
@@ -110,15 +98,11 @@ def _write(table: pd.DataFrame, columns: tuple[str, ...], path: Path | str) -> N
         table.to_csv(part, sep="\t", index=False, float_format="%.10g")
 
 
-def _check_columns(table: pd.DataFrame, columns: tuple[str, ...], path: Path | str) -> None:
+def _with_columns(table: pd.DataFrame, columns: tuple[str, ...], path: Path | str) -> pd.DataFrame:
     if set(table.columns) != set(columns):
-        raise InputError(
-            file=path,
-            field="columns",
-            expected=", ".join(columns),
-            found=", ".join(table.columns),
-            remedy=_REMEDY,
-        )
+        wanted, found = ", ".join(columns), ", ".join(table.columns)
+        raise InputError(file=path, field="columns", expected=wanted, found=found, remedy=_REMEDY)
+    return table
 
 
 def _check_unique(table: pd.DataFrame, path: Path | str) -> None:

@@ -23,31 +23,18 @@ _WINDOW = 8
 
 @dataclass(frozen=True)
 class TokenSource:
-    """Cells, and the rule that makes them tokens.
-
-    Parameters
-    ----------
-    values
-        Cells x genes of the vocabulary.
-    units
-        What the values are.
-    rule
-        The encoder's own rule.
-    panel
-        Genes of layout `full`; None otherwise.
-    """
+    """Cells, and the rule that makes them tokens."""
 
     values: sparse.csr_matrix
+    """Cells x genes of the vocabulary."""
     units: Units
     rule: TokenSettings
+    """The encoder's own."""
     panel: np.ndarray | None
+    """Genes of layout `full`; None otherwise."""
 
     def batch(
-        self,
-        rows: np.ndarray,
-        generator: np.random.Generator | None = None,
-        *,
-        draw: int = 0,
+        self, rows: np.ndarray, generator: np.random.Generator | None = None, *, draw: int = 0
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return gene ids, bins and values, B x L each.
 
@@ -55,12 +42,7 @@ class TokenSource:
         cell too long shows other genes in each epoch (under the rule `random_subset`).
         """
         tokens = tokenise(
-            self.values[rows],
-            self.rule,
-            units=self.units,
-            generator=generator,
-            draw=draw,
-            panel=self.panel,
+            self.values[rows], self.rule, units=self.units, generator=generator, draw=draw, panel=self.panel
         )
         genes_BL, bins_BL, values_BL = map(torch.from_numpy, tokens.padded())
         return genes_BL, bins_BL, values_BL
@@ -101,16 +83,9 @@ class TokenSource:
 
 
 def token_source(
-    values: sparse.csr_matrix,
-    units: Units | str,
-    *,
-    rule: TokenSettings,
-    panel: np.ndarray | None,
+    values: sparse.csr_matrix, units: Units | str, *, rule: TokenSettings, panel: np.ndarray | None
 ) -> TokenSource:
-    """Prepare cells for an encoder.
-
-    z-scores at or below 0 are dropped at once: the token rule takes them as silent.
-    """
+    """Prepare cells for an encoder; z-scores at or below 0 are dropped at once: the token rule takes them as silent."""
     units = Units(units)
     if not units.is_proportional:
         values = values.multiply(values > 0).tocsr()

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from celllm.base.atomic import writing
-from celllm.base.errors import InputError
+from celllm.config.explain import first_error
 from celllm.config.tables import Claim, Dataset, Method, Task
 
 
@@ -64,14 +64,7 @@ def read(path: Path | str) -> Catalogue:
     try:
         return Catalogue.model_validate_json(Path(path).read_text(encoding="utf-8"))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            file=path,
-            field=".".join(map(str, first["loc"])) or "(whole file)",
-            expected=str(first["msg"]),
-            found=str(first.get("input"))[:200],
-            remedy="write it again: snakemake --forcerun list_runs",
-        ) from None
+        raise first_error(error, file=path, remedy="write it again: snakemake --forcerun list_runs") from None
 
 
 def write(catalogue: Catalogue, path: Path | str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,28 +20,20 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else "remove it, or add it where the known ones stand"
 
 
+def unknown(name: str, known: Iterable[str], *, file: Path | str, field: str, expected: str = "") -> InputError:
+    """Return the error of a name that is none of the known ones; it names the nearest."""
+    known = list(known)
+    expected = expected or f"one of {', '.join(known) or 'nothing'}"
+    return InputError(file=file, field=field, expected=expected, found=repr(name), remedy=suggestion(name, known))
+
+
 def fields_of(model: type[Any]) -> dict[str, FieldInfo]:
     """Return the fields of a pydantic model or dataclass by name."""
-    return dict(model.__pydantic_fields__)
-
-
-def section_at(model: type[Any], path: Iterable[str]) -> type[Any]:
-    """Return the model of the section at `path`; the last one known where the path leads out of the models."""
-    for part in path:
-        field = fields_of(model).get(part)
-        annotation = None if field is None else field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return model
+    return dict(getattr(model, "__pydantic_fields__", {}))
 
 
 def first_error(
-    error: ValidationError,
-    model: type[Any],
-    *,
-    file: Path | str,
-    where: str = "{field}",
-    remedy: str,
+    error: ValidationError, model: type[Any] = object, *, file: Path | str, where: str = "{field}", remedy: str
 ) -> InputError:
     """Turn the first of pydantic's errors into an `InputError`.
 
@@ -49,7 +42,8 @@ def first_error(
     error
         What pydantic raised.
     model
-        What was validated; its fields are the known keys, their descriptions say what is expected.
+        What was validated, if users know its keys: an unknown one is answered with the nearest, a missing one with its
+        description.
     file
         Named in the message.
     where
@@ -57,48 +51,33 @@ def first_error(
     remedy
         What to do where no nearer advice is at hand.
     """
-    first = error.errors()[0]
+    first: dict[str, Any] = dict(error.errors()[0])
     path = [str(part) for part in first["loc"]]
-    field = ".".join(path) or "values together"
-    section = section_at(model, path[:-1])
+    section = _section_at(model, path[:-1])
     known = list(fields_of(section))
-    shown = where.format(field=field)
-    if first["type"] == "extra_forbidden":
-        return InputError(
-            file=file,
-            field=shown,
-            expected=f"one of {', '.join(known)}",
-            found="an unknown key",
-            remedy=suggestion(path[-1], known),
-        )
-    if first["type"] == "missing":
-        expected, found = _description(section, path[-1]) or "a value", "nothing"
-    elif not path:
-        expected, found = _expected(dict(first)), "other values"
-    else:
-        expected, found = _expected(dict(first)), repr(first.get("input"))
-    allowed = _words(dict(first))
-    near = difflib.get_close_matches(str(first.get("input")), allowed, n=1)
+    field = where.format(field=".".join(path) or "values together")
+    if first["type"] == "extra_forbidden" and known:
+        made = unknown(path[-1], known, file=file, field=field)
+        return InputError(file=file, field=field, expected=made.expected, found="an unknown key", remedy=made.remedy)
+    words = re.findall(r"'(.+?)'", str(first.get("ctx", {}).get("expected", "")))
+    expected = str(first["msg"]).removeprefix("Value error, ")
+    found = repr(first.get("input"))[:200] if path else "other values"
+    if first["type"] in ("literal_error", "enum"):
+        expected = f"one of {', '.join(words)}"
+    elif first["type"] == "missing":
+        described = fields_of(section).get(path[-1])
+        expected, found = (described and described.description) or "a value", "nothing"
+    near = difflib.get_close_matches(str(first.get("input")), words, n=1)
     return InputError(
-        file=file,
-        field=shown,
-        expected=expected,
-        found=found,
-        remedy=f"did you mean {near[0]}?" if near else remedy,
+        file=file, field=field, expected=expected, found=found, remedy=f"did you mean {near[0]}?" if near else remedy
     )
 
 
-def _description(model: type[Any], name: str) -> str | None:
-    field = model.model_fields.get(name)
-    return None if field is None else field.description
-
-
-def _words(first: dict[str, Any]) -> list[str]:
-    expected = str(first.get("ctx", {}).get("expected", ""))
-    return [word.strip("' ") for word in expected.replace(" or ", ", ").split(",") if word.strip("' ")]
-
-
-def _expected(first: dict[str, Any]) -> str:
-    if first["type"] in ("literal_error", "enum"):
-        return f"one of {', '.join(_words(first))}"
-    return str(first["msg"]).removeprefix("Value error, ")
+def _section_at(model: type[Any], path: Iterable[str]) -> type[Any]:
+    """Return the model of the section at `path`; the last one known where the path leads out of the models."""
+    for part in path:
+        field = fields_of(model).get(part)
+        annotation = None if field is None else field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return model

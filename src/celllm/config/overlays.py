@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from celllm.base.errors import InputError
-from celllm.config.explain import suggestion
+from celllm.config.explain import unknown
 
 OPERATIONAL: Final = frozenset(
     {
@@ -110,13 +110,8 @@ def paths_of(overlays: str | Sequence[str | Mapping[str, Any]], folder: Path) ->
     found: list[Path | Mapping[str, Any]] = []
     for overlay in listed:
         if isinstance(overlay, str) and overlay not in known:
-            raise InputError(
-                file=folder,
-                field="encoders",
-                expected=f"names of recipes: {', '.join(known)}",
-                found=repr(overlay),
-                remedy=suggestion(overlay, known),
-            )
+            expected = f"names of recipes: {', '.join(known)}"
+            raise unknown(overlay, known, file=folder, field="encoders", expected=expected)
         found.append(folder / f"{overlay}.yaml" if isinstance(overlay, str) else overlay)
     return found
 
@@ -137,7 +132,7 @@ def _overlay(values: dict[str, Any], over: Mapping[str, Any]) -> None:
             values[key] = value
 
 
-class UniqueKeyLoader(yaml.SafeLoader):
+class UniqueKeyLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Refuses a key that stands twice in a mapping: YAML would drop the first without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
@@ -148,7 +143,8 @@ class UniqueKeyLoader(yaml.SafeLoader):
                 problem = f"{key.value} stands here a second time"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

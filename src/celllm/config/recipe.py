@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest_of
-from celllm.config.explain import first_error, suggestion
+from celllm.config.explain import first_error, unknown
 from celllm.config.overlays import IN_PLACE, OPERATIONAL, dotted, resolve
 from celllm.config.recipe_encoder import EncoderSettings, GeneSettings, Section, TokenSettings
 
@@ -269,13 +269,8 @@ def parse(values: dict[str, Any], *, file: Path | str, file_of: Callable[[str], 
     known = dotted(recipe.model_dump())
     for key in recipe.our_choices:
         if key not in known:
-            raise InputError(
-                file=where(f"our_choices.{key}"),
-                field="our_choices",
-                expected="dotted keys of this recipe, such as training.steps",
-                found=repr(key),
-                remedy=suggestion(key, known),
-            )
+            expected = "dotted keys of this recipe, such as training.steps"
+            raise unknown(key, known, file=where(f"our_choices.{key}"), field="our_choices", expected=expected)
     return recipe
 
 
@@ -287,10 +282,20 @@ def read(*overlays: Path | str | Mapping[str, Any]) -> Recipe:
 
 
 def of_option(values: Sequence[str]) -> Recipe:
-    """Read a recipe as a command line gives it: the whole of it as JSON, or files that overlay one another."""
-    if len(values) == 1 and values[0].lstrip().startswith("{"):
-        return parse(json.loads(values[0]), file="--recipe")
-    return read(*values)
+    """Read a recipe as a command line gives it: files, and values as JSON, each laid over the ones before."""
+    overlays: list[Path | dict[str, Any]] = []
+    for value in values:
+        try:
+            overlays.append(json.loads(value) if value.lstrip().startswith("{") else Path(value))
+        except json.JSONDecodeError as error:
+            raise InputError(
+                file="--recipe",
+                field="values in place",
+                expected='a JSON object, such as {"training": {"steps": 5}}',
+                found=f"{value[:200]}: {error}",
+                remedy="put the object into single quotes, its keys and texts into double ones",
+            ) from None
+    return read(*overlays)
 
 
 RecipeOption = Annotated[
@@ -302,4 +307,4 @@ RecipeOption = Annotated[
         json_dict=False,
     ),
 ]
-"""Type of a command's `--recipe`: files of config/recipes, each laid over the ones before, or JSON."""
+"""Type of a command's `--recipe`: files of config/recipes and JSON, each laid over the ones before."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from pydantic import TypeAdapter, ValidationError
 
-from celllm.base.errors import InputError
+from celllm.config.explain import first_error
 from celllm.config.settings import FitBudget
 from celllm.config.tables import Dataset, Method, SourceFile, Task
 
@@ -28,14 +28,9 @@ def _converter(kind: Any) -> Callable[[Any, Sequence[Any]], Any]:  # noqa: ANN40
         try:
             return adapter.validate_json(token.value)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(
-                file="command line",
-                field=f"{token.keyword} {'.'.join(map(str, first['loc']))}".rstrip(),
-                expected=f"a row of a table in config/ as JSON: {first['msg']}",
-                found=str(first.get("input"))[:200],
-                remedy="copy the command from the first line of a job's log, or from snakemake --printshellcmds",
-            ) from None
+            remedy = "a row of a table in config/, as JSON: copy it from snakemake --dry-run --printshellcmds"
+            where = f"{token.keyword} {{field}}"
+            raise first_error(error, file="command line", where=where, remedy=remedy) from None
 
     return convert
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from celllm.base.errors import InputError
 from celllm.config.catalogue import Runs
-from celllm.config.explain import suggestion
+from celllm.config.explain import unknown
 from celllm.config.tables import COMPONENTS, Method, Run, Table, Task
 
 
@@ -97,13 +97,8 @@ def planned(
 def _known(name: str, rows: Table[Task] | Table[Method], table: Table[Run], field: str):  # type: ignore[no-untyped-def] # noqa: ANN202
     if name in rows.names:
         return rows.row(name)
-    raise InputError(
-        file=table.file,
-        field=field,
-        expected=f"names that stand in {rows.file}",
-        found=repr(name),
-        remedy=suggestion(name, rows.names),
-    )
+    expected = f"names that stand in {rows.file}"
+    raise unknown(name, rows.names, file=table.file, field=field, expected=expected)
 
 
 def _check_method(method: Method, task: Task, *, table: Table[Run], encoders: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from celllm.base.errors import InputError
-from celllm.config.explain import first_error, suggestion
+from celllm.config.explain import first_error, unknown
 from celllm.config.overlays import read_mapping
 from celllm.config.recipe import Recipe
 
@@ -30,9 +30,9 @@ class Threads(_Section):
     """CPU threads a job."""
 
     pretrain: Annotated[int, Field(ge=1)]
-    """CPU threads of a pretraining job."""
+    """CPU threads of pretraining, gene embedding and step cost."""
     fit: Annotated[int, Field(ge=1)]
-    """CPU threads of a job of the benchmark."""
+    """CPU threads of a job of the benchmark, of embeddings and audits."""
 
 
 class FitBudget(_Section):
@@ -83,7 +83,8 @@ class Settings(_Section):
     gene2vec: str | None
     """Data set of role embedding: gene vectors for recipes whose genes.method is gene2vec; null: none at hand."""
     corpus: Annotated[list[str], Field(min_length=1)]
-    """Data sets whose cells are pretrained on, without labels and without the test cells of any seed."""
+    """Data sets whose cells are pretrained on, without labels, without the test cells of any seed, and without cells
+    that have the counts of a benchmark cell."""
     probe: str | None
     """Labelled data set on which a recipe with training.probe_every looks at the encoder while it trains; not in corpus
     and in no task that is run. null: none."""
@@ -106,7 +107,7 @@ class Settings(_Section):
     data_seed: Seed
     """Seed of the simulator, of the shuffle of the shards and of the gene embedding."""
     shard_cells: Annotated[int, Field(ge=1)]
-    """Cells in one shard file."""
+    """Cells in one shard file; sets memory while writing, nothing else."""
     threads: Threads
     """CPU threads of the two kinds of job that use more than one."""
     embed: list[str]
@@ -136,7 +137,7 @@ def check(config: Mapping[str, Any], *, files: Sequence[Path | str]) -> Settings
         return Settings.model_validate(dict(config))
     except ValidationError as error:
         path = [str(part) for part in error.errors()[0]["loc"]]
-        remedy = "correct it; every key is explained in config/README.md"
+        remedy = "correct it; every key is explained in docs/configuration.md"
         raise first_error(error, Settings, file=_holder(path, files), remedy=remedy) from None
 
 
@@ -158,13 +159,8 @@ def check_names(
     known = list(known)
     for name in names:
         if name not in known:
-            raise InputError(
-                file=_holder(field.split("."), files),
-                field=field,
-                expected=f"names that stand in {table}",
-                found=repr(name),
-                remedy=suggestion(name, known),
-            )
+            file = _holder(field.split("."), files)
+            raise unknown(name, known, file=file, field=field, expected=f"names that stand in {table}")
 
 
 def check_probe(

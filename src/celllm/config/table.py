@@ -6,7 +6,6 @@ A header line, no quoting; a cell that holds only `-` means none: the column's d
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from celllm.base.errors import InputError
-from celllm.config.explain import fields_of, first_error, suggestion
+from celllm.config.explain import fields_of, first_error, unknown
 
 NONE = "-"
 """The cell that means none."""
@@ -65,14 +64,7 @@ class Table(Generic[AnyRow]):
         found = tuple(row for row in self.rows if getattr(row, self.key) == name)
         if found:
             return found
-        near = difflib.get_close_matches(name, self.names, n=1)
-        raise InputError(
-            file=self.file,
-            field=self.key,
-            expected=f"one of {', '.join(self.names) or 'no rows at all'}",
-            found=repr(name),
-            remedy=f"did you mean {near[0]}?" if near else f"add a row {name} to {self.file}",
-        )
+        raise unknown(name, self.names, file=self.file, field=self.key)
 
 
 def read_rows(path: Path | str, model: type[AnyRow], *, key: str, unique: tuple[str, ...]) -> Table[AnyRow]:
@@ -170,28 +162,23 @@ def _row(model: type[AnyRow], named: dict[str, str], path: Path, number: int, na
             model,
             file=path,
             where=f"{{field}} of {name} (line {number})",
-            remedy="correct the cell; config/README.md explains the column",
+            remedy="correct the cell; docs/configuration.md explains the column",
         ) from None
 
 
 def _check_header(header: list[str], model: type[Any], path: Path) -> None:
     fields = fields_of(model)
     columns = list(fields)
+    expected = f"the columns {', '.join(columns)}"
     for column in columns:
         if column not in header and fields[column].is_required():
             raise InputError(
                 file=path,
                 field=f"column {column}",
-                expected=f"the columns {', '.join(columns)}",
+                expected=expected,
                 found=f"no column {column}, but {', '.join(header) or 'no header'}",
-                remedy=f"add the column {column}; config/README.md says what it holds",
+                remedy=f"add the column {column}; docs/configuration.md says what it holds",
             )
     for column in header:
         if column not in columns:
-            raise InputError(
-                file=path,
-                field=f"column {column}",
-                expected=f"the columns {', '.join(columns)}",
-                found=f"an unknown column {column}",
-                remedy=suggestion(column, columns),
-            )
+            raise unknown(column, columns, file=path, field=f"column {column}", expected=expected)

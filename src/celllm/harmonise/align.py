@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
 from celllm.config.units import Units
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.harmonise.quality import cell_hashes, n_expressed
 from celllm.harmonise.symbols import MAPPED_ROUTES, UNMAPPED_ROUTES, Mapping, SymbolIndex, map_names
 from celllm.harmonise.vocabulary import Vocabulary
+from celllm.sources.archives import unreadable
 from celllm.sources.readers.cells import RawCells, TumourRule, annotate, columns_asked
 from celllm.sources.values import check_values, dtype_of
 
@@ -33,6 +33,8 @@ N_LOOKED_AT = 200
 """Cells whose names are looked at for what went wrong."""
 MAX_CONFLICTS = 0.05
 """Largest share of a file's Ensembl ids whose symbol is another gene's; annotations of two years differ in few."""
+NAMES = "gene names"
+"""Field of errors."""
 FATES = ("kept", "empty", "too_few_genes")
 """What becomes of a cell, in the order of `SampleCells`."""
 ROUTES = (*MAPPED_ROUTES, *UNMAPPED_ROUTES)
@@ -86,18 +88,8 @@ class Tally:
 class Aligner:
     """Takes a dataset's pieces in turn and remembers what became of names and cells.
 
-    Memory holds one piece, one mapping and a few numbers a name and a sample.
-
-    Parameters
-    ----------
-    dataset
-        The dataset's row.
-    index
-        All approved genes.
-    vocabulary
-        The axis.
-    malignancy_rule
-        Label rule of sources.readers.cells.annotate.
+    Memory holds one piece, one mapping and a few numbers a name and a sample. `malignancy_rule` is the rule of
+    sources.readers.cells.annotate.
     """
 
     def __init__(
@@ -123,16 +115,9 @@ class Aligner:
         self._tumour = TumourRule(dataset) if "is_malignant" in self._missing else None
 
     def add(self, raw: RawCells) -> tuple[sparse.csr_matrix, pd.DataFrame]:
-        """Move a piece onto the axis.
+        """Move a piece onto the axis: kept cells x genes, and their columns of harmonise/cells.py, by cell id.
 
-        Returns
-        -------
-        Kept cells x genes; and what is known of them, in the columns of harmonise/cells.py, indexed by cell id.
-
-        Raises
-        ------
-        InputError
-            If a column that the dataset's row names is missing, or names of one gene sum up to more than 32 bits hold.
+        InputError if a column that the dataset's row names is missing, or names of one gene sum to more than 32 bits.
         """
         self._file = str(raw.file)
         self._barcodes = self._barcodes or [str(name) for name in raw.obs.index[:N_LOOKED_AT]]
@@ -163,13 +148,7 @@ class Aligner:
         ).set_axis([f"{self._dataset.dataset}:{sample}{name}" for name in obs.index])
 
     def report(self, *, threshold: float) -> Harmonisation:
-        """Sum up, and check that enough of the counts has landed on the axis.
-
-        Raises
-        ------
-        InputError
-            If less than `threshold` has (the names most lost are shown), or no cell is left.
-        """
+        """Sum up; InputError if less than `threshold` of the counts has landed on the axis, or no cell is left."""
         self._begin_file(())
         samples = {name: SampleCells(*(found[fate] for fate in FATES)) for name, found in self._cells.items()}
         report = self._tally.report(self._dataset.dataset, samples, self._missing, threshold=threshold)
@@ -198,24 +177,17 @@ class Aligner:
 
     def _check(self, report: Harmonisation) -> None:
         if report.cells_kept == 0:
-            raise InputError(
-                file=self._file,
-                field="cells",
-                expected=f"cells with at least {self._dataset.min_genes} expressed genes",
-                found=f"none among {report.cells_dropped}",
-                remedy=f"lower min_genes of {self._dataset.dataset} in config/datasets.tsv, or check its reader",
-            )
+            expected = f"cells with at least {self._dataset.min_genes} expressed genes"
+            remedy = f"lower min_genes of {self._dataset.dataset} in config/datasets.tsv, or check its reader"
+            raise unreadable(self._file, expected, f"none among {report.cells_dropped}", field="cells", remedy=remedy)
         if report.mapped_share_of_counts < report.threshold:
             what = "counts" if self.units.is_proportional else "names"
             lost = ", ".join(f"{name} {share:.2%}" for name, share in report.top_lost)
             cause = self._likely_cause([name for name, _ in report.top_lost])
-            raise InputError(
-                file=self._file,
-                field="gene names",
-                expected=f"at least {report.threshold:.0%} of the {what} on vocabulary genes",
-                found=f"{report.mapped_share_of_counts:.1%}; most lost: {lost or 'nothing'}{cause}",
-                remedy="check that names are symbols or Ensembl ids of human genes; or lower the config's threshold",
-            )
+            expected = f"at least {report.threshold:.0%} of the {what} on vocabulary genes"
+            found = f"{report.mapped_share_of_counts:.1%}; most lost: {lost or 'nothing'}{cause}"
+            remedy = "check that names are symbols or Ensembl ids of human genes; or lower the config's threshold"
+            raise unreadable(self._file, expected, found, field=NAMES, remedy=remedy)
 
     def _likely_cause(self, lost: Sequence[str]) -> str:
         """Say what cells called like genes, or genes called like a mouse's, most likely mean."""
@@ -230,27 +202,20 @@ class Aligner:
 def _check_names(names: Sequence[str], *, file: str) -> None:
     """Raise InputError if names count themselves: 0, 1, 2 … are no Entrez ids."""
     if len(names) > 1 and any(names == [str(start + i) for i in range(len(names))] for start in (0, 1)):
-        raise InputError(
-            file=file,
-            field="gene names",
-            expected="symbols, Ensembl or Entrez ids",
-            found=f"row numbers, {names[0]} to {names[-1]}",
-            remedy="put the genes' names into the index of var (or the first column of the table)",
-        )
+        found = f"row numbers, {names[0]} to {names[-1]}"
+        remedy = "put the genes' names into the index of var (or the first column of the table)"
+        raise unreadable(file, "symbols, Ensembl or Entrez ids", found, field=NAMES, remedy=remedy)
 
 
 def _check_conflicts(mapping: Mapping, *, file: str) -> None:
     """Raise InputError if more than MAX_CONFLICTS of the names are of one gene by their id, another by their symbol."""
     n_names = mapping.routes.count("ensembl")
     if len(mapping.conflicts) > max(1, MAX_CONFLICTS * n_names):
-        raise InputError(
-            file=file,
-            field="gene names",
-            expected="an Ensembl id and a symbol of the same gene in each row",
-            found=f"ids and symbols of different genes for {len(mapping.conflicts)} of {n_names}, such as "
-            f"{', '.join(mapping.conflicts[:5])}",
-            remedy="put ids and symbols back into one order: one of the two columns was sorted or shifted alone",
-        )
+        found = f"ids and symbols of different genes for {len(mapping.conflicts)} of {n_names}, such as "
+        found += ", ".join(mapping.conflicts[:5])
+        remedy = "put ids and symbols back into one order: one of the two columns was sorted or shifted alone"
+        expected = "an Ensembl id and a symbol of the same gene in each row"
+        raise unreadable(file, expected, found, field=NAMES, remedy=remedy)
 
 
 def to_vocabulary(
@@ -262,21 +227,9 @@ def to_vocabulary(
 ) -> sparse.csr_matrix:
     """Move values from the source's axis to the vocabulary's; unmapped names are dropped.
 
-    Parameters
-    ----------
-    values_CN
-        Cells x names.
-    mapping
-        Where the N names go.
-    n_genes
-        Length of the vocabulary, G.
-    combine
-        What becomes of several names of one gene: counts are summed, z-scores averaged.
-
-    Returns
-    -------
-    Cells x genes, CSR with sorted indices. The type of the values stays, unless some had to be combined: these are
-    float64, which holds every whole number below 2^53, so sums stay exact.
+    `combine` says what becomes of several names of one gene: counts are summed, z-scores averaged. Returns cells x
+    genes, CSR with sorted indices. The type of the values stays, unless some had to be combined: these are float64,
+    which holds every whole number below 2^53, so sums stay exact.
     """
     mapped = np.flatnonzero(mapping.index_N >= 0)
     by_gene = mapped[np.argsort(mapping.index_N[mapped], kind="stable")]

@@ -81,12 +81,8 @@ def write(cells: ad.AnnData, path: Path | str) -> None:
 def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> ad.AnnData:
     """Read and check aligned cells; columns of text come back as str.
 
-    Raises
-    ------
-    InputError
-        If something of the format is missing, or X holds what its units cannot.
-    VocabularyMismatch
-        If the cells were aligned to another vocabulary than the one given.
+    InputError if something of the format is missing, or X holds what its units cannot; VocabularyMismatch if the cells
+    were aligned to another vocabulary than the one given.
     """
     import anndata as ad
 
@@ -242,13 +238,9 @@ class CellsWriter:
         for place in np.flatnonzero(hashes[order][1:] == hashes[order][:-1]):
             first, second = (str(self._obs["_index"].asstr()[row]) for row in order[place : place + 2])
             if first == second:
-                raise InputError(
-                    file=self._path,
-                    field="cell names",
-                    expected="each name once within a sample",
-                    found=f"{first} more than once",
-                    remedy="put the sample before the names, or give each sample a file of its own",
-                )
+                expected, found = "each name once within a sample", f"{first} more than once"
+                remedy = "put the sample before the names, or give each sample a file of its own"
+                raise InputError(file=self._path, field="cell names", expected=expected, found=found, remedy=remedy)
 
 
 def _make_growable(file: h5py.File, name: str, dtype: npt.DTypeLike) -> None:

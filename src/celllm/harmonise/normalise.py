@@ -14,26 +14,11 @@ def log_normalised(
     target_sum: float = 10_000,
     base: Literal[2, "e"] = "e",
 ) -> csr_matrix:
-    """Scale each cell to `target_sum` counts and take log(1 + x).
+    """Scale each cell (a row of whole counts) to `target_sum` and take log(1 + x) to base e or 2 (scBERT's).
 
-    Zero stays zero, so the matrix stays as sparse as it was. A cell without counts stays empty.
-
-    Parameters
-    ----------
-    counts
-        Cells x genes, whole counts on any scale, not negative. Not changed.
-    target_sum
-        Counts of every cell after scaling.
-    base
-        Base of the logarithm: 2 (scBERT's preprocess.py) or e.
-
-    Returns
-    -------
-    A matrix of the same shape and sparsity, float64: an exact power of two must not fall into the bin below.
-
-    Notes
-    -----
-    The sum runs over the genes given. TPM or logarithms must be undone before: they are no counts.
+    Zero stays zero, so the matrix stays as sparse as it was. A cell without counts stays empty. The sum runs over the
+    genes given; TPM or logarithms must be undone before: they are no counts. Float64 comes back: an exact power of two
+    must not fall into the bin below.
     """
     counts = csr_matrix(counts)
     values = counts.data.astype(np.float64)

@@ -45,24 +45,16 @@ DATED = {"sep": ("SEPT",), "mar": ("MARCH", "MARC"), "dec": ("DEC",)}
 
 @dataclass(frozen=True)
 class Mapping:
-    """Where N names of a source go.
-
-    Parameters
-    ----------
-    names
-        The names, as the source gives them.
-    index_N
-        Vocabulary index of each, -1 where it does not map.
-    routes
-        One of MAPPED_ROUTES or UNMAPPED_ROUTES for each.
-    conflicts
-        Names whose Ensembl id is one gene's and whose symbol is another's; the id has decided.
-    """
+    """Where N names of a source go."""
 
     names: list[str]
+    """As the source gives them."""
     index_N: npt.NDArray[np.int64]
+    """Vocabulary index of each, -1 where it does not map."""
     routes: list[str]
+    """One of MAPPED_ROUTES or UNMAPPED_ROUTES for each."""
     conflicts: list[str] = field(default_factory=list)
+    """Names whose Ensembl id is one gene's and whose symbol is another's; the id has decided."""
 
     def by_route(self) -> dict[str, int]:
         """Count the names by route; routes without a name are 0."""
@@ -71,13 +63,7 @@ class Mapping:
 
 
 class SymbolIndex:
-    """Look-ups over all approved genes of HGNC.
-
-    Parameters
-    ----------
-    hgnc
-        Approved entries, as sources.hgnc reads them.
-    """
+    """Look-ups over all approved genes of HGNC, as sources.hgnc reads them."""
 
     def __init__(self, hgnc: pd.DataFrame) -> None:
         self.hgnc_ids = [str(identifier) for identifier in hgnc["hgnc_id"]]
@@ -195,9 +181,7 @@ def map_names(names: Sequence[str], index: SymbolIndex, vocabulary: Vocabulary) 
 def one_name_a_gene(mapping: Mapping) -> npt.NDArray[np.int64]:
     """Choose the name that stands for each gene where only one can: by order of trust, of equals the first.
 
-    Returns
-    -------
-    Positions of the chosen names in `mapping.names`, ascending; no two of them map to the same gene.
+    Returns the positions of the chosen names in `mapping.names`, ascending.
     """
     mapped = np.flatnonzero(mapping.index_N >= 0)
     trust = np.array([MAPPED_ROUTES.index(mapping.routes[i]) for i in mapped], dtype=np.int64)
@@ -212,13 +196,6 @@ def identified(listed: Vocabulary, hgnc: pd.DataFrame) -> Vocabulary:
     A list that was made with an older HGNC may call one gene by two symbols. Then the approved symbol gets the gene,
     else the previous one, else the alias, and of equals the first. The others, and symbols that HGNC does not know,
     have no id: no cell will ever express them.
-
-    Parameters
-    ----------
-    listed
-        Genes in the order of an embedding table.
-    hgnc
-        Approved entries.
     """
     index = SymbolIndex(hgnc)
     settled = [index.settle(symbol) for symbol in listed.symbols]

@@ -22,15 +22,10 @@ REMEDY = "rebuild it: snakemake --forcerun build_vocabulary"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Genes in the order of the embedding table.
-
-    Parameters
-    ----------
-    genes
-        One row a gene; columns symbol, hgnc_id, ensembl, entrez, all str; index 0…n-1.
-    """
+    """Genes in the order of the embedding table."""
 
     genes: pd.DataFrame
+    """One row a gene; columns symbol, hgnc_id, ensembl, entrez, all str; index 0…n-1."""
 
     @property
     def n_genes(self) -> int:
@@ -52,19 +47,9 @@ class Vocabulary:
 
 
 def of_locus_group(hgnc: pd.DataFrame, locus_group: str) -> Vocabulary:
-    """Take the approved genes of one locus group, sorted by symbol.
+    """Take the approved genes (sources.hgnc) of one locus group, e.g. `protein-coding gene`, sorted by symbol.
 
-    Parameters
-    ----------
-    hgnc
-        Approved entries, as sources.hgnc reads them.
-    locus_group
-        HGNC's name of the group, e.g. `protein-coding gene`.
-
-    Raises
-    ------
-    ValueError
-        If no gene is of that group; the message lists the groups there are.
+    ValueError if no gene is of that group; the message lists the groups there are.
     """
     genes = hgnc[hgnc["locus_group"] == locus_group]
     if genes.empty:
@@ -77,13 +62,7 @@ def of_locus_group(hgnc: pd.DataFrame, locus_group: str) -> Vocabulary:
 
 
 def read(path: Path | str) -> Vocabulary:
-    """Read `genes.tsv`.
-
-    Raises
-    ------
-    InputError
-        If a column is missing, the index does not count 0…n-1, or a symbol occurs twice.
-    """
+    """Read `genes.tsv`; InputError if a column is missing, the index does not count 0…n-1, or a symbol stands twice."""
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     symbols = table.get("symbol", pd.Series(dtype=str))
     is_repeated = symbols.duplicated()
@@ -102,12 +81,8 @@ def read(path: Path | str) -> Vocabulary:
 def read_list(path: Path | str) -> Vocabulary:
     """Read `genes.tsv`, or a plain list of symbols, one a line, which knows no cross-references.
 
-    A table keeps its digest; a list has a digest of its own, since it has no HGNC ids.
-
-    Raises
-    ------
-    InputError
-        As in `read`; for a list, if it is empty, a line is blank, or a symbol occurs twice.
+    A table keeps its digest; a list has a digest of its own, since it has no HGNC ids. InputError as in `read`; for a
+    list, if it is empty, a line is blank, or a symbol occurs twice.
     """
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     if lines and "\t" in lines[0]:
@@ -117,13 +92,10 @@ def read_list(path: Path | str) -> Vocabulary:
     blank = [number for number, symbol in enumerate(symbols, start=1) if not symbol]
     twice = [symbol for symbol, n in counted.items() if n > 1 and symbol]
     if not lines or blank or twice:
-        raise InputError(
-            file=path,
-            field=f"line {blank[0]}" if blank else "symbol",
-            expected="genes.tsv, or one symbol a line, each once",
-            found="nothing" if blank or not lines else f"{twice[0]} more than once",
-            remedy="give the genes in the order of the embedding table, one row each",
-        )
+        field, expected = f"line {blank[0]}" if blank else "symbol", "genes.tsv, or one symbol a line, each once"
+        found = "nothing" if blank or not lines else f"{twice[0]} more than once"
+        remedy = "give the genes in the order of the embedding table, one row each"
+        raise InputError(file=path, field=field, expected=expected, found=found, remedy=remedy)
     return Vocabulary(pd.DataFrame({"symbol": symbols, "hgnc_id": "", "ensembl": "", "entrez": ""}))
 
 

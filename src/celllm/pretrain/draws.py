@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.stats import binom
 
 from celllm.corpus.tokens import mixed
 from celllm.model.randomness import Purpose, stream_seed
@@ -39,6 +38,8 @@ def thinned(counts: csr_matrix, shares_B: NDArray[np.float64], bits_N: NDArray[n
 
     Genes of which none is left are no stored values any more.
     """
+    from scipy.stats import binom  # slow to import
+
     share_N = np.repeat(shares_B, np.diff(counts.indptr))
     left_N = np.zeros(counts.nnz, dtype=np.float32)
     many = np.flatnonzero(counts.data > FEW)

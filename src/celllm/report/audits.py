@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 
 from celllm.base.errors import VocabularyMismatch
-from celllm.base.report_table import Column, ReportTable
-from celllm.bench.confounding import MAJORITY, Answer
-from celllm.bench.diagnostics import BATCH_METRICS, LABEL_METRICS, chosen_cells
+from celllm.base.report_table import Column, ReportTable, frame_of
+from celllm.bench.confounding import MAJORITY, Answer, CorpusCells, Taught, answers, halves, taught_by_rules
+from celllm.bench.diagnostics import BATCH_METRICS, COMPONENTS, LABEL_METRICS, chosen_cells
 from celllm.config.catalogue import Catalogue
 from celllm.config.recipe import Recipe
+from celllm.config.units import Units
 from celllm.corpus.reader import ShardReader
 from celllm.harmonise import cells as cell_files
-from celllm.harmonise import vocabulary
+from celllm.harmonise.vocabulary import Vocabulary
 from celllm.report.titles import title_of_dataset
 from celllm.sources.readers.cells import MALIGNANCY
 
 if TYPE_CHECKING:
+    import anndata as ad
+
     from celllm.model.store import PretrainedEncoder
 
 HEAD: Final = "tumour, by the head of pretraining on its validation cells"
 SPREAD: Final = ("uniformity", "mean_cosine", "effective_rank")
+MAX_PROBED: Final = 2_000
+"""Cells of a data set that are probed, at most; of more, some are drawn at random."""
+TEST_SHARE: Final = 0.5
+"""Share of the cells that no probe is trained on."""
+SEED: Final = 0
+"""Of the cells drawn and of the weights that were not pretrained."""
 _LABELS: Final = {value: name for name, value in MALIGNANCY.items()}
 _EMBEDDING_TITLES: Final = {
     "silhouette_label": "silhouette",
@@ -39,34 +46,21 @@ _EMBEDDING_TITLES: Final = {
     "kbet": "kBET",
     "pcr_comparison": "PCR",
 }
-_FORMATS: Final = {"effective_rank": ".1f"}
 
 
 def source_tables(
-    shards: Path,
-    encoder: Path,
-    history: Path,
-    *,
-    catalogue: Catalogue,
-    max_cells: int,
-    test_share: float,
-    seed: int,
-    device: str,
-) -> tuple[ReportTable, pd.DataFrame, pd.DataFrame]:
-    """Return the batch-confounding probe, and rows of what a label rule teaches and of the labels of the corpus.
+    corpus: ShardReader, encoder: Path, histories: Mapping[str, pd.DataFrame], catalogue: Catalogue, device: str
+) -> list[ReportTable]:
+    """Return the batch-confounding probe, what a label rule teaches, and the labels of the corpus.
 
     Raises
     ------
     VocabularyMismatch
         If the encoder was pretrained on other genes.
     """
-    from celllm.bench.confounding import CorpusCells, Taught, answers, halves, taught_by_rules
     from celllm.bench.diagnostics import views
-    from celllm.config.units import Units
     from celllm.model.store import load_encoder
-    from celllm.pretrain import history as history_files
 
-    corpus = ShardReader(shards)
     pretrained = load_encoder(encoder, vocabulary=None)
     if pretrained.vocabulary != corpus.vocabulary:
         raise VocabularyMismatch(
@@ -77,62 +71,45 @@ def source_tables(
         )
     by_source = {name: MALIGNANCY[catalogue.datasets[name].source_malignancy] for name in corpus.datasets}
     of_dataset = [np.flatnonzero(corpus.dataset == name) for name in corpus.datasets]
-    drawn = np.concatenate([rows[chosen_cells(len(rows), seed=seed, max_cells=max_cells)] for rows in of_dataset])
+    drawn = np.concatenate([rows[chosen_cells(len(rows), seed=SEED, max_cells=MAX_PROBED)] for rows in of_dataset])
     dataset = np.asarray(corpus.dataset[drawn], dtype=str)
     cells = CorpusCells(
-        views=views(
-            pretrained,
-            corpus.rows(drawn),
-            units=Units.COUNTS,
-            seed=seed,
-            device=device,
-        ),
+        views=views(pretrained, corpus.rows(drawn), units=Units.COUNTS, seed=SEED, device=device),
         dataset=dataset,
         is_malignant=corpus.is_malignant[drawn],
         by_source=np.array([by_source[name] for name in dataset], dtype=np.int8),
     )
     strata = np.array([f"{name} {label}" for name, label in zip(dataset, cells.is_malignant, strict=True)])
-    train, test = halves(strata, test_share=test_share, seed=seed)
-    heads = head_rows(history_files.read(history), pretrained.recipe)
-    taught = list(taught_by_rules(cells, train=train, test=test))
-    return (
-        source_table(list(answers(cells, train=train, test=test)), heads),
-        pd.DataFrame([vars(one) for one in taught], columns=[field.name for field in fields(Taught)]),
-        label_rows(corpus, catalogue, by_source=by_source),
-    )
+    train, test = halves(strata, test_share=TEST_SHARE, seed=SEED)
+    (history,) = histories.values()
+    return [
+        source_table(list(answers(cells, train=train, test=test)), head_rows(history, pretrained.recipe)),
+        label_rule_table(list(taught_by_rules(cells, train=train, test=test)), catalogue.config["malignancy_rule"]),
+        labels_table(corpus, catalogue, by_source=by_source),
+    ]
 
 
 def embeddings_table(
-    encoder: Path,
-    files: Sequence[Path],
-    vocabulary_file: Path,
-    *,
-    catalogue: Catalogue,
-    max_cells: int,
-    seed: int,
-    device: str,
+    encoder: Path, cells: Sequence[Path], genes: Vocabulary, catalogue: Catalogue, device: str
 ) -> ReportTable:
     """Return the diagnostics of each view of each data set."""
     from celllm.model.store import load_encoder
 
-    genes = vocabulary.read(vocabulary_file)
     pretrained = load_encoder(encoder, vocabulary=genes.digest)
     measured: list[dict[str, object]] = []
-    for file in files:
-        cells = cell_files.read(file, vocabulary=genes)
-        title = title_of_dataset(catalogue, str(cells.uns["dataset"]))
-        drawn = cells[chosen_cells(cells.n_obs, seed=seed, max_cells=max_cells)]
-        measured += [{"dataset": title, **one} for one in _measured(drawn, pretrained, seed=seed, device=device)]
+    for file in cells:
+        aligned = cell_files.read(file, vocabulary=genes)
+        title = title_of_dataset(catalogue, str(aligned.uns["dataset"]))
+        drawn = aligned[chosen_cells(aligned.n_obs, seed=SEED)]
+        measured += [{"dataset": title, **one} for one in _measured(drawn, pretrained, device=device)]
     return embedding_table(measured)
 
 
-def _measured(
-    drawn: ad.AnnData, pretrained: PretrainedEncoder, *, seed: int, device: str
-) -> Iterator[dict[str, object]]:
+def _measured(drawn: ad.AnnData, pretrained: PretrainedEncoder, *, device: str) -> Iterator[dict[str, object]]:
     """Measure each view of a data set; metrics of labels on its labelled cells, if they have two labels."""
-    from celllm.bench.diagnostics import COMPONENTS, batch_metrics, label_metrics, spread, tells_batches, unit, views
+    from celllm.bench.diagnostics import batch_metrics, label_metrics, spread, tells_batches, unit, views
 
-    found = views(pretrained, drawn.X, units=drawn.uns["units"], seed=seed, device=device)
+    found = views(pretrained, drawn.X, units=drawn.uns["units"], seed=SEED, device=device)
     has_label = (drawn.obs["label"] != "").to_numpy()
     labels = drawn.obs["label"].to_numpy(dtype=str)[has_label]
     batches = drawn.obs["sample"].to_numpy(dtype=str)[has_label]
@@ -153,9 +130,8 @@ def head_rows(history: pd.DataFrame, recipe: Recipe) -> list[dict[str, object]]:
     The head itself is in no file but the checkpoints; its accuracy stands in the history. Empty where it was not
     trained, or no cells were held out.
     """
-    if "validation_malignancy_accuracy" not in history:
-        return []
-    rows = history.dropna(subset=["validation_malignancy_accuracy"])
+    rows = history.reindex(columns=history.columns.union(["validation_malignancy_accuracy"]))
+    rows = rows.dropna(subset=["validation_malignancy_accuracy"])
     if rows.empty:
         return []
     is_best = recipe.training.select == "best"
@@ -169,27 +145,42 @@ def head_rows(history: pd.DataFrame, recipe: Recipe) -> list[dict[str, object]]:
 
 def source_table(answers: Sequence[Answer], heads: Sequence[Mapping[str, object]]) -> ReportTable:
     """Put what each view knows of the data set beside what it knows of the tumour."""
-    metrics = ("accuracy", "macro_f1", "auroc")
-    probes = [
-        {
-            "question": one.question,
-            "view": one.view,
-            "n_train": one.n_train,
-            "n_test": one.n_test,
-            **{name: one.metrics[name] for name in metrics},
-        }
-        for one in answers
-    ]
-    rows = pd.DataFrame([*probes, *heads], columns=["question", "view", "n_train", "n_test", *metrics])
+    names = ["question", "view", "n_train", "n_test"]
+    metrics = ["accuracy", "macro_f1", "auroc"]
+    probes = [{name: getattr(one, name) for name in names} | dict(one.metrics) for one in answers]
     columns = [
         *(Column("question"), Column("view", "asked of")),
         *(Column("accuracy", show=".3f"), Column("macro_f1", "macro F1", ".3f"), Column("auroc", "AUROC", ".3f")),
         *(Column("n_train", "training cells", ",d"), Column("n_test", "held-out cells", ",d")),
     ]
-    return ReportTable("audit_source", rows, columns)
+    return ReportTable("audit_source", pd.DataFrame([*probes, *heads], columns=names + metrics), columns)
 
 
-def label_rows(corpus: ShardReader, catalogue: Catalogue, *, by_source: Mapping[str, int]) -> pd.DataFrame:
+def label_rule_table(taught: Sequence[Taught], malignancy_rule: str) -> ReportTable:
+    """Say what probes answer on cells that the rule `by_source` labels wrongly, taught by either rule."""
+    columns = [
+        Column("rule", "taught by"),
+        Column("view"),
+        Column("n_train", "training cells", ",d"),
+        Column("n_wrong_in_train", "of these wrong by source", ",d"),
+        Column("n_wrong", "held out, wrong by source", ",d"),
+        Column("n_right", "held out, right", ",d"),
+        Column("accuracy_on_wrong", "accuracy on wrong", ".3f"),
+        Column("accuracy_on_right", "accuracy on right", ".3f"),
+    ]
+    note = (
+        "Tumour probes taught the labels of one rule on cells that both rules label, judged by the labels of metadata. "
+        "Wrong by source: a healthy cell of a tumour sample, or the reverse. CellLM's pretraining was taught this "
+        "run's labels, so only the other views test the rule. Where a data set's own labels are predictions, so is "
+        "this truth."
+    )
+    if malignancy_rule != "metadata":
+        note += f" This run's labels are those of {malignancy_rule}, so the truth is not at hand: no cell is wrong."
+    rows = frame_of([vars(one) for one in taught], columns)
+    return ReportTable("label_rule", rows, columns, "What a label rule teaches", note)
+
+
+def labels_table(corpus: ShardReader, catalogue: Catalogue, *, by_source: Mapping[str, int]) -> ReportTable:
     """Count, for all cells of the shards, the labels of either rule and the cells that `by_source` gets wrong.
 
     Parameters
@@ -215,24 +206,28 @@ def label_rows(corpus: ShardReader, catalogue: Catalogue, *, by_source: Mapping[
                 "wrong_by_source": int(is_wrong.sum()),
             }
         )
-    return pd.DataFrame(rows)
+    columns = [
+        Column("title", "data set", is_key=True),
+        *(Column(name, show=",d") for name in ("cells", "tumour", "normal", "unknown")),
+        Column("by_source"),
+        Column("wrong_by_source", show=",d"),
+    ]
+    note = "Tumour, normal, unknown: by this run's labels. By source: the paper's literal rule, one label per data set."
+    return ReportTable("labels", pd.DataFrame(rows), columns, "Labels of the corpus", note)
 
 
 def embedding_table(measured: Sequence[Mapping[str, object]]) -> ReportTable:
-    """Put the views of each data set below one another.
-
-    Parameters
-    ----------
-    measured
-        One view of one data set each: dataset, view, cells, labels, batches and the metrics that apply.
-    """
+    """Put the views of each data set below one another; what does not apply to one is an empty cell."""
     counts = ("cells", "labels", "batches")
     metrics = (*LABEL_METRICS, *BATCH_METRICS, *SPREAD)
     columns = [
         Column("dataset", "data set"),
         Column("view"),
         *(Column(name, show=",d") for name in counts),
-        *(Column(name, _EMBEDDING_TITLES.get(name, ""), _FORMATS.get(name, ".3f")) for name in metrics),
+        *(
+            Column(name, _EMBEDDING_TITLES.get(name, ""), ".1f" if name == "effective_rank" else ".3f")
+            for name in metrics
+        ),
     ]
     rows = pd.DataFrame(measured, columns=["dataset", "view", *counts, *metrics])
     return ReportTable("audit_embeddings", rows, columns)

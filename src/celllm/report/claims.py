@@ -3,54 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import pandas as pd
 
-from celllm.base.errors import InputError
 from celllm.base.interval import Mean, mean_over
-from celllm.base.report_table import Column, ReportTable
+from celllm.base.report_table import Column, ReportTable, frame_of
 from celllm.bench.metrics import bounds_of
 from celllm.config.catalogue import Catalogue
-from celllm.config.explain import suggestion
+from celllm.config.explain import unknown
 from celllm.config.tables import Claim
 from celllm.report.references import WITHHELD, missing_references
 from celllm.report.results import Results
 from celllm.report.titles import metric_title
 
-Verdict = Literal["reproduced", "not reproduced", "undecided", "not run", "not comparable"]
-
 # Values are written with ten digits; a distance that equals the tolerance on paper must not fail by rounding.
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class ClaimResult:
-    """A claim with our number beside it.
-
-    Parameters
-    ----------
-    ours, low, high
-        Mean over splits and its 95 % interval; nan where there is nothing to compare.
-    n_splits
-        Splits behind `ours`.
-    note
-        Why there is no verdict on the number, where there is none.
-    """
-
-    claim: Claim
-    ours: float
-    low: float
-    high: float
-    n_splits: int
-    verdict: Verdict
-    note: str = ""
-
-
-def compare_claims(results: Results, catalogue: Catalogue) -> list[ClaimResult]:
-    """Put our mean over splits beside each published number, in the order of config/claims.tsv.
+def claims_table(results: Results, catalogue: Catalogue) -> ReportTable:
+    """Set our mean over splits beside each published number, in the order of config/claims.tsv.
 
     A test of equivalence: `reproduced` where the whole interval of our mean lies within the tolerance of the published
     value, `not reproduced` where all of it lies outside, above or below (a number that is far better than the paper's
@@ -63,24 +34,34 @@ def compare_claims(results: Results, catalogue: Catalogue) -> list[ClaimResult]:
     InputError
         If a claim names a method that there is not.
     """
-    return [_compared(claim, results, catalogue) for claim in catalogue.claims]
+    columns = [
+        *(Column(name) for name in ("claim", "task", "method")),
+        Column("metric", show=metric_title),
+        Column("paper", show="g"),
+        Column("tolerance", "± tolerance", "g"),
+        Column("ours", show=".3f", is_interval=True),
+        Column("n_splits", "splits", ",d"),
+        *(Column(name) for name in ("verdict", "note", "source")),
+    ]
+    names = ("claim", "source", "task", "method", "metric", "paper", "tolerance")
+    rows = [
+        {name: getattr(claim, name) for name in names} | _compared(claim, results, catalogue)
+        for claim in catalogue.claims
+    ]
+    return ReportTable("claims", frame_of(rows, columns), columns)
 
 
-def _compared(claim: Claim, results: Results, catalogue: Catalogue) -> ClaimResult:
+def _compared(claim: Claim, results: Results, catalogue: Catalogue) -> dict[str, object]:
+    """Return our number, its interval, the verdict, and why there is none on the number."""
     if claim.method not in catalogue.methods:
-        raise InputError(
-            file="config/claims.tsv",
-            field=f"method of {claim.claim}",
-            expected="a method of config/methods.tsv",
-            found=repr(claim.method),
-            remedy=suggestion(claim.method, catalogue.methods),
-        )
+        place = {"file": "config/claims.tsv", "field": f"method of {claim.claim}"}
+        raise unknown(claim.method, catalogue.methods, **place, expected="a method of config/methods.tsv")
     is_absent = {task: not results.splits(task, claim.method, claim.metric) for task in claim.tasks}
     absent = [task for task in claim.tasks if task in catalogue.not_run or is_absent[task]]
     if absent:
-        return _without_number(claim, "not run", f"no score for {', '.join(absent)}")
+        return _row("not run", f"no score for {', '.join(absent)}")
     if any(catalogue.is_simulated(task) for task in claim.tasks):
-        return _without_number(claim, "not comparable", "simulated data")
+        return _row("not comparable", "simulated data")
     method = catalogue.methods[claim.method]
     alone = [
         task
@@ -88,18 +69,25 @@ def _compared(claim: Claim, results: Results, catalogue: Catalogue) -> ClaimResu
         if missing_references(results, catalogue, task=catalogue.tasks[task], method=method, metric=claim.metric)
     ]
     if alone:
-        return _without_number(claim, "not comparable", f"{WITHHELD} on {', '.join(alone)}")
+        return _row("not comparable", f"{WITHHELD} on {', '.join(alone)}")
     ours, n_splits = _mean(claim, results)
     if not n_splits:
-        return _without_number(claim, "not run", "the tasks share no split")
+        return _row("not run", "the tasks share no split")
     if math.isnan(ours.value):
-        return _without_number(claim, "not comparable", f"{claim.metric} is undefined for a split")
+        return _row("not comparable", f"{claim.metric} is undefined for a split")
     n_units = min(results.mean(task, claim.method, "n_test") for task in claim.tasks)
     low, high = ours.interval(bounds_of(claim.metric), n_units=n_units)
-    return ClaimResult(claim, ours.value, low, high, n_splits, _verdict(claim, low, high))
+    return _row(_verdict(claim, low, high), ours=(ours.value, low, high), n_splits=n_splits)
 
 
-def _verdict(claim: Claim, low: float, high: float) -> Verdict:
+def _row(
+    verdict: str, note: str = "", *, ours: tuple[float, ...] = (math.nan,) * 3, n_splits: int = 0
+) -> dict[str, object]:
+    numbers = dict(zip(("ours", "ours_low", "ours_high"), ours, strict=True))
+    return numbers | {"n_splits": n_splits, "verdict": verdict, "note": note}
+
+
+def _verdict(claim: Claim, low: float, high: float) -> str:
     tolerance = claim.tolerance + _ROUNDING
     if max(abs(low - claim.paper), abs(high - claim.paper)) <= tolerance:
         return "reproduced"
@@ -122,36 +110,3 @@ def _mean(claim: Claim, results: Results) -> tuple[Mean, int]:
         train=float(np.mean([of_task["train"] for of_task in shares])),
     )
     return mean, len(shared)
-
-
-def _without_number(claim: Claim, verdict: Verdict, note: str) -> ClaimResult:
-    return ClaimResult(claim, math.nan, math.nan, math.nan, 0, verdict, note)
-
-
-def claims_table(results: Results, catalogue: Catalogue) -> ReportTable:
-    """Set each published number beside ours, with the verdict."""
-    names = ("claim", "source", "task", "method", "metric", "paper", "tolerance")
-    rows = pd.DataFrame(
-        [
-            {
-                **{name: getattr(one.claim, name) for name in names},
-                "ours": one.ours,
-                "ours_low": one.low,
-                "ours_high": one.high,
-                "n_splits": one.n_splits,
-                "verdict": one.verdict,
-                "note": one.note,
-            }
-            for one in compare_claims(results, catalogue)
-        ]
-    )
-    columns = [
-        *(Column(name) for name in ("claim", "task", "method")),
-        Column("metric", show=metric_title),
-        Column("paper", show="g"),
-        Column("tolerance", "± tolerance", "g"),
-        Column("ours", show=".3f", is_interval=True),
-        Column("n_splits", "splits", ",d"),
-        *(Column(name) for name in ("verdict", "note", "source")),
-    ]
-    return ReportTable("claims", rows, columns)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from celllm.base.interval import MIN_GROUPS, mean_over
-from celllm.base.report_table import Column, ReportTable
+from celllm.base.interval import MIN_GROUPS, Mean, mean_over
+from celllm.base.report_table import Column, ReportTable, frame_of
 from celllm.bench.influence import Influence
 from celllm.bench.metrics import bounds_of, is_better
 from celllm.config.catalogue import Catalogue
@@ -29,31 +29,13 @@ OURS = "ours"
 LEVEL = 0.05
 """False discovery rate below which a difference is said to be one."""
 CALIBRATION = "ece"
+NO_DIFFERENCE = "no difference shown"
 LINEAR_RIVAL, OTHERS = "the best linear model", ""
 """Questions of the family, among those of `_family`; what is not of the family answers none."""
 _Influences = Mapping[tuple[str, str], Mapping[int, Influence]]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two methods on one task: mean difference over splits, its interval, p, and the published difference or nan.
-
-    `question` is that of the family that was stated beforehand; "" for any other comparison.
-    """
-
-    task: Task
-    ours: Method
-    other: Method
-    question: str
-    n_splits: int
-    difference: float
-    low: float
-    high: float
-    p: float
-    paper: float
-
-
-def compare(results: Results, catalogue: Catalogue, influences: _Influences | None = None) -> list[Comparison]:
+def compare(results: Results, catalogue: Catalogue, influences: _Influences | None = None) -> list[dict[str, Any]]:
     """Compare the methods of role `ours` with all others but controls, in the order of config/*.tsv.
 
     Left out are methods whose numbers are withheld, for want of a reference baseline.
@@ -75,9 +57,10 @@ def compare(results: Results, catalogue: Catalogue, influences: _Influences | No
         for ours in (method for method in shown if method.role == OURS):
             for other in (method for method in shown if method.role != OURS):
                 question = questions.get(other.method, OTHERS)
-                comparison = _compared(results, task, ours, other, question, catalogue.claims, influences or {})
-                if comparison.n_splits:
-                    found.append(comparison)
+                head = {"task": task.task, "metric": task.headline, "ours": ours.method, "other": other.method}
+                numbers = _compared(results, task, ours, other, catalogue.claims, influences or {})
+                if numbers["n_splits"]:
+                    found.append(head | {"question": question} | numbers)
     return found
 
 
@@ -102,10 +85,10 @@ def _compared(
     task: Task,
     ours: Method,
     other: Method,
-    question: str,
     claims: Sequence[Claim],
     influences: _Influences,
-) -> Comparison:
+) -> dict[str, Any]:
+    """Return mean difference over splits, its interval, p, the published difference or nan, and what p is worth."""
     mine = results.by_split(task.task, ours.method, task.headline)
     theirs = results.by_split(task.task, other.method, task.headline)
     shared = [split for split in mine if split in theirs]
@@ -119,7 +102,16 @@ def _compared(
     of_task = [claim for claim in claims if (claim.task, claim.metric) == (task.task, task.headline)]
     published = {claim.method: claim.paper for claim in reversed(of_task)}  # the first of several counts: CellLM's own
     paper = published.get(ours.method, math.nan) - published.get(other.method, math.nan)
-    return Comparison(task, ours, other, question, len(shared), found.value, low, high, found.p, paper)
+    return {
+        "n_splits": len(shared),
+        "difference": found.value,
+        "difference_low": low,
+        "difference_high": high,
+        "p": found.p,
+        "q": math.nan,
+        "verdict": _verdict(found, len(shared), task),
+        "paper": paper,
+    }
 
 
 def corrected(p_values: Sequence[float]) -> list[float]:
@@ -135,29 +127,17 @@ def corrected(p_values: Sequence[float]) -> list[float]:
 
 def comparisons_table(results: Results, catalogue: Catalogue, runs: Sequence[Path] = ()) -> ReportTable:
     """Lay the comparisons out: those of the family that was stated beforehand first, with q values, then all others."""
-    comparisons = compare(results, catalogue, read_influences(runs, catalogue))
-    comparisons.sort(key=lambda one: one.question == OTHERS)
-    q_values = corrected([math.nan if one.question == OTHERS else one.p for one in comparisons])
-    rows = [
-        {
-            "task": one.task.task,
-            "metric": one.task.headline,
-            "ours": one.ours.method,
-            "other": one.other.method,
-            "question": one.question,
-            "n_splits": one.n_splits,
-            "difference": one.difference,
-            "difference_low": one.low,
-            "difference_high": one.high,
-            "p": one.p,
-            "q": q,
-            "verdict": _verdict(one, q),
-            "paper": one.paper,
-        }
-        for one, q in zip(comparisons, q_values, strict=True)
-    ]
-    names = ["task", "metric", "ours", "other", "question", "n_splits", "difference", "difference_low"]
-    frame = pd.DataFrame(rows, columns=[*names, "difference_high", "p", "q", "verdict", "paper"])
+    rows = sorted(
+        compare(results, catalogue, read_influences(runs, catalogue)), key=lambda row: row["question"] == OTHERS
+    )
+    stated = [row for row in rows if row["question"] != OTHERS]
+    for row, q in zip(stated, corrected([row["p"] for row in stated]), strict=True):
+        row["q"] = q
+        if q >= LEVEL:
+            row["verdict"] = NO_DIFFERENCE
+    for row in rows[len(stated) :]:
+        if row["verdict"] in ("better", "worse"):
+            row["verdict"] = f"{row['verdict']} (p not corrected)" if row["p"] < LEVEL else NO_DIFFERENCE
     columns = [
         task_and_method(catalogue)[0],
         Column("metric", show=metric_title),
@@ -170,22 +150,19 @@ def comparisons_table(results: Results, catalogue: Catalogue, runs: Sequence[Pat
         Column("paper", show=".3g"),
         Column("n_splits", "splits", ",d"),
     ]
-    sections = ["Other comparisons" if one.question == OTHERS else "Stated beforehand" for one in comparisons]
-    return ReportTable("comparisons", frame, columns, sections=sections)
+    sections = ["Other comparisons" if row["question"] == OTHERS else "Stated beforehand" for row in rows]
+    return ReportTable("comparisons", frame_of(rows, columns), columns, sections=sections)
 
 
-def _verdict(one: Comparison, q: float) -> str:
-    if math.isnan(one.p):
-        if math.isnan(one.difference):
-            return "undecided: undefined for a split"
-        if one.n_splits < 2:
-            return "undecided: too few splits"
-        return f"undecided: fewer than {MIN_GROUPS} donors" if one.task.test == 0 else "undecided: no spread"
-    is_stated = one.question != OTHERS
-    if (q if is_stated else one.p) >= LEVEL:
-        return "no difference shown"
-    verdict = "better" if is_better(one.difference, 0.0, metric=one.task.headline) else "worse"
-    return verdict if is_stated else f"{verdict} (p not corrected)"
+def _verdict(found: Mean, n_splits: int, task: Task) -> str:
+    """Say which way a difference goes, whatever its p, or why there is none."""
+    if math.isnan(found.value):
+        return "undecided: undefined for a split"
+    if not math.isnan(found.p):
+        return "better" if is_better(found.value, 0.0, metric=task.headline) else "worse"
+    if n_splits < 2:
+        return "undecided: too few splits"
+    return f"undecided: fewer than {MIN_GROUPS} donors" if task.test == 0 else "undecided: no spread"
 
 
 def controls_table(results: Results, catalogue: Catalogue) -> ReportTable:

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from celllm.base.report_table import Column, ReportTable
+from celllm.base.report_table import Column, ReportTable, frame_of
 from celllm.config.catalogue import Catalogue
 from celllm.corpus.reader import ShardReader
 from celllm.genes.network import Edges
 from celllm.harmonise import harmonisation as harmonisation_files
 from celllm.harmonise.harmonisation import Harmonisation
 from celllm.harmonise.vocabulary import Vocabulary
+from celllm.pretrain import history as history_files
 from celllm.report.titles import title_of_dataset
 
 PAPER_GENES: Final = 19_379
@@ -29,6 +30,12 @@ _TOP_LOST: Final = 5
 def read_harmonisation(paths: Sequence[Path]) -> list[Harmonisation]:
     """Read what became of the names of several data sets."""
     return [harmonisation_files.read(path) for path in paths]
+
+
+def read_histories(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Read the histories of several runs, named by encoder and seed."""
+    names = [f"{path.parent.parent.name}, {path.parent.name.replace('seed', 'seed ')}" for path in paths]
+    return {name: history_files.read(path) for name, path in zip(names, paths, strict=True)}
 
 
 def harmonisation_table(harmonisation: Sequence[Harmonisation], catalogue: Catalogue) -> ReportTable:
@@ -73,26 +80,23 @@ def harmonisation_table(harmonisation: Sequence[Harmonisation], catalogue: Catal
 def samples_table(harmonisation: Sequence[Harmonisation], catalogue: Catalogue) -> ReportTable:
     """Count each sample's cells, kept and dropped."""
     counts = ("kept", "empty", "too_few_genes")
-    rows = pd.DataFrame(
-        [
-            {
-                "dataset": report.dataset,
-                "title": title_of_dataset(catalogue, report.dataset),
-                "sample": name,
-                **{count: getattr(sample, count) for count in counts},
-            }
-            for report in harmonisation
-            for name, sample in report.samples.items()
-        ],
-        columns=["dataset", "title", "sample", *counts],
-    )
+    rows = [
+        {
+            "dataset": report.dataset,
+            "title": title_of_dataset(catalogue, report.dataset),
+            "sample": name,
+            **{count: getattr(sample, count) for count in counts},
+        }
+        for report in harmonisation
+        for name, sample in report.samples.items()
+    ]
     columns = [
         Column("title", "data set", is_key=True),
         Column("sample"),
         *(Column(name, show=",d") for name in counts),
     ]
     note = "Empty cells have no count at all; too few genes: fewer expressed genes at the source than its row asks for."
-    return ReportTable("samples", rows, columns, "Cells kept and dropped by sample", note)
+    return ReportTable("samples", frame_of(rows, columns), columns, "Cells kept and dropped by sample", note)
 
 
 def vocabulary_table(

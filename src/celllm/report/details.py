@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from celllm.base.report_table import Column, ReportTable
+from celllm.base.report_table import Column, ReportTable, frame_of
 from celllm.config import recipe as recipe_files
 from celllm.config import recipe_choices
 from celllm.config.catalogue import Catalogue
@@ -21,7 +21,7 @@ from celllm.harmonise import cells as cells_file
 from celllm.harmonise.harmonisation import Harmonisation
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.report.data import samples_table, vocabulary_table
-from celllm.report.references import withheld
+from celllm.report.references import shown_pairs, withheld
 from celllm.report.results import Results
 from celllm.report.titles import metric_title, task_and_method
 
@@ -36,40 +36,29 @@ def tables_of_details(
     harmonisation: Sequence[Harmonisation],
     genes: Vocabulary,
     cells: Sequence[Path],
-    exact_duplicates: pd.DataFrame,
-    label_rule: pd.DataFrame,
-    labels: pd.DataFrame,
     network: Path | None = None,
 ) -> list[ReportTable]:
-    """Return the tables of the page, in its order."""
+    """Return the tables of the page, in its order; the rows of the first stand beside the page."""
     edges = None if network is None else network_file.read(network, vocabulary=genes)
     is_named = np.logical_or.reduce([cells_file.named_genes(path, vocabulary=genes.digest) for path in cells])
     return [
+        config_table(catalogue.config),
         spread_table(results, catalogue),
         classes_table(results, catalogue),
         trials_table(trials, results, catalogue),
         choices_table(recipes),
-        config_table(catalogue.config),
         samples_table(harmonisation, catalogue),
         vocabulary_table(genes, is_named=is_named, edges=edges, config=catalogue.config),
-        duplicates_table(exact_duplicates),
-        label_rule_table(label_rule, catalogue.config["malignancy_rule"]),
-        labels_table(labels),
     ]
 
 
 def spread_table(results: Results, catalogue: Catalogue) -> ReportTable:
     """Set the spread between splits beside that between model seeds on the same split."""
-    hidden = withheld(results, catalogue)
-    names = ("n_splits", "n_seeds", "sd_splits", "sd_seeds")
     rows = []
-    for task in catalogue.tasks.values():
-        for method in catalogue.methods:
-            if (task.task, method) in hidden or not results.has(task.task, method):
-                continue
-            found = results.summary(task.task, method, task.headline)
-            head = {"task": task.task, "method": method, "metric": task.headline}
-            rows.append(head | {name: getattr(found, name) for name in names})
+    for task, method in shown_pairs(results, catalogue):
+        found = vars(results.summary(task.task, method, task.headline))
+        numbers = {name: found[name] for name in ("n_splits", "n_seeds", "sd_splits", "sd_seeds")}
+        rows.append({"task": task.task, "method": method, "metric": task.headline} | numbers)
     columns = [
         *task_and_method(catalogue),
         Column("metric", show=metric_title),
@@ -82,28 +71,25 @@ def spread_table(results: Results, catalogue: Catalogue) -> ReportTable:
         "Standard deviation of the headline metric. Between splits: of means over model seeds. Between model seeds: on "
         "the same split, pooled over splits; empty where one seed was run, as for methods without random numbers."
     )
-    frame = pd.DataFrame(rows, columns=["task", "method", "metric", *names])
-    return ReportTable("spread", frame, columns, "Spread by split and by model seed", note)
+    return ReportTable("spread", frame_of(rows, columns), columns, "Spread by split and by model seed", note)
 
 
 def classes_table(results: Results, catalogue: Catalogue) -> ReportTable:
     """List the F1 of every class, mean and interval over splits."""
-    hidden = withheld(results, catalogue)
+    f1 = [name for name in results.metrics(classes=True) if name.startswith(_F1_OF_CLASS)]
     rows = []
-    for task in catalogue.tasks:
-        for method in catalogue.methods:
-            for name in results.metrics(classes=True):
-                is_f1 = name.startswith(_F1_OF_CLASS)
-                if not is_f1 or (task, method) in hidden or not results.splits(task, method, name):
-                    continue
-                found = results.summary(task, method, name)
-                head = {"task": task, "method": method, "class": name.removeprefix(_F1_OF_CLASS)}
-                numbers = {"n_splits": found.n_splits, "f1": found.mean, "f1_low": found.low, "f1_high": found.high}
-                rows.append(head | numbers)
-    frame = pd.DataFrame(rows, columns=["task", "method", "class", "n_splits", "f1", "f1_low", "f1_high"])
-    columns = [Column("class"), Column("n_splits", "splits", ",d"), Column("f1", "F1", ".3f", is_interval=True)]
+    for task, method in shown_pairs(results, catalogue):
+        for name in (name for name in f1 if results.splits(task.task, method, name)):
+            found = results.summary(task.task, method, name)
+            head = {"task": task.task, "method": method, "class": name.removeprefix(_F1_OF_CLASS)}
+            numbers = {"n_splits": found.n_splits, "f1": found.mean, "f1_low": found.low, "f1_high": found.high}
+            rows.append(head | numbers)
+    columns = [
+        *(*task_and_method(catalogue), Column("class"), Column("n_splits", "splits", ",d")),
+        Column("f1", "F1", ".3f", is_interval=True),
+    ]
     note = "Mean over the splits whose test cells or predictions have the class. A mean over classes hides which fail."
-    return ReportTable("classes", frame, [*task_and_method(catalogue), *columns], "F1 of every class", note)
+    return ReportTable("classes", frame_of(rows, columns), columns, "F1 of every class", note)
 
 
 def trials_table(trials: pd.DataFrame, results: Results, catalogue: Catalogue) -> ReportTable:
@@ -124,7 +110,6 @@ def trials_table(trials: pd.DataFrame, results: Results, catalogue: Catalogue) -
         }
         for (task, method, options), group in trials.groupby(["task", "method", "options"], sort=False)
     ]
-    frame = pd.DataFrame(rows, columns=["task", "method", "options", "tried", "failed", "validation", "chosen"])
     columns = [
         *task_and_method(catalogue),
         Column("options"),
@@ -135,7 +120,7 @@ def trials_table(trials: pd.DataFrame, results: Results, catalogue: Catalogue) -
         "No method has more trials than another, and the first is its defaults. Validation: mean of the task's "
         "headline metric on validation cells. Few-shot tasks and the protocol compat choose no options."
     )
-    return ReportTable("trials", frame, columns, "Options tried", note)
+    return ReportTable("trials", frame_of(rows, columns), columns, "Options tried", note)
 
 
 def read_recipes(text: str) -> dict[str, Recipe]:
@@ -148,36 +133,32 @@ def choices_table(recipes: Mapping[str, Recipe]) -> ReportTable:
 
     Keys without effect in a recipe, such as the temperature of a loss of weight 0, are left out.
     """
-    rows = pd.DataFrame(
-        [
-            {"recipe": name, "key": key, "value": _at(recipe, key), "mark": "our choice"}
-            for name, recipe in recipes.items()
-            for key in recipe_choices.in_force(recipe)
-        ],
-        columns=["recipe", "key", "value", "mark"],
-    )
+    rows = [
+        {"recipe": name, "key": key, "value": _at(recipe, key), "mark": "our choice"}
+        for name, recipe in recipes.items()
+        for key in recipe_choices.in_force(recipe)
+    ]
     columns = [Column("recipe", "encoder"), Column("key"), Column("value")]
     note = "The paper gives no value for these keys, or another one. None of them may be quoted as the paper's."
-    return ReportTable("choices", rows, columns, "Our choices in force", note)
+    return ReportTable("choices", frame_of(rows, columns), columns, "Our choices in force", note)
 
 
 def _at(recipe: Recipe, key: str) -> str:
     value: Any = recipe.model_dump(mode="json")
     for part in key.split("."):
         value = value[part]
+    return _text(value)
+
+
+def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def config_table(config: Mapping[str, Any]) -> ReportTable:
     """List the configuration in force, all files and command-line overrides merged."""
-    rows = pd.DataFrame(
-        [
-            {"key": key, "value": value if isinstance(value, str) else json.dumps(value)}
-            for key, value in _flat(config).items()
-        ],
-        columns=["key", "value"],
-    )
-    return ReportTable("config", rows, [Column("key"), Column("value")], "Configuration in force")
+    columns = [Column("key"), Column("value")]
+    rows = [{"key": key, "value": _text(value)} for key, value in _flat(config).items()]
+    return ReportTable("config", frame_of(rows, columns), columns, "Configuration in force")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -185,50 +166,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return found
-
-
-def duplicates_table(exact_duplicates: pd.DataFrame) -> ReportTable:
-    """Lay out the exact duplicates that `audit_leakage` counts."""
-    numbers = [Column(name, show=",d") for name in exact_duplicates.columns[2:]]
-    note = (
-        "Cells (or lines) of a task with exactly the counts of another one of the same task. Test in train: test cells "
-        "with a duplicate among the training cells, whose label gives theirs away. A line that a split by pairs has in "
-        "several subsets is no duplicate of its own."
-    )
-    columns = [Column("task"), Column("split"), *numbers]
-    return ReportTable("exact_duplicates", exact_duplicates, columns, "Exact duplicates within a task", note)
-
-
-def label_rule_table(label_rule: pd.DataFrame, malignancy_rule: str) -> ReportTable:
-    """Lay out what probes answer on cells that the rule `by_source` labels wrongly, taught by either rule."""
-    columns = [
-        Column("rule", "taught by"),
-        Column("view"),
-        Column("n_train", "training cells", ",d"),
-        Column("n_wrong_in_train", "of these wrong by source", ",d"),
-        Column("n_wrong", "held out, wrong by source", ",d"),
-        Column("n_right", "held out, right", ",d"),
-        Column("accuracy_on_wrong", "accuracy on wrong", ".3f"),
-        Column("accuracy_on_right", "accuracy on right", ".3f"),
-    ]
-    note = (
-        "Tumour probes taught the labels of one rule on cells that both rules label, judged by the labels of metadata. "
-        "Wrong by source: a healthy cell of a tumour sample, or the reverse. CellLM's pretraining was taught this "
-        "run's labels, so only the other views test the rule. Where a data set's own labels are predictions, so is "
-        "this truth."
-    )
-    if malignancy_rule != "metadata":
-        note += f" This run's labels are those of {malignancy_rule}, so the truth is not at hand: no cell is wrong."
-    return ReportTable("label_rule", label_rule, columns, "What a label rule teaches", note)
-
-
-def labels_table(labels: pd.DataFrame) -> ReportTable:
-    """Lay out the labels of the corpus by either rule."""
-    columns = [
-        Column("title", "data set", is_key=True),
-        *(Column(name, show=",d") for name in ("cells", "tumour", "normal", "unknown")),
-        Column("by_source"),
-        Column("wrong_by_source", show=",d"),
-    ]
-    note = "Tumour, normal, unknown: by this run's labels. By source: the paper's literal rule, one label per data set."
-    return ReportTable("labels", labels, columns, "Labels of the corpus", note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,12 +31,18 @@ class Inputs:
         harmonisation.json files, each of a data set.
     cells
         Aligned cells, each file of a data set.
+    benchmark_cells
+        Aligned cells of the tasks, where `cells` are those of the corpus.
+    splits
+        Manifests of the splits of all tasks, or split files.
     vocabulary
         genes.tsv, the gene axis.
     network
         Edges of a published gene network.
     shards
         manifest.json of the pretraining corpus.
+    encoder
+        encoder.safetensors.
     history
         history.jsonl files, each of a pretraining.
     cost
@@ -44,12 +51,6 @@ class Inputs:
         Embedded cells.
     recipes
         Recipes of the encoders in use, by name, as JSON.
-    exact_duplicates
-        Exact duplicates within tasks, as audit_leakage counts them.
-    label_rule
-        Answers of probes taught by either label rule, as audit_source has them.
-    labels
-        Labels of the corpus, as audit_source counts them.
     """
 
     catalogue: Path | None = None
@@ -59,16 +60,16 @@ class Inputs:
     runs: list[Path] | None = None
     harmonisation: list[Path] | None = None
     cells: list[Path] | None = None
+    benchmark_cells: list[Path] | None = None
+    splits: list[Path] | None = None
     vocabulary: Path | None = None
     network: Path | None = None
     shards: Path | None = None
+    encoder: Path | None = None
     history: list[Path] | None = None
     cost: Path | None = None
     embeddings: Path | None = None
     recipes: str | None = None
-    exact_duplicates: Path | None = None
-    label_rule: Path | None = None
-    labels: Path | None = None
 
     def files(self) -> dict[str, Path]:
         """Return the files that were given: by role, or by their own path where a role has several."""
@@ -84,28 +85,36 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Page:
-    """Where a table goes.
+    """Where tables go.
 
     Parameters
     ----------
     html
-        Where to write the table as a sortable page.
+        Where to write the tables as a page; each can be sorted.
     tsv
-        Where to write its rows, numbers at full precision.
+        Where to write the rows of the first, numbers at full precision.
+    rows
+        Folder for the rows of the others, each under its own name.
     title
         Title of the page.
     caption
-        How to read the table.
+        How to read it.
     """
 
     html: Path
     tsv: Path
+    rows: Path = Path("details")
     title: str = ""
     caption: str = ""
 
-    def write(self, table: ReportTable) -> None:
-        """Write the page, and the rows beside it."""
-        from celllm.base.report_table import write_page, write_tsv
+    def write(self, made: ReportTable | Sequence[ReportTable]) -> None:
+        """Write the page, and the rows beside it; then raise what a table found that must stop the workflow."""
+        from celllm.base.report_table import ReportTable, write_page, write_tsv
 
-        write_page([table], self.html, title=self.title or table.name, note=self.caption)
-        write_tsv(table.rows, self.tsv)
+        tables = [made] if isinstance(made, ReportTable) else made
+        write_page(tables, self.html, title=self.title or tables[0].name, note=self.caption)
+        for number, table in enumerate(tables):
+            write_tsv(table.rows, self.rows / f"{table.name}.tsv" if number else self.tsv)
+        for table in tables:
+            if table.fault is not None:
+                raise table.fault

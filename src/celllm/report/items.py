@@ -7,36 +7,43 @@ name, such as the task of `per_drug/cell_line_cold`. Modules are imported when a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import Any, Final
 
 from celllm.base.errors import InputError
-from celllm.config.explain import suggestion
+from celllm.config.explain import unknown
 from celllm.report.inputs import Inputs
 
-TABLES: Final = {
-    "main": "celllm.report.main_table:main_table",
-    "comparisons": "celllm.report.comparisons:comparisons_table",
-    "claims": "celllm.report.claims:claims_table",
-    "costs": "celllm.report.main_table:costs_table",
-    "per_drug": "celllm.report.figures.drugs:per_drug_table",
-    "failures": "celllm.report.main_table:failures_table",
-    "controls": "celllm.report.comparisons:controls_table",
-    "corpus": "celllm.report.data:corpus_table",
-    "harmonisation": "celllm.report.data:harmonisation_table",
+ITEMS: Final = {
+    "report_table": {
+        "main": "celllm.report.main_table:main_table",
+        "comparisons": "celllm.report.comparisons:comparisons_table",
+        "claims": "celllm.report.claims:claims_table",
+        "costs": "celllm.report.main_table:costs_table",
+        "per_drug": "celllm.report.figures.drugs:per_drug_table",
+        "failures": "celllm.report.main_table:failures_table",
+        "controls": "celllm.report.comparisons:controls_table",
+        "corpus": "celllm.report.data:corpus_table",
+        "harmonisation": "celllm.report.data:harmonisation_table",
+        "audit_leakage": "celllm.report.leakage:leakage_tables",
+        "details": "celllm.report.details:tables_of_details",
+    },
+    "report_figure": {
+        "scores": "celllm.report.figures.benchmark:draw_scores",
+        "fewshot": "celllm.report.figures.benchmark:draw_fewshot",
+        "per_drug": "celllm.report.figures.drugs:draw_per_drug",
+        "confusion": "celllm.report.figures.cells:draw_confusions",
+        "umap": "celllm.report.figures.maps:draw_embeddings",
+        "curves": "celllm.report.figures.pretraining:draw_curves",
+        "step_cost": "celllm.report.figures.pretraining:draw_cost_of_encoder",
+        "harmonisation": "celllm.report.figures.cells:draw_harmonisation",
+    },
+    "audit_encoder": {
+        "audit_source": "celllm.report.audits:source_tables",
+        "audit_embeddings": "celllm.report.audits:embeddings_table",
+    },
 }
-DETAILS: Final = {"details": "celllm.report.details:tables_of_details"}
-FIGURES: Final = {
-    "scores": "celllm.report.figures.benchmark:draw_scores",
-    "fewshot": "celllm.report.figures.benchmark:draw_fewshot",
-    "per_drug": "celllm.report.figures.drugs:draw_per_drug",
-    "confusion": "celllm.report.figures.cells:draw_confusions",
-    "umap": "celllm.report.figures.cells:draw_embeddings",
-    "curves": "celllm.report.figures.pretraining:draw_curves",
-    "step_cost": "celllm.report.figures.pretraining:draw_cost_of_encoder",
-    "harmonisation": "celllm.report.figures.cells:draw_harmonisation",
-}
+"""By command."""
 READERS: Final = {
     "catalogue": ("catalogue", "celllm.config.catalogue:read"),
     "results": ("scores", "celllm.report.results:read"),
@@ -45,18 +52,20 @@ READERS: Final = {
     "predictions": ("runs", "celllm.report.results:read_predictions"),
     "harmonisation": ("harmonisation", "celllm.report.data:read_harmonisation"),
     "corpus": ("shards", "celllm.corpus.reader:ShardReader"),
-    "histories": ("history", "celllm.report.figures.pretraining:read_histories"),
+    "histories": ("history", "celllm.report.data:read_histories"),
     "cost": ("cost", "celllm.pretrain.step_cost:read"),
     "recipes": ("recipes", "celllm.report.details:read_recipes"),
     "genes": ("vocabulary", "celllm.harmonise.vocabulary:read"),
-    **{name: (name, "pandas:read_table") for name in ("exact_duplicates", "label_rule", "labels")},
-    **{name: (name, None) for name in ("embeddings", "cells", "network", "runs")},
+    **{
+        name: (name, None)
+        for name in ("embeddings", "encoder", "cells", "benchmark_cells", "splits", "network", "runs")
+    },
 }
 """By parameter of an item: the input with its file or files, and what reads them; None: the item does."""
 
 
-def build(items: Mapping[str, str], name: str, inputs: Inputs) -> Any:  # noqa: ANN401 - a table, several, or a figure
-    """Make a table or figure.
+def build(command: str, name: str, inputs: Inputs, **made: object) -> Any:  # noqa: ANN401 - a figure, or a table or several
+    """Make a table or figure; `made` are parameters of the item that are no input.
 
     Raises
     ------
@@ -64,16 +73,10 @@ def build(items: Mapping[str, str], name: str, inputs: Inputs) -> Any:  # noqa: 
         If there is none of that name, or an input that it needs is missing.
     """
     kind, _, subject = name.partition("/")
-    if kind not in items:
-        raise InputError(
-            file="command line",
-            field="name",
-            expected=f"one of {', '.join(items)}",
-            found=repr(name),
-            remedy=suggestion(kind, items),
-        )
-    make = resolve_name(items[kind])
-    needed = dict(inspect.signature(make).parameters)
+    if kind not in ITEMS[command]:
+        raise unknown(kind, ITEMS[command], file="command line", field="name")
+    make = resolve_name(ITEMS[command][kind])
+    needed = {role: one for role, one in inspect.signature(make).parameters.items() if role not in made}
     has_subject = needed.pop("subject", None) is not None
     files = {role: getattr(inputs, READERS[role][0]) for role in needed}
     missing = [READERS[role][0] for role, one in needed.items() if files[role] is None and one.default is one.empty]
@@ -85,10 +88,8 @@ def build(items: Mapping[str, str], name: str, inputs: Inputs) -> Any:  # noqa: 
             found=f"no {', '.join(missing)}" if missing else f"the name {name}",
             remedy="give the files" if missing else f"name it {kind}/NAME" if has_subject else f"name it {kind}",
         )
-    read = {role: _read(role, given) for role, given in files.items() if given is not None}
-    return make(**read, **({"subject": subject} if has_subject else {}))
-
-
-def _read(role: str, given: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-    reader = READERS[role][1]
-    return given if reader is None else resolve_name(reader)(given)
+    for role, given in files.items():
+        reader = READERS[role][1]
+        if given is not None:
+            made[role] = given if reader is None else resolve_name(reader)(given)
+    return make(**made, **({"subject": subject} if has_subject else {}))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from celllm.base.report_table import Column, ReportTable
-from celllm.bench.overlap import ACROSS, Duplicates, Leakage, exact_duplicates, leakage, subset_sizes
+from celllm.base.errors import InputError
+from celllm.base.report_table import Column, ReportTable, frame_of
+from celllm.bench.overlap import ACROSS, Duplicates, exact_duplicates, leakage, subset_sizes
 from celllm.config.catalogue import Catalogue
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.writer import benchmark_hashes
@@ -24,39 +25,56 @@ _AT_ONCE = 8_192
 
 
 def leakage_tables(
-    corpus_files: Sequence[Path],
-    benchmark_files: Sequence[Path],
-    *,
+    cells: Sequence[Path],
+    benchmark_cells: Sequence[Path],
     splits: Sequence[Path],
-    shards: Path,
+    corpus: ShardReader,
     catalogue: Catalogue,
-) -> tuple[ReportTable, pd.DataFrame, list[str]]:
-    """Return the table of leakage, rows of exact duplicates, and the names of benchmark cells in the shards."""
+) -> list[ReportTable]:
+    """Say for each task data set and corpus data set how many cells they share, and how many are left in the shards.
+
+    The second table has the exact duplicates within each task. A benchmark cell in the shards is a fault of the first.
+    """
     drawn = [split_files.read(file) for file in split_files.files_of(splits)]
-    tasks = catalogue.tasks
-    corpus = dict(_cells_of(file) for file in corpus_files)
-    benchmark = dict(_cells_of(file) for file in benchmark_files)
-    tested = {unit for split in drawn if tasks[split.task].dataset in corpus for unit in split.units_of("test")}
-    hashes = benchmark_hashes(benchmark_files, corpus_files, tested)
-    kept = _cells_in(ShardReader(shards))
-    leaks = {
-        (task, name): leakage(hashes[task], corpus=cells, shards=kept[kept["dataset"] == name])
-        for task in hashes
-        for name, cells in corpus.items()
-    }
-    equal = {
-        (split.task, split.seed): _duplicates_in(split, benchmark[tasks[split.task].dataset], tasks[split.task].kind)
-        for split in drawn
-    }
-    made = leakage_table(
-        leaks,
-        n_benchmark={name: len(own) for name, own in hashes.items()},
-        n_corpus={name: len(cells) for name, cells in corpus.items()},
-        catalogue=catalogue,
+    own, benchmark = (dict(_cells_of(file) for file in files) for files in (cells, benchmark_cells))
+    tested = {unit for split in drawn if catalogue.tasks[split.task].dataset in own for unit in split.units_of("test")}
+    kept = _cells_in(corpus)
+    rows, leaked = [], []
+    for task, hashes in benchmark_hashes(benchmark_cells, cells, tested).items():
+        for name, of_corpus in own.items():
+            found = leakage(hashes, corpus=of_corpus, shards=kept[kept["dataset"] == name])
+            leaked += found.in_shards
+            rows.append(
+                {
+                    "task_dataset": task,
+                    "task_title": title_of_dataset(catalogue, task),
+                    "benchmark_cells": len(hashes),
+                    "corpus_dataset": name,
+                    "corpus_cells": len(of_corpus),
+                    "equal_before_exclusion": found.before,
+                    "left_out": found.left_out,
+                    "in_shards": len(found.in_shards),
+                    "verdict": "LEAK" if found.in_shards else "clean",
+                }
+            )
+    columns = [
+        Column("task_title", "task data set", is_key=True),
+        Column("corpus_dataset", "corpus data set"),
+        *(Column(name, show=",d") for name in ("benchmark_cells", "corpus_cells")),
+        Column("equal_before_exclusion", "exact duplicates", ",d"),
+        Column("left_out", show=",d"),
+        Column("in_shards", "in the shards", ",d"),
+        Column("verdict"),
+    ]
+    fault = InputError(
+        file="pretraining corpus",
+        field="cells",
+        expected="no cell with the counts of a benchmark cell",
+        found=f"{len(leaked)}, such as {next(iter(leaked), '')}",
+        remedy="write the shards again: snakemake --forcerun write_shards; then pretrain again",
     )
-    sizes = {(split.task, split.seed): subset_sizes(split.subsets.tolist()) for split in drawn}
-    leaked = [name for leak in leaks.values() for name in leak.in_shards]
-    return made, duplicates_rows(equal, parts=sizes), leaked
+    table = ReportTable("audit_leakage", frame_of(rows, columns), columns, fault=fault if leaked else None)
+    return [table, _duplicates_table(drawn, benchmark, catalogue)]
 
 
 def _cells_of(file: Path) -> tuple[str, pd.DataFrame]:
@@ -73,6 +91,33 @@ def _cells_in(shards: ShardReader) -> pd.DataFrame:
     return shards.cells[["cell_id", "dataset"]].assign(cell_hash=hashes)
 
 
+def _duplicates_table(splits: Sequence[Split], cells: dict[str, pd.DataFrame], catalogue: Catalogue) -> ReportTable:
+    """Count the exact duplicates within each split, and the units of its subsets."""
+    rows = []
+    for split in splits:
+        task, sizes = catalogue.tasks[split.task], subset_sizes(split.subsets.tolist())
+        found = _duplicates_in(split, cells[task.dataset], task.kind)
+        rows.append(
+            {
+                "task": split.task,
+                "split": split.seed,
+                "cells": found.n_cells,
+                **{f"{subset}_units": sizes.get(subset, 0) for subset in ("train", "validation", "test")},
+                "exact_duplicates": found.n_duplicates,
+                **{f"{subset}_in_{other}": found.across[subset, other] for subset, other in ACROSS},
+            }
+        )
+    numbers = ["cells", "train_units", "validation_units", "test_units", "exact_duplicates"]
+    numbers += [f"{subset}_in_{other}" for subset, other in ACROSS]
+    columns = [Column("task"), Column("split"), *(Column(name, show=",d") for name in numbers)]
+    note = (
+        "Cells (or lines) of a task with exactly the counts of another one of the same task. Test in train: test cells "
+        "with a duplicate among the training cells, whose label gives theirs away. A line that a split by pairs has in "
+        "several subsets is no duplicate of its own."
+    )
+    return ReportTable("exact_duplicates", frame_of(rows, columns), columns, "Exact duplicates within a task", note)
+
+
 def _duplicates_in(split: Split, cells: pd.DataFrame, kind: str) -> Duplicates:
     """Count the exact duplicates of a split; in a task of pairs of line and drug, the equal lines."""
     names, units = cells["cell_id"], split.units
@@ -80,85 +125,3 @@ def _duplicates_in(split: Split, cells: pd.DataFrame, kind: str) -> Duplicates:
         names, units = names.str.split(":", n=1).str[-1], [unit.split("|", 1)[0] for unit in units]
     hash_of = dict(zip(names, cells["cell_hash"], strict=True))
     return exact_duplicates(hash_of, cells=units, subsets=split.subsets.tolist())
-
-
-def leakage_table(
-    found: Mapping[tuple[str, str], Leakage],
-    *,
-    n_benchmark: Mapping[str, int],
-    n_corpus: Mapping[str, int],
-    catalogue: Catalogue,
-) -> ReportTable:
-    """Say for each task data set and corpus data set how many cells they share, and how many are left in the shards.
-
-    Parameters
-    ----------
-    found
-        By task data set and corpus data set.
-    n_benchmark, n_corpus
-        Benchmark cells of each task data set; aligned cells of each corpus data set.
-    catalogue
-        Titles of the data sets.
-    """
-    columns = {
-        "benchmark_cells": "benchmark cells",
-        "corpus_cells": "corpus cells",
-        "equal_before_exclusion": "exact duplicates",
-        "left_out": "left out",
-        "in_shards": "in the shards",
-    }
-    rows = pd.DataFrame(
-        [
-            {
-                "task_dataset": task,
-                "task_title": title_of_dataset(catalogue, task),
-                "benchmark_cells": n_benchmark[task],
-                "corpus_dataset": corpus,
-                "corpus_cells": n_corpus[corpus],
-                "equal_before_exclusion": leak.before,
-                "left_out": leak.left_out,
-                "in_shards": len(leak.in_shards),
-                "verdict": "LEAK" if leak.in_shards else "clean",
-            }
-            for (task, corpus), leak in found.items()
-        ],
-        columns=["task_dataset", "task_title", "benchmark_cells", "corpus_dataset", *[*columns][1:], "verdict"],
-    )
-    numbers = [Column(name, title, ",d") for name, title in columns.items()]
-    texts = [
-        Column("task_title", "task data set", is_key=True),
-        Column("corpus_dataset", "corpus data set"),
-        Column("verdict"),
-    ]
-    return ReportTable("audit_leakage", rows, [*texts[:2], *numbers, texts[2]])
-
-
-def duplicates_rows(
-    found: Mapping[tuple[str, int], Duplicates], *, parts: Mapping[tuple[str, int], Mapping[str, int]]
-) -> pd.DataFrame:
-    """Count the exact duplicates within each task's split files.
-
-    Parameters
-    ----------
-    found
-        By task and split seed.
-    parts
-        By task and split seed: units of each subset.
-    """
-    return pd.DataFrame(
-        [
-            {
-                "task": task,
-                "split": seed,
-                "cells": one.n_cells,
-                **{f"{part}_units": parts[task, seed].get(part, 0) for part in ("train", "validation", "test")},
-                "exact_duplicates": one.n_duplicates,
-                **{f"{part}_in_{other}": one.across[part, other] for part, other in ACROSS},
-            }
-            for (task, seed), one in found.items()
-        ],
-        columns=[
-            *("task", "split", "cells", "train_units", "validation_units", "test_units", "exact_duplicates"),
-            *(f"{part}_in_{other}" for part, other in ACROSS),
-        ],
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from celllm.config.catalogue import Catalogue
 from celllm.config.references import references_of
 from celllm.config.tables import Method, Task
@@ -25,3 +27,12 @@ def withheld(results: Results, catalogue: Catalogue) -> set[tuple[str, str]]:
         for method in catalogue.methods.values()
         if missing_references(results, catalogue, task=task, method=method, metric=task.headline)
     }
+
+
+def shown_pairs(results: Results, catalogue: Catalogue) -> Iterator[tuple[Task, str]]:
+    """Yield every task and method with scores that may be shown, in the order of config/*.tsv."""
+    hidden = withheld(results, catalogue)
+    for task in catalogue.tasks.values():
+        for method in catalogue.methods:
+            if (task.task, method) not in hidden and results.has(task.task, method):
+                yield task, method

@@ -29,17 +29,9 @@ REFUSED: Final = {
 
 
 def look(path: Path) -> str:
-    """Look into a file of any format, and say on one page what is in it.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, or its format is none that is known.
-    """
+    """Look into a file of any format, and say on one page what is in it."""
     if not path.exists():
-        raise InputError(
-            file=path, field="(whole file)", expected="a file", found="no such file", remedy="correct the path"
-        )
+        raise unreadable(path, "a file", "no such file", remedy="correct the path")
     if path.is_dir():
         found = _folder(path)
     else:
@@ -56,9 +48,8 @@ def _found(path: Path, begin: bytes, unpacked: bytes) -> Found:
         raise unreadable(path, "a file of cells, a table or R objects", refused)
     if unpacked.startswith(HDF5):
         if not begin.startswith(HDF5):
-            raise unreadable(
-                path, "an HDF5 file as it is", "a compressed one: unpack it first, and drop .gz from its name"
-            )
+            found = "a compressed one: unpack it first, and drop .gz from its name"
+            raise unreadable(path, "an HDF5 file as it is", found)
         return _hdf5(path)
     if unpacked.startswith(R_BEGINS):
         return _r(path)
@@ -95,38 +86,29 @@ def _hdf5(path: Path) -> Found:
         if groups and all("barcodes" in file[name] for name in groups):
             return _tenx_h5(path, file, groups)
         if "mod" in top:
-            parts = [(f"mod/{name}", "AnnData") for name in file["mod"]]
-            return Found(
-                "MuData (h5mu): one AnnData a modality",
-                parts,
-                remarks=["write the RNA as h5ad: mdata['rna'].write_h5ad"],
-            )
+            parts, remark = [(f"mod/{name}", "AnnData") for name in file["mod"]], "mdata['rna'].write_h5ad"
+            return Found("MuData (h5mu): one AnnData a modality", parts, remarks=[f"write the RNA as h5ad: {remark}"])
         if {"assays", "meta.data"} <= top:
-            return Found(
-                "h5Seurat", [(f"assays/{name}", "assay") for name in file["assays"]], remarks=["save it by saveRDS"]
-            )
-        parts = [
-            (name, "group" if isinstance(one, h5py.Group) else f"{one.shape} {one.dtype}") for name, one in file.items()
-        ]
-        return Found("HDF5 of a layout that no reader knows", parts)
+            parts = [(f"assays/{name}", "assay") for name in file["assays"]]
+            return Found("h5Seurat", parts, remarks=["save it by saveRDS"])
+        kinds = {
+            name: "group" if isinstance(one, h5py.Group) else f"{one.shape} {one.dtype}" for name, one in file.items()
+        }
+        return Found("HDF5 of a layout that no reader knows", list(kinds.items()))
 
 
 def _h5ad(path: Path, file: h5py.File) -> Found:
-    from celllm.sources.readers.h5ad import read_one
+    from celllm.sources.readers.h5ad import matrices, read_one
 
-    wheres = [name for name, place in {"X": "X", "raw": "raw/X"}.items() if place in file]
-    wheres += [f"layers:{name}" for name in file.get("layers", ())]
     found = Found("AnnData (h5ad)", reader="h5ad")
-    for where in wheres:
+    index = file["obs"].attrs.get("_index", "_index") if isinstance(file["obs"], h5py.Group) else None
+    stored = file["obs"] if index is None else file["obs"][index]
+    n_cells = stored["values"].shape[0] if isinstance(stored, h5py.Group) else stored.shape[0]
+    for where in matrices(file, path):
         try:
-            pieces = read_one(_raw(path), matrix=where)
-            piece = next(pieces)
-            index = file["obs"].attrs.get("_index", "_index") if isinstance(file["obs"], h5py.Group) else None
-            stored = file["obs"] if index is None else file["obs"][index]
-            n_cells = stored["values"].shape[0] if isinstance(stored, h5py.Group) else stored.shape[0]
+            piece = next(read_one(_raw(path), matrix=where))
             found.matrices.append(of_cells(where, iter([piece]), (n_cells, len(piece.names))))
-            if where == wheres[0]:
-                found.parts += look_text.columns(piece.obs, "obs:")
+            found.parts = found.parts or look_text.columns(piece.obs, "obs:")
         except InputError as error:
             found.remarks.append(f"{where} cannot be read: expected {error.expected}; found {error.found}")
     return found
@@ -153,9 +135,8 @@ def _tenx_h5(path: Path, file: h5py.File, groups: Sequence[str]) -> Found:
         first = next(read_h5(_raw(path)))
         found.matrices.append(of_cells(groups[0], iter([first]), (shape[1], len(first.names))))
         if len(first.names) < shape[0]:
-            found.remarks.append(
-                f"{shape[0] - len(first.names):,} of {shape[0]:,} features are no genes and are left out"
-            )
+            others = f"{shape[0] - len(first.names):,} of {shape[0]:,}"
+            found.remarks.append(f"{others} features are no genes and are left out")
     return found
 
 
@@ -235,15 +216,10 @@ def _archive(path: Path) -> Found:
 
 
 def _folder(path: Path) -> Found:
-    parts = [
-        (one.name, "folder" if one.is_dir() else f"{one.stat().st_size:,} bytes") for one in sorted(path.iterdir())
-    ]
-    kind = (
-        "a zarr store, which no reader knows: write it as h5ad"
-        if (path / ".zgroup").exists() or (path / "zarr.json").exists()
-        else "a folder"
-    )
-    return Found(kind, parts, remarks=["each file is a row of files.tsv of its own"])
+    sizes = {one.name: "folder" if one.is_dir() else f"{one.stat().st_size:,} bytes" for one in sorted(path.iterdir())}
+    is_zarr = (path / ".zgroup").exists() or (path / "zarr.json").exists()
+    kind = "a zarr store, which no reader knows: write it as h5ad" if is_zarr else "a folder"
+    return Found(kind, list(sizes.items()), remarks=["each file is a row of files.tsv of its own"])
 
 
 def _page(path: Path, size: str, found: Found) -> str:

@@ -116,86 +116,61 @@ def table(path: Path) -> Found:
 
 def separator_of(lines: Sequence[str]) -> str | None:
     """Return what separates fields: what gives the most lines one and the same number of them."""
-    best: tuple[float, int, str] | None = None
+    scores: dict[str, tuple[float, int]] = {}
     for separator in SEPARATORS:
-        widths = [
-            len(row) for row in csv.reader(lines[1:30] or lines, delimiter=separator, skipinitialspace=separator == " ")
-        ]
-        width, times = Counter(widths).most_common(1)[0]
-        score = (times / len(widths), width, separator)
-        if width > 1 and (best is None or score[:2] > best[:2]):
-            best = score
-    return None if best is None else best[2]
+        rows = csv.reader(lines[1:30] or lines, delimiter=separator, skipinitialspace=separator == " ")
+        widths = Counter(map(len, rows))
+        for width, times in widths.most_common(1):
+            if width > 1:
+                scores[separator] = times / widths.total(), width
+    return max(scores, key=scores.__getitem__, default=None)
 
 
 def _of_lines(path: Path, lines: Sequence[str], separator: str, n_comments: int) -> Found:
     rows = list(csv.reader(lines[:200], delimiter=separator, skipinitialspace=separator == " "))
-    header, body = rows[0], rows[1:]
-    width = len(body[0]) if body else len(header)
-    decimal = (
-        "," if separator != "," and _share(body, r"-?\d+,\d+") > 0.05 and _share(body, r"-?\d+\.\d+") == 0 else "."
-    )
-    numeric = [
-        column for column in range(width) if _is_numeric([row[column] for row in body if len(row) == width], decimal)
-    ]
-    short = len(header) == width - 1
-    headless = all(_is_number(field, decimal) for field in header[1:]) and len(header) > 2
-    names = [""] * short + header
-    found = Found(f"a table separated by {SEPARATORS[separator]}, {width} columns")
+    header, width = rows[0], len(rows[1] if len(rows) > 1 else rows[0])
+    body = [row for row in rows[1:] if len(row) == width]
+    decimal = "," if separator != "," and _share(body, r"-?\d+,\d+") > 0.05 and not _share(body, r"-?\d+\.\d+") else "."
+    numeric = [n for n in range(width) if body and all(_is_number(row[n], decimal) for row in body)]
     texts = [column for column in range(width) if column not in numeric]
-    if n_comments:
-        found.remarks.append(f"{n_comments} lines of comments before the header")
-    if decimal == ",":
-        found.remarks.append("decimal commas")
-    if short:
-        found.remarks.append("the header is one field short, as R writes it")
-    if headless:
-        found.remarks.append("no header: the first line holds numbers")
+    is_short = len(header) == width - 1
+    names = [""] * is_short + header
     beside = [names[column] for column in numeric[:12] if NO_CELLS.fullmatch(names[column] or "-")]
-    if beside:
-        found.remarks.append(f"columns of numbers that are no cells: {', '.join(beside)}")
-    found.parts = [
-        (names[column] or "(first column)", "text, such as " + (body[0][column] if body else "nothing"))
-        for column in texts
-    ]
+    remarks = {
+        f"{n_comments} lines of comments before the header": n_comments > 0,
+        "decimal commas": decimal == ",",
+        "the header is one field short, as R writes it": is_short,
+        "no header: the first line holds numbers": len(header) > 2 and all(_is_number(f, decimal) for f in header[1:]),
+        f"columns of numbers that are no cells: {', '.join(beside)}": bool(beside),
+    }
+    found = Found(f"a table separated by {SEPARATORS[separator]}, {width} columns")
+    found.remarks = [remark for remark, applies in remarks.items() if applies]
+    first = body[0] if body else ["nothing"] * width
+    found.parts = [(names[column] or "(first column)", f"text, such as {first[column]}") for column in texts]
     if len(numeric) > 3:
-        found.matrices.append(_matrix(path, names, separator, decimal, numeric, texts, n_comments, short=short))
+        some, labels = numeric[:N_COLUMNS], texts[:1] or [0]
+        with opened(path) as stream:
+            read = pd.read_csv(
+                io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace"),
+                sep=separator,
+                decimal=decimal,
+                header=None,
+                names=range(width),
+                skiprows=1 + n_comments,
+                usecols=sorted({*labels, *some}),
+                index_col=False,
+                dtype=dict.fromkeys(labels, str),
+                skipinitialspace=separator == " ",
+                low_memory=False,
+                na_filter=False,
+            )
+        values = read[some].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+        cells = [names[column] for column in some]
+        found.matrices.append(
+            of_values("(whole table)", values, list(read[labels[0]].astype(str)), cells, len(numeric))
+        )
         found.reader = {",": "csv_genes_by_cells", "\t": "dge"}.get(separator)
     return found
-
-
-def _matrix(
-    path: Path,
-    names: list[str],
-    separator: str,
-    decimal: str,
-    numeric: list[int],
-    texts: list[int],
-    n_comments: int,
-    *,
-    short: bool,
-) -> Matrix:
-    """Read all rows of some columns of numbers."""
-    some = numeric[:N_COLUMNS]
-    labels = texts[:1] or [0]
-    with opened(path) as stream:
-        read = pd.read_csv(
-            io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace"),
-            sep=separator,
-            decimal=decimal,
-            header=None,
-            names=range(len(names)),
-            skiprows=1 + n_comments,
-            usecols=sorted({*labels, *some}),
-            index_col=False,
-            dtype=dict.fromkeys(labels, str),
-            skipinitialspace=separator == " ",
-            low_memory=False,
-            na_filter=False,
-        )
-    rows = list(read[labels[0]].astype(str))
-    values = read[some].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    return of_values("(whole table)", values, rows, [names[column] for column in some], len(numeric))
 
 
 def of_frame(where: str, table: pd.DataFrame) -> Matrix:
@@ -217,10 +192,6 @@ def of_values(where: str, values: np.ndarray, rows: list[str], names: list[str],
 def _share(rows: Sequence[Sequence[str]], pattern: str) -> float:
     fields = [field for row in rows for field in row]
     return sum(re.fullmatch(pattern, field) is not None for field in fields) / max(1, len(fields))
-
-
-def _is_numeric(fields: Sequence[str], decimal: str) -> bool:
-    return bool(fields) and all(_is_number(field, decimal) for field in fields)
 
 
 def _is_number(text: str, decimal: str) -> bool:

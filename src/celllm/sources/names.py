@@ -22,33 +22,22 @@ IDS: Final = (
 )
 
 
-def gene_share(names: Sequence[str]) -> float:
-    """Return which share of names are plainly those of human genes."""
+def _share(names: Sequence[str], pattern: re.Pattern[str]) -> float:
+    """Return which share of names, at most 2,000 of them, are of a form."""
     some = [str(name) for name in names[:: max(1, len(names) // 2000)]]
-    return sum(GENES.fullmatch(name) is not None for name in some) / max(1, len(some))
-
-
-def cell_share(names: Sequence[str]) -> float:
-    """Return which share of names hold a barcode."""
-    some = [str(name) for name in names[:: max(1, len(names) // 2000)]]
-    return sum(BARCODE.fullmatch(name) is not None for name in some) / max(1, len(some))
+    return sum(pattern.fullmatch(name) is not None for name in some) / max(1, len(some))
 
 
 def rows_are(rows: Sequence[str] | None, columns: Sequence[str] | None) -> str:
     """Tell whether rows are `genes` or `cells`, by the names of rows and columns; `unknown` where neither shows."""
-    score = sum(
-        sign * (gene_share(names) - cell_share(names)) for sign, names in ((1, rows or ()), (-1, columns or ()))
-    )
+    of_rows, of_columns = (_share(names or (), GENES) - _share(names or (), BARCODE) for names in (rows, columns))
+    score = of_rows - of_columns
     return "genes" if score > 0.02 else "cells" if score < -0.02 else "unknown"
 
 
 def kind_of(names: Sequence[str]) -> str:
     """Tell what names of genes are: Ensembl ids, Entrez ids or symbols."""
-    some = [str(name) for name in names[:: max(1, len(names) // 500)]]
-    for kind, pattern in IDS:
-        if some and sum(pattern.fullmatch(name) is not None for name in some) > 0.5 * len(some):
-            return kind
-    return "symbols"
+    return next((kind for kind, pattern in IDS if _share(names, pattern) > 0.5), "symbols")
 
 
 def first_few(names: Sequence[str], n: int = 3) -> str:

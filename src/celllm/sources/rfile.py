@@ -35,11 +35,6 @@ def parse(path: Path) -> tuple[RObject, bool]:
     """Read an R file, compressed or not, and return its object, and whether it is the list of objects of `save`.
 
     What is held at a time is the parsed objects, not the unpacked file beside them.
-
-    Raises
-    ------
-    InputError
-        If it is no R file, or breaks off.
     """
     # few environments hold it
     import rdata

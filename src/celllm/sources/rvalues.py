@@ -15,6 +15,10 @@ from celllm.sources.robjects import Part, numbers, roots, texts
 SPARSE: Final = re.compile(r"[dln]g([CRT])Matrix")
 """R's sparse matrices of numbers, truth values or places; by column, by row or as triplets."""
 TABLES: Final = ("data.frame", "DFrame", "DataFrame", "tbl_df", "data.table", "AnnotatedDataFrame")
+MANY: Final = 10
+"""Elements without names that are gone through."""
+_VECTORS: Final = ("STR", "INT", "REAL", "LGL")
+_CLOSED: Final = (*TABLES, "SeuratCommand", "LogMap", "factor", "formula", "CLO", "LANG", "package_version", "by")
 MATRICES: Final = "a matrix (dgCMatrix, dgRMatrix, dgTMatrix, dgeMatrix, matrix, data.frame)"
 
 
@@ -114,9 +118,6 @@ def table_of(part: Part) -> pd.DataFrame:
     return pd.DataFrame(columns, index=row_names(part), dtype=object)
 
 
-_VECTORS: Final = ("STR", "INT", "REAL", "LGL")
-
-
 def is_matrix(part: Part) -> bool:
     """Whether a part is a matrix of numbers that has genes and cells, by its class and size."""
     kind = part.classes[0]
@@ -141,11 +142,6 @@ def walk(part: Part, *, deepest: int = 8) -> Iterator[Part]:
             return
         if deepest > 1 and child.classes[0] not in _CLOSED:
             yield from walk(child, deepest=deepest - 1)
-
-
-MANY: Final = 10
-"""Elements without names that are gone through."""
-_CLOSED: Final = (*TABLES, "SeuratCommand", "LogMap", "factor", "formula", "CLO", "LANG", "package_version", "by")
 
 
 def matrices(root: Part) -> Iterator[Part]:

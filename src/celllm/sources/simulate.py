@@ -53,30 +53,20 @@ RESISTANCE_FOLD = 1.4
 
 @dataclass(frozen=True)
 class Genome:
-    """The genes that all simulated datasets of one seed share.
-
-    Parameters
-    ----------
-    names
-        What a dataset calls its genes: approved symbols, and for some an earlier symbol.
-    share
-        Mean share of a gene in a cell's counts; sums to 1.
-    type_folds
-        Types x genes: log fold changes of the marker genes, 0 elsewhere.
-    block
-        Block of each gene.
-    proliferation
-        Indices of the proliferation programme.
-    resistance
-        Log fold change of each gene in a fully resistant cell; 0 for most.
-    """
+    """The genes that all simulated datasets of one seed share."""
 
     names: list[str]
+    """What a dataset calls its genes: approved symbols, and for some an earlier symbol."""
     share: Floats
+    """Mean share of a gene in a cell's counts; sums to 1."""
     type_folds: Floats
+    """Types x genes: log fold changes of the marker genes, 0 elsewhere."""
     block: NDArray[np.int64]
+    """Block of each gene."""
     proliferation: NDArray[np.int64]
+    """Indices of the proliferation programme."""
     resistance: Floats
+    """Log fold change of each gene in a fully resistant cell; 0 for most."""
 
     @property
     def n_genes(self) -> int:
@@ -94,19 +84,9 @@ class SimulatedCells:
 
 
 def genome(hgnc: pd.DataFrame, generator: np.random.Generator) -> Genome:
-    """Draw genes and their programmes.
+    """Draw genes and their programmes; `hgnc` has the columns symbol, locus_group, prev_symbol (lists).
 
-    Parameters
-    ----------
-    hgnc
-        Columns symbol, locus_group, prev_symbol (lists): the names are those of protein-coding genes.
-    generator
-        Draws everything.
-
-    Raises
-    ------
-    ValueError
-        If the table has fewer than 100 protein-coding genes: too few for the programmes.
+    ValueError if it has fewer than 100 protein-coding genes: too few for the programmes.
     """
     coding = np.flatnonzero(hgnc["locus_group"].to_numpy() == "protein-coding gene")
     if len(coding) < 100:
@@ -134,21 +114,7 @@ def genome(hgnc: pd.DataFrame, generator: np.random.Generator) -> Genome:
 
 
 def draw_counts(share: Floats, library: Floats, generator: np.random.Generator) -> csr_matrix:
-    """Draw gamma-Poisson counts.
-
-    Parameters
-    ----------
-    share
-        Cells x genes; each row is scaled to sum to 1.
-    library
-        Expected counts of each cell.
-    generator
-        Draws the counts.
-
-    Returns
-    -------
-    Counts, int32.
-    """
+    """Draw gamma-Poisson counts, int32; `share` is cells x genes, each row scaled to sum to 1, `library` their sums."""
     expected = share / share.sum(axis=1, keepdims=True) * library[:, None]
     noise = generator.gamma(1 / DISPERSION, DISPERSION, expected.shape)
     return csr_matrix(generator.poisson(expected * noise).astype(np.int32))
@@ -157,11 +123,8 @@ def draw_counts(share: Floats, library: Floats, generator: np.random.Generator) 
 def tumour_cells(genes: Genome, n_cells: int, generator: np.random.Generator) -> SimulatedCells:
     """Draw normal cells of several types from two samples, and tumour cells of two patients.
 
-    A patient's tumour grows from one type and has its own gains and losses; half of the cells are tumour.
-
-    Returns
-    -------
-    Obs: cell_type, sample, disease_state (`cancer` or `normal`).
+    A patient's tumour grows from one type and has its own gains and losses; half of the cells are tumour. Obs:
+    cell_type, sample, disease_state (`cancer` or `normal`).
     """
     is_tumour = np.arange(n_cells) % 2 == 1
     sample = generator.integers(2, size=n_cells)
@@ -192,11 +155,8 @@ def drug_cells(genes: Genome, n_cells: int, generator: np.random.Generator) -> S
     """Draw cells of one line that a drug kills or not, from three samples that each hold both.
 
     Two in five cells are resistant. How far a cell has gone along the resistance programme differs from cell to
-    cell: sensitive ones lie between 0 and about a half, resistant ones between about a half and 1.
-
-    Returns
-    -------
-    Obs: response (`sensitive` or `resistant`), sample.
+    cell: sensitive ones lie between 0 and about a half, resistant ones between about a half and 1. Obs: response
+    (`sensitive` or `resistant`), sample.
     """
     is_resistant = generator.permutation(np.arange(n_cells) % 5 < 2)
     sample = generator.integers(3, size=n_cells)
@@ -212,11 +172,7 @@ def drug_cells(genes: Genome, n_cells: int, generator: np.random.Generator) -> S
 
 
 def _cells(
-    genes: Genome,
-    folds: Floats,
-    batch: NDArray[np.int64],
-    obs: pd.DataFrame,
-    generator: np.random.Generator,
+    genes: Genome, folds: Floats, batch: NDArray[np.int64], obs: pd.DataFrame, generator: np.random.Generator
 ) -> SimulatedCells:
     """Add the batch effect to log fold changes and draw counts."""
     shifts = generator.normal(0.0, SAMPLE_SPREAD, (int(batch.max()) + 1, genes.n_genes))

@@ -46,17 +46,10 @@ DRUGS = {
 """Name, its target among the pathways above, and its structure as SMILES."""
 
 
-def cell_lines(
-    genes: Genome,
-    n_lines: int,
-    generator: np.random.Generator,
-) -> tuple[SimulatedCells, pd.DataFrame]:
-    """Draw bulk cell lines and a table of responses.
+def cell_lines(genes: Genome, n_lines: int, generator: np.random.Generator) -> tuple[SimulatedCells, pd.DataFrame]:
+    """Draw bulk cell lines (their names are the index of obs), and a table of responses, one row a measured pair.
 
-    Returns
-    -------
-    The lines' counts (their names are the index of obs), and columns line, drug, smiles, response
-    (ln IC50, natural logarithm of µM), one row a measured pair.
+    Its columns are line, drug, smiles, response (ln IC50, natural logarithm of µM).
     """
     names = [f"simulated_line_{number:02d}" for number in range(1, n_lines + 1)]
     activity = generator.normal(size=(n_lines, len(PATHWAYS)))
@@ -71,11 +64,7 @@ def cell_lines(
     return SimulatedCells(counts, genes.names, obs), _responses(names, activity, generator)
 
 
-def _responses(
-    lines: list[str],
-    activity: NDArray[np.float64],
-    generator: np.random.Generator,
-) -> pd.DataFrame:
+def _responses(lines: list[str], activity: NDArray[np.float64], generator: np.random.Generator) -> pd.DataFrame:
     target = np.array([PATHWAYS.index(pathway) for pathway, _ in DRUGS.values()])
     shape = (len(lines), len(DRUGS))
     response = (

@@ -49,21 +49,9 @@ def check_values(
     """Raise InputError if numbers cannot be what they are said to be.
 
     Counts must be whole, not negative and at most 2^31 - 1. TPM, CP10K and expected counts must not be negative.
-    Where a logarithm is said to have been taken, none may be larger than a logarithm can be; where TPM or CP10K
-    are said to be plain, one at least must be larger. Z-scores may be anything finite.
-
-    Parameters
-    ----------
-    data
-        The stored numbers, in any order.
-    units
-        One of celllm.config.units.Units.
-    file, field
-        Named in the error.
-    log
-        The logarithm that the source is said to have taken.
-    is_source
-        Whether these are the source's own numbers. Later on few small ones do not look like logarithms.
+    Where a logarithm `log` is said to have been taken, none may be larger than a logarithm can be; where TPM or CP10K
+    are said to be plain, one at least must be larger, if these are the source's own numbers (`is_source`). Z-scores may
+    be anything finite.
     """
     if not len(data):
         return
@@ -109,15 +97,7 @@ def _fault_of_counts(data: npt.NDArray[Any], highest: float) -> str | None:
 
 
 def without_log(matrix: sparse.csr_matrix, log: str) -> sparse.csr_matrix:
-    """Undo a logarithm: `log2(x/10+1)` of x becomes x, in float64. Zero stays zero.
-
-    Parameters
-    ----------
-    matrix
-        Logarithms, any shape.
-    log
-        As `datasets.tsv` writes it.
-    """
+    """Undo a logarithm, as `datasets.tsv` writes it: `log2(x/10+1)` of x becomes x, in float64. Zero stays zero."""
     found = LOGARITHM.fullmatch(log)
     if found is None:
         msg = f"not a logarithm that can be undone: {log}"

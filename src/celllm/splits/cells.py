@@ -117,7 +117,7 @@ def _divided(
         subsets[validation] = "validation"
     rest, train = _draw(rest, max(n_train, len(classes)), labels, seed)
     subsets[train] = "train"
-    _give_each_class_a_cell(subsets, rest, labels, classes, np.random.default_rng(seed))
+    _give_each_class_a_cell(subsets, rest, labels, classes, seed)
     return subsets
 
 
@@ -147,13 +147,10 @@ def _draw(
 
 
 def _give_each_class_a_cell(
-    subsets: NDArray[np.str_],
-    rest: NDArray[np.int64],
-    labels: NDArray[np.str_],
-    classes: Sequence[str],
-    generator: np.random.Generator,
+    subsets: NDArray[np.str_], rest: NDArray[np.int64], labels: NDArray[np.str_], classes: Sequence[str], seed: int
 ) -> None:
     """Where a class has no training cell, swap one of its unused cells for one of the commonest training class."""
+    generator = np.random.default_rng(seed)
     for label in classes:
         train = np.flatnonzero(subsets == "train")
         if label in labels[train]:

@@ -24,7 +24,8 @@ from celllm.base.errors import InputError
 Subset = Literal["train", "validation", "test", "unused"]
 SUBSETS: tuple[Subset, ...] = ("train", "validation", "test", "unused")
 REMEDY = "remove the file and make it again: snakemake --forcerun make_splits"
-_KEY = b"celllm"
+KEY = b"celllm"
+"""Of the schema metadata."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def write(split: Split, path: Path | str) -> None:
     table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     meta = {"task": split.task, "seed": split.seed, "provenance": dict(split.provenance)}
     with writing(path) as part:
-        pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(meta, sort_keys=True).encode()}), part)
+        pq.write_table(table.replace_schema_metadata({KEY: json.dumps(meta, sort_keys=True).encode()}), part)
 
 
 def read(path: Path | str) -> Split:
@@ -82,7 +83,7 @@ def read(path: Path | str) -> Split:
         If a column or the metadata is missing, a unit occurs twice or a subset is unknown.
     """
     table = pq.read_table(path)
-    stored = (table.schema.metadata or {}).get(_KEY)
+    stored = (table.schema.metadata or {}).get(KEY)
     if stored is None or not {"unit", "subset"} <= set(table.column_names):
         raise InputError(
             file=path,
@@ -91,23 +92,16 @@ def read(path: Path | str) -> Split:
             found=f"{', '.join(table.column_names)}; {'the key' if stored is not None else 'no such key'}",
             remedy=REMEDY,
         )
-    meta = json.loads(stored)
-    split = Split(
-        task=meta["task"],
-        seed=meta["seed"],
-        units=table["unit"].to_pylist(),
-        subsets=np.array(table["subset"].to_pylist(), dtype=str),
-        provenance=meta["provenance"],
-        file=path,
-    )
+    units, subsets = table["unit"].to_pylist(), np.array(table["subset"].to_pylist(), dtype=str)
+    split = Split(units=units, subsets=subsets, file=path, **json.loads(stored))
     _check(split, path)
     return split
 
 
 def request_of(path: Path | str) -> str | None:
-    """Return the digest of what a split was made from; None where there is no such file."""
+    """Return the digest of what a split, or predictions, were made from; None where there is no such file."""
     try:
-        stored = (pq.read_schema(path).metadata or {}).get(_KEY)
+        stored = (pq.read_schema(path).metadata or {}).get(KEY)
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
     found: str | None = json.loads(stored or b"{}").get("provenance", {}).get("request")

@@ -61,17 +61,12 @@ def divide(
 
 
 def _whole(names: NDArray[np.str_], task: Task, *, seed: int, of: str) -> NDArray[np.str_]:
-    """Divide the different names, and give each pair the subset of its name."""
+    """Divide the different names at random, and give each pair the subset of its name."""
     different, of_pair = np.unique(names, return_inverse=True)
-    return _shuffled(len(different), task, seed=seed, of=of)[of_pair]
-
-
-def _shuffled(n: int, task: Task, *, seed: int, of: str) -> NDArray[np.str_]:
-    """Divide n things at random."""
+    n = len(different)
     n_test, n_validation, n_train = subset_sizes(task, n)
-    sizes = {"train": n_train, "validation": n_validation, "test": n_test}
-    for subset, share in _shares(task).items():
-        if share > 0 and sizes[subset] < 1:
+    for (subset, share), size in zip(_shares(task).items(), (n_train, n_validation, n_test), strict=True):
+        if share > 0 and size < 1:
             raise InputError(
                 file=TABLE,
                 field=f"{subset} of {task.task}",
@@ -84,7 +79,7 @@ def _shuffled(n: int, task: Task, *, seed: int, of: str) -> NDArray[np.str_]:
     subsets[order[:n_test]] = "test"
     subsets[order[n_test : n_test + n_validation]] = "validation"
     subsets[order[n_test + n_validation :][:n_train]] = "train"
-    return subsets
+    return subsets[of_pair]
 
 
 def _shares(task: Task) -> dict[str, float]:

@@ -145,20 +145,17 @@ def with_expression(responses: pd.DataFrame, line_ids: Sequence[str] | np.ndarra
             remedy="check the columns dataset and response of the task in config/tasks.tsv",
         )
     structures = kept[["drug", "smiles"]].drop_duplicates()
-    is_missing = structures["smiles"].fillna("").str.strip() == ""
+    without = structures["drug"][structures["smiles"].fillna("").str.strip() == ""]
     twice = structures[structures["drug"].duplicated(keep=False)].sort_values("drug", kind="stable")
-    if is_missing.any():
-        fault = (
-            f"a structure (SMILES) for drug {structures['drug'][is_missing].iloc[0]}",
-            "nothing",
-            "add the structure",
-        )
+    if len(without):
+        expected, found, remedy = f"a structure (SMILES) for drug {without.iloc[0]}", "nothing", "add the structure"
     elif len(twice):
-        fault = f"one structure for drug {twice['drug'].iloc[0]}", " and ".join(twice["smiles"].iloc[:2]), "keep one"
+        expected, found = f"one structure for drug {twice['drug'].iloc[0]}", " and ".join(twice["smiles"].iloc[:2])
+        remedy = "keep one"
     else:
         return kept
-    remedy = f"{fault[2]} in the table of drugs, or drop the drug's rows"
-    raise InputError(file=file, field="smiles", expected=fault[0], found=fault[1], remedy=remedy)
+    remedy += " in the table of drugs, or drop the drug's rows"
+    raise InputError(file=file, field="smiles", expected=expected, found=found, remedy=remedy)
 
 
 def _matrix(values: sparse.csr_matrix) -> sparse.csr_matrix:

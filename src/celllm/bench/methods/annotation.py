@@ -5,7 +5,7 @@ Shapes: B cells, L tokens, D width, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,21 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from celllm.bench.method import Classifier, labelled
-from celllm.bench.methods.finetune import (
-    LEARNING_RATES,
-    computing,
-    n_frozen_layers,
-    ready_encoder,
-    schedule_of,
-    source_of,
-    thaw,
-)
-from celllm.bench.methods.finetune import train as fit
-from celllm.bench.methods.frozen import FrozenLayers, kept_of
-from celllm.bench.tokens import TokenSource
+from celllm.bench.methods.finetune import LEARNING_RATES, Lesson, computing, layers_of, ready_encoder, thaw
+from celllm.bench.methods.finetune import train as learn
+from celllm.bench.methods.frozen import FrozenLayers
 from celllm.model.encoder import Encoder, evaluating
 from celllm.model.heads import ClsHead, GeneScatterHead
-from celllm.model.lora import add_low_rank
 from celllm.splits.units import Cells
 
 
@@ -39,15 +29,12 @@ class EncoderClassifier(Classifier):
     The encoder's dropout stays off, as in the released fine-tuning; a cell's prediction depends on nothing
     but the cell. When to stop is chosen on the validation subset; without one (few-shot) the whole budget is used.
 
-    Parameters
-    ----------
-    options
-        `mode`: `last_layer` (that, the final norm and the head), `full`, or `lora` (low-rank updates of all layers: of
-        `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base). `head`:
-        `gene_scatter` or `cls`. `scratch`: without the pretraining. `layer`: the one that `last_layer` trains, `last`
-        or `second_last` (scBERT). `epochs`: passes, a check after each, and `patience`: checks without a better score;
-        null: the budget's. `batch`: cells; `learning_rate`: Adam's; `select`: the score of a check, `macro_f1` or
-        `accuracy`; `relu`: on the numbers that the gene-scatter head lays out, as released.
+    Options: `mode`, `last_layer` (that, the final norm and the head), `full`, or `lora` (low-rank updates of all
+    layers: of `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base). `head`:
+    `gene_scatter` or `cls`. `scratch`: without the pretraining. `layer`: the one that `last_layer` trains, `last` or
+    `second_last` (scBERT). `epochs`: passes, a check after each, and `patience`: checks without a better score; null:
+    the budget's. `batch`: cells; `learning_rate`: Adam's; `select`: the score of a check, `macro_f1` or `accuracy`;
+    `relu`: on the numbers that the gene-scatter head lays out, as released.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -75,60 +62,42 @@ class EncoderClassifier(Classifier):
 
     def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
         super().__init__(options, **made_with)
-        self._pretrained = ready_encoder(self, scratch=self.options["scratch"])
+        self._pretrained = ready_encoder(self)
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from `train`; choose when to stop on `validation`."""
-        with computing(self, self._pretrained.encoder) as device:
-            self.classes_ = np.unique(labelled(cells, train))
-            self._fit_head(cells, train, validation, device)
+        encoder, options, layers = self._pretrained.encoder, self.options, self._layers(cells)
+        self.classes_ = np.unique(labelled(cells, train))
+        with computing(self, encoder) as device:
+            thaw(encoder, options)
+            self._head = self._new_head(encoder, cells, train).to(device)
+            target = torch.from_numpy(np.searchsorted(self.classes_, cells.labels[train])).to(device)
+            generator = np.random.default_rng(self.seed)
+
+            def loss_of(at: np.ndarray) -> Tensor:
+                return functional.cross_entropy(self._logits(layers, train[at], generator), target[at])
+
+            def score() -> float:
+                truth, predicted = cells.labels[validation], self._probabilities(layers, validation).argmax(axis=1)
+                if options["select"] == "accuracy":
+                    return float(np.mean(truth == self.classes_[predicted]))
+                return float(f1_score(truth, self.classes_[predicted], average="macro", zero_division=0))
+
+            def batches() -> Iterator[np.ndarray]:
+                return layers.source.shuffled(train, options["batch"], generator)
+
+            lesson = Lesson("cells", len(train), -(-len(train) // options["batch"]), batches)
+            judge = score if len(validation) else None
+            learn(self, lesson, loss_of, encoders=[encoder], heads=[self._head], score=judge)
 
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
         """Return class probabilities, rows x `classes_`."""
         with computing(self, self._pretrained.encoder):
-            return self._probabilities(*self._layers(cells), rows)
+            return self._probabilities(self._layers(cells), rows)
 
-    def _layers(self, cells: Cells) -> tuple[TokenSource, FrozenLayers]:
-        """Return the cells as tokens, and what runs the encoder on them."""
-        encoder, options, source = self._pretrained.encoder, self.options, source_of(self, self._pretrained, cells)
-        n_frozen = n_frozen_layers(encoder, mode=options["mode"], layer=options["layer"])
-        kept = kept_of(self, cells.counts, "states", n_frozen)
-        return source, FrozenLayers(source, encoder, n_frozen=n_frozen, kept=kept)
-
-    def _fit_head(self, cells: Cells, train: np.ndarray, validation: np.ndarray, device: torch.device) -> None:
-        encoder, options = self._pretrained.encoder, self.options
-        if options["mode"] == "lora":
-            weights = add_low_rank(encoder, rank=options["rank"], alpha=options["alpha"])
-        else:
-            weights = thaw(encoder, mode=options["mode"], layer=options["layer"])
-        self._head = self._new_head(encoder, cells, train).to(device)
-        weights = [*weights, *self._head.parameters()]
-        self.trained_parameters = sum(weight.numel() for weight in weights)
-        target = torch.from_numpy(np.searchsorted(self.classes_, cells.labels[train])).to(device)
-        generator = np.random.default_rng(self.seed)
-        source, layers = self._layers(cells)
-
-        def loss_of(at: np.ndarray) -> Tensor:
-            return functional.cross_entropy(self._logits(layers, train[at], generator), target[at])
-
-        def score() -> float:
-            truth, predicted = cells.labels[validation], self._probabilities(source, layers, validation).argmax(axis=1)
-            if options["select"] == "accuracy":
-                return float(np.mean(truth == self.classes_[predicted]))
-            return float(f1_score(truth, self.classes_[predicted], average="macro", zero_division=0))
-
-        per_epoch = -(-len(train) // options["batch"])
-        n_batches = fit(
-            weights,
-            lambda: source.shuffled(train, options["batch"], generator),
-            loss_of,
-            modes=[self._head],
-            kept=[encoder, self._head],
-            score=score if len(validation) else None,
-            learning_rate=options["learning_rate"],
-            schedule=schedule_of(self, "cells", n_train=len(train), n_batches=per_epoch),
-        )
-        self.shown_units = round(n_batches / per_epoch * len(train))
+    def _layers(self, cells: Cells) -> FrozenLayers:
+        rule = self._pretrained.recipe.tokens
+        return layers_of(self, self._pretrained, cells.counts, cells.values, rule=rule)
 
     def _new_head(self, encoder: Encoder, cells: Cells, train: np.ndarray) -> nn.Module:
         n_classes = len(self.classes_)
@@ -145,10 +114,10 @@ class EncoderClassifier(Classifier):
         hidden_BLD, genes_BL, _ = layers.hidden(rows, generator, only_cls=self.options["head"] == "cls")
         return self._head(hidden_BLD, genes_BL)  # type: ignore[no-any-return]
 
-    def _probabilities(self, source: TokenSource, layers: FrozenLayers, rows: np.ndarray) -> np.ndarray:
+    def _probabilities(self, layers: FrozenLayers, rows: np.ndarray) -> np.ndarray:
         answers = np.empty((len(rows), len(self.classes_)))
         with evaluating(self._pretrained.encoder, self._head):
-            for at in source.in_order_of_length(rows, self.options["batch"]):
+            for at in layers.source.in_order_of_length(rows, self.options["batch"]):
                 # float64, so that probabilities sum to 1 well enough for any metric
                 answers[at] = self._logits(layers, rows[at]).double().softmax(dim=1).cpu().numpy()
         return answers

@@ -21,14 +21,9 @@ MIN_PAIRS = 3
 
 
 class LineScale:
-    """Centre and spread of each gene that varies among the training lines; the others are left out.
+    """Centre and spread of each gene that varies among the lines of the training pairs; the others are left out.
 
-    Parameters
-    ----------
-    pairs
-        All pairs; counts are log-normalised first.
-    train
-        Rows of the training pairs.
+    Counts are log-normalised first.
     """
 
     def __init__(self, pairs: Pairs, train: np.ndarray) -> None:
@@ -77,11 +72,8 @@ class RidgePerDrug(Regressor):
     Counts are log-normalised. Genes are centred and scaled by the training lines; genes that do not vary
     among them are left out. A drug with fewer than three training pairs gets its mean.
 
-    Parameters
-    ----------
-    options
-        `alphas`: strengths of the penalty on standardised genes; each drug takes the one of least leave-one-out
-        error among its training pairs.
+    Options: `alphas`, strengths of the penalty on standardised genes; each drug takes the one of least leave-one-out
+    error among its training pairs.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {"alphas": (100.0, 300.0, 1000.0, 3000.0, 10000.0)}

@@ -7,7 +7,6 @@ benchmark is broken, and no other number of it can be believed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from sklearn.linear_model import LogisticRegression
 
 from celllm.bench.method import Classifier, labelled
 from celllm.bench.methods.estimators import SklearnClassifier
-from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Cells
 
 
@@ -37,16 +35,8 @@ class MajorityClass(Classifier):
 class LogisticRegressionOnGenes(SklearnClassifier):
     """What both controls are: the linear reference, taught or shown something else."""
 
-    def __init__(
-        self,
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        encoder: Path | None,
-        vocabulary: Vocabulary,
-    ) -> None:
-        given = {"max_iter": 1000, **options}
-        super().__init__(LogisticRegression, given, seed=seed, encoder=encoder, vocabulary=vocabulary)
+    def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
+        super().__init__(LogisticRegression, {"max_iter": 1000, **options}, **made_with)
 
 
 class LeakedLabels(LogisticRegressionOnGenes):

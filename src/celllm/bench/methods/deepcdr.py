@@ -12,16 +12,11 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch_geometric.data import Batch
 from torch_geometric.nn import GCNConv, global_max_pool
 
-from celllm.bench.method import Regressor
 from celllm.bench.methods.cell_lines import LineScale
-from celllm.bench.methods.drugs import N_ATOM_FEATURES, drug_graphs
-from celllm.bench.methods.finetune import LEARNING_RATES, computing, schedule_of
-from celllm.bench.methods.finetune import train as fit
-from celllm.bench.metrics import pearson, rmse
+from celllm.bench.methods.drugs import N_ATOM_FEATURES, GraphRegressor, graphs_of
+from celllm.bench.methods.finetune import LEARNING_RATES, computing
 from celllm.model.encoder import evaluating
 from celllm.splits.units import Pairs
 
@@ -36,18 +31,15 @@ LAST_DROPOUT: Final = 0.2
 _AT_ONCE = 4096
 
 
-class DeepCDRResponse(Regressor):
+class DeepCDRResponse(GraphRegressor):
     """DeepCDR on expression and drug graphs; Adam on the squared error, 64 pairs a batch.
 
     Genes are standardised by the training lines, as for ridge regression, and responses by the training pairs; the
     released code does neither, on a table of expression that is scaled already. It picks its epoch on the test set;
     here the validation subset says when to stop.
 
-    Parameters
-    ----------
-    options
-        `epochs` and `patience`: as of EncoderClassifier; 100 and 10 in the released code. `batch`: pairs.
-        `learning_rate`. `select`: a check is judged by `pearson`, as theirs, or by `rmse`.
+    Options: `epochs` and `patience`, as of EncoderClassifier; 100 and 10 in the released code. `batch`: pairs.
+    `learning_rate`. `select`: a check is judged by `pearson`, as theirs, or by `rmse`.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -60,21 +52,13 @@ class DeepCDRResponse(Regressor):
     choices: ClassVar[Mapping[str, Sequence[str]]] = {"select": ("pearson", "rmse")}
     search: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate": LEARNING_RATES}
 
-    def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose when to stop on `validation`."""
-        self._mean = float(pairs.response[train].mean())
-        self._spread = float(pairs.response[train].std()) or 1.0  # constant responses have no spread
-        self._scale = LineScale(pairs, train)
-        with computing(self) as device:
-            self._fit(pairs, train, validation, device)
-
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the responses of the rows, ln IC50."""
         drugs, drug_of_row = np.unique(pairs.drug[rows], return_inverse=True)
         with computing(self, self._model) as device, evaluating(self._model):
             genes_LG = self._genes(pairs, device)
             line_P, drug_P = (torch.from_numpy(of_row).to(device) for of_row in (pairs.line[rows], drug_of_row))
-            drugs_MX = self._model.drugs(_graphs(pairs, drugs).to(device))
+            drugs_MX = self._model.drugs(graphs_of(pairs, drugs).to(device))
             answers = [
                 self._model(genes_LG[line_P[start : start + _AT_ONCE]], drugs_MX, drug_P[start : start + _AT_ONCE])
                 for start in range(0, len(rows), _AT_ONCE)
@@ -85,53 +69,34 @@ class DeepCDRResponse(Regressor):
         return torch.from_numpy(self._scale.of(pairs)).float().to(device)
 
     def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray, device: torch.device) -> None:
-        options, genes_LG = self.options, self._genes(pairs, device)
-        graphs = drug_graphs(pairs.drugs, pairs.smiles).to_data_list()
+        self._scale = LineScale(pairs, train)
+        genes_LG = self._genes(pairs, device)
         self._model = DeepCDR(genes_LG.shape[1]).to(device)
-        weights = list(self._model.parameters())
-        self.trained_parameters = sum(weight.numel() for weight in weights)
         generator = np.random.default_rng(self.seed)
-        places = _batches(len(train), options["batch"])
+        places = _batches(len(train), self.options["batch"])
 
         def batches() -> Iterator[np.ndarray]:
             order = generator.permutation(len(train))
             for first, last in places:
                 yield train[order[first:last]]
 
-        def loss_of(rows: np.ndarray) -> Tensor:
+        def answers_of(rows: np.ndarray) -> tuple[np.ndarray, Tensor]:
             # batch norm sees each drug of the batch once, however many pairs it has there
             drugs, drug_P = np.unique(pairs.drug[rows], return_inverse=True)
-            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float().to(device)
-            answers_P = self._model(
-                genes_LG[torch.from_numpy(pairs.line[rows]).to(device)],
-                self._model.drugs(Batch.from_data_list([graphs[drug] for drug in drugs]).to(device)),
-                torch.from_numpy(drug_P).to(device),
-            )
-            return functional.mse_loss(answers_P.float(), target_P)
+            genes_PG = genes_LG[torch.from_numpy(pairs.line[rows]).to(device)]
+            drugs_MX = self._model.drugs(graphs_of(pairs, drugs).to(device))
+            return rows, self._model(genes_PG, drugs_MX, torch.from_numpy(drug_P).to(device))
 
-        n_batches = fit(
-            weights,
-            batches,
-            loss_of,
-            modes=[self._model],
-            kept=[self._model],
-            score=(lambda: self._judged(pairs, validation)) if len(validation) else None,
-            learning_rate=options["learning_rate"],
-            schedule=schedule_of(self, "pairs", n_train=len(train), n_batches=len(places)),
+        graphs_of(pairs, np.arange(len(pairs.drugs)))  # to refuse a structure before the first batch
+        self._learn(
+            pairs,
+            train,
+            validation,
+            n_batches=len(places),
+            batches=batches,
+            answers_of=answers_of,
+            heads=[self._model],
         )
-        self.shown_units = round(n_batches / len(places) * len(train))
-
-    def _judged(self, pairs: Pairs, validation: np.ndarray) -> float:
-        """Return how good the network is on the validation subset; more is better."""
-        truth, predicted = pairs.response[validation], self.predict(pairs, validation)
-        if self.options["select"] == "rmse":
-            return -rmse(truth, predicted)
-        value = pearson(truth, predicted)
-        return -1.0 if np.isnan(value) else value
-
-
-def _graphs(pairs: Pairs, drugs: np.ndarray) -> Batch:
-    return drug_graphs([pairs.drugs[drug] for drug in drugs], [pairs.smiles[drug] for drug in drugs])
 
 
 def _batches(n: int, size: int) -> list[tuple[int, int]]:
@@ -161,11 +126,6 @@ class _GraphLayer(nn.Module):
 
 class DeepCDR(nn.Module):
     """Drug graph and gene expression, each a vector of 100, joined by a small convolutional network.
-
-    Parameters
-    ----------
-    n_genes
-        G.
 
     Notes
     -----

@@ -5,15 +5,15 @@ Shapes: L lines, M drugs, P training pairs, Q pairs to predict.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg
 
 from celllm.base.errors import InputError
-from celllm.bench.method import Regressor
+from celllm.bench.method import METHODS, Regressor
 from celllm.bench.methods.cell_lines import LineScale, group_means
 from celllm.bench.methods.molecules import fingerprints, tanimoto
 from celllm.splits.units import Pairs
@@ -37,10 +37,7 @@ class RidgePairs(Regressor):
     Pairs lie on a grid of lines and drugs, so one product with the P x P kernel is two small ones with those of
     lines and of drugs, and conjugate gradients solve 80,000 pairs in seconds.
 
-    Parameters
-    ----------
-    options
-        `alpha`: penalty, the variance of a measurement's noise over that of what one unit of the kernel explains.
+    Options: `alpha`, the variance of a measurement's noise over that of what one unit of the kernel explains.
     """
 
     is_cheap = True
@@ -49,13 +46,7 @@ class RidgePairs(Regressor):
     def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
         super().__init__(options, **made_with)
         if not self.options["alpha"] > 0:
-            raise InputError(
-                file="config/methods.tsv",
-                field="options.alpha",
-                expected="a number above 0",
-                found=repr(self.options["alpha"]),
-                remedy="raise it",
-            )
+            self._refuse_alpha("a number above 0")
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         """Solve for the weight of each training pair."""
@@ -63,23 +54,24 @@ class RidgePairs(Regressor):
         self._mean = float(pairs.response[train].mean())
         self._scale = LineScale(pairs, train)
         lines_LL, drugs_MM = self._kernels(pairs)
-        times = _on_grid(lines_LL, drugs_MM, line, drug)
-        alpha = float(self.options["alpha"])
-        system = LinearOperator(
-            (len(train), len(train)), matvec=lambda weights_P: times(weights_P) + alpha * weights_P, dtype=np.float64
-        )
+        alpha, shape = float(self.options["alpha"]), (len(lines_LL), len(drugs_MM))
+
+        def times(weights_P: np.ndarray) -> np.ndarray:
+            # with the kernel of pairs, K[p, q] = lines[line p, line q] drugs[drug p, drug q], and the penalty
+            on_grid = lines_LL @ _gridded(weights_P, line, drug, shape=shape) @ drugs_MM
+            return np.asarray(on_grid[line, drug] + alpha * weights_P)
+
+        system = LinearOperator((len(train), len(train)), matvec=times, dtype=np.float64)
         weights_P, failed = cg(system, pairs.response[train] - self._mean, rtol=TOLERANCE, maxiter=MAX_STEPS)
         if failed:
-            raise InputError(
-                file="config/methods.tsv",
-                field="options.alpha",
-                expected=f"a penalty with which {MAX_STEPS} steps of conjugate gradients solve the system",
-                found=f"{alpha:g}",
-                remedy="raise alpha",
-            )
+            self._refuse_alpha(f"a penalty with which {MAX_STEPS} steps of conjugate gradients solve the system")
         # on the grid, so that predicting is two products however many pairs are asked for
-        self._weights_LM = _gridded(weights_P, line, drug, shape=(len(pairs.line_ids), len(pairs.drugs)))
+        self._weights_LM = _gridded(weights_P, line, drug, shape=shape)
         self.trained_parameters = len(train) + 1
+
+    def _refuse_alpha(self, expected: str) -> NoReturn:
+        found = repr(self.options["alpha"])
+        raise InputError(file=METHODS, field="options.alpha", expected=expected, found=found, remedy="raise it")
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the mean and what the training pairs like it say."""
@@ -116,10 +108,7 @@ class DrugNeighbour(Regressor):
     how far its responses to the nearest drugs that it met lie from those drugs' means; 0 for a line that met none. So
     with known lines it is a nearest-neighbour recommender, and for new ones a mean of drugs.
 
-    Parameters
-    ----------
-    options
-        `neighbours`: nearest drugs that are averaged. Drugs equally near are taken in the order of their names.
+    Options: `neighbours`, nearest drugs that are averaged. Drugs equally near are taken in the order of their names.
     """
 
     is_cheap = True
@@ -168,18 +157,3 @@ def _gridded(values_P: np.ndarray, line: np.ndarray, drug: np.ndarray, *, shape:
     grid = np.zeros(shape)
     grid[line, drug] = values_P
     return grid
-
-
-def _on_grid(
-    lines_LL: np.ndarray,
-    drugs_MM: np.ndarray,
-    line: np.ndarray,
-    drug: np.ndarray,
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the product with the kernel of pairs, K[p, q] = lines[line p, line q] drugs[drug p, drug q]."""
-    shape = (len(lines_LL), len(drugs_MM))
-
-    def times(weights_P: np.ndarray) -> np.ndarray:
-        return np.asarray((lines_LL @ _gridded(weights_P, line, drug, shape=shape) @ drugs_MM)[line, drug])
-
-    return times

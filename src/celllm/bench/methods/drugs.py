@@ -1,13 +1,16 @@
-"""Drugs as graphs of atoms, and the network that embeds them.
+"""Drugs as graphs of atoms, the network that embeds them, and what all networks on such graphs share.
 
-Shapes: N atoms of all drugs, F features of an atom, M molecules, H width.
+Shapes: N atoms of all drugs, F features of an atom, M molecules, H width, P pairs of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,7 +20,13 @@ from torch_geometric.nn.models import GIN
 from torch_geometric.utils import from_smiles
 from torch_geometric.utils.smiles import x_map
 
+from celllm.base.errors import InputError
+from celllm.bench.method import Regressor
+from celllm.bench.methods.finetune import Lesson, computing
+from celllm.bench.methods.finetune import train as learn
 from celllm.bench.methods.molecules import molecule
+from celllm.bench.metrics import pearson, rmse
+from celllm.splits.units import Pairs
 
 # Atomic number, chirality, degree, charge, hydrogens, radical electrons, hybridisation, aromatic, in a ring:
 # how many values each of the nine features of torch_geometric takes.
@@ -28,13 +37,6 @@ N_ATOM_FEATURES = sum(_SIZES)
 def drug_graphs(drugs: Sequence[str], smiles: Sequence[str]) -> Batch:
     """Turn structures into one batch of graphs; atoms are nodes with one-hot features, bonds are edges.
 
-    Parameters
-    ----------
-    drugs
-        Names, for errors.
-    smiles
-        Their structures.
-
     Raises
     ------
     InputError
@@ -43,6 +45,7 @@ def drug_graphs(drugs: Sequence[str], smiles: Sequence[str]) -> Batch:
     return Batch.from_data_list([_graph(drug, text) for drug, text in zip(drugs, smiles, strict=True)])
 
 
+@lru_cache(maxsize=4096)
 def _graph(drug: str, smiles: str) -> Data:
     molecule(drug, smiles)  # to refuse what cannot be read; torch_geometric makes an empty graph of it
     graph = from_smiles(smiles)
@@ -50,15 +53,69 @@ def _graph(drug: str, smiles: str) -> Data:
     return Data(x=torch.cat(parts, dim=1).float(), edge_index=graph.edge_index)
 
 
+class GraphRegressor(Regressor):
+    """A network on drug graphs, taught standardised responses by least squares, stopped by the validation subset.
+
+    A check is judged by RMSE, or by Pearson's correlation where the option `select` says so.
+    """
+
+    def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
+        """Learn from `train`; choose when to stop on `validation`."""
+        if len(train) == 0:
+            raise InputError(
+                file="split",
+                field="part",
+                expected="training pairs",
+                found="none",
+                remedy="raise the task's train fraction in config/tasks.tsv",
+            )
+        response = pairs.response[train]
+        self._mean, self._spread = float(response.mean()), float(response.std()) or 1.0  # one alone has no spread
+        with computing(self) as device:
+            self._fit(pairs, train, validation, device)
+
+    @abstractmethod
+    def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray, device: torch.device) -> None:
+        """Make the network and learn."""
+
+    def _learn(
+        self,
+        pairs: Pairs,
+        train: np.ndarray,
+        validation: np.ndarray,
+        *,
+        n_batches: int,
+        batches: Callable[[], Iterable[np.ndarray]],
+        answers_of: Callable[[np.ndarray], tuple[np.ndarray, Tensor]],
+        **modules: Sequence[nn.Module],
+    ) -> None:
+        """Train `modules` on batches of which `answers_of` returns the pairs and what the network says of them."""
+
+        def loss_of(batch: np.ndarray) -> Tensor:
+            rows, answers_P = answers_of(batch)
+            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
+            return functional.mse_loss(answers_P.float(), target_P.to(answers_P.device))
+
+        def score() -> float:
+            truth, predicted = pairs.response[validation], self.predict(pairs, validation)
+            if self.options.get("select") != "pearson":
+                return -rmse(truth, predicted)
+            value = pearson(truth, predicted)
+            return -1.0 if np.isnan(value) else value
+
+        lesson = Lesson("pairs", len(train), n_batches, batches)
+        learn(self, lesson, loss_of, score=score if len(validation) else None, **modules)
+
+
+def graphs_of(pairs: Pairs, drugs: np.ndarray) -> Batch:
+    """Return the graphs of drugs, given by their places."""
+    return drug_graphs([pairs.drugs[drug] for drug in drugs], [pairs.smiles[drug] for drug in drugs])
+
+
 class DrugEncoder(nn.Module):
     """Graph isomorphism network, mean over atoms, one linear layer.
 
-    Parameters
-    ----------
-    hidden, layers
-        Of the GIN; 128 and 3 in the released code.
-    width
-        Of a drug's embedding; 256 in the released code.
+    Sizes are those of the released code.
 
     Notes
     -----

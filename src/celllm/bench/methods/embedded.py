@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 
-from celllm.bench.method import take_options
 from celllm.bench.methods.estimators import SklearnClassifier
-from celllm.bench.methods.finetune import computing, ready_encoder, source_of
+from celllm.bench.methods.finetune import computing, ready_encoder
 from celllm.bench.methods.frozen import kept_of
 from celllm.corpus.components import gene_features
-from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.encoder import evaluating
 from celllm.splits.units import Cells
 
@@ -29,34 +25,18 @@ class EmbeddedClassifier(SklearnClassifier):
 
     With `genes` it says what an encoder adds to the linear model, which it holds as the case of `weight` 0.
 
-    Parameters
-    ----------
-    estimator
-        Class of the estimator.
-    options
-        `genes`: whether log-normalised genes stand beside the embedding. `weight`: what the embedding is multiplied by,
-        so that of a linear model its inverse penalty is `C` x `weight`², that of the genes `C`. `scratch`: without the
-        pretraining. The others are the estimator's parameters.
+    Options: `genes`, whether log-normalised genes stand beside the embedding; `weight`, a factor of the embedding, so
+    that of a linear model its inverse penalty is `C` x `weight`², that of the genes `C`; `scratch`, without the
+    pretraining. The others are the estimator's parameters.
     """
 
-    own: Final = {"genes": False, "weight": 1.0, "scratch": False}
+    defaults: ClassVar[Mapping[str, Any]] = {"genes": False, "weight": 1.0, "scratch": False}
+    choices: ClassVar[Mapping[str, Sequence[Any]]] = {"genes": (False, True), "scratch": (False, True)}
 
-    def __init__(
-        self,
-        estimator: type[BaseEstimator],
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        encoder: Path | None,
-        vocabulary: Vocabulary,
-    ) -> None:
-        own = {name: value for name, value in options.items() if name in self.own}
-        rest = {name: value for name, value in options.items() if name not in self.own}
-        self.takes_dense = not own.get("genes", False)
-        super().__init__(estimator, rest, seed=seed, encoder=None, vocabulary=vocabulary)
-        self.options = take_options(own, self.own, choices={"genes": (False, True), "scratch": (False, True)})
-        self.encoder_file = encoder
-        self._pretrained = ready_encoder(self, scratch=self.options["scratch"])
+    def prepare(self) -> bool:
+        """Load the encoder; only with genes beside it is the embedding sparse."""
+        self._pretrained = ready_encoder(self)
+        return not self.options["genes"]
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""
@@ -72,11 +52,12 @@ class EmbeddedClassifier(SklearnClassifier):
 
     def _embedded(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
         """Return the embedding of the rows; a cell is embedded once a job."""
-        known = kept_of(self, cells.counts, "embedded").states
+        encoder, rule = self._pretrained.encoder, self._pretrained.recipe.embedding_tokens
+        kept = kept_of(self, self._pretrained, cells.counts, cells.values, rule=rule, what="embedded")
+        known = kept.states
         missing = np.array([row for row in rows.tolist() if row not in known], dtype=np.int64)
-        encoder, source = self._pretrained.encoder, source_of(self, self._pretrained, cells, is_frozen=True)
         with computing(self, encoder) as device, evaluating(encoder):
-            for at in source.in_order_of_length(missing, AT_ONCE):
-                z_BD = encoder.embed(*(part.to(device) for part in source.batch(missing[at])))
+            for at in kept.source.in_order_of_length(missing, AT_ONCE):
+                z_BD = encoder.embed(*(part.to(device) for part in kept.source.batch(missing[at])))
                 known.update(zip(missing[at].tolist(), z_BD.float().cpu().numpy(), strict=True))
         return np.array([known[row] for row in rows.tolist()], dtype=np.float64)

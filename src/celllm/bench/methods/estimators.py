@@ -1,68 +1,99 @@
-"""Any classifier of scikit-learn as a method: a row of config/methods.tsv names it, and no class is written for it."""
+"""Any estimator of scikit-learn as a method: a row of config/methods.tsv names it, and no class is written for it."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.utils import get_tags
 
 from celllm.base.errors import InputError
-from celllm.bench.method import METHODS, Classifier, imported, labelled
+from celllm.bench.method import METHODS, BenchMethod, Classifier, imported, labelled
 from celllm.config.tables import COMPONENTS
 from celllm.config.units import Units
 from celllm.corpus import components
 from celllm.corpus.components import gene_features, projected
-from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Cells
 
 
-class SklearnClassifier(Classifier):
-    """A classifier of scikit-learn on log-normalised genes, or on the principal components of the corpus.
-
-    It learns from the training subset alone. Scores are class probabilities, or margins where the estimator gives none.
+class SklearnMethod(BenchMethod):
+    """An estimator of scikit-learn.
 
     Parameters
     ----------
     estimator
         Class of the estimator.
     options
-        Its parameters, by scikit-learn's own names. A value `sklearn.<module>:<Estimator>` becomes such an estimator,
-        whose parameters follow as `estimator__C`. `n_neighbors` never exceeds the number of training cells.
-    seed
-        `random_state`, where the estimator has one.
-    encoder
-        The principal components that cells are projected on; None: the estimator sees the genes.
+        The method's own, and parameters of the estimator by scikit-learn's own names. A value
+        `sklearn.<module>:<Estimator>` becomes such an estimator, whose parameters follow as `estimator__C`.
+    **made_with
+        As of `BenchMethod`; `seed` is the estimator's `random_state`, where it has one and the row gives none.
+
+    Raises
+    ------
+    InputError
+        For a parameter that it has not, and for another kind of estimator.
     """
 
     is_cheap = True
-    takes_dense = False
-    """Whether the estimator sees a dense matrix, though not that of components."""
+    what = "classifier"
+    """The kind of estimator; the other is `regression`."""
 
     def __init__(
         self,
         estimator: type[BaseEstimator],
         options: Mapping[str, Any],
-        *,
-        seed: int,
-        encoder: Path | None,
-        vocabulary: Vocabulary,
+        **made_with: Any,  # noqa: ANN401 - as of BenchMethod
     ) -> None:
-        super().__init__({}, seed=seed, encoder=encoder, vocabulary=vocabulary)
-        self.model = estimator_of(estimator, options, seed=seed, is_right=is_classifier, what="classifier")
-        self._components = None if encoder is None else components.read(encoder, vocabulary=vocabulary.digest)
-        if self._components is None and not self.takes_dense and not get_tags(self.model).input_tags.sparse:
+        super().__init__({name: value for name, value in options.items() if name in self.defaults}, **made_with)
+        rest = {name: value for name, value in options.items() if name not in self.defaults}
+        inner = {
+            name: estimator_class(value, name=name)()
+            for name, value in rest.items()
+            if isinstance(value, str) and value.startswith("sklearn.")
+        }
+        try:
+            model: Any = estimator(**inner).set_params(**{name: rest[name] for name in rest.keys() - inner.keys()})
+        except (TypeError, ValueError) as error:
             raise InputError(
                 file=METHODS,
-                field="module",
-                expected="an estimator that takes sparse matrices, as those of genes are",
-                found=estimator.__name__,
-                remedy=f"write {COMPONENTS} into the column encoder, to fit it to principal components",
-            )
+                field="options",
+                expected=f"parameters of {estimator.__name__}: {', '.join(inspect.signature(estimator).parameters)}",
+                found=str(error),
+                remedy="correct or remove it",
+            ) from None
+        seeded = [name for name in model.get_params() if name.split("__")[-1] == "random_state" and name not in rest]
+        self.model = model.set_params(**dict.fromkeys(seeded, self.seed))
+        if not (is_classifier if self.what == "classifier" else is_regressor)(model):
+            expected = f"a {self.what} of scikit-learn, by the row's kind"
+            remedy = f"name a {self.what}, such as sklearn.linear_model:LogisticRegression for classification"
+        elif not self.prepare() and not get_tags(model).input_tags.sparse:
+            expected = "an estimator that takes sparse matrices, as those of genes are"
+            remedy = f"write {COMPONENTS} into the column encoder, to fit it to principal components"
+        else:
+            return
+        raise InputError(file=METHODS, field="module", expected=expected, found=estimator.__name__, remedy=remedy)
+
+    def prepare(self) -> bool:
+        """Read the file that it starts from; return whether what the estimator sees is dense."""
+        return True
+
+
+class SklearnClassifier(SklearnMethod, Classifier):
+    """A classifier of scikit-learn on log-normalised genes, or on the principal components of the corpus.
+
+    It learns from the training subset alone. Scores are class probabilities, or margins where the estimator gives none.
+    `n_neighbors` never exceeds the number of training cells.
+    """
+
+    def prepare(self) -> bool:
+        """Read the file that it starts from; return whether what the estimator sees is dense."""
+        file, vocabulary = self.encoder_file, self.vocabulary.digest
+        self._components = None if file is None else components.read(file, vocabulary=vocabulary)
+        return self._components is not None
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""
@@ -136,59 +167,3 @@ def n_trained(model: Any) -> int:  # noqa: ANN401 - scikit-learn has no types
     if hasattr(model, "estimators_"):
         return sum(n_trained(each) for each in np.ravel(model.estimators_))
     return sum(tree.get_n_leaf_nodes() for of_round in getattr(model, "_predictors", []) for tree in of_round)
-
-
-def estimator_of(
-    estimator: type[BaseEstimator],
-    options: Mapping[str, Any],
-    *,
-    seed: int,
-    is_right: Callable[[Any], bool],
-    what: str,
-) -> Any:  # noqa: ANN401
-    """Make an estimator.
-
-    Parameters
-    ----------
-    estimator, options, seed
-        As of `SklearnClassifier`.
-    is_right, what
-        Whether it is what is asked for, and what that is called.
-
-    Raises
-    ------
-    InputError
-        For a parameter that it has not, and another kind of estimator.
-    """
-    inner = {
-        option: estimator_class(value, name=option)()
-        for option, value in options.items()
-        if isinstance(value, str) and value.startswith("sklearn.")
-    }
-    known = inspect.signature(estimator).parameters
-    plain = {option: value for option, value in options.items() if option not in inner}
-    try:
-        model = estimator(**inner).set_params(**plain)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            file=METHODS,
-            field="options",
-            expected=f"parameters of {estimator.__name__}: {', '.join(known)}",
-            found=str(error),
-            remedy="correct or remove it",
-        ) from None
-    seeded = {
-        parameter: seed
-        for parameter in model.get_params()
-        if parameter.split("__")[-1] == "random_state" and parameter not in options
-    }
-    model.set_params(**seeded)
-    if not is_right(model):
-        raise InputError(
-            file=METHODS,
-            field="module",
-            expected=f"a {what} of scikit-learn, by the row's kind",
-            found=estimator.__name__,
-            remedy=f"name a {what}, such as sklearn.linear_model:LogisticRegression for classification",
-        )
-    return model

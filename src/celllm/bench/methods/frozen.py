@@ -5,7 +5,7 @@ Shapes: B cells (or lines) of a batch, L tokens, D width.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,14 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from celllm.base.errors import InputError
 from celllm.bench.method import BenchMethod
-from celllm.bench.tokens import TokenSource
+from celllm.bench.tokens import TokenSource, token_source
+from celllm.config.recipe_encoder import TokenSettings
+from celllm.config.units import Units
 from celllm.corpus.tokens import PAD
 from celllm.model.encoder import Encoder
+from celllm.model.store import PretrainedEncoder
 
 MAX_KEPT_BYTES, MAX_KEPT_SHARE = 2**30, 0.5
 """Of hidden states that are kept, on a CPU, and as a share of a GPU's memory; others are computed anew each time."""
@@ -28,24 +32,49 @@ DRAWS = 4
 
 @dataclass
 class Kept:
-    """What is kept of cells, and the size in bytes."""
+    """What is kept of some cells, and its size in bytes."""
 
     of: sparse.csr_matrix
     """The cells."""
+    source: TokenSource
+    """The same as tokens."""
     states: dict[Any, Any] = field(default_factory=dict)
     """By cell and draw: hidden states, genes and bins."""
     size: int = 0
 
 
-def kept_of(method: BenchMethod, values: sparse.csr_matrix, *what: Hashable) -> Kept:
-    """Return what runs of a method's job have kept of these cells, told apart by `what`.
+def kept_of(
+    method: BenchMethod,
+    pretrained: PretrainedEncoder,
+    values: sparse.csr_matrix,
+    units: Units,
+    *,
+    rule: TokenSettings,
+    what: Hashable,
+) -> Kept:
+    """Return what runs of a method's job have kept of these cells under a rule for tokens, told apart by `what`.
 
     Weights without pretraining differ by the method's seed.
+
+    Raises
+    ------
+    InputError
+        If the cells are on another gene axis than the encoder.
     """
-    weights = (*what, method.seed if method.options["scratch"] else "pretrained")
-    kept = method.shared.get(weights)
+    n_genes = pretrained.encoder.n_genes
+    if values.shape[1] != n_genes:
+        raise InputError(
+            file=method.encoder_file or "--encoder",
+            field="vocabulary",
+            expected=f"{n_genes} genes, as the encoder has",
+            found=f"cells with {values.shape[1]}",
+            remedy="align the cells again: snakemake --forcerun align_cells",
+        )
+    key = (what, rule, method.seed if method.options["scratch"] else "pretrained")
+    kept = method.shared.get(key)
     if kept is None or kept.of is not values:
-        kept = method.shared[weights] = Kept(values)
+        source = token_source(values, units, rule=rule, panel=pretrained.panel)
+        kept = method.shared[key] = Kept(values, source)
     return kept  # type: ignore[no-any-return]
 
 
@@ -53,55 +82,37 @@ class FrozenLayers:
     """Runs an encoder whose lower layers are frozen, those once a cell.
 
     What they say is not kept with attention `released`, whose output depends on the rest of the batch. The encoder must
-    be in evaluation, without dropout.
-
-    Parameters
-    ----------
-    source
-        The cells.
-    encoder
-        What embeds them.
-    n_frozen
-        Lower layers that fitting does not change, the embedding of tokens included; None: not even that is frozen.
-    kept
-        What is known already, and where more is kept.
+    be in evaluation, without dropout. `n_frozen`: lower layers that fitting does not change, the embedding of tokens
+    included; None: not even that is frozen.
     """
 
-    def __init__(self, source: TokenSource, encoder: Encoder, *, n_frozen: int | None, kept: Kept) -> None:
-        self._source, self._encoder, self._kept = source, encoder, kept
+    def __init__(self, kept: Kept, encoder: Encoder, *, n_frozen: int | None) -> None:
+        self.source, self._encoder, self._kept = kept.source, encoder, kept
         self._n_frozen = 0 if encoder.is_released or n_frozen is None else n_frozen
 
     def hidden(
-        self,
-        rows: np.ndarray,
-        generator: np.random.Generator | None = None,
-        *,
-        draw: int = 0,
-        only_cls: bool = False,
+        self, rows: np.ndarray, generator: np.random.Generator | None = None, *, draw: int = 0, only_cls: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return hidden states after all layers, B x L x D (of CLS alone B x 1 x D), genes and bins, B x L.
 
         A cell that is too long is cut to the choice of number `draw`; with a generator, to one of a few at random.
         """
         if not self._n_frozen:
-            genes_BL, bins_BL, *more = self._on_device(self._source.batch(rows, generator, draw=draw))
+            genes_BL, bins_BL, *more = self._batch(rows, generator, draw=draw)
             if only_cls:
                 first_B1 = bins_BL.new_zeros(len(rows), 1)
                 return self._encoder.at(genes_BL, bins_BL, first_B1, *more), genes_BL, bins_BL
             return self._encoder(genes_BL, bins_BL, *more), genes_BL, bins_BL
         draws = np.full(len(rows), draw) if generator is None else generator.integers(DRAWS, size=len(rows))
-        keys = list(zip(rows.tolist(), (draws * self._source.are_cut(rows)).tolist(), strict=True))
+        keys = list(zip(rows.tolist(), (draws * self.source.are_cut(rows)).tolist(), strict=True))
         found = self._states(keys)
         below_BLD, genes_BL, bins_BL = (
             pad_sequence([found[key][part] for key in keys], batch_first=True, padding_value=padding)
             for part, padding in enumerate((0.0, self._encoder.n_genes + 1, PAD))
         )
         positions_B1 = bins_BL.new_zeros(len(keys), 1) if only_cls else None
-        return (
-            self._encoder.above(below_BLD, bins_BL, n_layers=self._n_frozen, positions_BQ=positions_B1),
-            genes_BL,
-            bins_BL,
-        )
+        hidden = self._encoder.above(below_BLD, bins_BL, n_layers=self._n_frozen, positions_BQ=positions_B1)
+        return hidden, genes_BL, bins_BL
 
     def embedded(
         self, rows: np.ndarray, generator: np.random.Generator | None = None, *, draw: int = 0, pool: str = "cls"
@@ -121,7 +132,7 @@ class FrozenLayers:
         missing = set(keys) - set(found)
         for draw in sorted({draw for _, draw in missing}):
             rows = np.array(sorted(row for row, of_draw in missing if of_draw == draw))
-            genes_BL, bins_BL, *more = self._on_device(self._source.batch(rows, draw=draw))
+            genes_BL, bins_BL, *more = self._batch(rows, draw=draw)
             with torch.no_grad():
                 below_BLD = self._encoder.below(genes_BL, bins_BL, *more, n_layers=self._n_frozen)
             for row, *of_cell in zip(rows.tolist(), below_BLD, genes_BL, bins_BL, strict=True):
@@ -141,6 +152,6 @@ class FrozenLayers:
             return MAX_KEPT_BYTES
         return MAX_KEPT_SHARE * torch.cuda.get_device_properties(device).total_memory
 
-    def _on_device(self, tokens: Iterable[Tensor]) -> list[Tensor]:
+    def _batch(self, rows: np.ndarray, generator: np.random.Generator | None = None, *, draw: int) -> list[Tensor]:
         device = self._encoder.norm.weight.device
-        return [part.to(device) for part in tokens]
+        return [part.to(device) for part in self.source.batch(rows, generator, draw=draw)]

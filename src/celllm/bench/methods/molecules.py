@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem, RDLogger
+from rdkit import Chem, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
 from celllm.base.errors import InputError
@@ -22,14 +22,8 @@ N_BITS: Final = 2048
 
 
 def molecule(drug: str, smiles: str) -> Chem.Mol:
-    """Read a structure.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read or has no atom, naming the drug.
-    """
-    with _Quiet():
+    """Read a structure; InputError, naming the drug, if it cannot be read or has no atom."""
+    with rdBase.BlockLogs():  # ours names the drug
         read = Chem.MolFromSmiles(smiles) if smiles else None
     if read is None or read.GetNumAtoms() == 0:
         raise InputError(
@@ -43,20 +37,7 @@ def molecule(drug: str, smiles: str) -> Chem.Mol:
 
 
 def fingerprints(drugs: Sequence[str], smiles: Sequence[str]) -> NDArray[np.bool_]:
-    """Return Morgan fingerprints, M x F: which surroundings of an atom a molecule holds.
-
-    Parameters
-    ----------
-    drugs
-        Names, for errors.
-    smiles
-        Their structures.
-
-    Raises
-    ------
-    InputError
-        If a structure cannot be read, naming the drug.
-    """
+    """Return Morgan fingerprints, M x F: which surroundings of an atom a molecule holds; errors as of `molecule`."""
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=N_BITS)
     rows = [generator.GetFingerprintAsNumPy(molecule(drug, text)) for drug, text in zip(drugs, smiles, strict=True)]
     return np.asarray(rows, dtype=np.bool_).reshape(len(rows), N_BITS)
@@ -71,13 +52,3 @@ def tanimoto(bits_MF: NDArray[np.bool_], others_NF: NDArray[np.bool_]) -> NDArra
     common_MN = left @ right.T
     either_MN = left.sum(axis=1)[:, None] + right.sum(axis=1)[None, :] - common_MN
     return np.asarray(np.divide(common_MN, either_MN, out=np.zeros_like(common_MN), where=either_MN > 0))
-
-
-class _Quiet:
-    """RDKit writes its complaints to stderr; ours name the drug."""
-
-    def __enter__(self) -> None:
-        RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
-
-    def __exit__(self, *_: object) -> None:
-        RDLogger.EnableLog("rdApp.*")  # type: ignore[attr-defined]

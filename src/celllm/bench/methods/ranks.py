@@ -23,11 +23,8 @@ class RankedGenes(Classifier):
 
     Genes that no training cell expresses are left out, silent genes of a cell share its lowest rank.
 
-    Parameters
-    ----------
-    options
-        `genes`: how many are chosen, by the F value of an analysis of variance among the training cells. `components`:
-        principal components of their z-scores. `C`: inverse penalty of the logistic regression on them.
+    Options: `genes`, how many are chosen, by the F value of an analysis of variance among the training cells;
+    `components`, principal components of their z-scores; `C`, inverse penalty of the logistic regression on them.
 
     Notes
     -----

@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_regressor
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from celllm.bench.method import Regressor, take_options
+from celllm.bench.method import Regressor
 from celllm.bench.methods.cell_lines import LineScale
-from celllm.bench.methods.estimators import estimator_of, n_trained
+from celllm.bench.methods.estimators import SklearnMethod, n_trained
 from celllm.bench.methods.molecules import fingerprints
-from celllm.harmonise.vocabulary import Vocabulary
 from celllm.splits.units import Pairs
 
 
-class SklearnRegressor(Regressor):
+class SklearnRegressor(SklearnMethod, Regressor):
     """A regression of scikit-learn on what is known of a line and of a drug, side by side.
 
     A line is known by principal components of its genes, standardised by the training lines, a drug by principal
     components of its Morgan fingerprint; both are fitted to what training meets, and brought to unit variance.
 
-    Parameters
-    ----------
-    estimator
-        Class of the estimator.
-    options
-        `line_components`, `drug_components`: how many of each. The others are the estimator's parameters.
+    Options: `line_components`, `drug_components`, how many of each; the others are the estimator's parameters.
     """
 
-    is_cheap = True
-    own: Final = {"line_components": 100, "drug_components": 50}
-
-    def __init__(
-        self,
-        estimator: type[BaseEstimator],
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        encoder: Path | None,
-        vocabulary: Vocabulary,
-    ) -> None:
-        super().__init__({}, seed=seed, encoder=encoder, vocabulary=vocabulary)
-        own = {name: value for name, value in options.items() if name in self.own}
-        rest = {name: value for name, value in options.items() if name not in self.own}
-        self.options = take_options(own, self.own, choices={})
-        self.model = estimator_of(estimator, rest, seed=seed, is_right=is_regressor, what="regression")
+    what = "regression"
+    defaults: ClassVar[Mapping[str, Any]] = {"line_components": 100, "drug_components": 50}
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""

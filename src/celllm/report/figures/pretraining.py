@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,7 +14,6 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from celllm.config.catalogue import Catalogue
 from celllm.corpus.reader import ShardReader
-from celllm.pretrain import history as history_files
 from celllm.report.figures.style import GREY, look, style
 
 
@@ -73,12 +71,6 @@ PANELS = (
     Panel("gradient_norm", "norm of the gradient", "before clipping"),
 )
 _COLUMNS = 3
-
-
-def read_histories(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """Read the histories of several runs, named by encoder and seed."""
-    names = [f"{path.parent.parent.name}, {path.parent.name.replace('seed', 'seed ')}" for path in paths]
-    return {name: history_files.read(path) for name, path in zip(names, paths, strict=True)}
 
 
 def draw_curves(histories: Mapping[str, pd.DataFrame], corpus: ShardReader) -> Figure:

@@ -20,15 +20,7 @@ from celllm.sources.readers.text import AT_ONCE, narrow
 
 LOOM: Final = "a Loom file: matrix, row_attrs, col_attrs"
 SYMBOLS: Final = (
-    "Gene",
-    "gene",
-    "gene_name",
-    "gene_names",
-    "GeneName",
-    "Symbol",
-    "symbol",
-    "var_names",
-    "gene_symbols",
+    *("Gene", "gene", "gene_name", "gene_names", "GeneName", "Symbol", "symbol", "var_names", "gene_symbols"),
 )
 IDS: Final = ("Accession", "EnsemblID", "ensembl_id", "ensembl_ids", "gene_ids", "gene_id", "featurekey")
 CELLS: Final = ("CellID", "cell_id", "obs_names", "cell_names", "barcode", "Barcode", "barcodes")
@@ -51,9 +43,8 @@ def read_one(file: RawFile) -> Iterator[RawCells]:
         symbols, ids = _first(rows, SYMBOLS), _first(rows, IDS)
         symbols = symbols or ids
         if symbols is None:
-            raise unreadable(
-                file.path, f"names of genes as row attribute {' or '.join(SYMBOLS[:2])}", ", ".join(rows) or "none"
-            )
+            expected = f"names of genes as row attribute {' or '.join(SYMBOLS[:2])}"
+            raise unreadable(file.path, expected, ", ".join(rows) or "none")
         names = named(ids or symbols, symbols)
         barcodes = _first(columns, CELLS) or [str(number) for number in range(1, n_cells + 1)]
         obs = pd.DataFrame({name: values for name, values in columns.items() if len(values) == n_cells}, index=barcodes)

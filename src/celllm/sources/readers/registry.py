@@ -14,6 +14,7 @@ from typing import Final, cast
 
 from celllm.base.errors import InputError
 from celllm.config.tables import Dataset
+from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawManifest
 from celllm.sources.readers.cells import RawCells, Reader
 from celllm.sources.readers.prepare import prepared
@@ -46,22 +47,11 @@ def reader(name: str) -> Reader:
 
 
 def read_raw(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
-    """Read the cells of a dataset piece by piece, checked, logarithms undone.
-
-    Raises
-    ------
-    InputError
-        If no reader of that name exists, a file is not of its format, or its values are not what the dataset's row
-        says (values.py says how that is seen).
-    """
+    """Read the cells of a dataset piece by piece, checked as units.py says, logarithms undone."""
     if dataset.reader not in READERS:
-        raise InputError(
-            file=manifest.file,
-            field=f"reader of {dataset.dataset}",
-            expected=f"one of {', '.join(READERS)}",
-            found=dataset.reader,
-            remedy="convert the cells to h5ad and set reader to h5ad in config/datasets.tsv",
-        )
+        expected, field = f"one of {', '.join(READERS)}", f"reader of {dataset.dataset}"
+        remedy = "convert the cells to h5ad and set reader to h5ad in config/datasets.tsv"
+        raise unreadable(manifest.file, expected, dataset.reader, field=field, remedy=remedy)
     for cells in _pieces(manifest, dataset):
         if dataset.units is None:
             yield cells

@@ -110,24 +110,16 @@ def counts_of(part: Part) -> Part:
 
 
 def matrix_of(part: Part, *, rows_are_cells: bool = False) -> tuple[sparse.csr_matrix, list[str], list[str]]:
-    """Return a matrix as cells x genes, whole numbers as int32, and the names of genes and of cells.
-
-    Raises
-    ------
-    InputError
-        If the part is of another class, which the message names, or genes or cells have no names.
-    """
+    """Return a matrix as cells x genes, whole numbers as int32, and the names of genes and of cells."""
     matrix, rows, columns = values_of(part)
     matrix = sparse.csr_matrix(matrix if rows_are_cells else matrix.T)
     genes, cells = (columns, rows) if rows_are_cells else (rows, columns)
     around_genes, around_cells = _around(part, *reversed(matrix.shape))
     genes, cells = genes or around_genes, cells or around_cells or [str(n) for n in range(1, matrix.shape[0] + 1)]
     if genes is None or (len(cells), len(genes)) != matrix.shape:
-        found = (
-            f"{matrix.shape[1]} genes and {matrix.shape[0]} cells, {len(genes or ())} gene and {len(cells)} cell names"
-        )
+        found = f"{matrix.shape[1]} genes and {matrix.shape[0]} cells, "
         msg = "a name for each gene"
-        raise part.wrong(msg, found)
+        raise part.wrong(msg, f"{found}{len(genes or ())} gene and {len(cells)} cell names")
     return narrow(matrix), genes, cells
 
 

@@ -56,12 +56,6 @@ class TextTable:
         Between fields. Where lines 1 and 2 do not fit each other so, the one of SEPARATORS is taken that makes them.
     n_texts
         Leading columns that hold text, at least the row names.
-
-    Raises
-    ------
-    InputError
-        If it has no header or no row, header and first row do not fit each other, the header is a row of numbers, or
-        columns annotate genes.
     """
 
     def __init__(self, stream: IO[bytes], path: Path | str, *, separator: str, n_texts: int = 1) -> None:
@@ -122,13 +116,7 @@ class TextTable:
             raise unreadable(self._path, "names of cells or genes only", found, field=place)
 
     def rows(self) -> Iterator[tuple[pd.DataFrame, sparse.csr_matrix]]:
-        """Read the rows, at most PIECE at a time: the leading columns as text, and the numbers.
-
-        Raises
-        ------
-        InputError
-            If a line has too many or too few fields, or a field is no number; or the file breaks off.
-        """
+        """Read the rows, at most PIECE at a time: the leading columns as text, and the numbers."""
         chunks = pd.read_csv(
             self._stream,
             sep=self._separator,
