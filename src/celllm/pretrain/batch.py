@@ -235,7 +235,7 @@ def positions(targets_BL: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Division(NamedTuple):
-    """Numbers of the cells that are trained on, and of those that are not; each in ascending order."""
+    """Numbers of the cells that are trained on, and of those that are not."""
 
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -243,6 +243,9 @@ class Division(NamedTuple):
 
 def hold_out(n_cells: int, n_validation: int) -> Division:
     """Hold some cells out, the same for every seed of a model, so that runs can be compared on them.
+
+    Both are in ascending order. Where none is held out, all come in a drawn one: shards were shuffled by the numbers of
+    their seed, which order the first epoch of batches, too, and with the same seed would put the sources in a row.
 
     Raises
     ------
@@ -253,7 +256,7 @@ def hold_out(n_cells: int, n_validation: int) -> Division:
         msg = f"{n_validation} validation cells of {n_cells} leave none to train on"
         raise ValueError(msg)
     order = np.random.default_rng(stream_seed(0, 0, Purpose.VALIDATION)).permutation(n_cells)
-    return Division(np.sort(order[n_validation:]), np.sort(order[:n_validation]))
+    return Division(np.sort(order[n_validation:]) if n_validation else order, np.sort(order[:n_validation]))
 
 
 def choose_panel(corpus: Corpus, panel_size: int | None, *, piece: int = 4096) -> NDArray[np.int64]:
