@@ -68,6 +68,12 @@ def test_a_path_that_leaves_the_archive_is_refused(tmp_path, name):
 def test_a_link_or_a_device_is_refused(tmp_path, kind):
     with pytest.raises(InputError, match=r"member matrix\.mtx\n(?s:.*)a link or a device"):
         read(tar(tmp_path / "a.tar", ("matrix.mtx", (kind,))))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        entry = zipfile.ZipInfo("matrix.mtx")
+        entry.external_attr = 0o120777 << 16  # a link
+        archive.writestr(entry, "/etc/passwd")
+    with pytest.raises(InputError, match="a link or a device"):
+        read(tmp_path / "a.zip")
 
 
 def test_a_member_that_unpacks_to_more_than_the_limit_is_refused(tmp_path):

@@ -33,8 +33,8 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def row(root):
-    return tables.read_datasets(root / "config/datasets.tsv").row("panglaodb")
+def row(rows):
+    return rows.row("panglaodb")
 
 
 @pytest.fixture
@@ -107,11 +107,9 @@ def test_a_file_that_differs_from_its_row_is_refused(place, run, served, known, 
 
 
 def test_files_of_the_checkout_and_of_packages_are_copied(place, run):
-    (place / "tables").mkdir()
-    (place / "tables/a.tsv").write_bytes(CONTENT)
-    ours, package = run(
-        source(url="repo:tables/a.tsv", sha256=SHA), source("errors.py", url="package:celllm:base/errors.py"), mirror=()
-    ).files
+    (place / "a.tsv").write_bytes(CONTENT)
+    theirs = source("errors.py", url="package:celllm:base/errors.py")
+    ours, package = run(source(url="repo:a.tsv", sha256=SHA), theirs, mirror=()).files
     assert not ours.path.is_symlink()
     assert ours.path.read_bytes() == CONTENT
     assert b"class InputError" in package.path.read_bytes()

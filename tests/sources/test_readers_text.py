@@ -44,13 +44,10 @@ def test_cancerscem_gives_cells_by_genes_though_its_header_is_one_field_short(ro
     assert cells.sample == "AML-029-27-1E"
 
 
-def test_csv_of_genes_by_cells_gives_cells_by_genes(rows, read):
+def test_csv_and_dge_of_genes_by_cells_give_cells_by_genes(rows, read):
     (cells,) = read(counts_row(rows, "csv_genes_by_cells"), FIXTURES / "simulated_genes_by_cells.csv.gz")
     assert cells.names == ["A1BG", "CD3E", "MT-CO1", "NA"]
     assert cells.matrix.toarray()[2].tolist() == [2, 3, 0, 1]
-
-
-def test_dge_gives_cells_by_genes(rows, read):
     (cells,) = read(rows.row("gse149383"), FIXTURES / "simulated.dge.txt.gz", samples=["day0"])
     assert cells.matrix.toarray().tolist() == [[1, 0, 7, 4], [0, 0, 0, 0], [2, 3, 0, 0], [0, 1, 120, 9]]
     assert annotate(cells, rows.row("gse149383"))["label"].tolist() == ["sensitive"] * 4
@@ -71,9 +68,8 @@ def test_each_human_donor_of_a_geo_archive_is_a_sample(rows, read):
 def test_an_archive_without_donors_is_refused_with_its_members(rows, tmp_path, read):
     with tarfile.open(tmp_path / "wrong.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo("GSM1_matrix.mtx.gz"), io.BytesIO())
-    with pytest.raises(
-        InputError, match=r"wrong\.tar: members\n.*human1_umifm_counts(?s:.*)found: +GSM1_matrix\.mtx\.gz"
-    ):
+    message = r"wrong\.tar: members\n.*human1_umifm_counts(?s:.*)found: +GSM1_matrix\.mtx\.gz"
+    with pytest.raises(InputError, match=message):
         read(rows.row("baron"), tmp_path / "wrong.tar")
 
 
@@ -97,12 +93,9 @@ def test_tpm_get_the_labels_and_patients_of_their_cells(rows, read):
 
 
 def test_cells_without_labels_and_labels_without_cells_are_counted(rows, tmp_path, read):
-    info = gz(
-        tmp_path / "x_cellinfo.txt.gz",
-        "groups\tpatient_id\tcluster\nRHH0001\tHN120\tSensitive\nOTHER\tHN120\tHoliday\n",
-    )
-    expected = r"2 of 3 cells without labels, such as RHH0002"
-    with pytest.raises(InputError, match=expected):
+    table = "groups\tpatient_id\tcluster\nRHH0001\tHN120\tSensitive\nOTHER\tHN120\tHoliday\n"
+    info = gz(tmp_path / "x_cellinfo.txt.gz", table)
+    with pytest.raises(InputError, match="2 of 3 cells without labels, such as RHH0002"):
         read(rows.row("gse117872"), FIXTURES / "simulated_good_Data_TPM.txt.gz", info)
 
 
@@ -134,17 +127,9 @@ def test_depmap_gives_lines_by_genes_with_the_logarithm_undone(rows, read):
         pytest.param("GENE\tc1\tc2\nA\t1\tinf\n", "1 of 2 values not a finite number", id="infinity"),
         pytest.param("GENE\tc1\tc2\nA\t1\tTrue\n", r"line 2, column c2\n.*a number\n.*'True'", id="boolean"),
         pytest.param("c1\nA\t1\t2\n", r"line 1\n.*names of the 3.*\n.*1 names", id="header"),
-        pytest.param(
-            "A\t5\t0\t0\nB\t1\t2\t3\n", r"line 1\n.*names of cells\n.*line of names is missing", id="no-header"
-        ),
-        pytest.param(
-            "GENE\tLength\tc1\nA\t900\t1\n", r"line 1\n(?s:.*)Length: of genes, as featureCounts", id="length"
-        ),
-        pytest.param(
-            "# Program\nGeneid\tChr\tStart\tc1\nA\t1\t900\t1\n",
-            r"line 2\n(?s:.*)Chr, Start: of genes",
-            id="featurecounts",
-        ),
+        pytest.param("A\t5\t0\t0\nB\t1\t2\t3\n", r"line 1\n.*of cells\n.*line of names is missing", id="no-header"),
+        pytest.param("GENE\tLength\tc1\nA\t900\t1\n", r"line 1\n(?s:.*)Length: of genes, as feature", id="length"),
+        pytest.param("# x\nId\tChr\tStart\tc1\nA\t1\t9\t1\n", r"line 2\n(?s:.*)Chr, Start: of genes", id="counts"),
         pytest.param("<!DOCTYPE html>\n<html><body>404</body></html>\n", "a page of HTML or XML", id="page"),
         pytest.param("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS", id="lfs"),
         pytest.param("GENE\tc1\nA\t1\n".encode("utf-16"), "UTF-16, which Excel calls Unicode", id="utf-16"),

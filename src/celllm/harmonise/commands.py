@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 from celllm.base.app import commands
-from celllm.base.errors import InputError
 from celllm.config.rows import DatasetRow
 
 app = commands()
@@ -34,19 +33,15 @@ def build_vocabulary(*, hgnc: Path, locus_group: str = "protein-coding gene", vo
     from celllm.harmonise import vocabulary as vocabulary_file
     from celllm.sources import hgnc as hgnc_file
     from celllm.sources import raw
+    from celllm.sources.archives import unreadable
 
     file = raw.read(hgnc).only()
     annotation = hgnc_file.read(file.path)
     try:
         genes = vocabulary_file.of_locus_group(annotation, locus_group)
     except ValueError as error:
-        raise InputError(
-            file=file.path,
-            field="locus_group",
-            expected=f"genes of locus group {locus_group!r}",
-            found=str(error),
-            remedy="correct locus_group in the config",
-        ) from None
+        expected, remedy = f"genes of locus group {locus_group!r}", "correct locus_group in the config"
+        raise unreadable(file.path, expected, str(error), field="locus_group", remedy=remedy) from None
     vocabulary_file.write(genes, vocabulary)
     print(f"{genes.n_genes} genes, vocabulary {genes.digest[:12]}")
 

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from celllm.base.atomic import writing
-from celllm.base.errors import InputError
+from celllm.sources.archives import unreadable
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -78,10 +78,6 @@ def read(path: Path | str) -> Harmonisation:
     try:
         return _ADAPTER.validate_json(Path(path).read_bytes())
     except ValidationError as error:
-        raise InputError(
-            file=path,
-            field="(whole file)",
-            expected="the keys of a harmonisation report",
-            found="; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()),
-            remedy="rebuild it: snakemake --forcerun align_cells",
-        ) from None
+        found = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        remedy = "rebuild it: snakemake --forcerun align_cells"
+        raise unreadable(path, "the keys of a harmonisation report", found, remedy=remedy) from None

@@ -120,13 +120,8 @@ def simulate(
     from celllm.sources import raw, simulated
 
     if not dataset.startswith("simulated_"):
-        raise InputError(
-            file="(command line)",
-            field="--dataset",
-            expected="a name that begins with simulated_",
-            found=dataset,
-            remedy=f"call it simulated_{dataset}",
-        )
+        expected, remedy = "a name that begins with simulated_", f"call it simulated_{dataset}"
+        raise InputError(file="(command line)", field="--dataset", expected=expected, found=dataset, remedy=remedy)
     cells, responses = simulated.draw(kind, annotation.read(raw.read(hgnc).only().path), seed=seed)
     manifest.unlink(missing_ok=True)
     files = [manifest.parent / f"{dataset}.h5ad"]

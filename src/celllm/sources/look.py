@@ -11,7 +11,7 @@ from typing import Final
 import h5py
 
 from celllm.base.errors import InputError
-from celllm.sources import look_text, names
+from celllm.sources import look_text
 from celllm.sources.archives import members, opened, unreadable
 from celllm.sources.look_text import Found, Matrix
 from celllm.sources.raw import RawFile, RawManifest
@@ -163,7 +163,7 @@ def _r(path: Path) -> Found:
             found.remarks.append(f"{part.path}: {error.found}")
             continue
         where = part.path
-        rows = names.rows_are(genes, cells)
+        rows = look_text.rows_are(genes, cells)
         if rows == "cells":
             values, genes, cells, where = values.T.tocsr(), cells, genes, f"t({part.path})"
         n_cells, n_genes = values.shape

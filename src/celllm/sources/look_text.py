@@ -1,4 +1,4 @@
-"""What a text file holds: separator, header, text columns, orientation, units; and pages sent in place of data."""
+"""What a text file holds: separator, header, text columns, orientation, units; what names of genes and cells are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from celllm.sources import names as naming
 from celllm.sources.archives import no_data, opened, unreadable
 from celllm.sources.units import Evidence, evidence
 
@@ -28,6 +27,20 @@ NO_CELLS: Final = re.compile(
     r"(?i)length|total|sum|start|end|chr|chromosome|strand|width|mean|size|gc|entrez\w*|biotype"
 )
 """Names of columns that stand beside cells in tables of counts, and hold numbers."""
+GENES: Final = re.compile(
+    r"(?:GRCh3[78]_+|hg19_|hg38_)?(?:.*ENSG\d{11}.*|RP[LS]\d+[AXYL]?\d*|MT-\w+|(?:ACTB|GAPDH|B2M|MALAT1|EEF1A1|TMSB4X|FTL|FTH1|"
+    r"CD3[DEG]|CD74|CD8A|CD79A|CD44|MS4A1|NKG7|LYZ|CST3|HLA-\w+|KRT\d+|COL\d+A\d|IL\d+R?|CCL\d+|CXCL\d+|S100A\d+|TP53|MYC|"
+    r"EGFR|VIM|SOX\d+|ZNF\d+|SLC\d+A\d+|TMEM\d+|FAM\d+[A-Z]\d?|LINC\d+|CCDC\d+|KIF\d+[A-Z]?|OR\d+[A-Z]\d+)(?:[._-]\d+)?)"
+)
+"""Names of human genes that nearly every list of genes has some of."""
+BARCODE: Final = re.compile(r"(?:.*[^ACGT])?[ACGT]{8,}(?:[-.]\d+)?(?:[^ACGT].*)?|ACH-\d{6}")
+"""What names of cells look like: a stretch of nucleotides; of cell lines: DepMap's id."""
+IDS: Final = (
+    ("Ensembl ids", re.compile(r"ENS(?:MUS)?G\d{11}(?:\.\d+)?")),
+    ("symbols with Ensembl ids", re.compile(r".*ENSG\d{11}.*")),
+    ("Entrez ids", re.compile(r"\d+")),
+    ("symbols with Entrez ids", re.compile(r"\S+ \(\d+\)")),
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,8 @@ class Matrix:
         more = f", {repeated:,} repeated" if repeated else ""
         return [
             f"matrix {self.where}: {self.n_cells:,} cells x {self.n_genes:,} genes{rows}",
-            f"  genes  {naming.kind_of(self.genes)}{more}: {naming.first_few(self.genes)}",
-            f"  cells  {naming.first_few(self.cells)}",
+            f"  genes  {kind_of(self.genes)}{more}: {first_few(self.genes)}",
+            f"  cells  {first_few(self.cells)}",
             f"  values {self.evidence.line()}{f' ({self.seen})' if self.seen else ''}",
         ]
 
@@ -78,7 +91,7 @@ def columns(table: pd.DataFrame, before: str) -> list[tuple[str, str]]:
     for name in table.columns:
         values = table[name].dropna().astype(str)
         unique = list(dict.fromkeys(values))
-        said.append((f"{before}{name}", f"{len(unique):,} values: {naming.first_few(unique, 4)}"))
+        said.append((f"{before}{name}", f"{len(unique):,} values: {first_few(unique, 4)}"))
     return said
 
 
@@ -181,7 +194,7 @@ def of_frame(where: str, table: pd.DataFrame) -> Matrix:
 
 def of_values(where: str, values: np.ndarray, rows: list[str], names: list[str], n_columns: int) -> Matrix:
     """Look at numbers of which these columns have been read."""
-    kind = naming.rows_are(rows, names)
+    kind = rows_are(rows, names)
     if kind == "cells":
         matrix = sparse.csr_matrix(values[:2048])
         return Matrix(where, n_columns, len(rows), kind, names, rows, evidence(matrix), "")
@@ -200,3 +213,26 @@ def _is_number(text: str, decimal: str) -> bool:
     except ValueError:
         return text.strip() in {"NA", ""}
     return True
+
+
+def _share_of(names: Sequence[str], pattern: re.Pattern[str]) -> float:
+    """Return which share of names, at most 2,000 of them, are of a form."""
+    some = [str(name) for name in names[:: max(1, len(names) // 2000)]]
+    return sum(pattern.fullmatch(name) is not None for name in some) / max(1, len(some))
+
+
+def rows_are(rows: Sequence[str] | None, columns: Sequence[str] | None) -> str:
+    """Tell whether rows are `genes` or `cells`, by the names of rows and columns; `unknown` where neither shows."""
+    of_rows, of_columns = (_share_of(names or (), GENES) - _share_of(names or (), BARCODE) for names in (rows, columns))
+    score = of_rows - of_columns
+    return "genes" if score > 0.02 else "cells" if score < -0.02 else "unknown"
+
+
+def kind_of(names: Sequence[str]) -> str:
+    """Tell what names of genes are: Ensembl ids, Entrez ids or symbols."""
+    return next((kind for kind, pattern in IDS if _share_of(names, pattern) > 0.5), "symbols")
+
+
+def first_few(names: Sequence[str], n: int = 3) -> str:
+    """Write the first names."""
+    return ", ".join(map(str, names[:n])) + (", …" if len(names) > n else "")

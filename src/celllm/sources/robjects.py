@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STEP: Final = re.compile(r"(@|\$)(?:`([^`]+)`|([^@$\[`\s]+))|\[\[(\d+)\]\]")
 ROOT: Final = re.compile(r"\.(?=$|[@$\[])|(?:`([^`]+)`|([^@$\[`\s]+))?")
+NAMES: Final = {"VEC": "list", "LIST": "list", "STR": "character", "REAL": "numeric", "INT": "integer"}
+"""What R calls its types."""
 PATH: Final = re.compile(r"(?:`[^`]*`|[^`\s])+")
 
 
@@ -46,9 +48,7 @@ class Part:
         kind = self.node.info.type.name
         if "dim" in _attributes(self.node):
             return ("matrix", kind)
-        return (
-            {"VEC": "list", "LIST": "list", "STR": "character", "REAL": "numeric", "INT": "integer"}.get(kind, kind),
-        )
+        return (NAMES.get(kind, kind),)
 
     @property
     def is_null(self) -> bool:
@@ -122,9 +122,9 @@ class Part:
             found = (self.slots() if step[1] == "@" else self.elements()).get(name)
             if found is not None:
                 return self._child(step[0], found)
-        offered = [part.path for part in self.children()]
+        found = f"no {step[0]} in {self.path} ({self.classes[0]})"
         msg = "the path of a part"
-        raise self.wrong(msg, f"no {step[0]} in {self.path} ({self.classes[0]})", offered)
+        raise self.wrong(msg, found, [part.path for part in self.children()])
 
     def _child(self, step: str, node: RObject) -> Part:
         path = step if self.path == "." else self.path + step
@@ -133,13 +133,8 @@ class Part:
     def wrong(self, expected: str, found: str, offered: list[str] | None = None) -> InputError:
         """Say that the part is not what is needed, and what parts there are."""
         more = f"; its parts: {', '.join(offered[:12])}" + (", …" if len(offered) > 12 else "") if offered else ""
-        return InputError(
-            file=self.file,
-            field=self.path,
-            expected=expected,
-            found=found + more,
-            remedy=f"celllm look {self.file.name} lists the parts and their paths; name one in the column part",
-        )
+        remedy = f"celllm look {self.file.name} lists the parts and their paths; name one in the column part"
+        return InputError(file=self.file, field=self.path, expected=expected, found=found + more, remedy=remedy)
 
 
 def quoted(name: str) -> str:

@@ -163,16 +163,11 @@ def _panglaodb(path: Path) -> Listed:
         if row["srs"] == NO_ACCESSION:
             remarks.append(f"{row['sra']} ({row['tissue']}) is skipped: no accession, so no file")
             continue
-        facts = {"study": row["sra"], "tissue": row["tissue"], "protocol": row["protocol"]}
-        if row["cell_line"] == "1":
-            facts["malignancy"] = "unknown"
-        elif row["tumour"] == "1":
-            facts["malignancy"] = "tumour"
-        else:
-            facts["malignancy"] = "normal"
-            if UNKNOWN in {row["tumour"], row["cell_line"]}:
-                facts["note"] = "flag unknown"
-                n_silent += 1
+        said = "unknown" if row["cell_line"] == "1" else "tumour" if row["tumour"] == "1" else "normal"
+        facts = {"study": row["sra"], "tissue": row["tissue"], "protocol": row["protocol"], "malignancy": said}
+        if said == "normal" and UNKNOWN in {row["tumour"], row["cell_line"]}:
+            facts["note"] = "flag unknown"
+            n_silent += 1
         samples.append(Sample(f"{row['sra']}_{row['srs']}", {"sra": row["sra"], "srs": row["srs"]}, facts))
     remarks.append(f"{len(human)} human of {len(rows)} samples, {len(samples)} of them with an accession")
     if n_silent:
