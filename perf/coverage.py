@@ -7,17 +7,17 @@ score of one split over many other data sets of that size.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from line import line, options, show
 from sklearn.metrics import accuracy_score, f1_score
 
 from celllm.base.interval import mean_over
@@ -90,24 +90,24 @@ def _scores(
     return rows
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print a line a design."""
-    from line import line, show
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON, a line a design")
-    parser.add_argument("--repeats", type=int, default=400, help="data sets a design")
-    args = parser.parse_args(argv)
+def figures(repeats: int) -> Iterator[dict[str, Any]]:
+    """Yield a line a design."""
     for n_cells in (500, 2000):
         for n_splits in (5, 20):
             for train in (0.05, 0.7):
-                found = coverage(
-                    n_cells=n_cells, n_splits=n_splits, train=train, repeats=args.repeats, n_truth=4 * args.repeats
-                )
+                design = {"n_cells": n_cells, "n_splits": n_splits, "train": train}
+                found = coverage(**design, repeats=repeats, n_truth=4 * repeats)
                 for metric in METRICS:
-                    share, plain = found[metric], f"Student's t over splits has {found[f'{metric}_t']:.3f}"
+                    plain = f"Student's t over splits has {found[f'{metric}_t']:.3f}"
                     name = f"coverage_{metric}_{n_cells}_cells_{n_splits}_splits_{train:g}"
-                    show(line(name, share, "", peer=plain, ok=BAR[0] <= share <= BAR[1]), as_json=args.json)
+                    yield line(name, found[metric], "", peer=plain, at_least=BAR[0], at_most=BAR[1])
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--repeats", type=int, default=400, help="data sets a design")
+    args = parser.parse_args()
+    show(figures(args.repeats), as_json=args.json)
 
 
 if __name__ == "__main__":

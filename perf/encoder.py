@@ -15,19 +15,17 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from line import line, show
+from line import line, options, show
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import CLS
@@ -119,32 +117,21 @@ def seconds(embed: Embed, cells: Sequence[Cell], clock: Callable[[], float]) -> 
     return (clock() - started) / len(cells)
 
 
-def main() -> None:
-    """Measure and print."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--json", action="store_true", help="one JSON object a line")
-    options.add_argument("--released", type=Path, help="a checkout of PharMolix/OpenBioMed")
-    options.add_argument("--repeats", type=int, default=3, help="turns")
-    options.add_argument("--cpu-time", action="store_true", help="one thread's own time, where others use the machine")
-    options.add_argument("--only", nargs="+", help="names of the figures; default: all")
-    args = options.parse_args()
-    warnings.filterwarnings("ignore")  # peers' calls of torch are old
-    torch.default_generator.manual_seed(0)
+def figures(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield a line a peer."""
     clock = time.process_time if args.cpu_time else time.perf_counter
-    if args.cpu_time:
-        torch.set_num_threads(1)
     absent = [name for name in ("performer_pytorch", "einops", "local_attention") if not importlib.util.find_spec(name)]
     missing = f"not installed: {', '.join(absent)}" if absent else None
     no_checkout = None if args.released else "no checkout of PharMolix/OpenBioMed: give --released"
     # name: peer, why it is missing, lengths, cells of them that the peer takes (all of its passes are equal), bar
-    figures: dict[str, tuple[Callable[[], Embed], str | None, tuple[int, ...], int, float | None]] = {
+    contenders: dict[str, tuple[Callable[[], Embed], str | None, tuple[int, ...], int, float | None]] = {
         "vs_released": (lambda: released(args.released), no_checkout or missing, TYPICAL, 1, 9),
         "vs_performer_pytorch": (performer_pytorch, missing, EQUAL, 2, 1.2),
         "vs_scbert": (scbert, missing, TYPICAL, 1, 5),
         "vs_softmax": (lambda: ours("softmax"), None, EQUAL, 2, None),
     }
-    for name in args.only or figures:
-        peer, why, lengths, n_peer, bar = figures[name]
+    for name in args.only or contenders:
+        peer, why, lengths, n_peer, bar = contenders[name]
         cells = [cell(length, i) for i, length in enumerate(lengths)]
         runs = [(ours(), cells)] + ([] if why else [(peer(), cells[:n_peer])])
         for embed, of_run in runs:
@@ -152,10 +139,25 @@ def main() -> None:
                 seconds(embed, of_run[:1], clock)
         times = np.array([[seconds(embed, of_run, clock) for embed, of_run in runs] for _ in range(args.repeats)])
         rates = np.median(1 / times, axis=0)
-        told, ratio = why or f"{rates[-1]:.4f} cells/s", None if why else float(np.median(times[:, 1] / times[:, 0]))
-        ok = None if bar is None or ratio is None else ratio >= bar
-        figure = line(name, float(rates[0]), "cells/s", peer=told, ratio=ratio, bar=bar, ok=ok)
-        show(figure, as_json=args.json)
+        if why:
+            yield line(name, float(rates[0]), "cells/s", peer=why)
+        else:
+            ratio, told = float(np.median(times[:, 1] / times[:, 0])), f"{rates[1]:.4f} cells/s"
+            yield line(name, float(rates[0]), "cells/s", peer=told, ratio=ratio, at_least=bar)
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--released", type=Path, help="a checkout of PharMolix/OpenBioMed")
+    parser.add_argument("--repeats", type=int, default=3, help="turns")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread's own time, where others use the machine")
+    parser.add_argument("--only", nargs="+", help="names of the figures; default: all")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")  # peers' calls of torch are old
+    torch.default_generator.manual_seed(0)
+    if args.cpu_time:
+        torch.set_num_threads(1)
+    show(figures(args), as_json=args.json)
 
 
 if __name__ == "__main__":

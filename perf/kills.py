@@ -2,57 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-
-
-@dataclass(frozen=True)
-class Life:
-    """One process.
-
-    Parameters
-    ----------
-    seconds
-        How long it lived.
-    last_step
-        Latest checkpoint that it left; 0: none.
-    n_parts
-        Half-written files that it left.
-    was_killed
-        Or it ended by itself.
-    """
-
-    seconds: float
-    last_step: int
-    n_parts: int
-    was_killed: bool
-
-
-@dataclass(frozen=True)
-class Survival:
-    """How a run that was killed compares with one that was not."""
-
-    lives: list[Life]
-    straight_s: float
-    same_encoder: bool
-    """Whether both encoder files have the same bytes."""
-
-    @property
-    def n_kills(self) -> int:
-        """Number of processes that were killed while they ran."""
-        return sum(life.was_killed for life in self.lives)
-
+from line import say
 
 EARLY = 0.2
 """Share of the kills that fall into starting up."""
@@ -72,28 +32,13 @@ def _last_step(checkpoints: Path) -> int:
 
 
 def survive(
-    arguments: Callable[[str], list[str]],
-    folder: Path,
-    *,
-    n_kills: int,
-    seed: int = 0,
-    report: Callable[[Life], None] = lambda life: None,
-) -> Survival:
-    """Train once straight, and once with SIGKILL at random moments, the first of them of start-up too.
+    arguments: Callable[[str], list[str]], folder: Path, *, n_kills: int, seed: int = 0
+) -> tuple[int, float, bool]:
+    """Train once straight, and once with SIGKILL at random moments, some of them of start-up.
 
-    Parameters
-    ----------
-    arguments
-        Makes the options of `celllm pretrain` for a run of that name: `FOLDER/NAME` holds its checkpoints,
-        `FOLDER/NAME.safetensors` is its encoder.
-    folder
-        Where runs write.
-    n_kills
-        How many processes are killed; the one after them may end by itself.
-    seed
-        Of the moments.
-    report
-        Told of each process.
+    `arguments` makes the options of `celllm pretrain` for a run of that name: `FOLDER/NAME` holds its checkpoints, one
+    a step, `FOLDER/NAME.safetensors` is its encoder. Returns the kills of a running process, the seconds of the
+    straight run, and whether both encoders have the same bytes.
     """
     # processes are forked from one that has torch loaded, so that moments are those of training
     context = multiprocessing.get_context("forkserver")
@@ -102,57 +47,39 @@ def survive(
     warm_up.start()
     warm_up.join()
 
-    def start(name: str) -> multiprocessing.process.BaseProcess:
+    def start(name: str, until: int) -> tuple[BaseProcess, float]:
+        """Start a process; return once it has left this checkpoint or ended, with its seconds so far."""
         process = context.Process(target=_train, args=(arguments(name), folder / f"{name}.log"))
+        started = time.perf_counter()
         process.start()
-        return process
+        while process.is_alive() and _last_step(folder / name) < until:
+            time.sleep(0.002)
+        return process, time.perf_counter() - started
+
+    def ended(process: BaseProcess, name: str) -> None:
+        process.join()
+        if process.exitcode not in (0, -signal.SIGKILL):
+            raise RuntimeError((folder / f"{name}.log").read_text())
 
     started = time.perf_counter()
-    straight = start("straight")
-    while straight.is_alive() and not _last_step(folder / "straight"):
-        time.sleep(0.005)
-    start_up_s = time.perf_counter() - started
-    straight.join()
-    straight_s = time.perf_counter() - started
-    if straight.exitcode != 0:
-        message = (folder / "straight.log").read_text()
-        raise RuntimeError(message)
+    straight, start_up_s = start("straight", 1)
+    ended(straight, "straight")
+    straight_s, n_steps = time.perf_counter() - started, _last_step(folder / "straight")
     random = np.random.default_rng(seed)
-    lives: list[Life] = []
-    n_steps = _last_step(folder / "straight")
-    speed, reached = n_steps / (straight_s - start_up_s), 0
-    while True:
-        n_left = n_kills - sum(life.was_killed for life in lives)
-        # by the best speed seen: the machine's load must not let it end before the last kill
-        longest = 1.5 * (n_steps - reached) / speed / (n_left + 1)
-        is_early = random.random() < EARLY
-        moment = random.uniform(0, start_up_s) if is_early else start_up_s + random.uniform(0, longest)
-        started = time.perf_counter()
-        process = start("killed")
-        process.join(moment if n_left else None)
-        if process.is_alive():
+    n_killed = reached = 0
+    for n_left in range(n_kills, -1, -1):
+        further = int(random.integers(1, max(2, 2 * (n_steps - reached) // (n_left + 1))))
+        is_early = n_left > 0 and random.random() < EARLY
+        process, seconds = start("killed", 0 if is_early else reached + further)
+        if n_left:  # a step, and writing its checkpoint, takes so long; or starting up
+            time.sleep(random.uniform(0, start_up_s if is_early else (straight_s - start_up_s) / n_steps))
             process.kill()
-        process.join()
-        checkpoints = folder / "killed"
-        life = Life(
-            seconds=time.perf_counter() - started,
-            last_step=_last_step(checkpoints),
-            n_parts=len(list(checkpoints.glob("*.part"))),
-            was_killed=process.exitcode == -signal.SIGKILL,
-        )
-        if life.last_step > reached:
-            speed = max(speed, (life.last_step - reached) / (max(0, life.seconds - start_up_s) + 0.1))
-        elif not is_early:
-            start_up_s *= 1.3  # the machine has become slower
-        reached = life.last_step
-        lives.append(life)
-        report(life)
+        ended(process, "killed")
+        n_killed += process.exitcode == -signal.SIGKILL
+        reached = _last_step(folder / "killed")
+        n_parts = len(list((folder / "killed").glob("*.part")))
+        say(f"{process.exitcode} after {seconds:.2f} s, last checkpoint {reached}, {n_parts} half-written files")
         if process.exitcode == 0:
             break
-        if not life.was_killed:
-            message = (folder / "killed.log").read_text()
-            raise RuntimeError(message)
-    digests = {
-        hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).hexdigest() for name in ("straight", "killed")
-    }
-    return Survival(lives, straight_s, same_encoder=len(digests) == 1)
+    encoders = {(folder / f"{name}.safetensors").read_bytes() for name in ("straight", "killed")}
+    return n_killed, straight_s, len(encoders) == 1

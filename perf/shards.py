@@ -7,13 +7,13 @@ of 4,096, written uncompressed as AnnData does. A million cells need about 40 GB
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,7 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-
-from line import line, show
+from line import ROOT, line, options, say, show
 from simulated import MEAN_NONZERO, N_GENES, drawn_from, pool
 
 from celllm.config.rows import as_json
@@ -59,9 +55,7 @@ print(time.process_time(), re.search(r"VmHWM:\\s+(\\d+)", status)[1])
 
 getrusage would not do: a child starts with the high-water mark of the process that forked it.
 """
-BAR_GB = 1.5
-BAR_SPREAD = 0.10
-BAR_RATE = 3_000
+BAR_GB, BAR_SPREAD, BAR_RATE = 1.5, 0.10, 3_000
 
 
 def write_h5ad(path: Path, n_cells: int, names: list[str] | None = None, *, mean_nonzero: int = MEAN_NONZERO) -> None:
@@ -142,28 +136,20 @@ def measure(n_cells: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def figures(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put what was measured into the lines that are printed."""
-    made = []
+def figures(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of what was measured."""
+    peaks, rate = [], 0.0
     for row in rows:
-        wall_s = row["align"]["wall_s"] + row["shard"]["wall_s"]
         name = NAMES.get(row["cells"], str(row["cells"]))
-        rate = row["cells"] / wall_s
-        made.append(line(f"shard_cells_per_s_per_core_{name}", rate, "cells/s", bar=BAR_RATE, ok=rate >= BAR_RATE))
-        peak = max(row["align"]["rss_gb"], row["shard"]["rss_gb"])
-        made.append(line(f"shard_peak_rss_gb_{name}", peak, "GB", bar=BAR_GB, ok=peak < BAR_GB))
-        made.append(line(f"shard_bytes_per_nonzero_{name}", row["bytes_per_nonzero"], "bytes"))
-    largest = max(rows, key=lambda row: row["cells"])
-    rate = largest["cells"] / (largest["align"]["wall_s"] + largest["shard"]["wall_s"])
-    made.append(line("shard_cells_per_s_per_core", rate, "cells/s", bar=BAR_RATE, ok=rate >= BAR_RATE))
-    peaks = [max(row["align"]["rss_gb"], row["shard"]["rss_gb"]) for row in rows]
-    spread = max(peaks) / min(peaks) - 1
-    made.append(line("shard_peak_rss_spread", spread, "share", bar=BAR_SPREAD, ok=spread <= BAR_SPREAD))
-    hours = CELLS_OF_THE_PAPER / rate / 3600
-    made.append(line("shard_hours_1764921_cells_computed", hours, "hours of one core"))
-    gb = CELLS_OF_THE_PAPER * largest["shards_gb"] / largest["cells"]
-    made.append(line("shard_gb_1764921_cells_computed", gb, "GB"))
-    return made
+        rate = row["cells"] / (row["align"]["wall_s"] + row["shard"]["wall_s"])
+        peaks.append(max(row["align"]["rss_gb"], row["shard"]["rss_gb"]))
+        yield line(f"shard_cells_per_s_per_core_{name}", rate, "cells/s", at_least=BAR_RATE)
+        yield line(f"shard_peak_rss_gb_{name}", peaks[-1], "GB", at_most=BAR_GB)
+        yield line(f"shard_bytes_per_nonzero_{name}", row["bytes_per_nonzero"], "bytes")
+    yield line("shard_peak_rss_spread", max(peaks) / min(peaks) - 1, "share", at_most=BAR_SPREAD)
+    yield line("shard_hours_1764921_cells_computed", CELLS_OF_THE_PAPER / rate / 3600, "hours of one core")
+    gb = CELLS_OF_THE_PAPER * rows[-1]["shards_gb"] / rows[-1]["cells"]
+    yield line("shard_gb_1764921_cells_computed", gb, "GB")
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -190,20 +176,17 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--json", action="store_true", help="one JSON object a line")
-    options.add_argument("--cells", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes to measure")
-    options.add_argument("--folder", type=Path, help="where to put them; default: the system's temporary folder")
-    options.add_argument("--figure", type=Path, help="draw memory and time against cells into this file")
-    args = options.parse_args()
+    parser = options(__doc__)
+    parser.add_argument("--cells", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes to measure")
+    parser.add_argument("--folder", type=Path, help="where to put them; default: the system's temporary folder")
+    parser.add_argument("--figure", type=Path, help="draw memory and time against cells into this file")
+    args = parser.parse_args()
     rows = []
     for n_cells in sorted(args.cells):
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             rows.append(measure(n_cells, Path(folder)))
-            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    for figure in figures(rows):
-        show(figure, as_json=args.json)
+            say(json.dumps(rows[-1]))
+    show(figures(rows), as_json=args.json)
     if args.figure is not None:
         draw(rows, args.figure)
 

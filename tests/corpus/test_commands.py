@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
-from celllm.base.errors import VocabularyMismatch
 from celllm.corpus.commands import write_shards
 from celllm.corpus.reader import ShardReader
 from celllm.harmonise import cells as cells_file
@@ -85,11 +84,3 @@ def test_cells_with_the_counts_of_a_benchmark_cell_stay_out_whatever_their_data_
     reader = write(files, "copy", benchmark_cells=[files / "blood.h5ad"])
     assert reader.datasets["copy"]["excluded_equal"] == 10
     assert set(reader.cells["cell_id"]) == {f"copy:{number}" for number in range(10, 20)}
-
-
-def test_cells_of_another_vocabulary_stop_the_command(files, write_cells):
-    write_cells("other", genes_of("A", "C", "B"))
-
-    with pytest.raises(VocabularyMismatch, match=r"other\.h5ad"):
-        write(files, "blood", "other")
-    assert not (files / "shards" / "manifest.json").exists()

@@ -42,7 +42,7 @@ def test_batches_are_read_by_another_thread_which_ends_and_ahead_but_not_further
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
 
 
-@pytest.mark.parametrize("taken", [0, 1, 6, 7, 8, 23])
+@pytest.mark.parametrize("taken", [0, 7, 23])
 def test_a_loader_resumed_from_a_state_gives_the_exact_next_batch_whatever_was_read_ahead(taken):
     with Loader(make, sampler(), ahead=5) as loader:
         for _ in range(taken):
@@ -62,8 +62,5 @@ def test_what_goes_wrong_while_reading_reaches_the_one_who_asks():
 
     with Loader(broken, sampler()) as loader, pytest.raises(OSError, match="disk gone"):
         next(loader)
-
-
-def test_a_loader_without_room_is_refused():
     with pytest.raises(ValueError, match="1 or more batches ahead"):
         Loader(make, sampler(), ahead=0)

@@ -26,6 +26,8 @@ def test_epochs_and_seeds_differ_and_a_seed_repeats():
     assert (first != second).any()
     assert (next(BatchSampler(50, 50, seed=1)) != first).any()
     np.testing.assert_array_equal(next(BatchSampler(50, 50, seed=0)), first)
+    sampler = BatchSampler(10, 4, seed=0)  # epochs are counted by cells seen
+    assert [(next(sampler), sampler.epoch)[1] for _ in range(5)] == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize("taken", [0, 3, 15, 40])
@@ -44,11 +46,6 @@ def test_a_resumed_sampler_goes_on_exactly(taken):
 def test_the_state_of_another_sampler_is_refused(other):
     with pytest.raises(ValueError, match="the saved sampler has"):
         BatchSampler(*other).resume(BatchSampler(11, 8, 4).state())
-
-
-def test_epochs_are_counted_by_cells_seen():
-    sampler = BatchSampler(10, 4, seed=0)
-    assert [(next(sampler), sampler.epoch)[1] for _ in range(5)] == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
@@ -101,11 +98,8 @@ def test_a_batch_is_of_one_group_and_groups_take_turns_in_proportion():
     # groups 2 and 3 have five cells together, fewer than a batch: they share those of the next smallest
     assert sum(set(groups) <= {2, 3, 7} for groups in found) == 15
     assert (np.bincount(np.concatenate(batches), minlength=105) == 10).all()
-
-
-def test_groups_smaller_than_a_batch_are_no_group_of_their_own():
-    batches = take(GroupSampler(np.arange(30) // 3, 10, seed=0), 30)
-    assert (np.bincount(np.concatenate(batches)) == 10).all()
+    # groups smaller than a batch are no group of their own
+    assert (np.bincount(np.concatenate(take(GroupSampler(np.arange(30) // 3, 10, seed=0), 30))) == 10).all()
 
 
 @pytest.mark.parametrize("taken", [0, 3, 40])

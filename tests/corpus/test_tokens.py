@@ -48,11 +48,8 @@ def test_natural_logarithm_gives_lower_bins(base, expected):
     assert bins_of(levels_of(csr_matrix([[3, 9997]]), rule(log_base=base)), rule()).tolist() == expected
 
 
-def test_ids_are_those_of_the_authors_and_an_own_mask():
-    assert (CLS, PAD, MASK, N_TOKENS) == (6, 7, 8, 9)
-
-
 def test_a_cell_is_cls_then_its_expressed_genes_in_vocabulary_order_then_padding():
+    assert (CLS, PAD, MASK, N_TOKENS) == (6, 7, 8, 9)  # the authors' ids, and a MASK of our own
     # the least expressed gene is of bin 0, and a token all the same
     counts = csr_matrix(np.array([[0, 1, 0, 9, 0], [5000, 0, 3, 3, 4994], [0, 0.3, 0, 9999, 0]]))
 
@@ -117,6 +114,8 @@ def test_head_keeps_the_first_genes_and_top_expressed_the_highest():
     assert genes_of(counts, rule(truncation="head", max_length=4)).tolist() == [[5, 0, 1, 2]]
     kept = genes_of(counts, rule(truncation="top_expressed", max_length=4))[0].tolist()
     assert kept in ([5, 1, 2, 3], [5, 2, 3, 4])  # genes 1 and 4 are equal
+    # normalisation sees the genes that truncation drops
+    assert tokenise(csr_matrix([[1, 9999]]), rule(truncation="head", max_length=2)).bins_N.tolist() == [CLS, 1]
 
 
 def test_of_genes_equally_expressed_the_highest_keep_some_from_the_whole_vocabulary():
@@ -127,11 +126,6 @@ def test_of_genes_equally_expressed_the_highest_keep_some_from_the_whole_vocabul
 
     assert np.isin(np.arange(0, 1500, 100), kept).all()
     assert np.bincount(kept // 500).min() > 140  # about 171 expected in each third
-
-
-def test_normalisation_sees_the_genes_that_truncation_drops():
-    tokens = tokenise(csr_matrix([[1, 9999]]), rule(truncation="head", max_length=2))
-    assert tokens.bins_N.tolist() == [CLS, 1]
 
 
 def test_a_fixed_subset_depends_neither_on_companions_nor_on_their_order(cells):
@@ -170,12 +164,9 @@ def test_a_generator_draws_another_subset_each_time_and_the_same_from_one_seed(c
     np.testing.assert_array_equal(first, genes_of(cells, cut, generator=np.random.default_rng(5)))
 
 
-def test_zscores_above_zero_are_tokens_of_their_whole_part():
+def test_zscores_above_zero_are_tokens_of_their_whole_part_and_tpm_gives_those_of_counts(cells):
     tokens = tokenise(csr_matrix([[-1.5, 0.4, 0.0, 2.9, 7.0]]), rule(), units="zscore")
     assert lists(tokens) == [[[5, 1, 3, 4]], [[CLS, 0, 2, 5]]]
-
-
-def test_tpm_gives_the_tokens_of_the_counts_it_is_proportional_to(cells):
     assert lists(tokenise(cells * 250.0, rule(), units="tpm")) == lists(tokenise(cells, rule()))
 
 

@@ -13,7 +13,6 @@ import pytest
 import yaml
 from scipy import sparse
 
-from celllm.base.app import run
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config import recipe as recipes
 from celllm.corpus import writer
@@ -72,19 +71,6 @@ def test_published_edges_follow_old_symbols_and_drop_strangers(tmp_path: Path, g
 def test_a_network_has_one_source(tmp_path: Path, genes: Vocabulary, given: tuple[str, ...], found: str) -> None:
     with pytest.raises(InputError, match=rf"--edges, --coexpression(?s:.*)found: +{found}"):
         built(tmp_path, **dict.fromkeys(given, tmp_path / "n.json"))
-
-
-@pytest.mark.parametrize(("options", "expected"), [({}, 1), ({"min_score": 901}, 0)], ids=["700", "901"])
-def test_strings_own_files_make_a_network_from_the_minimum_score_on(
-    tmp_path: Path, genes: Vocabulary, options: dict[str, int], expected: int
-) -> None:
-    (tmp_path / "9606.protein.links.txt").write_text("protein1 protein2 combined_score\np q 900\nq p 900\np r 500\n")
-    names = "".join(f"{i}\t{name}\n" for i, name in zip("pqr", [*genes.symbols[:2], "NOGENE"], strict=True))
-    (tmp_path / "9606.protein.info.txt").write_text(f"protein_external_id\tpreferred_name\n{names}")
-    files = manifest(tmp_path, *(tmp_path / f"9606.protein.{part}.txt" for part in ("links", "info")))
-    made = built(tmp_path, edges=files, **options)
-    assert list(zip(made.a_E.tolist(), made.b_E.tolist(), strict=True)) == [(0, 1)] * expected
-    assert made.source == "9606.protein.links.txt, 9606.protein.info.txt"
 
 
 def test_the_string_network_keeps_most_of_its_edges(mirror: Path, tmp_path: Path) -> None:
@@ -183,40 +169,31 @@ def test_genes_without_a_vector_are_counted_distinct_and_follow_the_seed(folder:
     assert set(changed) == set(range(len(first))) - {axis.index(name) for name in ("TXK", "CD3E", "MT-CO1")}
 
 
-def test_a_recipe_of_another_width_is_refused_by_its_key(folder: Path) -> None:
-    write_recipe(folder, width=8)
-    with pytest.raises(InputError, match=r"(?s)encoder\.width.*expected: 4.*found: +8"):
-        embed(folder)
-
-
 @pytest.mark.parametrize(
-    ("without", "found"),
-    [(("gene2vec", "hgnc"), "no --gene2vec and no --hgnc"), (("gene2vec",), "no --g"), (("hgnc",), "no --hgnc")],
-    ids=["none", "hgnc alone", "vectors alone"],
+    ("recipe", "without", "message"),
+    [
+        ({"width": 8}, (), r"encoder\.width.*expected: 4.*found: +8"),
+        ({}, ("gene2vec", "hgnc"), r"genes\.method.*--gene2vec and --hgnc.*no --gene2vec and no --hgnc"),
+        ({}, ("hgnc",), r"genes\.method.*--gene2vec and --hgnc.*no --hgnc"),
+        ({"method": "imported"}, (), r"genes\.method.*came with a published checkpoint"),
+        ({"method": "svd"}, (), r"edges\.parquet: a, b.*more than 4 genes.*a network of 0 genes"),
+    ],
 )
-def test_gene2vec_without_its_files_is_refused(folder: Path, without: tuple[str, ...], found: str) -> None:
-    with pytest.raises(InputError, match=rf"(?s)genes\.method.*--gene2vec and --hgnc.*{found}"):
+def test_an_embedding_that_cannot_be_made_is_refused(
+    folder: Path, recipe: dict[str, Any], without: tuple[str, ...], message: str
+) -> None:
+    write_recipe(folder, **recipe)
+    with pytest.raises(InputError, match=f"(?s){message}"):
         embed(folder, without=without)
 
 
-def test_vectors_of_strangers_are_refused(folder: Path, root: Path) -> None:
-    write_annotation(root / "config/demo/hgnc_demo.tsv", folder)  # which knows one of the three names
-    with pytest.raises(InputError, match=r"(?s)two genes of the vocabulary.*1 of 3 names"):
-        embed(folder)
-
-
-def test_other_methods_need_no_vectors(folder: Path) -> None:
+def test_vectors_of_strangers_are_refused_and_other_methods_need_none(folder: Path, root: Path) -> None:
     write_recipe(folder, method="random")
     found = embed(folder, without=("gene2vec", "hgnc"))
     assert len(np.unique(found, axis=0)) == len(found)
-
-
-def test_an_imported_embedding_and_a_network_too_small_are_refused(folder: Path) -> None:
-    write_recipe(folder, method="imported")
-    with pytest.raises(InputError, match=r"(?s)genes\.method.*came with a published checkpoint"):
-        embed(folder)
-    write_recipe(folder, method="svd")
-    with pytest.raises(InputError, match=r"(?s)edges\.parquet: a, b.*more than 4 genes.*a network of 0 genes"):
+    write_recipe(folder)
+    write_annotation(root / "config/demo/hgnc_demo.tsv", folder)  # which knows one of the three names
+    with pytest.raises(InputError, match=r"(?s)two genes of the vocabulary.*1 of 3 names"):
         embed(folder)
 
 
@@ -257,19 +234,3 @@ def test_a_network_too_dense_for_non_edges_is_refused(study: Path, monkeypatch: 
     network.write(Edges(a, b, digest, "complete"), study / "edges.parquet")
     with pytest.raises(InputError, match=r"(?s)edges\.parquet.*too dense"):
         evaluate(study)
-
-
-def test_a_study_of_another_vocabulary_is_refused(study: Path) -> None:
-    network.write(Edges(np.array([0]), np.array([1]), "another", "test"), study / "edges.parquet")
-    with pytest.raises(VocabularyMismatch):
-        evaluate(study)
-
-
-def test_the_command_line_makes_a_network(
-    tmp_path: Path, genes: Vocabulary, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pd.DataFrame({"a": ["FYB1"], "b": ["CARS1"]}).to_parquet(tmp_path / "pairs.parquet")
-    files = {"edges": "n.json", "hgnc": "hgnc.json", "vocabulary": "genes.tsv", "network": "edges.parquet"}
-    manifest(tmp_path, tmp_path / "pairs.parquet")
-    run(commands.app, ["build_network", *(f"--{name}={tmp_path / file}" for name, file in files.items())])
-    assert capsys.readouterr().out == f"1 edges between 2 of {genes.n_genes} genes\n"

@@ -31,7 +31,7 @@ def hubs(n_genes: int = 300) -> np.ndarray:
     return np.stack([a, b], axis=1)[is_edge].astype(np.int64)
 
 
-def scored(edges: np.ndarray, *, seeds: range = range(3), **options: Any) -> pd.DataFrame:
+def scored(edges: np.ndarray, *, seeds: range = range(2), **options: Any) -> pd.DataFrame:
     values = {"n_genes": 300, "width": 16, "settings": SETTINGS} | options
     return pd.DataFrame([row for seed in seeds for row in links.score_links(edges, seed=seed, **values)])
 
@@ -54,7 +54,8 @@ def test_embeddings_that_saw_the_groups_find_edges_again_and_noise_does_not() ->
 
 
 def test_in_a_network_without_structure_nothing_is_found() -> None:
-    found = aurocs(scored(network(inside=0.1, between=0.1)))["degree_matched"]
+    methods = ["svd", "features", "adamic_adar", "degree_product"]
+    found = aurocs(scored(network(inside=0.1, between=0.1), seeds=range(3), methods=methods))["degree_matched"]
     assert (found - 0.5).abs().max() < 0.12
 
 

@@ -15,25 +15,19 @@ import torch
 from scipy.sparse import csr_matrix
 
 from celllm.config import recipe as recipes
+from celllm.corpus.memory import MemoryCorpus
 from celllm.pretrain.run import pretrain
 
 RECORDED = Path(__file__).with_name("training_steps.json")
 LOSSES = ("loss", "masked", "contrastive", "malignancy")
 
 
-class GoldenCorpus:
+def golden_corpus() -> MemoryCorpus:
     """Forty cells that need no file."""
-
-    n_cells, n_genes, vocabulary, digest = 40, 60, "vocabulary", "shards"
-
-    def __init__(self) -> None:
-        # arithmetic in place of a generator: these counts are the same with every version of numpy
-        cell, gene = np.meshgrid(np.arange(40), np.arange(60), indexing="ij")
-        self.counts = csr_matrix(((cell * 7 + gene * 13 + cell * gene * 3) % 11 % 7).astype(np.float32))
-        self.is_malignant = (np.arange(40) % 3 - 1).astype(np.int8)
-
-    def rows(self, indices: np.ndarray) -> csr_matrix:
-        return self.counts[indices]
+    # arithmetic in place of a generator: these counts are the same with every version of numpy
+    cell, gene = np.meshgrid(np.arange(40), np.arange(60), indexing="ij")
+    counts = csr_matrix(((cell * 7 + gene * 13 + cell * gene * 3) % 11 % 7).astype(np.float32))
+    return MemoryCorpus(counts, "vocabulary", (np.arange(40) % 3 - 1).astype(np.int8))
 
 
 def course(variant: str) -> list[dict[str, float | None]]:
@@ -51,7 +45,7 @@ def course(variant: str) -> list[dict[str, float | None]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        history = pretrain(recipe, GoldenCorpus(), gene_embedding=table, gene_digest="golden", seed=0).history
+        history = pretrain(recipe, golden_corpus(), gene_embedding=table, gene_digest="golden", seed=0).history
     finally:
         torch.set_num_threads(threads)
     return [{name: row[name] for name in LOSSES} for row in history]

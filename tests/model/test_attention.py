@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from celllm.config.recipe_encoder import EncoderSettings
 from celllm.model.attention import orthogonal_features, softmax_attention
 from celllm.model.favor import favor_attention, share_below_epsilon
 
@@ -19,10 +18,6 @@ def features(n_features: int, *, dtype: torch.dtype = torch.float64) -> torch.Te
     return orthogonal_features(n_features, 8, torch.Generator().manual_seed(2)).to(dtype)
 
 
-def test_the_paper_has_266_features_for_heads_of_width_64() -> None:
-    assert EncoderSettings(width=512, depth=1, heads=16, head_width=64).features_a_head == 266
-
-
 def test_features_are_orthogonal_within_a_block_and_as_long_as_gaussian_vectors() -> None:
     rows = orthogonal_features(2000, 8, torch.Generator().manual_seed(0))
     block = torch.nn.functional.normalize(rows[:8], dim=-1)
@@ -30,9 +25,6 @@ def test_features_are_orthogonal_within_a_block_and_as_long_as_gaussian_vectors(
     # a chi variable with 8 degrees of freedom has mean square 8
     assert rows.square().sum(1).mean().item() == pytest.approx(8, rel=0.05)
     assert rows.norm(dim=1).std().item() == pytest.approx(0.69, rel=0.1)
-
-
-def test_equal_generators_draw_equal_features() -> None:
     assert torch.equal(features(20), features(20))
 
 

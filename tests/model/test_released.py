@@ -51,14 +51,6 @@ def test_padding_and_the_other_cells_of_the_batch_move_cls_in_released_alone(att
     assert moved > 1e-6 if depends else moved < 1e-12
 
 
-def test_the_place_in_the_batch_does_not_matter() -> None:
-    made = encoder()
-    genes, bins = cells(60, 20, 40)
-    torch.testing.assert_close(
-        made.embed(genes.flip(0), bins.flip(0)).flip(0), made.embed(genes, bins), atol=1e-12, rtol=0
-    )
-
-
 def test_a_padded_length_makes_the_padding_of_the_batch_irrelevant() -> None:
     made, one = encoder(padded_length=300), cells(20)
     found = made(*lengthened(*one, 50))

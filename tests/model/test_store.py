@@ -56,28 +56,20 @@ def test_a_loaded_encoder_gives_the_same_numbers(path: Path, trainable: str, pan
 
 
 def test_equal_encoders_are_equal_files(path: Path) -> None:
-    encoder = saved(path)
-    for name in "abcdef":
-        save_encoder(path.with_name(name), encoder, recipe=recipe(), vocabulary="abc", stamp={"stage": "x"})
-    assert {path.with_name(name).read_bytes() for name in "abcdef"} == {path.read_bytes()}
+    save_encoder(path.with_name("a"), saved(path), recipe=recipe(), vocabulary="abc", stamp={"stage": "x"})
+    assert path.with_name("a").read_bytes() == path.read_bytes()
 
 
-def test_another_vocabulary_is_refused(path: Path) -> None:
+def test_another_vocabulary_and_a_file_of_another_kind_are_refused(path: Path) -> None:
     saved(path)
     with pytest.raises(VocabularyMismatch, match=r"pretrain again(?s:.*)snakemake --forcerun pretrain"):
         load_encoder(path, vocabulary="xyz")
-
-
-def test_a_file_of_another_kind_is_refused(path: Path) -> None:
     path.write_text(json.dumps({}))
     with pytest.raises(InputError, match="no safetensors file"):
         load_encoder(path)
     save_file({"genes": np.zeros(2, np.float32)}, str(path), metadata={"celllm": '{"format": "celllm-genes-1"}'})
     with pytest.raises(InputError, match="celllm-genes-1"):
         load_encoder(path)
-
-
-def test_weights_that_do_not_fit_the_recipe_are_refused(path: Path) -> None:
     encoder = Encoder(recipe().encoder, n_genes=20, gene_embedding=None)
     save_encoder(path, encoder, recipe=recipe(width=12), vocabulary="abc")
     with pytest.raises(InputError, match="weights"):

@@ -118,11 +118,14 @@ def test_positions_are_cls_and_every_target() -> None:
     assert found.tolist() == [[IGNORED, 3, 5, 0], [IGNORED, 2, IGNORED, IGNORED]]
 
 
-def test_the_panel_holds_the_genes_of_highest_mean_share_whatever_the_piece(corpus: Any) -> None:
+def test_the_panel_holds_the_genes_of_highest_mean_share_whatever_the_piece(
+    corpus: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shares = corpus.counts.toarray() / corpus.counts.toarray().sum(1, keepdims=True)
     expected = np.sort(np.argsort(-shares.mean(0), kind="stable")[:9])
     for piece in (7, 1000):
-        np.testing.assert_array_equal(batches.choose_panel(corpus, 9, piece=piece), expected)
+        monkeypatch.setattr(batches, "CELLS_AT_ONCE", piece)
+        np.testing.assert_array_equal(batches.choose_panel(corpus, 9), expected)
     np.testing.assert_array_equal(batches.choose_panel(corpus, None), np.arange(40))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from celllm.base.errors import InputError
@@ -20,26 +18,32 @@ from celllm.pretrain.checkpoint import BEST, CheckpointError, Checkpoints, Progr
 IDENTITY = RunIdentity("recipe", "vocabulary", "shards", "genes", 0, "pretrain")
 
 
-@pytest.fixture
-def module() -> nn.Module:
-    return nn.Linear(200, 100)
-
-
-@pytest.fixture
-def optimiser(module: nn.Module) -> torch.optim.Optimizer:
-    made = torch.optim.AdamW(module.parameters())
-    module(torch.ones(1, 200)).sum().backward()
-    made.step()
-    return made
-
-
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path / "run", IDENTITY, keep_last=2)
-
-
 def progress(step: int) -> Progress:
     return Progress(step, {"n_drawn": step}, chunk_tokens=7, history=[{"step": step}], best={"step": 1, "loss": 0.5})
+
+
+class Kept:
+    """Checkpoints of a small module and its optimiser."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkpoints, self.module = Checkpoints(folder, IDENTITY, keep_last=2), nn.Linear(200, 100)
+        self.optimiser = torch.optim.AdamW(self.module.parameters())
+        self.module(torch.ones(1, 200)).sum().backward()
+        self.optimiser.step()
+
+    def save(self, step: int, *, is_best: bool = False) -> None:
+        self.checkpoints.save(self.module, self.optimiser, progress(step), is_best=is_best)
+
+    def load(self) -> Progress | None:
+        return self.checkpoints.load(self.module, self.optimiser)
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.checkpoints.folder.iterdir())
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path / "run")
 
 
 @contextmanager
@@ -53,118 +57,77 @@ def files_no_larger_than(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_is_loaded_is_what_was_saved(
-    checkpoints: Checkpoints, module: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    checkpoints.save(module, optimiser, progress(5))
-    weights, moments = module.weight.clone(), optimiser.state_dict()["state"][0]["exp_avg"].clone()
+def test_what_is_loaded_is_what_was_saved(kept: Kept) -> None:
+    kept.save(5)
+    weights, moments = kept.module.weight.clone(), kept.optimiser.state_dict()["state"][0]["exp_avg"].clone()
     with torch.no_grad():
-        module.weight.zero_()
-    other = torch.optim.AdamW(module.parameters())
-    assert checkpoints.load(module, other) == progress(5)
-    assert torch.equal(module.weight, weights)
-    assert torch.equal(other.state_dict()["state"][0]["exp_avg"], moments)
+        kept.module.weight.zero_()
+    kept.optimiser = torch.optim.AdamW(kept.module.parameters())
+    assert kept.load() == progress(5)
+    assert torch.equal(kept.module.weight, weights)
+    assert torch.equal(kept.optimiser.state_dict()["state"][0]["exp_avg"], moments)
 
 
-def test_the_last_few_and_the_best_are_kept(
-    checkpoints: Checkpoints, module: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
+def test_the_last_few_and_the_best_are_kept(kept: Kept) -> None:
     for step in (1, 2, 3, 12):
-        with torch.no_grad():
-            module.bias.fill_(step)
-        checkpoints.save(module, optimiser, progress(step), is_best=step == 2)
-    assert sorted(path.name for path in checkpoints.folder.iterdir()) == [
-        BEST,
-        "step00000003.safetensors",
-        "step00000012.safetensors",
-    ]
-    checkpoints.load_best(module)
-    assert module.bias.eq(2).all()
-    assert checkpoints.load(module, optimiser) == progress(12)
+        nn.init.constant_(kept.module.bias, step)
+        kept.save(step, is_best=step == 2)
+    assert kept.files() == [BEST, "step00000003.safetensors", "step00000012.safetensors"]
+    kept.checkpoints.load_best(kept.module)
+    assert kept.module.bias.eq(2).all()
+    assert kept.load() == progress(12)
 
 
-def test_a_disk_that_is_full_is_said_and_leaves_the_checkpoint_before(
-    checkpoints: Checkpoints, module: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    checkpoints.save(module, optimiser, progress(1))
+def test_a_disk_that_is_full_is_said_and_leaves_the_checkpoint_before(kept: Kept) -> None:
+    kept.save(1)
     with files_no_larger_than(50_000), pytest.raises(CheckpointError) as caught:
-        checkpoints.save(module, optimiser, progress(2), is_best=True)
+        kept.save(2, is_best=True)
     assert "the checkpoint of step 1 is whole" in str(caught.value)
-    assert f"make room on the disk (df -h {checkpoints.folder})" in str(caught.value)
-    assert [path.name for path in checkpoints.folder.iterdir()] == ["step00000001.safetensors"]
-    assert checkpoints.load(module, optimiser) == progress(1)
-    checkpoints.save(module, optimiser, progress(2))
-    assert checkpoints.load(module, optimiser) == progress(2)
+    assert f"make room on the disk (df -h {kept.checkpoints.folder})" in str(caught.value)
+    assert kept.files() == ["step00000001.safetensors"]
+    assert kept.load() == progress(1)
+    kept.save(2)
+    assert kept.load() == progress(2)
 
 
-def test_the_best_that_does_not_fit_is_no_step_either(
-    checkpoints: Checkpoints,
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_best_that_does_not_fit_is_no_step_either(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         message = "No space left on device"
         raise OSError(message)
 
     monkeypatch.setattr("shutil.copyfile", full)
     with pytest.raises(CheckpointError, match="there is no earlier checkpoint"):
-        checkpoints.save(module, optimiser, progress(2), is_best=True)
-    assert checkpoints.load(module, optimiser) is None  # so that the run makes its best again
+        kept.save(2, is_best=True)
+    assert kept.load() is None  # so that the run makes its best again
 
 
-def test_one_that_is_cut_short_is_passed_over_aloud(
-    checkpoints: Checkpoints,
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_one_that_is_cut_short_is_passed_over_aloud(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
     for step in (1, 2):
-        checkpoints.save(module, optimiser, progress(step))
-    last = checkpoints.path(2)
+        kept.save(step)
+    last = kept.checkpoints.path(2)
     last.write_bytes(last.read_bytes()[:-100])
-    assert checkpoints.load(module, optimiser) == progress(1)
+    assert kept.load() == progress(1)
     said = capsys.readouterr().err
     assert str(last) in said
     assert "going on from step 1 instead" in said
 
 
-def test_a_folder_without_a_readable_one_is_refused(
-    checkpoints: Checkpoints, module: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    checkpoints.folder.mkdir()
-    checkpoints.path(3).write_bytes(b"half a file")
-    with pytest.raises(InputError, match=r"step00000003\.safetensors"):
-        checkpoints.load(module, optimiser)
-
-
-def test_what_a_killed_process_left_half_written_is_cleared(
-    checkpoints: Checkpoints, module: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    checkpoints.save(module, optimiser, progress(1))
-    part = checkpoints.folder / "step00000002.safetensors.part"
+def test_a_folder_without_a_readable_one_is_refused_and_half_written_files_are_cleared(kept: Kept) -> None:
+    kept.checkpoints.folder.mkdir()
+    kept.checkpoints.path(3).write_bytes(b"half a file")
+    part = kept.checkpoints.folder / "step00000002.safetensors.part"
     part.write_bytes(b"half")
-    assert checkpoints.load(module, optimiser) == progress(1)
+    with pytest.raises(InputError, match=r"step00000003\.safetensors"):
+        kept.load()
     assert not part.exists()
 
 
-@pytest.mark.parametrize("name", ["recipe", "vocabulary", "shards", "genes", "seed", "stage"])
 @pytest.mark.parametrize("which", ["last", "best"])
-def test_that_of_another_run_is_refused(
-    checkpoints: Checkpoints, module: nn.Module, optimiser: torch.optim.Optimizer, name: str, which: str
-) -> None:
-    checkpoints.save(module, optimiser, progress(1), is_best=True)
-    other = Checkpoints(checkpoints.folder, replace(IDENTITY, **{name: 9}), keep_last=2)
-    before = module.weight.clone()
+def test_that_of_another_run_is_refused(kept: Kept, which: str) -> None:
+    kept.save(1, is_best=True)
+    other = Checkpoints(kept.checkpoints.folder, replace(IDENTITY, genes="9"), keep_last=2)
+    before = kept.module.weight.clone()
     with pytest.raises(InputError) as caught:
-        other.load(module, optimiser) if which == "last" else other.load_best(module)
-    assert caught.value.field == name
-    assert torch.equal(module.weight, before)
-
-
-def test_the_header_tells_without_loading_where_a_run_stands(
-    checkpoints: Checkpoints, module: nn.Module, optimiser: torch.optim.Optimizer
-) -> None:
-    checkpoints.save(module, optimiser, progress(4))
-    with safe_open(str(checkpoints.path(4)), framework="pt") as file:
-        assert json.loads(file.metadata()["progress"])["step"] == 4
+        other.load(kept.module, kept.optimiser) if which == "last" else other.load_best(kept.module)
+    assert caught.value.field == "genes"
+    assert torch.equal(kept.module.weight, before)

@@ -14,7 +14,7 @@ from celllm.genes import gene_embedding
 from celllm.harmonise import vocabulary
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.store import load_encoder
-from celllm.pretrain import history, run
+from celllm.pretrain import history
 
 N_CELLS, N_GENES = 50, 40
 
@@ -38,31 +38,6 @@ def test_the_chain_ends_in_an_encoder_a_history_and_embeddings(training: Any, ca
     shown = capsys.readouterr()
     assert "40 genes by graphmae, 10 without edges" in shown.out
     assert "step 4/4  loss " in shown.err
-
-
-def test_a_run_without_its_encoder_goes_on_from_the_checkpoint_to_the_same_encoder(
-    training: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    training.embed_genes()
-    training.pretrain(checkpoints="straight", encoder="straight.safetensors", history="straight.jsonl")
-    real = run.pretrain
-
-    class Killed(BaseException):
-        pass
-
-    def killed(*args: Any, **options: Any) -> Any:
-        real(*args, **options, stop_after=3)
-        raise Killed
-
-    monkeypatch.setattr(run, "pretrain", killed)
-    with pytest.raises(Killed):
-        training.pretrain()
-    assert not (training.path / "encoder.safetensors").exists()
-    assert not (training.path / "history.jsonl").exists()
-    monkeypatch.undo()
-    training.pretrain()
-    one, other = (training.path / name for name in ("straight.safetensors", "encoder.safetensors"))
-    assert one.read_bytes() == other.read_bytes()
 
 
 def test_the_recipe_of_scbert_keeps_its_panel_in_the_encoder(training: Any) -> None:
@@ -97,31 +72,24 @@ def test_a_trained_gene_embedding_moves_from_its_start_which_the_encoder_keeps(t
     assert np.abs(moved).max() > 1e-4
 
 
-def test_a_table_of_another_width_is_refused(training: Any) -> None:
+def test_recipes_that_do_not_fit_their_inputs_are_refused(training: Any) -> None:
     training.embed_genes()
     training.write_recipe(encoder={"width": 16})
     with pytest.raises(InputError, match=r"(?s)width 16.*width 8.*snakemake --forcerun embed_genes"):
         training.pretrain()
-
-
-def test_a_corpus_smaller_than_a_batch_is_refused(training: Any) -> None:
-    training.embed_genes()
     training.write_recipe(training={"batch_cells": 64})
     with pytest.raises(InputError, match=r"(?s)batch of 64 and 0 validation cells.*50 cells.*training\.batch_cells"):
         training.pretrain()
-
-
-def test_a_network_smaller_than_the_width_is_refused(training: Any) -> None:
     training.write_recipe(encoder={"width": 32})
     with pytest.raises(InputError, match=r"(?s)more than 32 genes.*network of 30 genes"):
         training.embed_genes()
 
 
-@pytest.mark.parametrize("command", ["embed_genes", "pretrain", "embed_cells"])
-def test_artefacts_of_another_vocabulary_are_refused(training: Any, command: str) -> None:
+def test_artefacts_of_another_vocabulary_are_refused(training: Any) -> None:
     training.embed_genes()
     training.pretrain()
     renamed = training.genes.genes.assign(symbol=[f"OTHER{i}" for i in range(N_GENES)])
     vocabulary.write(Vocabulary(renamed), training.path / "genes.tsv")
-    with pytest.raises(VocabularyMismatch):
-        getattr(training, command)()
+    for command in (training.embed_genes, training.pretrain, training.embed_cells):
+        with pytest.raises(VocabularyMismatch):
+            command()

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tiny import TABLE, made_corpus, tiny_recipe
 
 from celllm.base.errors import InputError
 from celllm.config.units import Units
@@ -25,8 +26,12 @@ from celllm.pretrain.monitor import SPEEDS
 from celllm.pretrain.probe import Probe, ProbeCells
 from celllm.pretrain.run import PretrainingResult, pretrain
 
-CPU = torch.device("cpu")
 TRAINING = {"steps": 6, "log_every": 1, "probe_every": 2}
+
+
+@pytest.fixture(autouse=True)
+def few_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "N_SPLITS", 3)
 
 
 @pytest.fixture
@@ -40,38 +45,36 @@ def cells(generator: np.random.Generator) -> ProbeCells:
 
 
 @pytest.fixture
-def train(corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, cells: ProbeCells) -> Any:
+def train(cells: ProbeCells) -> Any:
     """Train by the tiny recipe with a probe."""
 
     def trained(probe_cells: ProbeCells = cells, training: Any = TRAINING, **options: Any) -> PretrainingResult:
-        given = {"gene_embedding": gene_embedding, "gene_digest": "genes", "seed": 0, "probe": probe_cells, **options}
-        return pretrain(tiny_recipe(training=training, optimiser={"learning_rate": 0.1}), corpus, **given)
+        given = {"gene_embedding": TABLE, "gene_digest": "genes", "seed": 0, "probe": probe_cells, **options}
+        recipe = tiny_recipe(training=training, optimiser={"learning_rate": 0.1})
+        return pretrain(recipe, made_corpus(), **given)
 
     return trained
 
 
-def probe_of(result: PretrainingResult, cells: ProbeCells, recipe: Any) -> dict[str, float | None]:
-    encoder = PretrainedEncoder(result.encoder, recipe, "", result.panel, "")
-    return Probe(cells, encoder, device=CPU).figures(encoder)
+def probe_of(result: PretrainingResult, cells: ProbeCells) -> dict[str, float | None]:
+    encoder = PretrainedEncoder(result.encoder, tiny_recipe(), "", result.panel, "")
+    return Probe(cells, encoder, device=torch.device("cpu")).figures(encoder)
 
 
-def test_figures_are_those_of_the_encoder_at_that_step_and_of_the_one_before_the_first(
-    train: Any, cells: ProbeCells, tiny_recipe: Any
+def test_figures_are_those_of_the_encoder_at_that_step_and_of_the_one_before_the_first_and_change_nothing(
+    train: Any, cells: ProbeCells
 ) -> None:
     result = train()
     assert [row["step"] for row in result.history if row.get("probe_all") is not None] == [2, 4, 6]
-    last, recipe = result.history[-1], tiny_recipe()
-    after, before = probe_of(result, cells, recipe), probe_of(train(training={**TRAINING, "steps": 0}), cells, recipe)
+    last = result.history[-1]
+    after, before = (probe_of(one, cells) for one in (result, train(training={**TRAINING, "steps": 0})))
     for share in ("5pct", "all"):
         assert last[f"probe_{share}"] == after[f"probe_{share}"] != before[f"probe_{share}"]
         assert last[f"probe_untrained_{share}"] == before[f"probe_{share}"]
         assert last[f"probe_joined_{share}"] == after[f"probe_joined_{share}"]
     assert last["probe_components_all"] == 1  # of a type's own number
-
-
-def test_a_probe_changes_nothing_of_the_training(train: Any) -> None:
-    one, other = train().encoder.state_dict(), train(training={"steps": 6}).encoder.state_dict()
-    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    other = train(training={"steps": 6}).encoder.state_dict()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in result.encoder.state_dict().items())
 
 
 def test_a_score_is_that_of_scikit_learns_pipeline(cells: ProbeCells, generator: np.random.Generator) -> None:
@@ -94,7 +97,7 @@ def test_few_and_all_labels_are_tested_on_the_same_cells_and_every_class_is_lear
 
 
 def test_the_probe_chooses_the_checkpoint_and_a_stopped_run_goes_on_to_the_same_choice(
-    train: Any, cells: ProbeCells, tmp_path: Path, tiny_recipe: Any
+    train: Any, cells: ProbeCells, tmp_path: Path
 ) -> None:
     training = {**TRAINING, "steps": 8, "probe_every": 1, "select": "probe"}
     train(training=training, checkpoints=tmp_path / "stopped", stop_after=7)
@@ -104,7 +107,7 @@ def test_the_probe_chooses_the_checkpoint_and_a_stopped_run_goes_on_to_the_same_
     scores = [probe.score_of(row) for row in runs[0].history]
     assert max(scores) > scores[-1]  # else the last would do
     for one in runs:
-        assert probe.score_of(probe_of(one, cells, tiny_recipe())) == max(scores)
+        assert probe.score_of(probe_of(one, cells)) == max(scores)
     assert (tmp_path / "straight" / BEST).exists()
 
 
@@ -116,7 +119,7 @@ def test_a_choice_by_other_cells_does_not_go_on(train: Any, cells: ProbeCells, t
     assert caught.value.field == "probe"
 
 
-def test_a_recipe_with_a_probe_needs_cells_and_a_choice_by_it_needs_a_probe(train: Any, tiny_recipe: Any) -> None:
+def test_a_recipe_with_a_probe_needs_cells_and_a_choice_by_it_needs_a_probe(train: Any) -> None:
     with pytest.raises(InputError, match=r"(?s)training\.probe_every.*--probe-cells"):
         train(None)
     with pytest.raises(InputError, match="select: probe needs probe_every"):

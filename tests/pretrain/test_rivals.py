@@ -13,6 +13,7 @@ from celllm.corpus.tokens import CLS
 from celllm.pretrain.batch import StepBatch
 from celllm.pretrain.figures import Figures
 from celllm.pretrain.losses import LossSum
+from celllm.pretrain.ranks import ALONE
 from celllm.pretrain.rivals import cell_mode, depth_loss, depth_numbers
 from celllm.pretrain.views import IS_HIDDEN, IS_TARGET
 
@@ -39,7 +40,7 @@ def test_a_hidden_bin_is_guessed_by_the_commonest_that_its_cell_shows() -> None:
 
 def test_hidden_targets_and_those_that_can_be_read_off_are_told_apart() -> None:
     told = [LossSum(torch.tensor(2.0), 3, 2, 1), LossSum(torch.tensor(3.0), 2, 2, 1)]
-    found = Figures(CELLS, ObjectiveSettings(), None).masked(told)
+    found = Figures(CELLS, ObjectiveSettings(), ALONE).masked(told)
     expected = {
         "masked": 1.0,
         "masked_accuracy": 4 / 5,

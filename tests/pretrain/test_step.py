@@ -8,156 +8,132 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny import made_corpus, tiny_recipe
 
-from celllm.config.recipe import Recipe
 from celllm.corpus.tokens import PAD
-from celllm.model.encoder import Encoder
-from celllm.pretrain.batch import IGNORED, StepBatch, make_batch
+from celllm.pretrain.batch import IGNORED, make_batch
 from celllm.pretrain.chunks import by_tokens
 from celllm.pretrain.losses import info_nce
 from celllm.pretrain.step import Pretrained, StepLoss
+from celllm.pretrain.synthetic import CPU, synthetic_module
 
-CPU = torch.device("cpu")
-
-
-def prepared(recipe: Recipe, corpus: Any, gene_embedding: np.ndarray) -> tuple[Pretrained, StepBatch]:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        encoder = Encoder(recipe.encoder, n_genes=corpus.n_genes, gene_embedding=torch.from_numpy(gene_embedding))
-        module = Pretrained(encoder, recipe.objectives).double().train()
-    return module, make_batch(corpus, np.arange(14), recipe, panel=None, seed=0, step=1, device=CPU)
+WEIGHTS = {"masked": 1.0, "contrastive": 0.5, "malignancy": 2.0}
+ALL = slice(0, 14)
 
 
-def compared(module: Pretrained, cells: dict[str, torch.Tensor], bins_BL: torch.Tensor) -> torch.Tensor:
-    """What the contrastive loss compares, made one cell at a time and without padding."""
-    made = []
-    for genes_L, bins_L in zip(cells["genes"], bins_BL, strict=True):
-        is_token_L = bins_L != PAD
-        hidden_LD = module.encoder(genes_L[is_token_L][None], bins_L[is_token_L][None])[0]
-        parts = {"cls": hidden_LD[0], "mean": hidden_LD[1:].mean(0)}
-        pooling = module.encoder.settings.pooling
-        made.append(torch.cat(list(parts.values())) if pooling == "both" else parts[pooling])
-    z_BD = torch.stack(made)
-    return z_BD if module.projection is None else module.projection(z_BD)
+class Step:
+    """A step on 14 cells of the corpus, in double precision."""
 
+    def __init__(self, *, dropout: float = 0.0, is_labelled: bool = True, **changes: Any) -> None:
+        """`changes`: weights, other keys of the contrastive loss, `shared_masked_view` and keys of the encoder."""
+        weights = {name: {"weight": changes.pop(name, weight)} for name, weight in WEIGHTS.items()}
+        for key in ("views", "projection"):
+            weights["contrastive"] |= {key: changes.pop(key)} if key in changes else {}
+        shared = {"shared_masked_view": changes.pop("shared_masked_view", False)}
+        self.recipe = tiny_recipe(objectives=weights | shared, encoder={"dropout": dropout, **changes})
+        self.objectives = self.recipe.objectives
+        corpus = made_corpus()
+        if not is_labelled:
+            corpus.is_malignant[:] = -1
+        self.module: Pretrained = synthetic_module(self.recipe, corpus.n_genes).double()
+        self.batch = make_batch(corpus, np.arange(14), self.recipe, panel=None, seed=0, step=1, device=CPU)
 
-def written_out(module: Pretrained, batch: StepBatch, weights: dict[str, float], *, is_shared: bool) -> torch.Tensor:
-    everything = slice(0, len(batch))
-    cells = batch.masked()[everything]
-    hidden = module.encoder(cells["genes"], cells["bins"])
-    is_target = cells["targets"] != IGNORED
-    logits = module.encoder.expression_logits(hidden)[is_target]
-    masked_loss = torch.nn.functional.cross_entropy(logits, cells["targets"][is_target])
-    is_known = batch.labels(everything) >= 0
-    told = module.malignancy_head(hidden[:, 0])[is_known]
-    truth = batch.labels(everything)[is_known].double()
-    malignancy_loss = torch.nn.functional.binary_cross_entropy_with_logits(told, truth)
-    views = [batch, batch] if batch.views is None else list(batch.views)
-    if is_shared:
-        views[0] = batch
-    hides = is_shared or batch.views is not None
-    shown = [(one.masked(targets=False) if hides else one.plain())[everything] for one in views]
-    first, second = (compared(module, one, one["bins"]) for one in shown)
-    contrastive_loss = info_nce(first, second, temperature=0.05)  # no dropout: plain views are equal
-    losses = {"masked": masked_loss, "malignancy": malignancy_loss, "contrastive": contrastive_loss}
-    # 0 times a mean over no token is not 0
-    return torch.stack([weights[name] * loss for name, loss in losses.items() if weights[name]]).sum()
+    def take(self, *, max_tokens: int = 70, keep_tokens: int = 0, **options: Any) -> tuple[torch.Tensor, dict]:
+        self.module.zero_grad()
+        sizes = {"max_tokens": max_tokens, "keep_tokens": keep_tokens}
+        return StepLoss(self.module, self.objectives, **sizes, autocast=nullcontext).accumulate(self.batch, **options)
+
+    def gradients(self) -> dict[str, torch.Tensor]:
+        return {name: p.grad.clone() for name, p in self.module.named_parameters() if p.grad is not None}
+
+    def compared(self, cells: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What the contrastive loss compares, made one cell at a time and without padding."""
+        made = []
+        encoder = self.module.encoder
+        for genes_L, bins_L in zip(cells["genes"], cells["bins"], strict=True):
+            is_token_L = bins_L != PAD
+            hidden_LD = encoder(genes_L[is_token_L][None], bins_L[is_token_L][None])[0]
+            parts = {"cls": hidden_LD[0], "mean": hidden_LD[1:].mean(0)}
+            pooling = encoder.settings.pooling
+            made.append(torch.cat(list(parts.values())) if pooling == "both" else parts[pooling])
+        z_BD = torch.stack(made)
+        return z_BD if self.module.projection is None else self.module.projection(z_BD)
+
+    def written_out(self) -> torch.Tensor:
+        batch, functional = self.batch, torch.nn.functional
+        cells = batch.masked()[ALL]
+        hidden = self.module.encoder(cells["genes"], cells["bins"])
+        is_target = cells["targets"] != IGNORED
+        logits = self.module.encoder.expression_logits(hidden)[is_target]
+        labels = batch.labels(ALL)
+        told = self.module.malignancy_head(hidden[:, 0])[labels >= 0]
+        views = list(batch.views or (batch, batch))
+        if is_shared := self.objectives.shared_masked_view:
+            views[0] = batch
+        hides = is_shared or batch.views is not None
+        shown = [(one.masked(targets=False) if hides else one.plain())[ALL] for one in views]
+        losses = {
+            "masked": functional.cross_entropy(logits, cells["targets"][is_target]),
+            "malignancy": functional.binary_cross_entropy_with_logits(told, labels[labels >= 0].double()),
+            "contrastive": info_nce(*map(self.compared, shown), temperature=0.05),
+        }
+        weights = {name: getattr(self.objectives, name).weight for name in losses}
+        # 0 times a mean over no token is not 0
+        return torch.stack([weights[name] * loss for name, loss in losses.items() if weights[name]]).sum()
 
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
 @pytest.mark.parametrize(
-    "weights",
+    ("changes", "max_tokens"),
     [
-        {"masked": 1.0, "contrastive": 0.5, "malignancy": 2.0},
-        {"masked": 1.0, "contrastive": 0.0, "malignancy": 0.0},
-        {"masked": 0.0, "contrastive": 1.0, "malignancy": 0.0},
-        {"masked": 0.0, "contrastive": 0.0, "malignancy": 1.0},
+        ({}, 1),
+        ({}, 70),
+        ({"contrastive": 0.0, "malignancy": 0.0}, 70),
+        ({"masked": 0.0, "malignancy": 0.0}, 70),
+        ({"masked": 0.0, "contrastive": 0.0}, 70),
+        ({"pooling": "mean"}, 70),
+        ({"pooling": "both", "projection": "mlp"}, 70),
+        ({"projection": "mlp"}, 1),
+        ({"views": "mask"}, 70),
+        ({"views": "subset"}, 70),
+        ({"views": "thinning_subset", "pooling": "mean"}, 70),
     ],
-    ids=["all", "masked", "contrastive", "malignancy"],
+    ids=str,
 )
-@pytest.mark.parametrize("max_tokens", [1, 70])
 def test_the_gradient_is_that_of_the_weighted_sum_over_the_whole_batch(
-    corpus: Any,
-    gene_embedding: np.ndarray,
-    tiny_recipe: Any,
-    weights: dict[str, float],
-    max_tokens: int,
-    is_shared: bool,
+    changes: dict[str, Any], max_tokens: int, is_shared: bool
 ) -> None:
-    objectives = {name: {"weight": weight} for name, weight in weights.items()}
-    recipe = tiny_recipe(objectives={**objectives, "shared_masked_view": is_shared}, encoder={"dropout": 0.0})
-    module, batch = prepared(recipe, corpus, gene_embedding)
-    assert_step_is(module, batch, recipe, written_out(module, batch, weights, is_shared=is_shared), max_tokens)
+    step = Step(**changes, shared_masked_view=is_shared)
+    expected_loss = step.written_out()
+    expected_loss.backward()
+    expected = step.gradients()
+    loss, figures = step.take(max_tokens=max_tokens)
+    torch.testing.assert_close(loss, expected_loss.detach())
+    assert figures["loss"] == pytest.approx(expected_loss.item())
+    found = step.gradients()
+    for name, gradient in expected.items():
+        if name in found:
+            torch.testing.assert_close(found[name], gradient, rtol=1e-8, atol=1e-10)
+        else:
+            assert not gradient.any(), name
+    assert ("projection" in changes) == any("projection" in name and found[name].any() for name in found)
 
 
 @pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
-@pytest.mark.parametrize("pooling", ["cls", "mean", "both"])
-@pytest.mark.parametrize("projection", ["none", "mlp"])
-@pytest.mark.parametrize("max_tokens", [1, 70])
-def test_the_gradient_is_that_of_the_whole_batch_whatever_is_compared(
-    corpus: Any,
-    gene_embedding: np.ndarray,
-    tiny_recipe: Any,
-    pooling: str,
-    projection: str,
-    max_tokens: int,
-    is_shared: bool,
-) -> None:
-    objectives = {
-        "contrastive": {"projection": projection},
-        "malignancy": {"weight": 2.0},
-        "shared_masked_view": is_shared,
-    }
-    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0, "pooling": pooling})
-    module, batch = prepared(recipe, corpus, gene_embedding)
-    weights = {"masked": 1.0, "contrastive": 1.0, "malignancy": 2.0}
-    loss = written_out(module, batch, weights, is_shared=is_shared)
-    assert_step_is(module, batch, recipe, loss, max_tokens)
-    assert (module.projection is not None) == (projection == "mlp")
-    for name, parameter in module.named_parameters():
-        if "projection" in name:
-            assert parameter.grad is not None
-            assert parameter.grad.any(), name
-
-
-@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
-@pytest.mark.parametrize("kind", ["mask", "subset", "thinning_subset"])
-def test_the_gradient_is_that_of_the_whole_batch_for_each_kind_of_view(
-    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, kind: str, is_shared: bool
-) -> None:
-    objectives = {"contrastive": {"views": kind}, "shared_masked_view": is_shared}
-    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0})
-    module, batch = prepared(recipe, corpus, gene_embedding)
-    weights = dict.fromkeys(("masked", "contrastive", "malignancy"), 1.0)
-    assert_step_is(module, batch, recipe, written_out(module, batch, weights, is_shared=is_shared), 70)
-
-
-@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
-@pytest.mark.parametrize("kind", ["dropout", "thinning_subset"])
+@pytest.mark.parametrize("views", ["dropout", "thinning_subset"])
 def test_kept_graphs_save_passes_and_change_no_gradient(
-    corpus: Any,
-    gene_embedding: np.ndarray,
-    tiny_recipe: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    is_shared: bool,
+    monkeypatch: pytest.MonkeyPatch, views: str, is_shared: bool
 ) -> None:
-    objectives = {"contrastive": {"views": kind}, "shared_masked_view": is_shared, "malignancy": {"weight": 2.0}}
-    recipe = tiny_recipe(objectives=objectives, encoder={"dropout": 0.0})
-    module, batch = prepared(recipe, corpus, gene_embedding)
+    step = Step(views=views, shared_masked_view=is_shared)
     n_forwards: list[int] = []
-    real = module.encoder.at
-    monkeypatch.setattr(module.encoder, "at", lambda *tokens: (n_forwards.append(1), real(*tokens))[1])
+    real = step.module.encoder.at
+    monkeypatch.setattr(step.module.encoder, "at", lambda *tokens: (n_forwards.append(1), real(*tokens))[1])
     found = []
     for keep_tokens in (0, 150, 100_000):
         n_forwards.clear()
-        module.zero_grad()
-        step = StepLoss(module, recipe.objectives, max_tokens=70, keep_tokens=keep_tokens, autocast=nullcontext)
-        loss, figures = step.accumulate(batch, check=True)
-        assert figures["check_difference"] is not None
-        assert figures["check_difference"] < 1e-9
-        found.append((len(n_forwards), loss, [p.grad for p in module.parameters() if p.grad is not None]))
-    n_chunks = len(by_tokens(np.maximum(batch.lengths_B, batch.view_lengths_B), 70))
+        loss, _ = step.take(keep_tokens=keep_tokens, health=False)
+        found.append((len(n_forwards), loss, list(step.gradients().values())))
+    n_chunks = len(by_tokens(np.maximum(step.batch.lengths_B, step.batch.view_lengths_B), 70))
     assert found[0][0] > found[1][0] > found[2][0]
     assert found[0][0] - found[2][0] == 2 * n_chunks - 1  # all but one were passed twice
     for _, loss, gradients in found[1:]:
@@ -165,74 +141,38 @@ def test_kept_graphs_save_passes_and_change_no_gradient(
         torch.testing.assert_close(gradients, found[0][2], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("is_shared", [False, True], ids=["plain views", "shared masked view"])
-@pytest.mark.parametrize("kind", ["dropout", "thinning_subset"])
 @pytest.mark.parametrize(
-    "choices",
-    [{"pooling": "mean"}, {"attention": "none", "expression": "value"}, {"cls": "mean_of_tokens", "pooling": "both"}],
+    "changes",
+    [
+        {"pooling": "mean"},
+        {"pooling": "mean", "views": "thinning_subset", "shared_masked_view": True},
+        {"attention": "none", "expression": "value", "shared_masked_view": True},
+        {"attention": "none", "expression": "value", "views": "thinning_subset"},
+        {"cls": "mean_of_tokens", "pooling": "both", "projection": "mlp"},
+        {"cls": "mean_of_tokens", "pooling": "both", "views": "mask", "shared_masked_view": True},
+    ],
     ids=str,
 )
-def test_with_dropout_the_chunked_step_of_projected_embeddings_is_that_of_the_full_batch(
-    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, choices: dict[str, str], kind: str, is_shared: bool
-) -> None:
-    objectives = {"contrastive": {"projection": "mlp", "views": kind}, "shared_masked_view": is_shared}
-    recipe = tiny_recipe(objectives=objectives, encoder=choices)
-    assert recipe.encoder.dropout > 0
-    module, batch = prepared(recipe, corpus, gene_embedding)
-    step = StepLoss(module, recipe.objectives, max_tokens=70, keep_tokens=150, autocast=nullcontext)
-    _, figures = step.accumulate(batch, check=True)
+def test_with_dropout_the_chunked_step_is_that_of_the_full_batch_and_its_views_differ(changes: dict[str, Any]) -> None:
+    _, figures = Step(dropout=0.1, **changes).take(keep_tokens=150, check=True)
     assert figures["pass_difference"] == 0
-    assert figures["check_difference"] is not None
     assert figures["check_difference"] < 1e-9
-    assert figures["alignment"] is not None
-    assert figures["alignment"] > 1e-3  # the views do differ
+    assert figures["alignment"] > 1e-3
 
 
-def test_a_projection_that_the_module_does_not_have_is_refused(
-    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any
-) -> None:
-    module, _ = prepared(tiny_recipe(), corpus, gene_embedding)
-    objectives = tiny_recipe(objectives={"contrastive": {"projection": "mlp"}}).objectives
+def test_a_projection_is_the_recipes_and_leaves_the_encoder_as_it_is_drawn_without_one() -> None:
+    without, projected = Step(), Step(projection="mlp")
+    for name, tensor in without.module.state_dict().items():
+        assert torch.equal(projected.module.state_dict()[name], tensor), name
+    assert not [name for name in projected.module.encoder.state_dict() if "projection" in name]
     with pytest.raises(ValueError, match="disagree about a projection"):
-        StepLoss(module, objectives, max_tokens=70, autocast=nullcontext)
+        StepLoss(without.module, projected.objectives, max_tokens=70, autocast=nullcontext)
 
 
-def test_a_projection_leaves_the_encoder_as_it_is_drawn_without_one(
-    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any
-) -> None:
-    without, _ = prepared(tiny_recipe(), corpus, gene_embedding)
-    projected, _ = prepared(tiny_recipe(objectives={"contrastive": {"projection": "mlp"}}), corpus, gene_embedding)
-    for name, tensor in without.state_dict().items():
-        torch.testing.assert_close(projected.state_dict()[name], tensor, rtol=0, atol=0)
-    assert not [name for name in projected.encoder.state_dict() if "projection" in name]
-
-
-def assert_step_is(
-    module: Pretrained, batch: StepBatch, recipe: Recipe, expected_loss: torch.Tensor, max_tokens: int
-) -> None:
-    """The chunked step has this loss, and its gradient."""
-    expected_loss.backward()
-    expected = {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
-    module.zero_grad()
-    step = StepLoss(module, recipe.objectives, max_tokens=max_tokens, autocast=nullcontext)
-    loss, figures = step.accumulate(batch)
-    torch.testing.assert_close(loss, expected_loss.detach())
-    assert figures["loss"] == pytest.approx(expected_loss.item())
-    for name, parameter in module.named_parameters():
-        if parameter.grad is not None:
-            torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-8, atol=1e-10)
-        else:
-            assert name not in expected or not expected[name].any(), name
-
-
-def test_without_a_contrastive_weight_no_view_is_encoded(
-    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = tiny_recipe(objectives={"contrastive": {"weight": 0}, "malignancy": {"weight": 0}})
-    module, batch = prepared(recipe, corpus, gene_embedding)
-    monkeypatch.setattr(module.encoder, "embed", lambda *_: pytest.fail("a view was encoded"))
-    step = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext)
-    _, figures = step.accumulate(batch, health=False)
+def test_without_a_contrastive_weight_no_view_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step(contrastive=0.0, malignancy=0.0)
+    monkeypatch.setattr(step.module.encoder, "embed", lambda *_: pytest.fail("a view was encoded"))
+    _, figures = step.take(health=False)
     for name in ("contrastive", "alignment", "uniformity", "mean_cosine", "pass_difference", "malignancy"):
         assert figures[name] is None
     assert figures["masked"] == pytest.approx(figures["loss"])
@@ -240,39 +180,17 @@ def test_without_a_contrastive_weight_no_view_is_encoded(
 
 @pytest.mark.parametrize(("is_shared", "n_forwards"), [(False, 4), (True, 3)])
 def test_a_shared_masked_view_saves_one_forward_pass(
-    corpus: Any,
-    gene_embedding: np.ndarray,
-    tiny_recipe: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    is_shared: bool,
-    n_forwards: int,
+    monkeypatch: pytest.MonkeyPatch, is_shared: bool, n_forwards: int
 ) -> None:
-    recipe = tiny_recipe(objectives={"shared_masked_view": is_shared})
-    module, batch = prepared(recipe, corpus, gene_embedding)
-    seen = []
-    real = module.encoder.at
-    monkeypatch.setattr(module.encoder, "at", lambda *tokens: (seen.append(1), real(*tokens))[1])
-    StepLoss(module, recipe.objectives, max_tokens=1000, autocast=nullcontext).accumulate(batch)
+    step = Step(shared_masked_view=is_shared)
+    seen: list[int] = []
+    real = step.module.encoder.at
+    monkeypatch.setattr(step.module.encoder, "at", lambda *tokens: (seen.append(1), real(*tokens))[1])
+    step.take(max_tokens=1000)
     assert len(seen) == n_forwards
 
 
-def test_the_two_views_differ_by_dropout_and_both_passes_agree(
-    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any
-) -> None:
-    recipe = tiny_recipe()
-    module, batch = prepared(recipe, corpus, gene_embedding)
-    _, figures = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext).accumulate(batch)
-    assert figures["pass_difference"] == 0
-    assert figures["alignment"] is not None
-    assert figures["alignment"] > 1e-3
-
-
-def test_a_batch_without_labels_has_no_malignancy_figures(
-    corpus: Any, gene_embedding: np.ndarray, tiny_recipe: Any
-) -> None:
-    corpus.is_malignant[:] = -1
-    recipe = tiny_recipe()
-    module, batch = prepared(recipe, corpus, gene_embedding)
-    loss, figures = StepLoss(module, recipe.objectives, max_tokens=100, autocast=nullcontext).accumulate(batch)
+def test_a_batch_without_labels_has_no_malignancy_figures() -> None:
+    loss, figures = Step(is_labelled=False).take()
     assert torch.isfinite(loss)
     assert figures["malignancy"] is figures["malignancy_accuracy"] is figures["malignancy_majority"] is None

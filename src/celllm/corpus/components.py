@@ -7,7 +7,7 @@ Shapes: N cells, G genes, K components.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,78 +34,34 @@ def gene_features(values: sparse.csr_matrix, units: Units | str) -> sparse.csr_m
 
 @dataclass(frozen=True)
 class PrincipalComponents:
-    """What `pca.safetensors` holds.
-
-    Parameters
-    ----------
-    mean_G
-        Mean log-normalised expression of each gene over the corpus.
-    components_KG
-        Orthonormal directions, of falling variance.
-    explained_K
-        Share of the corpus's variance along each.
-    vocabulary
-        Digest of the gene axis.
-    n_cells
-        Cells of the corpus.
-    provenance
-        What made it.
-    """
+    """What `pca.safetensors` holds."""
 
     mean_G: NDArray[np.float32]
+    """Mean log-normalised expression of each gene over the corpus."""
     components_KG: NDArray[np.float32]
+    """Orthonormal directions, of falling variance."""
     explained_K: NDArray[np.float32]
+    """Share of the corpus's variance along each."""
     vocabulary: str
+    """Digest of the gene axis."""
     n_cells: int
+    """Of the corpus."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read(path: Path | str, *, vocabulary: str | None = None) -> PrincipalComponents:
-    """Read components.
-
-    Parameters
-    ----------
-    path
-        The file.
-    vocabulary
-        Digest they must have been fitted for; None: any.
-
-    Raises
-    ------
-    InputError
-        If the file holds no components.
-    VocabularyMismatch
-        If its genes are others than those of `vocabulary`.
-    """
+    """Read components, fitted for the vocabulary of this digest (None: any); errors as of `base.tensors.read`."""
     header, found = tensors.read(path, form=FORMAT, remedy=REMEDY, vocabulary=vocabulary)
-    return PrincipalComponents(
-        mean_G=found["mean"],
-        components_KG=found["components"],
-        explained_K=found["explained"],
-        vocabulary=header["vocabulary"],
-        n_cells=header["n_cells"],
-        provenance=header["provenance"],
-    )
+    del header["format"]
+    return PrincipalComponents(found["mean"], found["components"], found["explained"], **header)
 
 
 def write(components: PrincipalComponents, path: Path | str) -> None:
     """Write components, whole or not at all."""
-    header = {
-        "vocabulary": components.vocabulary,
-        "n_cells": components.n_cells,
-        "provenance": dict(components.provenance),
-    }
-    arrays = {
-        "mean": components.mean_G,
-        "components": components.components_KG,
-        "explained": components.explained_K,
-    }
-    tensors.write(
-        path,
-        form=FORMAT,
-        header=header,
-        tensors={name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()},
-    )
+    header = asdict(components)
+    names = {"mean": "mean_G", "components": "components_KG", "explained": "explained_K"}
+    arrays = {name: np.asarray(header.pop(field), dtype=np.float32) for name, field in names.items()}
+    tensors.write(path, form=FORMAT, header=header, tensors=arrays)
 
 
 def fit_pca(
@@ -120,23 +76,9 @@ def fit_pca(
 
     Memory grows with genes x (components + batch) and not with the number of cells. What a batch adds outside
     of the components so far is cut off, so the result is an approximation; the more of the variance the
-    components hold, the closer it is.
+    components hold, the closer it is. `rows` returns the counts of the cells with these numbers, whose order should be
+    random, as that of shards is. Cells and a batch are at least as many as components.
 
-    Parameters
-    ----------
-    rows
-        Returns the counts, cells x genes, of the cells with these numbers.
-    n_cells
-        How many there are, at least `n_components`; their order should be random, as that of shards is.
-    vocabulary
-        Digest of the gene axis.
-    n_components
-        K.
-    cells_at_once
-        Cells of a batch, at least `n_components`.
-
-    Notes
-    -----
     Ross et al. 2008, Int J Comput Vis 77:125, as scikit-learn's IncrementalPCA has it.
     """
     from sklearn.decomposition import IncrementalPCA

@@ -28,14 +28,8 @@ class Loader(Iterator[Batch[Made]]):
     """Makes the sampler's batches in a thread, `ahead` of the one who asks, and gives them in the sampler's order.
 
     Use it as a context manager, which ends its thread. What is made ahead does not count as taken: `state` is
-    that behind the last batch given, so a run resumed from it gets exactly the next one.
-
-    Parameters
-    ----------
-    make
-        Makes a batch of the cells' numbers; also told how many batches this loader has made before.
-    sampler
-        Draws the numbers; the loader goes on from where it stands, and nobody else may draw from it.
+    that behind the last batch given, so a run resumed from it gets exactly the next one. `make` is given the cells'
+    numbers, and how many batches this loader has made before. Nobody else may draw from the sampler.
     """
 
     def __init__(self, make: Callable[[NDArray[np.int64], int], Made], sampler: Sampler, *, ahead: int = 4) -> None:

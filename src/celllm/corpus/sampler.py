@@ -114,13 +114,6 @@ class GroupSampler(Iterator[NDArray[np.int64]]):
     Within a group cells come as from a `BatchSampler`. Groups take turns in proportion to their cells: next is the one
     that is furthest behind its share. Groups with fewer cells than a batch are joined, smallest first, until they have
     as many.
-
-    Parameters
-    ----------
-    groups
-        A number for each cell.
-    batch, seed, rank, ranks
-        As of a `BatchSampler`.
     """
 
     def __init__(self, groups: NDArray[np.int64], batch: int, seed: int, *, rank: int = 0, ranks: int = 1) -> None:

@@ -115,29 +115,12 @@ def tokenise(
     max_length - 1 of them loses some, by the rule's `truncation`. A cell without any is CLS alone.
     Layout `full` (scBERT): CLS, then every gene of the panel in its order, silent ones as bin 0.
 
-    Parameters
-    ----------
-    values
-        Cells x genes of the vocabulary. Stored zeros are silent, and so are z-scores below 0.
-    rule, units
-        The recipe's `tokens`, and what the values are (see `levels_of`).
-    generator
-        Draws the genes that stay under `random_subset`. None: a pseudo-random choice fixed by the cell's
-        own expressed genes, so that it does not depend on the other cells of the batch.
-    draw
-        Which of many such choices; only under `random_subset` and without a generator.
-    panel
-        For layout `full`: gene indices; None: all genes.
-    priority_N
-        In place of `truncation` and `generator`: a number for each stored value, of which the lowest of a cell stay.
-        Values must be expressed and in order then.
-    n_most_B
-        Most genes that each cell keeps, where that is less than `max_length` allows.
-
-    Raises
-    ------
-    ValueError
-        If a panel does not fit into `max_length`, or names a gene that is not in the vocabulary.
+    Stored zeros are silent, and so are z-scores below 0. The generator draws the genes that stay under `random_subset`;
+    None: a pseudo-random choice fixed by the cell's own expressed genes, so that it does not depend on the other cells
+    of the batch, of which `draw` is the number. In place of `truncation`, `priority_N` is a number for each stored
+    value, of which the lowest of a cell stay; values must be expressed and in order then. `n_most_B` are the most genes
+    that each cell keeps, where that is less than `max_length` allows. ValueError if a panel (None: all genes) does not
+    fit into `max_length`, or names a gene that is not in the vocabulary.
     """
     cells = _expressed(values, Units(units))
     levels = levels_of(cells, rule, units=units)

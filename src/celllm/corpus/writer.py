@@ -59,26 +59,12 @@ def write(
     Whatever an earlier run left beside the manifest is removed first. The same sources in the same order and the same
     seed give the same files.
 
-    Parameters
-    ----------
-    sources
-        Files of aligned cells; each is read twice, in pieces.
-    manifest, provenance
-        Where the manifest is to stand, the shards beside it; and what it says of their making.
-    vocabulary, n_genes
-        Digest and length of the gene axis that all sources must have.
-    tested, hashes
-        Benchmark cells, to be left out and counted: ids of test cells; and, by data set, hashes of cells, whose counts
-        no cell of the corpus may have, whatever its name.
-    shard_cells, seed
-        Cells in a shard, the last of which may have fewer; random seed of the order over all cells.
+    Sources are files of aligned cells on a gene axis of this digest and length; each is read twice, in pieces.
+    Benchmark cells are left out and counted: test cells by their ids (`tested`); and, by data set, cells whose counts
+    no cell of the corpus may have, whatever its name, by their hashes.
 
-    Raises
-    ------
-    VocabularyMismatch
-        If a source was aligned to another vocabulary.
-    InputError
-        If a source holds no counts, has more than 65,536 genes, brings a dataset twice, or if no cell is left.
+    VocabularyMismatch if a source was aligned to another vocabulary; InputError if it holds no counts, has more than
+    65,536 genes, brings a dataset twice, or if no cell is left.
     """
     manifest = Path(manifest)
     manifest.parent.mkdir(parents=True, exist_ok=True)

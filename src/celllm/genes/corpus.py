@@ -32,24 +32,10 @@ def singular_vectors(
     """Return the first right singular vectors of centred, log-normalised cells, G x D, of falling variance.
 
     Randomised subspace iteration: every pass reads the cells block by block, C x G numbers at once, and keeps G x K, so
-    memory does not grow with the number of cells. A gene that no cell expresses has zeros. Signs are such that each
-    vector's largest number is positive.
+    memory does not grow with the number of cells. `rows` returns the counts of the cells with these numbers, `seed` is
+    that of the directions it starts from. A gene that no cell expresses has zeros. Signs are such that each vector's
+    largest number is positive. ValueError unless D is below both N and G.
 
-    Parameters
-    ----------
-    rows
-        Returns the counts, cells x genes, of the cells with these numbers.
-    n_cells, n_genes
-        N and G.
-    width
-        D; ValueError unless it is below both.
-    seed
-        Random seed of the directions that iteration starts from.
-    cells_at_once
-        C.
-
-    Notes
-    -----
     Halko, Martinsson and Tropp 2011, SIAM Rev 53:217, algorithm 4.4.
     """
     if width >= min(n_cells, n_genes):

@@ -48,8 +48,6 @@ def scaled_cosine_error(predicted_NF: Tensor, true_NF: Tensor, *, alpha: float) 
 class GraphMAE(nn.Module):
     """Two graph convolutions encode, H wide between them, one decodes, with hidden genes masked before either.
 
-    Notes
-    -----
     Hou et al. 2022, arXiv:2205.10803. GCN instead of the original's GAT: one sparse product a layer, so that a
     network of 20,000 genes trains on a CPU.
     """

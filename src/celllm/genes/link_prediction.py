@@ -97,11 +97,8 @@ def scores(
 
     An embedding is made from these edges alone, its features too, and scores a pair by the cosine of its genes' vectors
     (0 where one is zero). Without learning: the product of the degrees; the number of common neighbours; and these,
-    each counted 1 / ln(degree), since a neighbour that knows few says more.
-
-    Notes
-    -----
-    Adamic and Adar 2003, Social Networks 25:211.
+    each counted 1 / ln(degree), since a neighbour that knows few says more (Adamic and Adar 2003, Social Networks
+    25:211).
     """
     degree_G = np.bincount(train_T2.ravel(), minlength=n_genes).astype(np.float64)
     if method == "degree_product":

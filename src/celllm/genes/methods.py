@@ -36,10 +36,7 @@ FILES: Final[Mapping[str, tuple[str, ...]]] = {
 def embedded(recipe: Recipe, genes: Vocabulary, files: Mapping[str, Path | None], *, seed: int) -> Embedded:
     """Embed the genes of the vocabulary by the recipe's method, G x D, at the recipe's `genes.scale`.
 
-    Raises
-    ------
-    InputError
-        If the method makes no embedding, a file that it needs is not given, or there is too little in it for D.
+    InputError if the method makes no embedding, a file that it needs is not given, or there is too little in it for D.
     """
     method = recipe.genes.method
     if method not in FILES:

@@ -15,28 +15,13 @@ from celllm.model.favor import favor_attention, share_below_epsilon
 from celllm.model.released import released_attention, released_features
 
 
-def orthogonal_features(
-    n_features: int,
-    head_width: int,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def orthogonal_features(n_features: int, head_width: int, generator: torch.Generator | None = None) -> Tensor:
     """Draw M Gaussian directions that are orthogonal within each block of E rows.
 
     A row's direction comes from the QR decomposition of a Gaussian matrix, its length from the norm of an
     independent Gaussian vector (a chi distribution), so that each row alone is a plain Gaussian vector while
     the rows of a block spread out better than independent ones: lower variance of the kernel estimate.
 
-    Parameters
-    ----------
-    n_features
-        Number of rows, M; the last block may be cut.
-    head_width
-        Length of a row, E.
-    generator
-        Source of randomness on the CPU; None takes torch's own.
-
-    Notes
-    -----
     Choromanski et al. 2021, arXiv:2009.14794, section 2.4; performer-pytorch calls this scaling 0, and leaves the signs
     as they come. Signs: Mezzadri 2007, arXiv:math-ph/0609050.
     """
@@ -59,14 +44,8 @@ def softmax_attention(q_BHQE: Tensor, k_BHLE: Tensor, v_BHLE: Tensor, is_pad_BL:
 class Attention(nn.Module):
     """Multi-head attention without bias on queries, keys and values (paper section 5).
 
-    Parameters
-    ----------
-    width, heads, head_width
-        D, H and E; H x E need not equal D.
-    n_features
-        Random features a head, M. Not trained; unused by `softmax`.
-    kind
-        `favor`, `softmax`, or `released`: the authors', defects included.
+    H x E need not equal D. The M random features are not trained, and unused by `softmax`; `released` is the authors'
+    kind, defects included.
     """
 
     features_ME: Tensor

@@ -17,11 +17,6 @@ class Dropout(nn.Module):
     torch's own dropout draws a number from the Mersenne Twister for each element, one at a time. Here 64 bits of a fast
     generator decide over four elements. That generator is seeded from torch's own at each call,
     so saving and replaying torch's state works as ever. On a GPU torch's own kernel is used.
-
-    Parameters
-    ----------
-    rate
-        Probability of a zero.
     """
 
     def __init__(self, rate: float) -> None:
@@ -50,7 +45,3 @@ class Dropout(nn.Module):
         bits = torch.from_numpy(words.view(np.int16))[: x.numel()]
         is_kept = (bits >= round(self.rate * LEVELS) - LEVELS // 2).view(x.shape)
         return x * is_kept.to(x.dtype).mul_(1 / (1 - self.rate))
-
-    def extra_repr(self) -> str:
-        """Show the rate."""
-        return f"rate={self.rate}"

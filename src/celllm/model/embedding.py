@@ -17,19 +17,10 @@ EPSILON = 1e-8
 
 
 class TokenEmbedding(nn.Module):
-    """Gene embedding (frozen or learned) with expression, and what CLS starts from.
+    """Gene embedding (frozen or learned) with expression (bins and special tokens), and what CLS starts from.
 
-    Parameters
-    ----------
-    settings
-        Width, and the recipe's choices `expression`, `cls` and `attention`.
-    n_genes
-        G, the vocabulary's size.
-    gene_embedding_GD
-        Frozen gene embeddings. With bins expected at unit root mean square: the CLS row of ones and the freshly drawn
-        expression embeddings have that scale too. None: a table drawn at that scale and learned.
-    n_tokens
-        Rows of the expression embedding: bins and special tokens.
+    With bins, frozen gene embeddings are expected at unit root mean square: the CLS row of ones and the freshly drawn
+    expression embeddings have that scale too. None: a table drawn at that scale and learned.
     """
 
     def __init__(

@@ -73,19 +73,10 @@ def _padding(bins_BL: Tensor) -> Tensor | None:
 class Encoder(nn.Module):
     """Embeds the tokens of cells; a cell's embedding depends on nothing but the cell, unless attention is `released`.
 
-    Parameters
-    ----------
-    settings
-        Sizes, kind of attention and dropout, from the recipe.
-    n_genes
-        Size of the vocabulary.
-    gene_embedding
-        n_genes x D, frozen unless set free; None: drawn, and learned with the rest.
-    n_tokens
-        Kinds of expression token; the paper's own count is 8, a MASK of its own makes 9.
-    padded_length
-        Attention `released`: tokens to which every batch is filled up inside, see `released.filled_up`; its hidden
-        states at PAD are zeros. None: a batch stays as it comes. The other kinds need none, and ignore it.
+    The gene embedding, n_genes x D, is frozen unless set free; None: drawn, and learned with the rest. Of `n_tokens`
+    the paper itself has 8, a MASK of its own makes 9. `padded_length`, for attention `released` alone: tokens to which
+    every batch is filled up inside, see `released.filled_up`; its hidden states at PAD are zeros. None: a batch stays
+    as it comes.
     """
 
     def __init__(

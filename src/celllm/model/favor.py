@@ -44,22 +44,10 @@ def favor_attention(
     stabiliser, and the stabiliser is a maximum over the keys of one cell and head (the released code takes
     it over the whole batch and keeps padded keys in the denominator).
 
-    Parameters
-    ----------
-    q_BHQE, k_BHLE, v_BHLE
-        Queries, keys and values, none of them scaled; all of the dtype of the features.
-    features_ME
-        Rows from `orthogonal_features`; they get no gradient.
-    is_pad_BL
-        True where a key is padding; None where no key is.
+    Queries, keys and values are not scaled, and of the dtype of the features (from `orthogonal_features`), which get no
+    gradient. The result, B x H x Q x E, lies in memory as B x Q x H x E on a CPU. A cell without any key would give
+    nan; CLS is always one.
 
-    Returns
-    -------
-    B x H x Q x E; on a CPU its memory is laid out as B x Q x H x E. A cell without any key would give nan;
-    CLS is always one.
-
-    Notes
-    -----
     Choromanski et al. 2021, arXiv:2009.14794. With many features it approaches softmax attention (tested).
     """
     return _Favor.apply(q_BHQE, k_BHLE, v_BHLE, features_ME, is_pad_BL)  # type: ignore[no-any-return]

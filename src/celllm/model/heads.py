@@ -26,8 +26,6 @@ class MalignancyHead(nn.Module):
 class Projection(nn.Module):
     """Two linear layers between a cell's vector and the contrastive loss, of the encoder's width; kept by no file.
 
-    Notes
-    -----
     Chen et al. 2020, arXiv:2002.05709 (SimCLR).
     """
 
@@ -41,29 +39,14 @@ class Projection(nn.Module):
 
 
 class ClsHead(nn.Module):
-    """From the hidden state of CLS to K answers: linear, or with one hidden layer.
-
-    Parameters
-    ----------
-    width
-        D.
-    n_out
-        K.
-    hidden
-        Width of the hidden layer; None: none.
-    dropout
-        On the hidden layer.
-    """
+    """From the hidden state of CLS to K answers: linear, or with one hidden layer, and dropout on it."""
 
     def __init__(self, width: int, n_out: int, *, hidden: int | None = None, dropout: float = 0.0) -> None:
         super().__init__()
         self.layers: nn.Module = nn.Linear(width, n_out)
         if hidden is not None:
             self.layers = nn.Sequential(
-                nn.Linear(width, hidden),
-                nn.ReLU(),
-                nn.Dropout(dropout),
-                nn.Linear(hidden, n_out),
+                nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_out)
             )
 
     def forward(self, hidden_BLD: Tensor, genes_BL: Tensor | None = None) -> Tensor:
@@ -78,28 +61,9 @@ class GeneScatterHead(nn.Module):
     gene axis with CLS behind the genes; silent genes stay 0 and PAD falls away. The released head puts a ReLU on these
     numbers (`relu`); ours does not: a pretrained encoder's hidden states share a direction, and where the dot product
     with it starts negative every gene is 0, no gradient passes and the head says the same of every cell
-    (docs/decisions/0007).
+    (docs/decisions/0007). `panel` are the genes that get a slot; None: all. Genes that no cell of a task expresses can
+    be left out without changing any prediction: their slot would always hold 0.
 
-    Parameters
-    ----------
-    width
-        D.
-    n_genes
-        G; genes are 0…G-1, CLS is G, PAD is G + 1.
-    n_out
-        K.
-    panel
-        Genes that get a slot; None: all. Genes that no cell of a task expresses can be left out without changing
-        any prediction of the head: their slot would always hold 0.
-    hidden
-        Widths of the two hidden layers.
-    dropout
-        After each hidden layer.
-    relu
-        Whether the numbers pass a ReLU before they are laid out.
-
-    Notes
-    -----
     OpenBioMed's cell type annotation head (paper section 9).
     """
 

@@ -62,21 +62,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Imported:
-    """A published encoder in our terms.
-
-    Parameters
-    ----------
-    encoder
-        On the CPU, in evaluation mode.
-    recipe
-        Sizes and token rule. No checkpoint says how it was trained: `training` holds the smallest values there are.
-    panel
-        scBERT: every gene, in the checkpoint's order; CellLM: None.
-    """
+    """A published encoder in our terms, on the CPU and in evaluation mode."""
 
     encoder: Encoder
     recipe: Recipe
+    """Sizes and token rule. No checkpoint says how it was trained: `training` holds the smallest values there are."""
     panel: list[int] | None
+    """scBERT: every gene, in the checkpoint's order; CellLM: None."""
 
 
 def import_encoder(path: Path | str, *, layout: Layout, n_genes: int, max_length: int = MAX_LENGTH) -> Imported:
@@ -88,27 +80,13 @@ def import_encoder(path: Path | str, *, layout: Layout, n_genes: int, max_length
     one of bin 0 without a gene. That token becomes our CLS, which stands first; nothing else tells positions apart. Our
     PAD and MASK both get the last kind's row; CLS and PAD, which it cannot predict, get a logit of -1e9.
 
-    Parameters
-    ----------
-    path
-        What `torch.save` wrote: the state dict, alone or as `model_state_dict`. Nothing in it is run.
-    layout
-        Whose it is.
-    n_genes
-        Genes of the vocabulary, in the checkpoint's order.
-    max_length
-        CellLM: the longest cell, to which every batch is filled up. scBERT's is n_genes + 1.
+    The file is what `torch.save` wrote: the state dict, alone or as `model_state_dict`; nothing in it is run.
+    `max_length`, of CellLM, is the longest cell, to which every batch is filled up; scBERT's is n_genes + 1. Gene
+    embeddings in float64 are rounded to float32. InputError if there is anything but tensors and plain values, or a key
+    is missing, unknown or of another shape than the checkpoint's sizes ask for.
 
-    Raises
-    ------
-    InputError
-        If the file holds anything but tensors and plain values, or a key is missing, unknown or of another shape than
-        the checkpoint's sizes ask for.
-
-    Notes
-    -----
     PharMolix/OpenBioMed, performer_celllm.py and configs/; TencentAILabHealthcare/scBERT, described in its paper and
-    README. Gene embeddings in float64 are rounded to float32.
+    README.
     """
     state = _state(path)
     sizes = _sizes(state, layout=layout, n_genes=n_genes, file=path)

@@ -29,19 +29,7 @@ def embed_cells(
     Cells of similar length go through together, which saves padding and changes nothing: an embedding depends on its
     cell alone (with attention `released` on the rest of the batch as well). All expressed genes are
     tokens, or as many as the recipe's `embed_length` allows: the others are left out by a choice that the cell fixes.
-
-    Parameters
-    ----------
-    pretrained
-        Encoder, token rule and panel; moved to `device`.
-    values
-        N x genes of the vocabulary.
-    units
-        What the values are.
-    max_tokens
-        B x L; a cell that is longer is embedded alone. It sets memory.
-    device
-        Where to compute.
+    `max_tokens`, B x L, sets memory; a cell that is longer is embedded alone. The encoder is moved to `device`.
     """
     encoder = pretrained.encoder.to(device)
     rule, panel = pretrained.recipe.embedding_tokens, pretrained.panel

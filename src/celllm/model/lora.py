@@ -17,18 +17,8 @@ from celllm.model.encoder import Encoder
 class LowRank(nn.Module):
     """Adds (alpha / R) x up x down to a weight; `up` starts at zero, so that nothing changes at first.
 
-    Parameters
-    ----------
-    weight
-        O x I, the weight to be changed; the update lies on its device.
-    rank
-        R.
-    alpha
-        Strength of the update; divided by the rank, so that another rank asks for no other learning rate.
-
-    Notes
-    -----
-    Hu et al. 2021, arXiv:2106.09685, section 4.1; `down` is drawn as in their code.
+    Divided by the rank, so that another rank asks for no other learning rate. Hu et al. 2021, arXiv:2106.09685, section
+    4.1; `down` is drawn as in their code.
     """
 
     def __init__(self, weight: Tensor, *, rank: int, alpha: float) -> None:

@@ -31,21 +31,8 @@ def released_attention(
     padding included; it would cancel, were it not for the epsilon in each feature. And no maximum is a constant to the
     gradient, which passes through it to one element.
 
-    Parameters
-    ----------
-    q_BHQE, k_BHLE, v_BHLE
-        Queries, keys and values, none of them scaled.
-    features_ME
-        Rows of the checkpoint, or from `released_features`.
-    is_pad_BL
-        True where a key is padding; None where no key is.
+    Arguments and result as of `favor_attention`; a query at a padded place gets a result like any other.
 
-    Returns
-    -------
-    B x H x Q x E, in the dtype of `v_BHLE`; a query at a padded place gets a result like any other.
-
-    Notes
-    -----
     PharMolix/OpenBioMed, open_biomed/models/cell/performer_celllm.py: softmax_kernel, linear_attention, SelfAttention.
     scBERT's performer_pytorch.py does the same.
     """
@@ -71,20 +58,8 @@ def released_features(n_features: int, head_width: int, generator: torch.Generat
     """Draw M Gaussian directions, orthogonal within each block of E rows, as performer-pytorch does; M x E.
 
     Equal seeds give equal numbers here and there. Unlike those of `orthogonal_features` the directions keep the signs
-    that LAPACK gives them, which favour one half of the sphere.
-
-    Parameters
-    ----------
-    n_features
-        Number of rows, M; the last block may be cut.
-    head_width
-        Length of a row, E.
-    generator
-        Source of randomness on the CPU; None takes torch's own.
-
-    Notes
-    -----
-    OpenBioMed, performer_celllm.py: gaussian_orthogonal_random_matrix, with scaling 0.
+    that LAPACK gives them, which favour one half of the sphere. OpenBioMed, performer_celllm.py:
+    gaussian_orthogonal_random_matrix, with scaling 0.
     """
     blocks = [
         torch.linalg.qr(torch.randn(head_width, head_width, generator=generator))[0].t()

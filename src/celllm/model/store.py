@@ -23,48 +23,26 @@ FIRST_GENES = "first_genes"
 
 @dataclass(frozen=True)
 class PretrainedEncoder:
-    """An encoder and what one needs to feed it.
-
-    Parameters
-    ----------
-    encoder
-        On the CPU, in evaluation mode; its gene embedding is frozen unless pretraining moved it.
-    recipe
-        How it was made; `recipe.tokens` says how cells become its tokens.
-    vocabulary
-        Digest of the gene vocabulary.
-    panel
-        Layout `full`: gene indices of the panel, in order; None for layout `nonzero`.
-    digest
-        Sha256 of the file.
-    first_genes_GD
-        What a gene embedding that pretraining moved started from; None where it stayed.
-    """
+    """An encoder and what one needs to feed it."""
 
     encoder: Encoder
+    """On the CPU, in evaluation mode; its gene embedding is frozen unless pretraining moved it."""
     recipe: Recipe
+    """How it was made; `recipe.tokens` says how cells become its tokens."""
     vocabulary: str
+    """Digest of the gene vocabulary."""
     panel: np.ndarray | None
+    """Layout `full`: gene indices of the panel, in order; None for layout `nonzero`."""
     digest: str
+    """Sha256 of the file."""
     first_genes_GD: torch.Tensor | None = None
+    """What a gene embedding that pretraining moved started from; None where it stayed."""
 
 
 def load_encoder(path: Path | str, *, vocabulary: str | None = None) -> PretrainedEncoder:
-    """Load a pretrained encoder, and with it all that is needed to feed it.
+    """Load a pretrained encoder, made for the vocabulary of this digest (None: any).
 
-    Parameters
-    ----------
-    path
-        The file.
-    vocabulary
-        Digest the encoder must have been made for; None: any.
-
-    Raises
-    ------
-    InputError
-        If the file is no encoder, or its weights do not fit its own recipe.
-    VocabularyMismatch
-        If its genes are others than those of `vocabulary`.
+    InputError if the file is no encoder, or its weights do not fit its own recipe; VocabularyMismatch.
     """
     header, arrays = tensors.read(
         path,

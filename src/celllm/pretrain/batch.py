@@ -22,6 +22,8 @@ from celllm.pretrain.views import BIN, IS_HIDDEN, IS_TARGET, PieceMaker
 
 PIECE = 256
 """Cells made into tokens at once."""
+CELLS_AT_ONCE = 4096
+"""Cells read at once where a panel is chosen."""
 IGNORED = -100
 """Target of a token that is not to be predicted."""
 
@@ -61,43 +63,27 @@ class Corpus(Protocol):
 
 @dataclass(frozen=True)
 class StepBatch:
-    """The cells of one step, 3 bytes a token with a vocabulary below 65,536 genes, and 4 more with values.
-
-    Parameters
-    ----------
-    genes_N
-        Genes of all cells, one cell after the other, CLS first in each and no PAD; the smallest type that holds them.
-    tokens_N
-        Their bins (CLS for CLS) and the flags `IS_TARGET` and `IS_HIDDEN`, uint8.
-    lengths_B
-        Tokens of each cell.
-    is_malignant_B
-        1 tumour, 0 normal, -1 unknown; int64.
-    n_genes
-        Size of the vocabulary.
-    device
-        Where chunks go.
-    values_N
-        Expression of each token; None where the encoder reads bins.
-    is_zero_silent
-        Layout `full`: bin 0 is a gene that is silent, or nearly so.
-    log_total_B
-        Logarithm of the molecules that each cell shows; None: not known.
-    views
-        What the contrastive loss compares, batches of the same cells with tokens of their own, as many in both for each
-        cell; None: the batch itself, twice.
-    """
+    """The cells of one step, 3 bytes a token with a vocabulary below 65,536 genes, and 4 more with values."""
 
     genes_N: NDArray[np.unsignedinteger[Any]]
+    """Genes of all cells, one cell after the other, CLS first in each and no PAD; the smallest type that holds them."""
     tokens_N: NDArray[np.uint8]
+    """Their bins (CLS for CLS) and the flags `IS_TARGET` and `IS_HIDDEN`."""
     lengths_B: NDArray[np.int64]
     is_malignant_B: NDArray[np.int64]
+    """1 tumour, 0 normal, -1 unknown."""
     n_genes: int
     device: torch.device
+    """Where chunks go."""
     values_N: NDArray[np.float32] | None = None
+    """Expression of each token; None where the encoder reads bins."""
     is_zero_silent: bool = False
+    """Layout `full`: bin 0 is a gene that is silent, or nearly so."""
     log_total_B: NDArray[np.float32] | None = None
+    """Logarithm of the molecules that each cell shows; None: not known."""
     views: tuple[StepBatch, StepBatch] | None = None
+    """What the contrastive loss compares: the same cells with tokens of their own, as many in both for each cell;
+    None: the batch itself, twice."""
 
     def __len__(self) -> int:
         """Return B."""
@@ -173,22 +159,8 @@ def make_batch(
     """Read some cells and turn their counts and labels into the tokens of one step.
 
     All that chance decides, which genes stay, which bins are hidden and what a view shows, is drawn from the seed, the
-    step and the cell's number: a cell has the same tokens whatever rank reads it, and beside whatever cells.
-
-    Parameters
-    ----------
-    corpus
-        Where the cells are.
-    indices
-        Their numbers.
-    recipe
-        Says how counts become tokens, how many are hidden, and what views are.
-    panel
-        Layout `full`: its genes.
-    seed, step
-        Decide over truncation, masks and views.
-    device
-        Where chunks go.
+    step and the cell's number: a cell has the same tokens whatever rank reads it, and beside whatever cells. `panel`
+    are the genes of layout `full`.
     """
     pieces = []
     for start in range(0, len(indices), PIECE):
@@ -215,12 +187,8 @@ def make_batch(
 def positions(targets_BL: Tensor) -> tuple[Tensor, Tensor]:
     """Return where to look in each cell, and for what: CLS, then the tokens to be predicted.
 
-    An encoder that is asked for these places only can save most of its last layer.
-
-    Returns
-    -------
-    Places B x Q, where Q is 1 + the most targets of any cell and cells with fewer repeat place 0; and their
-    targets B x Q, `IGNORED` at CLS and at the repeats.
+    An encoder that is asked for these places only can save most of its last layer. Both are B x Q, where Q is 1 + the
+    most targets of any cell; cells with fewer repeat place 0. Targets are `IGNORED` at CLS and at the repeats.
     """
     is_chosen_BL = targets_BL != IGNORED
     n_most = int(is_chosen_BL.sum(dim=1).max())
@@ -242,13 +210,7 @@ class Division(NamedTuple):
 
 
 def hold_out(n_cells: int, n_validation: int) -> Division:
-    """Hold some cells out, the same for every seed of a model, so that runs can be compared on them.
-
-    Raises
-    ------
-    ValueError
-        If no cell would be left to train on.
-    """
+    """Hold some cells out, the same for every seed of a model; ValueError if no cell would be left to train on."""
     if n_validation >= n_cells:
         msg = f"{n_validation} validation cells of {n_cells} leave none to train on"
         raise ValueError(msg)
@@ -256,16 +218,13 @@ def hold_out(n_cells: int, n_validation: int) -> Division:
     return Division(np.sort(order[n_validation:]), np.sort(order[:n_validation]))
 
 
-def choose_panel(corpus: Corpus, panel_size: int | None, *, piece: int = 4096) -> NDArray[np.int64]:
-    """Return the `panel_size` (None: all) genes of highest mean share of a cell's counts, in vocabulary order.
-
-    Cells are read `piece` at a time.
-    """
+def choose_panel(corpus: Corpus, panel_size: int | None) -> NDArray[np.int64]:
+    """Return the `panel_size` (None: all) genes of highest mean share of a cell's counts, in vocabulary order."""
     if panel_size is None or panel_size >= corpus.n_genes:
         return np.arange(corpus.n_genes, dtype=np.int64)
     totals = np.zeros(corpus.n_genes)
-    for start in range(0, corpus.n_cells, piece):
-        counts = corpus.rows(np.arange(start, min(start + piece, corpus.n_cells)))
+    for start in range(0, corpus.n_cells, CELLS_AT_ONCE):
+        counts = corpus.rows(np.arange(start, min(start + CELLS_AT_ONCE, corpus.n_cells)))
         depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
         totals += (1 / depth) @ counts
     # stable, so equal genes go by vocabulary order on every machine

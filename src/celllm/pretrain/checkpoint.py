@@ -47,50 +47,27 @@ class RunIdentity:
 
 @dataclass
 class Progress:
-    """How far a run is.
-
-    Parameters
-    ----------
-    step
-        Optimiser steps done.
-    sampler
-        State of the sampler of cells.
-    chunk_tokens
-        Tokens encoded at once: the recipe's, or what memory allowed.
-    ranks
-        Processes that shared the last step.
-    history
-        Rows of the history so far.
-    pending
-        Figures of the steps since the last of these rows.
-    best
-        `step` and `loss` of the least loss: of the validation cells, or with `select: probe` 1 - score of the probe;
-        empty: none was looked at.
-    """
+    """How far a run is, in optimiser steps done."""
 
     step: int
     sampler: dict[str, Any]
     chunk_tokens: int
+    """Tokens encoded at once: the recipe's, or what memory allowed."""
     ranks: int = 1
+    """Processes that shared the last step."""
     history: list[dict[str, float | int | None]] = field(default_factory=list)
     pending: list[dict[str, float | None]] = field(default_factory=list)
+    """Figures of the steps since the last row of the history."""
     best: dict[str, float] = field(default_factory=dict)
+    """`step` and `loss` of the least loss: of the validation cells, or with `select: probe` 1 - score of the probe;
+    empty: none was looked at."""
 
 
 class Checkpoints:
     """The checkpoints of a run in its folder: the last few, one file a step, and the best.
 
     A file gets its name when it is whole and on the disk, and older ones go only then. So a process that is killed at
-    any moment leaves at least the checkpoint before.
-
-    Parameters
-    ----------
-    folder
-        Where they are; made with the first of them.
-    identity
-        Of the run.
-    keep_last
-        How many are kept besides the best.
+    any moment leaves at least the checkpoint before. `keep_last` are kept besides the best.
     """
 
     def __init__(self, folder: Path, identity: RunIdentity, *, keep_last: int) -> None:
@@ -113,19 +90,9 @@ class Checkpoints:
         *,
         is_best: bool = False,
     ) -> None:
-        """Write the checkpoint of a step, then remove those that are too old.
+        """Write the checkpoint of a step, with a copy if it is the best so far, then remove those that are too old.
 
-        Parameters
-        ----------
-        module, optimiser, progress
-            What is saved.
-        is_best
-            Whether it is the best so far, of which a copy is kept.
-
-        Raises
-        ------
-        CheckpointError
-            If the disk is full or another failure stops it; nothing half-written is left.
+        CheckpointError if the disk is full or another failure stops it; nothing half-written is left.
         """
         tensors = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
         for index, state in optimiser.state_dict()["state"].items():
@@ -156,12 +123,7 @@ class Checkpoints:
         """Fill module and optimiser from the last whole checkpoint; None, and nothing touched, if there is no file.
 
         One that cannot be read, as a failing disk leaves it, is named on stderr, and the one before it is taken.
-
-        Raises
-        ------
-        InputError
-            If no checkpoint is readable, or the last one belongs to another recipe, vocabulary, corpus, gene table,
-            seed or version of the stage.
+        InputError if none is readable, or the last one belongs to another run.
         """
         for part in self.folder.glob("*.part"):
             part.unlink(missing_ok=True)  # of a process that was killed
@@ -182,13 +144,7 @@ class Checkpoints:
         return None
 
     def load_best(self, module: nn.Module) -> None:
-        """Fill the module from the best checkpoint.
-
-        Raises
-        ------
-        InputError
-            If it is not readable, or belongs to another run.
-        """
+        """Fill the module from the best checkpoint; InputError if it is not readable, or belongs to another run."""
         header, tensors = _read(self.folder / BEST)
         self._refuse_another_run(self.folder / BEST, json.loads(header["identity"]))
         _fill(module, None, tensors)

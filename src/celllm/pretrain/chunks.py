@@ -42,22 +42,14 @@ ChunkLoss: TypeAlias = Callable[[Any, Any], Tensor | None]
 
 
 class NonFiniteError(CellLMError, FloatingPointError):
-    """Something of a step is not a finite number.
+    """Something of a step is not a finite number: an embedding, a loss or a gradient.
 
-    Parameters
-    ----------
-    what
-        An embedding, a loss or a gradient.
-    chunk
-        Number of the chunk; None: no single chunk, or one of another rank.
-    rows
-        Cells of the chunk, as rows of the batch.
+    `chunk` is its number, None: no single chunk, or one of another rank; `rows` its cells, as rows of the batch.
     """
 
     def __init__(self, what: str, *, chunk: int | None = None, rows: NDArray[np.int64] | None = None) -> None:
-        where = (
-            "" if chunk is None else f" in chunk {chunk}, cells {', '.join(map(str, rows)) if rows is not None else ''}"
-        )
+        cells = "" if rows is None else ", ".join(map(str, rows))
+        where = "" if chunk is None else f" in chunk {chunk}, cells {cells}"
         super().__init__(f"{what} is not finite{where}")
         self.what, self.chunk, self.rows = what, chunk, rows
 
@@ -74,23 +66,8 @@ def by_tokens(lengths_B: ArrayLike, max_tokens: int) -> list[NDArray[np.int64]]:
     """Put cells of similar length together, as many as fit into `max_tokens` once padded to the longest of them.
 
     A divided loss does not care which cells share a chunk, so they may be sorted; what a chunk needs of memory is then
-    set by the budget, whatever the lengths.
-
-    Parameters
-    ----------
-    lengths_B
-        Tokens of each cell.
-    max_tokens
-        Cells of a chunk times the longest of them; a cell that is longer by itself is a chunk of its own.
-
-    Returns
-    -------
-    Rows of each chunk, shortest cells first. Every cell is in one of them.
-
-    Raises
-    ------
-    ValueError
-        If `max_tokens` is below 1.
+    set by the budget, whatever the lengths. A cell that is longer by itself is a chunk of its own. Returns the rows of
+    each chunk, shortest cells first; every cell is in one of them. ValueError if `max_tokens` is below 1.
     """
     if max_tokens < 1:
         msg = f"max_tokens must be at least 1 token, got {max_tokens}"
@@ -165,9 +142,7 @@ def device_of(batch: Batch) -> torch.device:
 def full_batch(encode: Encode, views: Sequence[Batch], chunks: Sequence[Rows]) -> tuple[list[Tensor], list[Any]]:
     """Encode the chunks of all views with every graph held.
 
-    Returns
-    -------
-    The B x D embeddings of each view, and what `encode` returned besides for each chunk of the first.
+    Returns the B x D embeddings of each view, and what `encode` returned besides for each chunk of the first.
     """
     made = [[pair(encode(take(view, rows))) for rows in chunks] for view in views]
     order = np.argsort(np.concatenate([np.arange(n_cells_of(views))[rows] for rows in chunks]))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from celllm.base.app import commands
 from celllm.base.errors import InputError
-from celllm.config.recipe import Recipe, RecipeOption
+from celllm.config.recipe import RecipeOption
 
 app = commands()
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -150,14 +150,12 @@ def pretrain(
 def plan(
     *,
     recipe: RecipeOption,
-    chunk_tokens: int | None = None,
     shards: Path | None = None,
     cells: int = 1_764_921,
     genes: int = 19_379,
     gpu: list[str] | None = None,
     gpus: list[int] | None = None,
     efficiency: float = 0.5,
-    calibrate: bool = False,
     seconds: float = 60,
     threads: int = 1,
     seed: int = 0,
@@ -172,8 +170,6 @@ def plan(
     ----------
     recipe
         Architecture, objectives, optimiser and training: files, each laid over the ones before, or JSON.
-    chunk_tokens
-        Tokens of a chunk, in place of the recipe's.
     shards
         Manifest of the corpus; gives cells, genes, lengths and size.
     cells
@@ -186,10 +182,8 @@ def plan(
         Numbers of GPUs; by default 1, 2, 4 … 64, at most the cells of a batch.
     efficiency
         Share of a GPU's peaks that is reached; an assumption.
-    calibrate
-        Time some steps on the device at hand; the default without --gpu.
     seconds
-        Approximate time budget of --calibrate.
+        Approximate time budget of the steps that are timed.
     threads
         Threads of torch on a CPU.
     seed
@@ -201,7 +195,7 @@ def plan(
 
         celllm plan --recipe config/recipes/paper.yaml --gpu h100 a100
     """
-    import dataclasses
+    from dataclasses import asdict
     from json import dumps
 
     import torch
@@ -213,28 +207,20 @@ def plan(
     from celllm.pretrain.synthetic import corpus_size, synthetic_step
 
     device = torch.device(device_of("auto", threads=threads))
-    recipe = _with_budget(recipe, chunk_tokens)
     corpus = corpus_size(shards, n_cells=cells, n_genes=genes, seed=seed)
     counts = gpus or [n for n in COUNTS if n <= recipe.training.batch_cells]
     found = estimate(recipe, corpus, gpus=gpu or [], counts=counts, efficiency=efficiency, seed=seed)
     timing = cpu = None
-    if calibrate or not gpu:
+    if not gpu:
         lengths_B, targets_B = synthetic_step(recipe, corpus, seed=seed)
         timing = time_steps(recipe, lengths_B, targets_B, n_genes=corpus.n_genes, seconds=seconds, device=device)
         if device.type == "cpu":
             cost = chunk_cost(recipe, round(float(lengths_B.mean())), layout="cpu")
             cpu = memory_of(recipe, corpus, cost, recipe.training.chunk_tokens)
     if json:
-        on_device = None
-        if timing is not None:
-            on_device = dataclasses.asdict(timing) | {"step_s": timing.step_s(found.flops.total)}
-        memory_cpu = None if cpu is None else dataclasses.asdict(cpu)
-        print(
-            dumps(
-                {"digest": recipe.digest, **dataclasses.asdict(found), "timing": on_device, "memory_cpu": memory_cpu},
-                indent=2,
-            )
-        )
+        timed = None if timing is None else asdict(timing) | {"step_s": timing.step_s(found.flops.total)}
+        values = {"digest": recipe.digest, **asdict(found), "timing": timed, "memory_cpu": cpu and asdict(cpu)}
+        print(dumps(values, indent=2))
     else:
         lengths = "synthetic lengths, of the paper's corpus" if shards is None else f"lengths from {shards}"
         print(estimate_table.described(found, recipe, lengths=lengths, timing=timing, cpu=cpu))
@@ -298,14 +284,3 @@ def measure_step(
     )
     rows = sweep(step, batches, report=lambda message: sys.stderr.write(f"{message}\n"))
     step_cost.write(pd.DataFrame(rows), out)
-
-
-def _with_budget(recipe: Recipe, chunk_tokens: int | None) -> Recipe:
-    """Return the recipe with another budget of tokens; None: its own. InputError below 1."""
-    from celllm.config.recipe import parse
-
-    if chunk_tokens is None:
-        return recipe
-    values = recipe.model_dump()
-    values["training"]["chunk_tokens"] = chunk_tokens
-    return parse(values, file="--chunk-tokens")

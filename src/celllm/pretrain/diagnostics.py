@@ -19,8 +19,6 @@ def alignment(first_BD: Tensor, second_BD: Tensor) -> float:
 def uniformity(z_BD: Tensor) -> float:
     """Return log mean exp(-2 d^2) over pairs of cells on the unit sphere; 0 is collapsed, lower is more even.
 
-    Notes
-    -----
     Wang and Isola 2020, arXiv:2005.10242.
     """
     unit_BD = unit(z_BD)
@@ -46,8 +44,6 @@ def effective_rank(z_BD: Tensor) -> float:
 
     1: all on one line; D: as much in every direction.
 
-    Notes
-    -----
     Roy and Vetterli 2007, EUSIPCO 606; of embeddings: Garrido et al. 2023, arXiv:2210.02885.
     """
     wide_BD = z_BD.double()

@@ -28,7 +28,7 @@ from celllm.pretrain.chunks import (
     partition,
     take,
 )
-from celllm.pretrain.ranks import Ranks
+from celllm.pretrain.ranks import ALONE, Alone
 
 
 @dataclass
@@ -56,7 +56,7 @@ def divide_and_conquer(
     n_kept: int = 1,
     per_chunk_loss: ChunkLoss | None = None,
     parameters: Iterable[Tensor] | None = None,
-    ranks: Ranks | None = None,
+    ranks: Alone = ALONE,
     check: bool = False,
     record: Record | None = None,
 ) -> Tensor:
@@ -73,24 +73,22 @@ def divide_and_conquer(
     ----------
     encode
         Maps C cells of a view to C x D embeddings; its parameters receive the gradient. It may draw from torch's own
-        generators. It may return a pair (embeddings, anything); `anything` goes to `per_chunk_loss` if the cells are
-        of the first view.
+        generators, and return a pair (embeddings, anything), which of the first view goes to `per_chunk_loss`.
     views
         One batch of B cells each; row i of all of them is cell i. A batch is a tensor, a mapping of tensors, or an
         object with a length, a device and cells by slice or index array, which may make them when they are asked for.
     loss
-        Maps the V embeddings, B x D each, to a scalar. With `ranks`, they are those of all ranks.
-    chunk_size
-        C; the last chunk may be smaller. It sets memory; dropout aside it does not change the gradient.
-    chunks
-        In place of `chunk_size`: the rows of each chunk, every cell in one of them, such as from `chunks.by_tokens`.
+        Maps the V embeddings, B x D each and of all ranks, to a scalar.
+    chunk_size, chunks
+        C (the last chunk may be smaller), or the rows of each chunk, such as from `chunks.by_tokens`. They set memory;
+        dropout aside they do not change the gradient.
     n_kept
         Chunks, the last ones over all views, whose graphs are kept from the first pass and so need no second: all these
         graphs are held at once. At least one is; the gradient is the same.
     per_chunk_loss
         Called once a chunk with its rows and what `encode` returned besides the embeddings (None if nothing); its
         scalar is added to the loss. For a mean over something that is spread unevenly over the chunks, such as masked
-        tokens, divide the chunk's sum by the number in the whole batch, of all ranks. None: nothing to add.
+        tokens, divide the chunk's sum by the number in the whole batch, of all ranks.
     parameters
         What receives gradients; by default those of `encode`, if it is a module. Needed by `ranks` and `check`; with
         them, a gradient that is not finite is found, and the chunk that it comes from.
@@ -98,25 +96,14 @@ def divide_and_conquer(
         Other processes with cells of the same batch. Gradients are summed over them once, at the end, so a wrapper that
         averages gradients by itself must not.
     check
-        Take the full-batch step too, with the same random numbers, and record how far the gradients differ. For small
-        batches.
+        Take the full-batch step too, with the same random numbers, and record how far the gradients differ.
     record
         Filled with the embeddings of this rank and diagnostics of the step.
 
-    Returns
-    -------
-    The whole loss, detached.
+    Returns the whole loss, detached. NonFiniteError if an embedding, a loss or (where `parameters` are known) a
+    gradient is not finite; gradients are cleared then, parameters untouched. ValueError if there is no cell, views or
+    chunks do not fit together, or `ranks` or `check` come without parameters.
 
-    Raises
-    ------
-    NonFiniteError
-        If an embedding, a loss or (where `parameters` are known) a gradient is not finite; it says which and where.
-        Gradients are cleared then, parameters untouched.
-    ValueError
-        If there is no cell, views or chunks do not fit together, or `ranks` or `check` come without parameters.
-
-    Notes
-    -----
     Zhao et al. 2023, arXiv:2306.04371; the same cut as Gao et al. 2021, arXiv:2101.06983 (gradient caching). Equality
     with the full batch needs an encoder that treats each cell alone and the same way in both passes:
     no batch norm, no change of mode, parameters or random features in between. The cache is kept in float32 at least.
@@ -125,7 +112,7 @@ def divide_and_conquer(
     if parameters is None and isinstance(encode, nn.Module):
         parameters = encode.parameters()
     trained = None if parameters is None else [p for p in parameters if p.requires_grad]
-    if trained is None and (ranks is not None or check):
+    if trained is None and (ranks.n_ranks > 1 or check):
         msg = "ranks and check need to know the parameters: give parameters=model.parameters()"
         raise ValueError(msg)
     passes = _Passes(encode, views, chunks, per_chunk_loss, ranks, n_kept=n_kept)
@@ -135,15 +122,14 @@ def divide_and_conquer(
     try:
         caches = passes.first()
         with torch.enable_grad():
-            coupled = loss(*(passes.join(cache) for cache in caches))
+            coupled = loss(*map(ranks.gather, caches))
             passes.refuse_non_finite(torch.isfinite(coupled.detach()), "the loss over embeddings")
             gradients = torch.autograd.grad(coupled, caches)
         own, differences = passes.second(gradients)
         if trained is not None:
             if check:
                 difference = passes.compare(loss, trained)
-            if ranks is not None:
-                ranks.sum_gradients(trained)
+            ranks.sum_gradients(trained)
             passes.locate_non_finite(gradients, trained)
             for gradient, parameter in zip(before, trained, strict=True):
                 if gradient is not None:
@@ -169,7 +155,7 @@ class _Passes:
         views: Sequence[Batch],
         chunks: Sequence[Rows],
         own_loss: ChunkLoss | None,
-        ranks: Ranks | None,
+        ranks: Alone,
         *,
         n_kept: int,
     ) -> None:
@@ -222,9 +208,7 @@ class _Passes:
                 is_finite[i] = torch.isfinite(own)
         if self.own_loss is not None:
             self.refuse_non_finite(is_finite, "the loss of a chunk")
-        if self.ranks is not None:
-            total = total.new_tensor(self.ranks.total(float(total), self.device))
-        return total, differences
+        return self.ranks.sum(total), differences
 
     def push(
         self, v: int, i: int, gradients: Sequence[Tensor], kept: tuple[Tensor, Any] | None
@@ -265,7 +249,8 @@ class _Passes:
             parameter.grad = None
         with torch.enable_grad(), replay(self.states[0, 0]):
             whole, made = full_batch(self.encode, self.views, self.chunks)
-            total = loss(*(self.join(z.to(cache.dtype)) for z, cache in zip(whole, self.caches, strict=True)))
+            whole = [z.to(cache.dtype) for z, cache in zip(whole, self.caches, strict=True)]
+            total = loss(*map(self.ranks.gather, whole))
             for v, i in self.order:  # the order in which own losses draw random numbers
                 own = self.own_loss(self.chunks[i], made[i]) if self.own_loss is not None and v == 0 else None
                 total = total if own is None else total + own
@@ -280,8 +265,7 @@ class _Passes:
     def refuse_non_finite(self, is_finite: Tensor, what: str) -> None:
         """Raise on every rank if anything is not finite on any; numbers of chunks follow one another in `is_finite`."""
         bad = (~is_finite.flatten()).nonzero()
-        is_anywhere = self.ranks.any(bool(len(bad)), self.device) if self.ranks is not None else bool(len(bad))
-        if not is_anywhere:
+        if not self.ranks.any(bool(len(bad)), self.device):
             return
         if not len(bad):
             msg = f"{what} of another rank"
@@ -302,11 +286,7 @@ class _Passes:
             if not _are_finite(parameters):
                 msg = "the gradient"
                 raise NonFiniteError(msg, chunk=i, rows=self.cells[self.chunks[i]])
-        raise NonFiniteError("the gradient" if self.ranks is None else "the gradient of another rank")
-
-    def join(self, z_BD: Tensor) -> Tensor:
-        """Return the embeddings of all ranks."""
-        return z_BD if self.ranks is None else self.ranks.gather(z_BD)
+        raise NonFiniteError("the gradient" if self.ranks.n_ranks == 1 else "the gradient of another rank")
 
 
 def _dense(parameters: Sequence[Tensor]) -> list[Tensor]:

@@ -29,7 +29,7 @@ peak of their accelerators, recomputation counted."""
 USABLE = 0.9
 """Share of a GPU's memory that is planned with; an assumption: CUDA itself and gaps between blocks take the rest."""
 NUMBER_BYTES = 4
-"""Weights, gradients, states of the optimiser and embeddings are float32 in either precision."""
+"""Weights, gradients, states of AdamW (two) and embeddings are float32 in either precision."""
 OPTIMISER_BYTES = 40
 """Moved for a trained number by clipping (reads the gradient twice, writes it once) and by AdamW (reads weight,
 gradient and two states, writes all but the gradient)."""
@@ -50,6 +50,11 @@ class Parameters:
     trained: int
     gene_embedding: int
     buffers: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Of parameters and buffers."""
+        return NUMBER_BYTES * (self.total + self.buffers)
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def memory_of(recipe: Recipe, corpus: CorpusSize, cost: ChunkCost, chunk_tokens:
     batch_bytes = n_cells * float(lengths.mean()) * (np.min_scalar_type(corpus.n_genes).itemsize + 1)
     table = corpus.n_genes * recipe.encoder.width
     parts = {
-        "weights": NUMBER_BYTES * (counted.total + counted.buffers),
+        "weights": counted.n_bytes,
         "gradients": NUMBER_BYTES * counted.trained,
         "optimiser": 2 * NUMBER_BYTES * counted.trained,
         "embeddings": NUMBER_BYTES * (4 * n_views * n_cells * width + tiles),
@@ -174,18 +179,15 @@ def disk_of(recipe: Recipe, corpus: CorpusSize) -> Disk:
         shards = round(corpus.n_cells * float(corpus.expressed.mean()) * SHARD_BYTES_PER_NONZERO)
     return Disk(
         shards=shards,
-        checkpoint=NUMBER_BYTES * (counted.total + counted.buffers + 2 * counted.trained),
+        checkpoint=counted.n_bytes + 2 * NUMBER_BYTES * counted.trained,
         n_checkpoints=training.keep_last + (training.validation_cells > 0 or training.select == "probe"),
-        encoder=NUMBER_BYTES * (encoder.total + encoder.buffers),
+        encoder=encoder.n_bytes,
     )
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take; times by name of the GPU, of a step on one of them.
-
-    `tokens` has mean, median, 99th percentile, the share of cells that are cut, and of padding among encoded tokens.
-    """
+    """What a run will take; times by name of the GPU, of a step on one of them."""
 
     n_cells: int
     n_genes: int
@@ -193,6 +195,7 @@ class Estimate:
     encoder: Parameters
     trained: Parameters
     tokens: dict[str, float]
+    """Of a cell; with the shares of cells that are cut, and of padding among encoded tokens."""
     flops: Flops
     chunk: ChunkCost
     memory: list[Memory]
@@ -214,47 +217,24 @@ def estimate(
 ) -> Estimate:
     """Compute what a run will take.
 
-    Hours on several GPUs are those on one over their number: what they send each other is below a hundredth of a step
-    at the paper's size, and the cells of a large batch are shared evenly enough.
-
-    Parameters
-    ----------
-    recipe, corpus
-        What is trained on what.
-    gpus
-        Short names.
-    counts
-        Of GPUs, each at most the cells of a batch.
-    efficiency
-        Share of each peak of a GPU that is reached, above 0.
-    seed
-        Random seed of the cells in the step that is counted.
-
-    Raises
-    ------
-    InputError
-        For an unknown GPU, a count or share out of range, or a recipe that cannot be trained from.
+    Hours on `counts` of the GPUs named are those on one over their number: what they send each other is below a
+    hundredth of a step at the paper's size, and the cells of a large batch are shared evenly enough. `efficiency` is
+    the share of each peak that is reached, `seed` that of the cells in the step that is counted. InputError for an
+    unknown GPU, a count or share out of range, or a recipe that cannot be trained from.
     """
     batch_cells, budget = recipe.training.batch_cells, recipe.training.chunk_tokens
-    for n in counts:
-        if not 1 <= n <= batch_cells:
-            raise InputError(
-                file="--gpus",
-                field="number",
-                expected=f"1 to {batch_cells}, the cells of a batch (training.batch_cells)",
-                found=str(n),
-                remedy="give each GPU a cell of every batch",
-            )
-    if not 0 < efficiency <= 1:
-        raise InputError(
-            file="--efficiency",
-            field="share of a peak",
-            expected="above 0, at most 1",
-            found=f"{efficiency:g}",
-            remedy="0.5 means that half of what the data sheet says is reached",
-        )
-    check_trainable(recipe)
     known = {name: gpu_of(name) for name in gpus}
+    check_trainable(recipe)
+    for file, expected, wrong in (
+        (
+            "--gpus",
+            f"numbers from 1 to {batch_cells}, the cells of a batch",
+            [n for n in counts if not 1 <= n <= batch_cells],
+        ),
+        ("--efficiency", "a share of a GPU's peak, above 0 and at most 1", [efficiency] * (not 0 < efficiency <= 1)),
+    ):
+        if wrong:
+            raise InputError(file=file, field="value", expected=expected, found=f"{wrong[0]:g}", remedy="correct it")
     lengths_B, targets_B = synthetic_step(recipe, corpus, seed=seed)
     chunks = by_tokens(lengths_B, budget)
     flops = step_flops(recipe, lengths_B, targets_B, chunks)
@@ -263,6 +243,8 @@ def estimate(
     encoder, trained = parameters_of(recipe, corpus.n_genes)
     traffic_bytes = cost.step_traffic * lengths_B.sum() / (1 - padding) + OPTIMISER_BYTES * trained.trained
     memory = [memory_of(recipe, corpus, cost, n) for n in sorted({*BUDGETS, budget})]
+    token_lengths, _ = as_tokens(recipe, corpus)
+    is_cut = (corpus.expressed + 1 > recipe.tokens.max_length) & (recipe.tokens.layout == "nonzero")
     step_s = {n: gpu_seconds(recipe, gpu, flops, traffic_bytes, efficiency=efficiency) for n, gpu in known.items()}
     hours = {name: one * recipe.training.steps / 3600 for name, one in step_s.items()}
     return Estimate(
@@ -271,7 +253,13 @@ def estimate(
         epochs=recipe.training.steps * batch_cells / corpus.n_cells,
         encoder=encoder,
         trained=trained,
-        tokens=_described(recipe, corpus) | {"padding_fraction": padding},
+        tokens={
+            "mean": float(token_lengths.mean()),
+            "median": float(np.median(token_lengths)),
+            "percentile_99": float(np.percentile(token_lengths, 99)),
+            "cut_fraction": float(is_cut.mean()),
+            "padding_fraction": padding,
+        },
         flops=flops,
         chunk=cost,
         memory=memory,
@@ -281,14 +269,3 @@ def estimate(
         efficiency=efficiency,
         disk=disk_of(recipe, corpus),
     )
-
-
-def _described(recipe: Recipe, corpus: CorpusSize) -> dict[str, float]:
-    lengths, _ = as_tokens(recipe, corpus)
-    is_cut = (corpus.expressed + 1 > recipe.tokens.max_length) & (recipe.tokens.layout == "nonzero")
-    return {
-        "mean": float(lengths.mean()),
-        "median": float(np.median(lengths)),
-        "percentile_99": float(np.percentile(lengths, 99)),
-        "cut_fraction": float(is_cut.mean()),
-    }

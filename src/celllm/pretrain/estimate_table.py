@@ -12,24 +12,14 @@ from celllm.pretrain.estimate import USABLE, Estimate, Memory
 from celllm.pretrain.gpus import GPUS
 from celllm.pretrain.measure import Timing
 
-GB = 1e9
-
 
 def described(
     found: Estimate, recipe: Recipe, *, lengths: str, timing: Timing | None = None, cpu: Memory | None = None
 ) -> str:
     """Return the tables of an estimate.
 
-    Parameters
-    ----------
-    found, recipe
-        What was computed, for what.
-    lengths
-        Where the lengths of cells are from.
-    timing
-        Of the device at hand; None: nothing was timed.
-    cpu
-        Memory of a process on a CPU at the recipe's budget, where one was timed.
+    `lengths` says where the lengths of cells are from; `timing` is of the device at hand, `cpu` the memory of a process
+    on it at the recipe's budget; None: nothing was timed.
     """
     parts = [_run(found, recipe, lengths), _memory(found, recipe)]
     if found.hours:
@@ -42,12 +32,11 @@ def described(
         f"checkpoints, {disk.n_checkpoints} of {_gb(disk.checkpoint)}": _gb(disk.checkpoint * disk.n_checkpoints),
         "encoder": _gb(disk.encoder),
     }
-    parts.append(_table(rows, "what", "GB", title="Disk", note="Computed, GB (10^9 bytes)."))
-    return "\n".join(parts)
+    return "\n".join([*parts, _table(rows, title="Disk", note="Computed, GB (10^9 bytes).")])
 
 
 def _run(found: Estimate, recipe: Recipe, lengths: str) -> str:
-    training, tokens = recipe.training, found.tokens
+    training, tokens, total = recipe.training, found.tokens, found.flops.total
     rows = {
         "parameters, encoder": f"{found.encoder.total:,}",
         "of them the gene embedding": f"{found.encoder.gene_embedding:,}",
@@ -55,48 +44,44 @@ def _run(found: Estimate, recipe: Recipe, lengths: str) -> str:
         "of them trained": f"{found.trained.trained:,}",
         "cells, genes": f"{found.n_cells:,}, {found.n_genes:,}",
         "steps x cells a step": f"{training.steps:,} x {training.batch_cells:,}, {found.epochs:.2f} epochs",
-        "tokens a cell": f"mean {tokens['mean']:,.0f}, median {tokens['median']:,.0f}, 99 % "
-        f"{tokens['percentile_99']:,.0f}",
+        "tokens a cell": "mean {mean:,.0f}, median {median:,.0f}, 99 % {percentile_99:,.0f}".format(**tokens),
         "cells that are cut; padding": f"{tokens['cut_fraction']:.2%}; {tokens['padding_fraction']:.1%}",
-        "TFLOP a step": f"{_three(found.flops.total / 1e12)}, of it in float32 {_three(found.flops.float32 / 1e12)}",
-        "GFLOP a cell": _three(found.flops.total / training.batch_cells / 1e9),
+        "TFLOP a step": f"{_three(total / 1e12)}, of it in float32 {_three(found.flops.float32 / 1e12)}",
+        "GFLOP a cell": _three(total / training.batch_cells / 1e9),
         "memory traffic a token and step": f"{found.chunk.step_traffic / 1e6:,.1f} MB beside matrix products",
     }
-    return _table(rows, "what", "how much", title="Run", note=f"Computed, not measured; {lengths}.")
+    return _table(rows, title="Run", note=f"Computed, not measured; {lengths}.")
 
 
 def _memory(found: Estimate, recipe: Recipe) -> str:
-    budgets = "; ".join(
-        f"{GPUS[short].title}: {f'{n:,} tokens' if n else 'not even one chunk'}"
-        for short, n in found.max_budgets.items()
-    )
     note = (
         f"Computed, GB (10^9 bytes), on a GPU. The batch sets the fifth column, chunk_tokens the sixth: "
         f"{found.chunk.token_bytes / 1e3:.1f} kB a token. The recipe has {recipe.training.chunk_tokens:,}."
     )
-    if budgets:
+    if found.max_budgets:
+        fitting = {name: f"{n:,} tokens" if n else "not even one chunk" for name, n in found.max_budgets.items()}
+        budgets = "; ".join(f"{GPUS[name].title}: {told}" for name, told in fitting.items())
         note += f" Most that fits into {USABLE:.0%} of the memory (an assumption): {budgets}."
-    rows = pd.DataFrame(
-        {
-            "tokens a chunk": f"{one.chunk_tokens:,}",
-            "weights": _gb(one.weights),
-            "gradients": _gb(one.gradients),
-            "AdamW": _gb(one.optimiser),
-            "embeddings, InfoNCE": _gb(one.embeddings),
-            "a chunk": _gb(one.chunk),
-            "device": _gb(one.device),
-            "host": _gb(one.host),
-        }
+    columns = {
+        "weights": "weights",
+        "gradients": "gradients",
+        "AdamW": "optimiser",
+        "embeddings, InfoNCE": "embeddings",
+        "a chunk": "chunk",
+        "device": "device",
+        "host": "host",
+    }
+    rows = [
+        {"tokens a chunk": f"{one.chunk_tokens:,}"} | {name: _gb(getattr(one, of)) for name, of in columns.items()}
         for one in found.memory
-    )
-    return as_markdown(rows, title="Memory by chunk budget", note=note)
+    ]
+    return as_markdown(pd.DataFrame(rows), title="Memory by chunk budget", note=note)
 
 
 def _hours(found: Estimate) -> str:
-    counts = next(iter(found.hours.values()))
-    columns = {"GPUs": [str(n) for n in counts]}
-    for short, hours in found.hours.items():
-        columns[f"{GPUS[short].title}, hours"] = [f"{one:,.1f}" for one in hours.values()]
+    columns = {"GPUs": [str(n) for n in next(iter(found.hours.values()))]}
+    for name, hours in found.hours.items():
+        columns[f"{GPUS[name].title}, hours"] = [f"{one:,.1f}" for one in hours.values()]
     note = (
         f"Computed, not measured: each kind of work at {found.efficiency:g} of its peak in the maker's data sheet (an "
         "assumption; hours are proportional to its inverse). Several GPUs share the cells evenly, communication (below "
@@ -117,11 +102,11 @@ def _timed(found: Estimate, recipe: Recipe, timing: Timing, cpu: Memory | None) 
     if cpu is not None:
         rows["memory of a process, GB"] = f"{_gb(cpu.device + cpu.host)}, and about 0.4 of interpreter and libraries"
     note = f"Extrapolated from steps timed on {timing.device}, threads of torch: {timing.threads}."
-    return _table(rows, "what", "how much", title="On the device at hand", note=note)
+    return _table(rows, title="On the device at hand", note=note)
 
 
-def _table(rows: Mapping[str, str], *columns: str, title: str, note: str) -> str:
-    return as_markdown(pd.DataFrame(list(rows.items()), columns=list(columns)), title=title, note=note)
+def _table(rows: Mapping[str, str], *, title: str, note: str) -> str:
+    return as_markdown(pd.DataFrame(list(rows.items()), columns=["what", "how much"]), title=title, note=note)
 
 
 def _three(number: float) -> str:
@@ -130,4 +115,4 @@ def _three(number: float) -> str:
 
 
 def _gb(n_bytes: float) -> str:
-    return f"{n_bytes / GB:,.3f}" if n_bytes < 10 * GB else f"{n_bytes / GB:,.1f}"
+    return f"{n_bytes / 1e9:,.3f}" if n_bytes < 1e10 else f"{n_bytes / 1e9:,.1f}"

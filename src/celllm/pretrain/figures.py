@@ -19,7 +19,7 @@ from celllm.pretrain import diagnostics, losses, rivals
 from celllm.pretrain.batch import StepBatch
 from celllm.pretrain.divide import Record
 from celllm.pretrain.losses import LossSum
-from celllm.pretrain.ranks import Ranks
+from celllm.pretrain.ranks import Alone
 
 Values = dict[str, float | None]
 
@@ -30,13 +30,10 @@ class Figures:
 
     batch: StepBatch
     settings: ObjectiveSettings
-    ranks: Ranks | None
+    ranks: Alone
 
     def _total(self, number: float) -> float:
-        return number if self.ranks is None else self.ranks.total(number, self.batch.device)
-
-    def _gathered(self, z_BD: Tensor) -> Tensor:
-        return z_BD if self.ranks is None else self.ranks.gather(z_BD)
+        return self.ranks.total(number, self.batch.device)
 
     def masked(self, told: Sequence[LossSum]) -> Values:
         """Return loss and accuracies of masked bins, hidden ones and those that can be read off told apart.
@@ -85,7 +82,7 @@ class Figures:
         names = ("alignment", "uniformity", "mean_cosine", "effective_rank", "contrastive_depth")
         if not embeddings:
             return dict.fromkeys(names)
-        first_BD, second_BD = (self._gathered(z_BD) for z_BD in embeddings)
+        first_BD, second_BD = map(self.ranks.gather, embeddings)
         has_pairs = len(first_BD) > 1
         values = (
             diagnostics.alignment(first_BD, second_BD),
@@ -98,6 +95,7 @@ class Figures:
 
     def _depth(self) -> float:
         views = self.batch.views or (self.batch, self.batch)
-        first_BF, second_BF = (self._gathered(rivals.depth_numbers(view).to(self.batch.device)) for view in views)
+        numbers = [rivals.depth_numbers(view).to(self.batch.device) for view in views]
+        first_BF, second_BF = map(self.ranks.gather, numbers)
         settings = self.settings.contrastive
         return rivals.depth_loss(first_BF, second_BF, temperature=settings.temperature, symmetric=settings.symmetric)

@@ -164,11 +164,8 @@ def probe(
             parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
         genes_CL = torch.empty(n_cells, length, dtype=torch.int64)
         positions_CQ = torch.empty(n_cells, queries, dtype=torch.int64)
-        known = [
-            *encoder.parameters(),
-            *encoder.buffers(),
-            *(p.grad for p in encoder.parameters() if p.grad is not None),
-        ]
+        gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
+        known = [*encoder.parameters(), *encoder.buffers(), *gradients]
         watch = _Watch(known)
         with watch, FlopCounterMode(display=False) as forwards:
             hidden_CQD = encoder.at(genes_CL, genes_CL, positions_CQ, torch.empty(n_cells, length))
@@ -221,9 +218,8 @@ class Passes:
     def of(cls, settings: ObjectiveSettings) -> Passes:
         """Count them as `step.StepLoss` does: a view goes forwards twice and backwards once, the masked input once.
 
-        What is kept from the first pass saves a forward, and is not known here.
-
-        With `shared_masked_view` the masked input is one of the two views.
+        With `shared_masked_view` it is one of the two views. What is kept from the first pass saves a forward, and is
+        not known here.
         """
         has_own_loss = settings.masked.weight > 0 or settings.malignancy.weight > 0
         if settings.contrastive.weight == 0:

@@ -10,7 +10,7 @@ from celllm.model.randomness import Purpose, seeded, stream_seed
 from celllm.model.store import PretrainedEncoder
 from celllm.pretrain.batch import Corpus, StepBatch, make_batch
 from celllm.pretrain.probe import Probe, ProbeCells, score_of
-from celllm.pretrain.ranks import Ranks
+from celllm.pretrain.ranks import Alone
 from celllm.pretrain.step import StepLoss
 
 NOT_VALIDATED = ("pass_difference", "check_difference", "tokens")
@@ -20,16 +20,7 @@ NOT_VALIDATED = ("pass_difference", "check_difference", "tokens")
 class HeldOut:
     """Validation cells, shared among ranks, and the probe, which the first rank looks at while the others wait.
 
-    Parameters
-    ----------
-    pretrained
-        The encoder that is trained, not yet trained.
-    step_loss
-        Of the same encoder.
-    corpus, validation
-        Where the validation cells are, and their numbers.
-    probe
-        Labelled cells; None where the recipe asks for no probe.
+    `pretrained` is the encoder before its first step, `validation` the numbers of cells of the corpus.
     """
 
     def __init__(
@@ -41,7 +32,7 @@ class HeldOut:
         *,
         probe: ProbeCells | None,
         fabric: Fabric,
-        ranks: Ranks | None,
+        ranks: Alone,
     ) -> None:
         self._pretrained, self._step_loss, self._fabric, self._ranks = pretrained, step_loss, fabric, ranks
         self._settings, self._rank = pretrained.recipe.training, fabric.global_rank
@@ -67,9 +58,7 @@ class HeldOut:
             loss = float(found["loss"] or 0.0)
         if settings.probe_every is not None and (step % settings.probe_every == 0 or is_last):
             probed: dict[str, float | None] = {} if self._probe is None else self._probe.figures(self._pretrained)
-            score = score_of(probed) if probed else 0.0
-            if self._ranks is not None:
-                score = self._ranks.total(score, self._fabric.device)  # the others wait here
+            score = self._ranks.total(score_of(probed) if probed else 0.0, self._fabric.device)  # the others wait here
             figures |= probed
             return figures, 1 - score if settings.select == "probe" else loss
         return figures, None if settings.select == "probe" else loss

@@ -16,12 +16,8 @@ from celllm.base.errors import InputError
 def read(path: Path | str) -> pd.DataFrame:
     """Read a history: a row a logged step, a column a quantity; nan where a step lacks one.
 
-    Raises
-    ------
-    InputError
-        If a line is no JSON object with a `step`, or there is no line.
+    InputError if a line is no JSON object with a `step`, or there is no line.
     """
-    remedy = "pretrain again: remove the encoder and its history, then run snakemake"
     rows = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         try:
@@ -29,17 +25,16 @@ def read(path: Path | str) -> pd.DataFrame:
         except json.JSONDecodeError:
             row = None
         if not isinstance(row, dict) or "step" not in row:
-            raise InputError(
-                file=path,
-                field=f"line {number}",
-                expected="a JSON object with a step",
-                found=repr(line[:60]),
-                remedy=remedy,
-            )
+            raise _error(path, f"line {number}", "a JSON object with a step", repr(line[:60]))
         rows.append(row)
     if not rows:
-        raise InputError(file=path, field="(whole file)", expected="one line a step", found="no line", remedy=remedy)
+        raise _error(path, "(whole file)", "one line a step", "no line")
     return pd.DataFrame(rows)
+
+
+def _error(path: Path | str, field: str, expected: str, found: str) -> InputError:
+    remedy = "pretrain again: remove the encoder and its history, then run snakemake"
+    return InputError(file=path, field=field, expected=expected, found=found, remedy=remedy)
 
 
 def write(rows: Iterable[Mapping[str, Any]], path: Path | str) -> None:

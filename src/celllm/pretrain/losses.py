@@ -30,25 +30,12 @@ def info_nce(
 ) -> Tensor:
     """Ask of each cell's first view which second view is its own.
 
-    The gradient is made beside the value, tile by tile, so memory grows with B x D and not with B x B.
+    Row i of both belongs to cell i, and all other rows are its negatives. `symmetric`: mean of this loss and the same
+    with the views swapped. Returns the mean over cells, in nats; log B for embeddings that tell nothing.
 
-    Parameters
-    ----------
-    first_BD, second_BD
-        Two embeddings of each cell; row i of both belongs to cell i. All other rows are its negatives.
-    temperature
-        Divides the cosine similarities.
-    symmetric
-        Mean of this loss and the same with the views swapped.
-    tile_numbers
-        Similarities of a tile; it has at least one row of B. It sets memory and no result.
+    The gradient is made beside the value, tile by tile, so memory grows with B x D and not with B x B; it can be
+    differentiated once. `tile_numbers` similarities of a tile, at least one row of B, set memory and no result.
 
-    Returns
-    -------
-    Mean over cells, in nats; log B for embeddings that tell nothing. It can be differentiated once.
-
-    Notes
-    -----
     van den Oord et al. 2018, arXiv:1807.03748; dropout as the two views: Gao et al. 2021, arXiv:2104.08821.
     """
     with torch.autocast(first_BD.device.type, enabled=False):
@@ -125,38 +112,18 @@ def unit(z_BD: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LossSum:
-    """Sums over a chunk, so that chunks of any size add up to the batch.
-
-    Parameters
-    ----------
-    loss_sum
-        Cross-entropy in nats, summed, with its graph; 0 where nothing is predicted.
-    n
-        Predictions.
-    n_correct
-        Of those, how many right.
-    n_correct_hidden
-        Of these, how many could not be read off, because they were hidden.
-    """
+    """Sums over the predictions of a chunk, so that chunks of any size add up to the batch."""
 
     loss_sum: Tensor
+    """Cross-entropy in nats, with its graph; 0 where nothing is predicted."""
     n: int
     n_correct: int
     n_correct_hidden: int = 0
+    """Of the correct ones, how many could not be read off, because they were hidden."""
 
 
 def masked_loss(logits_NT: Tensor, targets_N: Tensor, is_hidden_N: Tensor) -> LossSum:
-    """Score predictions of hidden bins; in float32 at least.
-
-    Parameters
-    ----------
-    logits_NT
-        Scores of the token kinds, for the tokens to be predicted only.
-    targets_N
-        Their true bins.
-    is_hidden_N
-        Which of them the encoder did not see.
-    """
+    """Score predictions of bins, of which the encoder did not see those that are hidden; in float32 at least."""
     logits_NT = _at_least_float32(logits_NT)
     loss_sum = functional.cross_entropy(logits_NT, targets_N, reduction="sum")
     is_right_N = logits_NT.detach().argmax(dim=-1) == targets_N
@@ -167,12 +134,7 @@ def masked_loss(logits_NT: Tensor, targets_N: Tensor, is_hidden_N: Tensor) -> Lo
 def malignancy_loss(logits_B: Tensor, is_malignant_B: Tensor) -> LossSum:
     """Score the logits of "tumour" by the binary cross-entropy of the labelled cells; in float32 at least.
 
-    Parameters
-    ----------
-    logits_B
-        Above 0 means tumour.
-    is_malignant_B
-        1 tumour, 0 normal, -1 unknown and ignored.
+    `is_malignant_B`: 1 tumour, 0 normal, -1 unknown and ignored.
     """
     is_known_B = is_malignant_B != UNKNOWN
     logits, truth = _at_least_float32(logits_B)[is_known_B], is_malignant_B[is_known_B]

@@ -1,7 +1,4 @@
-"""Steps over synthetic cells, measured: seconds and peak memory, chunked and full-batch, and seconds of a FLOP.
-
-Shapes: B cells in the batch, D embedding width.
-"""
+"""Steps over synthetic cells, measured: seconds and peak memory, chunked and full-batch, and seconds of a FLOP."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,18 +24,17 @@ from celllm.base.errors import CellLMError
 from celllm.config.recipe import Recipe
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.model.encoder import Encoder
-from celllm.model.randomness import seeded
 from celllm.pretrain import optim
-from celllm.pretrain.chunks import Batch, Encode, Rows, by_tokens, full_batch
+from celllm.pretrain.batch import View
+from celllm.pretrain.chunks import Rows, by_tokens, full_batch
 from celllm.pretrain.divide import divide_and_conquer
 from celllm.pretrain.flops import step_flops
 from celllm.pretrain.losses import info_nce
 from celllm.pretrain.step import StepLoss
+from celllm.pretrain.step_cost import MODES
 from celllm.pretrain.stopping import is_out_of_memory
-from celllm.pretrain.synthetic import synthetic_batch, synthetic_module
+from celllm.pretrain.synthetic import synthetic_batch, synthetic_encoder, synthetic_module
 
-Mode = Literal["chunked", "full-batch"]
-MODES: tuple[Mode, ...] = ("chunked", "full-batch")
 MIN_CHUNKS = 3
 """Of a timed step; one chunk alone would be encoded less often than those of a whole step."""
 MIN_STEPS, MAX_STEPS = 2, 9
@@ -55,25 +51,22 @@ def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:  # n
 
 @dataclass(frozen=True)
 class StepPlan:
-    """One step to be measured: the contrastive loss alone, dropout on.
+    """One step to be measured: the contrastive loss alone, dropout on, `max_tokens` in a chunk, padding included.
 
-    `max_tokens` are the tokens of a chunk, padding included. The fastest of `n_repeats` counts, after a small step that
-    is not timed. A step that needs more than `limit_bytes` in all does not fit; None: no limit.
+    A step that needs more than `limit_bytes` in all does not fit; None: no limit.
     """
 
     settings: EncoderSettings
     n_genes: int
     lengths_B: NDArray[np.int64]
     max_tokens: int
-    mode: Mode = "chunked"
+    mode: str = "chunked"
     temperature: float = 0.05
-    n_repeats: int = 1
     threads: int = 1
     limit_bytes: int | None = None
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """What one step took; memory is that of the process, interpreter and libraries included."""
 
     seconds: float
@@ -81,14 +74,31 @@ class Cost:
     before_bytes: int
 
 
-def take_step(
-    encode: Encode, views: Sequence[Batch], loss: Callable[..., Tensor], *, chunks: Sequence[Rows], mode: Mode
+def contrastive_step(
+    encoder: Encoder,
+    cells: View,
+    chunks: Sequence[Rows],
+    *,
+    mode: str,
+    temperature: float = 0.05,
+    context: AbstractContextManager[Any] | None = None,
 ) -> Tensor:
-    """Accumulate one step's gradient; full-batch: the same chunks with all their graphs held."""
+    """Set the gradient of one step, the cells compared with themselves; full-batch: the same chunks, all graphs held.
+
+    `context` is what the encoder runs in, such as autocast.
+    """
+
+    def encode(chunk: dict[str, Tensor]) -> Tensor:
+        with context or nullcontext():
+            return encoder.embed(chunk["genes"], chunk["bins"], chunk.get("values"))
+
+    def loss(first_BD: Tensor, second_BD: Tensor) -> Tensor:
+        return info_nce(first_BD, second_BD, temperature=temperature)
+
+    encoder.zero_grad(set_to_none=True)
     if mode == "chunked":
-        return divide_and_conquer(encode, views, loss, chunks=chunks)
-    whole, _ = full_batch(encode, views, chunks)
-    value = loss(*whole)
+        return divide_and_conquer(encode, [cells, cells], loss, chunks=chunks)
+    value = loss(*full_batch(encode, [cells, cells], chunks)[0])
     value.backward()  # type: ignore[no-untyped-call]
     return value.detach()
 
@@ -97,34 +107,24 @@ def measured_step(plan: StepPlan) -> Cost | None:
     """Take the plan's step in this process; None if it needs more memory than the limit."""
     torch.set_num_threads(plan.threads)
     cpu = torch.device("cpu")
-    with seeded(0, cpu):
-        table = torch.randn(plan.n_genes, plan.settings.width)
-        encoder = Encoder(plan.settings, n_genes=plan.n_genes, gene_embedding=table).train()
+    encoder = synthetic_encoder(plan.settings, plan.n_genes)
 
     def step(lengths_B: NDArray[np.int64], max_tokens: int) -> float:
         has_values = plan.settings.expression == "value"
-        batch = synthetic_batch(
-            lengths_B, np.zeros_like(lengths_B), n_genes=plan.n_genes, device=cpu, has_values=has_values
-        )
-        encoder.zero_grad(set_to_none=True)
+        batch = synthetic_batch(lengths_B, n_genes=plan.n_genes, device=cpu, has_values=has_values)
+        chunks = by_tokens(lengths_B, max_tokens)
         started = time.perf_counter()
-        take_step(
-            lambda cells: encoder.embed(cells["genes"], cells["bins"], cells.get("values")),
-            [batch.plain()] * 2,
-            lambda first_BD, second_BD: info_nce(first_BD, second_BD, temperature=plan.temperature),
-            chunks=by_tokens(lengths_B, max_tokens),
-            mode=plan.mode,
-        )
+        contrastive_step(encoder, batch.plain(), chunks, mode=plan.mode, temperature=plan.temperature)
         return time.perf_counter() - started
 
-    step(np.array([8, 8]), 8)
+    step(np.array([8, 8]), 8)  # the first of all takes longer
     before_bytes = process_bytes("VmRSS")
     if plan.limit_bytes is not None:
         # resident memory cannot be limited; what is mapped from here on will be resident
         allowed = process_bytes("VmSize") + max(0, plan.limit_bytes - before_bytes)
         resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
     try:
-        seconds = min(step(plan.lengths_B, plan.max_tokens) for _ in range(plan.n_repeats))
+        seconds = step(plan.lengths_B, plan.max_tokens)
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             return None
@@ -135,25 +135,10 @@ def measured_step(plan: StepPlan) -> Cost | None:
 def sweep(
     plan: StepPlan, batches: Sequence[int], *, report: Callable[[str], object] = lambda message: None
 ) -> list[dict[str, Any]]:
-    """Measure chunked and full-batch steps over ever more cells, each in a fresh process.
+    """Measure chunked and full-batch steps over ever more cells, each in a fresh process; report tells of each.
 
-    Parameters
-    ----------
-    plan
-        What all steps share; its first B cells make a batch of B.
-    batches
-        Values of B. Where a mode does not fit, larger ones are not tried in that mode.
-    report
-        Told of each step.
-
-    Returns
-    -------
-    Rows of `celllm.pretrain.step_cost`.
-
-    Raises
-    ------
-    CellLMError
-        If a process dies.
+    The plan's first B cells make a batch of B. Where a mode does not fit, larger batches are not tried in that mode.
+    Returns rows of `celllm.pretrain.step_cost`; a CellLMError says that a process died.
     """
     rows: list[dict[str, Any]] = []
     for mode in MODES:
@@ -167,11 +152,8 @@ def sweep(
                     "of memory\n  do this:  set step_cost.limit_gb below the memory of the machine"
                 )
                 raise CellLMError(msg) from None
-            told = "does not fit"
-            seconds = peak_gb = float("nan")
-            if cost is not None:
-                seconds, peak_gb = cost.seconds, cost.peak_bytes / 1e9
-                told = f"{seconds:.2f} s, {peak_gb:.2f} GB"
+            seconds, peak_gb = (float("nan"),) * 2 if cost is None else (cost.seconds, cost.peak_bytes / 1e9)
+            told = "does not fit" if cost is None else f"{seconds:.2f} s, {peak_gb:.2f} GB"
             report(f"{mode}, {n_cells} cells: {told}")
             rows.append({"B": n_cells, "mode": mode, "seconds": seconds, "peak_gb": peak_gb, "fits": cost is not None})
             if cost is None:
@@ -209,11 +191,6 @@ class Timing:
         return flops * self.seconds_per_flop + self.optimiser_s
 
 
-def precision_context(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context in which the recipe's precision holds."""
-    return nullcontext() if recipe.training.precision == "32-true" else torch.autocast(device.type, torch.bfloat16)
-
-
 def time_steps(
     recipe: Recipe,
     lengths_B: NDArray[np.int64],
@@ -224,26 +201,17 @@ def time_steps(
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Timing:
-    """Time steps with all losses of the recipe, over ever longer and more cells until one fills a fifth of the time.
+    """Time steps with all losses of the recipe, over ever longer and more cells until one fills a fifth of `seconds`.
 
-    Parameters
-    ----------
-    recipe
-        What is trained.
-    lengths_B, targets_B
-        Tokens of the cells of one batch, and how many of each are hidden.
-    n_genes
-        Size of the vocabulary.
-    seconds
-        Approximate time budget; four steps are taken in any case.
-    device
-        What is timed.
-    clock
-        Where it reads the time; `time.process_time` for a machine that others use as well.
+    `targets_B` are how many tokens of each cell are hidden. Four steps are taken in any case. `clock` may be
+    `time.process_time`, for a machine that others use as well.
     """
     module = synthetic_module(recipe, n_genes, device=device)
     optimiser = optim.optimiser_of(module, recipe.optimiser)
     trained = [p for group in optimiser.param_groups for p in group["params"]]
+
+    def autocast() -> AbstractContextManager[Any]:
+        return torch.autocast(device.type, torch.bfloat16, enabled=recipe.training.precision != "32-true")
 
     def now() -> float:
         if device.type == "cuda":
@@ -254,9 +222,7 @@ def time_steps(
         lengths = np.minimum(lengths_B[:n_cells], max_length)
         targets = np.minimum(targets_B[:n_cells] * lengths // lengths_B[:n_cells], lengths - 1)
         budget = max(1, min(recipe.training.chunk_tokens, int(lengths.sum()) // MIN_CHUNKS))
-        loss = StepLoss(
-            module, recipe.objectives, max_tokens=budget, autocast=lambda: precision_context(recipe, device)
-        )
+        loss = StepLoss(module, recipe.objectives, max_tokens=budget, autocast=autocast)
         batch = synthetic_batch(lengths, targets, n_genes=n_genes, device=device)
         optimiser.zero_grad(set_to_none=True)
         started = now()

@@ -57,15 +57,7 @@ class Monitor:
 
 
 class Files(Monitor):
-    """Writes `history.jsonl`, whole after every row, and TensorBoard's events.
-
-    Parameters
-    ----------
-    path
-        The history.
-    tensorboard
-        Folder of the events; `tensorboard --logdir` shows them.
-    """
+    """Writes `history.jsonl`, whole after every row, and TensorBoard's events into a folder."""
 
     def __init__(self, path: Path, tensorboard: Path) -> None:
         self._path, self._tensorboard = path, tensorboard

@@ -48,41 +48,26 @@ Split = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class ProbeCells:
-    """Labelled cells that no part of pretraining sees.
-
-    Parameters
-    ----------
-    values
-        N x genes of the vocabulary.
-    units
-        What the values are.
-    labels
-        One a cell, none empty.
-    cell_ids
-        Names of the cells; splits go by them.
-    components_NK
-        The same cells in principal components of the corpus.
-    digest
-        Names cells and components, in checkpoints that are chosen by them.
-    """
+    """Labelled cells that no part of pretraining sees."""
 
     values: sparse.csr_matrix
+    """N x genes of the vocabulary."""
     units: Units
     labels: NDArray[np.str_]
+    """None empty."""
     cell_ids: NDArray[np.str_]
+    """Splits go by them."""
     components_NK: NDArray[np.float64]
+    """The same cells in principal components of the corpus."""
     digest: str
+    """Names cells and components, in checkpoints that are chosen by them."""
 
 
 def read(cells: Path, components: Path, *, corpus: ShardReader, vocabulary: Vocabulary) -> ProbeCells:
     """Read labelled cells and project them on components of the corpus; at most `MAX_CELLS`, drawn at random.
 
-    Raises
-    ------
-    InputError
-        If the cells are of a data set of the corpus, or hold z-scores, which have no components.
-    VocabularyMismatch
-        If cells or components have other genes.
+    InputError if the cells are of a data set of the corpus, or hold z-scores, which have no components;
+    VocabularyMismatch if cells or components have other genes.
     """
     aligned = cell_files.read(cells, vocabulary=vocabulary)
     name, units = str(aligned.uns["dataset"]), Units(aligned.uns["units"])
@@ -126,15 +111,8 @@ def check_probed(recipe: Recipe, cells: ProbeCells | None) -> None:
 class Probe:
     """Scores an encoder on labelled cells, beside what costs no training.
 
-    The neighbours are the encoder as it was drawn, principal components of the corpus, and these joined with the
-    embedding. Scores of the first two are computed once.
-
-    Parameters
-    ----------
-    cells
-        The labelled cells.
-    untrained
-        The encoder before its first step, and how cells become its tokens.
+    The neighbours are the encoder as it was drawn (`untrained`), principal components of the corpus, and these joined
+    with the embedding. Scores of the first two are computed once.
     """
 
     def __init__(self, cells: ProbeCells, untrained: PretrainedEncoder, *, device: torch.device) -> None:
@@ -209,16 +187,11 @@ def standardised(features_ND: NDArray[np.float64], train: NDArray[np.int64]) -> 
 
 
 def macro_f1(
-    features: NDArray[np.float64] | sparse.csr_matrix,
-    labels: NDArray[np.str_],
-    train: NDArray[np.int64],
-    test: NDArray[np.int64],
-    *,
-    inverse_penalty: float = INVERSE_PENALTY,
+    features: NDArray[np.float64], labels: NDArray[np.str_], train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> float:
     """Fit multinomial logistic regression to the rows `train`; return its macro-F1 on the rows `test`."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import f1_score
 
-    model = LogisticRegression(C=inverse_penalty, max_iter=5_000).fit(features[train], labels[train])
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=5_000).fit(features[train], labels[train])
     return float(f1_score(labels[test], model.predict(features[test]), average="macro", zero_division=0))

@@ -28,7 +28,7 @@ from celllm.pretrain.held_out import HeldOut
 from celllm.pretrain.launch import alone
 from celllm.pretrain.monitor import HistoryRow, Monitor, following, history_row
 from celllm.pretrain.probe import ProbeCells, check_probed
-from celllm.pretrain.ranks import Ranks
+from celllm.pretrain.ranks import ALONE, Ranks
 from celllm.pretrain.step import StepLoss, check_ranks, check_trainable, initial_module
 from celllm.pretrain.stopping import Stopped, StopRequest
 from celllm.pretrain.update import Update
@@ -67,39 +67,15 @@ def pretrain(
     when the run was stopped and went on from its checkpoint. SIGTERM, SIGINT and SIGUSR1 end it after the step in
     which they come, with a checkpoint.
 
-    Parameters
-    ----------
-    recipe
-        Everything but the data and the seed.
-    corpus
-        The cells to learn from.
-    gene_embedding
-        G x D, where it starts; None: drawn, and learned with the rest.
-    gene_digest
-        Names the gene embedding in checkpoints.
-    seed
-        Random seed of initial weights, order of cells, truncation, masks, dropout and random features.
-    fabric
-        Launched; says which device this process has, and how many ranks there are. None: one device, the best there is.
-    checkpoints
-        Folder to go on from and to save to, the same for all ranks; None: neither.
-    probe
-        Labelled cells for a recipe with `probe_every`.
-    stage
-        Name and version of the stage; a checkpoint of another is refused.
-    monitors
-        Told of each row of the history, on the first rank.
-    stop_after
-        Stop after this many steps of the schedule, as if killed right after a checkpoint; None: run to the end.
-    initial
-        Encoder whose weights to begin with; None: drawn from the seed.
+    The gene embedding, G x D, is where genes start; None: drawn, and learned with the rest. Weights start at `initial`;
+    None: drawn from the seed. `fabric` is launched and says which device this process has, and how many ranks there
+    are; None: one device, the best there is. All ranks share the folder `checkpoints`, to go on from and to save to;
+    the first tells monitors of each row of the history. With `stop_after` a run stops after so many steps of its
+    schedule, as if killed right after a checkpoint.
 
-    Raises
-    ------
-    InputError
-        If the recipe cannot be trained from, or the folder's checkpoint belongs to another run.
-    DivergedError, CheckpointError, OutOfMemory, Stopped
-        If a loss is not finite, a checkpoint not written, half the `chunk_tokens` too many, or a signal asks for it.
+    InputError if the recipe cannot be trained from, or the folder's checkpoint belongs to another run; DivergedError,
+    CheckpointError, OutOfMemory or Stopped if a loss is not finite, a checkpoint not written, half the `chunk_tokens`
+    too many, or a signal asks for it.
     """
     check_trainable(recipe)
     check_probed(recipe, probe)
@@ -135,13 +111,7 @@ def pretrain(
 
 
 class Run:
-    """The state of one run on one rank.
-
-    Parameters
-    ----------
-    recipe, corpus, gene_embedding, seed, fabric, probe, initial
-        As in `pretrain`.
-    """
+    """The state of one run on one rank; arguments as in `pretrain`."""
 
     def __init__(
         self,
@@ -156,7 +126,7 @@ class Run:
     ) -> None:
         settings = recipe.training
         self._recipe, self._corpus, self._seed, self._fabric = recipe, corpus, seed, fabric
-        self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else None
+        self._rank, self._ranks = fabric.global_rank, Ranks() if fabric.world_size > 1 else ALONE
         self._module = initial_module(
             recipe, corpus.n_genes, gene_embedding, seed=seed, device=fabric.device, initial=initial
         )
@@ -204,7 +174,7 @@ class Run:
             )
         self.progress.ranks = self._fabric.world_size
         self._saved_step = self.progress.step
-        if self._ranks is not None and not self._ranks.agree(self.progress.step, self._fabric.device):
+        if not self._ranks.agree(self.progress.step, self._fabric.device):
             msg = (
                 f"{checkpoints.folder}: rank {self._rank} finds step {self.progress.step}, others another\n"
                 "  do this:  give a folder that all nodes share with --checkpoints"
@@ -213,7 +183,7 @@ class Run:
 
     def is_any(self, is_so: bool) -> bool:  # noqa: FBT001 - a question with one answer
         """Return whether it is so on any rank."""
-        return is_so if self._ranks is None else self._ranks.any(is_so, self._fabric.device)
+        return self._ranks.any(is_so, self._fabric.device)
 
     def loader(self) -> Loader[StepBatch]:
         """Return batches of this rank, from the present step on."""

@@ -5,7 +5,7 @@ Shapes: B cells, C of a chunk, L tokens of its longest cell, Q of them looked at
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ from celllm.pretrain.chunks import Batch, Rows, by_tokens, full_batch, n_kept_gr
 from celllm.pretrain.divide import Record, divide_and_conquer
 from celllm.pretrain.figures import Figures
 from celllm.pretrain.losses import LossSum
-from celllm.pretrain.ranks import Ranks
+from celllm.pretrain.ranks import ALONE, Alone
 
 
 class Pretrained(nn.Module):
@@ -42,13 +42,7 @@ class Pretrained(nn.Module):
 
 
 def check_trainable(recipe: Recipe) -> None:
-    """Refuse attention `released`: with it a cell's embedding depends on the other cells of the batch.
-
-    Raises
-    ------
-    InputError
-        For that attention.
-    """
+    """Refuse attention `released`, with which a cell's embedding depends on the batch's other cells; InputError."""
     if recipe.encoder.attention == "released":
         raise InputError(
             file="recipe",
@@ -60,13 +54,7 @@ def check_trainable(recipe: Recipe) -> None:
 
 
 def check_ranks(recipe: Recipe, n_ranks: int) -> None:
-    """Refuse more ranks than there are cells for.
-
-    Raises
-    ------
-    InputError
-        If a rank would get no cell of a batch, or none of the validation cells.
-    """
+    """Raise InputError if a rank would get no cell of a batch, or none of the validation cells."""
     for field in ("batch_cells", "validation_cells"):
         n_cells = getattr(recipe.training, field)
         if 0 < n_cells < n_ranks:
@@ -110,20 +98,8 @@ class StepLoss:
     weight of 0 skips the work of its loss. What is compared of a view, and what the figures of spread are about, is the
     encoder's embedding of it (`encoder.pooling`) behind the recipe's `projection`.
 
-    Parameters
-    ----------
-    module
-        In training mode.
-    settings
-        The recipe's objectives.
-    max_tokens
-        Tokens encoded at once, padding included; it sets memory.
-    keep_tokens
-        Tokens whose graphs are kept from the first pass, so that they need no second; those of one chunk always are.
-    autocast
-        Returns the context in which the encoder runs; the same in both passes.
-    ranks
-        Other processes with cells of the same batch.
+    `max_tokens` are encoded at once, padding included; graphs of `keep_tokens`, at least those of one chunk, are kept
+    from the first pass. `autocast` returns the context in which the encoder runs, in both passes.
     """
 
     def __init__(
@@ -133,8 +109,8 @@ class StepLoss:
         *,
         max_tokens: int,
         keep_tokens: int = 0,
-        autocast: type[AbstractContextManager[Any]] | Any,  # noqa: ANN401 - any callable that gives a context
-        ranks: Ranks | None = None,
+        autocast: Callable[[], AbstractContextManager[Any]],
+        ranks: Alone = ALONE,
     ) -> None:
         self.module, self.settings, self.max_tokens, self.autocast = module, settings, max_tokens, autocast
         self.keep_tokens, self.ranks = keep_tokens, ranks
@@ -143,11 +119,7 @@ class StepLoss:
             raise ValueError(msg)
 
     def accumulate(
-        self,
-        batch: StepBatch,
-        *,
-        check: bool = False,
-        health: bool = True,
+        self, batch: StepBatch, *, check: bool = False, health: bool = True
     ) -> tuple[Tensor, dict[str, float | None]]:
         """Add the step's gradient to the parameters; return the loss, detached, and the step's figures.
 
@@ -175,9 +147,8 @@ class StepLoss:
             )
         else:
             loss = sum_over_chunks(self._chunk_loss, n_cells=len(batch), chunks=chunks)
-            if self.ranks is not None:
-                self.ranks.sum_gradients(parameters)
-                loss = loss.new_tensor(self.ranks.total(float(loss), batch.device))
+            self.ranks.sum_gradients(parameters)
+            loss = self.ranks.sum(loss)
             if health:
                 record.embeddings = self._embedded(chunks)
         contrasted = record.coupled_loss / weight if weight > 0 else None
@@ -189,7 +160,7 @@ class StepLoss:
         settings = self.settings
         record = Record(embeddings=self._embedded(chunks))
         with torch.no_grad():
-            contrasted = float(self._info_nce(*(self._gathered(z_BD) for z_BD in record.embeddings)))
+            contrasted = float(self._info_nce(*map(self.ranks.gather, record.embeddings)))
             needs_chunks = settings.masked.weight > 0 or settings.malignancy.weight > 0
             own = [self._chunk_loss(rows, None) for rows in chunks] if needs_chunks else []
         loss = self._total(sum(float(one) for one in own if one is not None))
@@ -213,11 +184,8 @@ class StepLoss:
         self._masked = batch.masked()
         return by_tokens(np.maximum(batch.lengths_B, batch.view_lengths_B), self.max_tokens)
 
-    def _gathered(self, z_BD: Tensor) -> Tensor:
-        return z_BD if self.ranks is None else self.ranks.gather(z_BD)
-
     def _total(self, number: float) -> float:
-        return number if self.ranks is None else self.ranks.total(number, self._batch.device)
+        return self.ranks.total(number, self._batch.device)
 
     def _views(self, batch: StepBatch) -> list[Batch]:
         _, second = batch.views or (batch, batch)
@@ -232,12 +200,7 @@ class StepLoss:
 
     def _info_nce(self, first_BD: Tensor, second_BD: Tensor) -> Tensor:
         settings = self.settings.contrastive
-        return losses.info_nce(
-            first_BD,
-            second_BD,
-            temperature=settings.temperature,
-            symmetric=settings.symmetric,
-        )
+        return losses.info_nce(first_BD, second_BD, temperature=settings.temperature, symmetric=settings.symmetric)
 
     def _encode(self, view: Mapping[str, Tensor]) -> Tensor | tuple[Tensor, Any]:
         encoder, values = self.module.encoder, view.get("values")

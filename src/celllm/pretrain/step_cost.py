@@ -22,10 +22,7 @@ _REMEDY = "measure again: snakemake --forcerun measure_step"
 def read(path: Path | str) -> pd.DataFrame:
     """Read `step_cost.tsv`; B is int, seconds and peak_gb float (nan where it does not fit), fits bool.
 
-    Raises
-    ------
-    InputError
-        If a column is missing, a value is of the wrong kind, or a step that fits has no seconds or peak_gb.
+    InputError if a column is missing, a value is of the wrong kind, or a step that fits has no seconds or peak_gb.
     """
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     if tuple(table.columns) != COLUMNS:

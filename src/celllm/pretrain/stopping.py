@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Sequence
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -21,17 +21,7 @@ ONEDNN = ("could not create a primitive", "could not execute a primitive")
 
 
 class Stopped(CellLMError):
-    """The run was asked to stop and did; called again it goes on.
-
-    Parameters
-    ----------
-    step
-        Optimiser steps done.
-    signal_name
-        What asked.
-    is_saved
-        Whether there is a checkpoint of this step.
-    """
+    """The run was asked to stop and did; called again it goes on."""
 
     status = STATUS
 
@@ -57,12 +47,7 @@ class StopRequest:
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -73,17 +58,7 @@ class StopRequest:
 
 
 class OutOfMemory(CellLMError, MemoryError):
-    """A step does not fit into memory; nothing of it was kept.
-
-    Parameters
-    ----------
-    step
-        Its number.
-    chunk_tokens
-        Tokens that were encoded at once.
-    cause
-        What the allocator said.
-    """
+    """A step does not fit into memory; nothing of it was kept. `cause` is what the allocator said."""
 
     def __init__(self, step: int, chunk_tokens: int, cause: str) -> None:
         super().__init__(
@@ -130,12 +105,7 @@ def tolerances(precision: str, *, is_exact: bool) -> dict[str, float]:
 class WrongGradientError(CellLMError, ArithmeticError):
     """A chunked step does not compute the gradient of the full batch; the parameters are those before it.
 
-    Parameters
-    ----------
-    step
-        Its number.
-    name, found, tolerance
-        The figure, what it is on this rank, and what rounding explains; below that another rank is meant.
+    `found` is the figure on this rank, `tolerance` what rounding explains; below that another rank is meant.
     """
 
     def __init__(self, step: int, name: str, found: float, tolerance: float) -> None:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from celllm.config.recipe import Recipe
+from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus import format as shard_format
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.tokens import CLS, N_BINS
@@ -22,17 +23,14 @@ from celllm.pretrain.batch import StepBatch
 from celllm.pretrain.step import Pretrained
 from celllm.pretrain.views import IS_HIDDEN, IS_TARGET
 
-CORPUS_CELLS = 1_764_921
-"""PanglaoDB's and CancerSCEM's human cells by the databases' own totals (Zhao et al. 2023, arXiv:2306.04371)."""
-CORPUS_GENES = 19_379
-"""Rows of the gene embedding in the authors' release, CLS and PAD not counted."""
 MEAN_EXPRESSED, EXPRESSED_99, MIN_EXPRESSED = 1_616, 4_673, 200
-"""Expressed genes of a cell of that corpus: cell-weighted mean and 99th percentile of PanglaoDB's table of samples, and
-the minimum below which a cell is no part of it."""
+"""Expressed genes of a cell of the paper's corpus: cell-weighted mean and 99th percentile of PanglaoDB's table of
+samples, and the minimum below which a cell is no part of it."""
 SAMPLE = 20_000
 """Cells whose lengths are looked at."""
 PIECE = 4096
 """Cells of a corpus read at once."""
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,9 @@ def synthetic_expressed(n_cells: int, *, seed: int = 0) -> NDArray[np.int64]:
     return np.maximum(genes.astype(np.int64), MIN_EXPRESSED)
 
 
-def synthetic_lengths(n_cells: int, *, max_length: int = 6_000, seed: int = 0) -> NDArray[np.int64]:
+def synthetic_lengths(n_cells: int, *, max_length: int = 6_000) -> NDArray[np.int64]:
     """Draw the tokens of cells, CLS included, at most `max_length` of each (the paper's by default)."""
-    return np.minimum(synthetic_expressed(n_cells, seed=seed) + 1, max_length)
-
-
-def synthetic_targets(candidates_B: NDArray[np.int64], rate: float, *, seed: int = 0) -> NDArray[np.int64]:
-    """Draw how many tokens of each cell are hidden, each of its candidates with probability `rate`."""
-    return np.random.default_rng([seed, 3]).binomial(candidates_B, rate)
+    return np.minimum(synthetic_expressed(n_cells) + 1, max_length)
 
 
 def sampled_expressed(corpus: ShardReader, n_cells: int, *, seed: int = 0) -> NDArray[np.int64]:
@@ -108,48 +101,41 @@ def synthetic_step(recipe: Recipe, corpus: CorpusSize, *, seed: int = 0) -> tupl
     drawn = np.random.default_rng([seed, 5]).integers(0, len(lengths), recipe.training.batch_cells)
     masked = recipe.objectives.masked
     rate = masked.rate if masked.weight > 0 else 0.0
-    return lengths[drawn], synthetic_targets(candidates[drawn], rate, seed=seed)
+    return lengths[drawn], np.random.default_rng([seed, 3]).binomial(candidates[drawn], rate)
 
 
-def synthetic_module(recipe: Recipe, n_genes: int, *, device: torch.device, seed: int = 0) -> Pretrained:
+def synthetic_encoder(settings: EncoderSettings, n_genes: int) -> Encoder:
+    """Return an encoder with drawn weights and a gene embedding of noise, in training mode."""
+    with seeded(0, CPU):
+        return Encoder(settings, n_genes=n_genes, gene_embedding=torch.randn(n_genes, settings.width)).train()
+
+
+def synthetic_module(recipe: Recipe, n_genes: int, *, device: torch.device = CPU) -> Pretrained:
     """Return what a recipe trains, freshly drawn, with a gene embedding of noise."""
-    with seeded(seed, torch.device("cpu")):
-        table = torch.randn(n_genes, recipe.encoder.width)
-        module = Pretrained(Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table), recipe.objectives)
+    with seeded(0, CPU):
+        module = Pretrained(synthetic_encoder(recipe.encoder, n_genes), recipe.objectives)
     module.encoder.embedding.genes.weight.requires_grad_(recipe.genes.is_trained)
     return module.to(device).train()
 
 
 def synthetic_batch(
     lengths_B: NDArray[np.int64],
-    targets_B: NDArray[np.int64],
+    targets_B: NDArray[np.int64] | None = None,
     *,
     n_genes: int,
-    device: torch.device,
-    seed: int = 0,
+    device: torch.device = CPU,
     has_values: bool = False,
 ) -> StepBatch:
-    """Return a batch of cells of which so many tokens are hidden and to be predicted; half of them are tumour.
+    """Return cells of these lengths, CLS included, with `targets_B` hidden tokens to predict (None: none).
 
-    Parameters
-    ----------
-    lengths_B
-        Tokens of each cell, CLS included.
-    targets_B
-        Of these, how many are to be predicted; below the length.
-    n_genes
-        Size of the vocabulary; a gene may come twice in a cell.
-    device
-        Where chunks go.
-    seed
-        Random seed of genes, bins and hidden tokens.
-    has_values
-        Whether the encoder reads expression as a value.
+    Half of the cells are tumour; a gene may come twice in a cell. `has_values`: the encoder reads expression as a
+    value.
     """
-    generator = np.random.default_rng([seed, 4])
+    generator = np.random.default_rng([0, 4])
     gene_type = np.min_scalar_type(n_genes)
+    n_targets_B = np.zeros_like(lengths_B) if targets_B is None else targets_B
     genes, tokens = [], []
-    for length, n_targets in zip(lengths_B.tolist(), targets_B.tolist(), strict=True):
+    for length, n_targets in zip(lengths_B.tolist(), n_targets_B.tolist(), strict=True):
         genes_L = generator.integers(0, n_genes, length).astype(gene_type)
         tokens_L = generator.integers(0, N_BINS, length).astype(np.uint8)
         genes_L[0], tokens_L[0] = n_genes, CLS

@@ -28,15 +28,7 @@ from celllm.pretrain.stopping import (
 
 
 class Update:
-    """Takes optimiser steps, with the recipe's `chunk_tokens` and `keep_tokens`, or less where memory asks for it.
-
-    Parameters
-    ----------
-    step_loss, optimiser
-        Of what is trained.
-    recipe, seed, fabric
-        As in `run.pretrain`.
-    """
+    """Takes optimiser steps, with the recipe's `chunk_tokens` and `keep_tokens`, or less where memory asks for it."""
 
     def __init__(
         self, step_loss: StepLoss, optimiser: torch.optim.Optimizer, recipe: Recipe, *, seed: int, fabric: Fabric
@@ -76,7 +68,7 @@ class Update:
         """Halve what is encoded at once, if that was not done before and there is one rank."""
         self._optimiser.zero_grad(set_to_none=True)
         tokens, asked = self._step_loss.max_tokens, self._recipe.training.chunk_tokens
-        if self._step_loss.ranks is not None or tokens < asked or asked < 2:
+        if self._step_loss.ranks.n_ranks > 1 or tokens < asked or asked < 2:
             raise OutOfMemory(step, tokens, cause)
         gc.collect()
         give_back_free()
@@ -116,6 +108,5 @@ class Update:
         is_exact = self._fabric.device.type == "cpu" and not settings.compile
         for name, tolerance in tolerances(settings.precision, is_exact=is_exact).items():
             found = figures[name] or 0.0
-            is_wrong = found > tolerance
-            if is_wrong if ranks is None else ranks.any(is_wrong, self._fabric.device):
+            if ranks.any(found > tolerance, self._fabric.device):
                 raise WrongGradientError(step, name, found, tolerance)

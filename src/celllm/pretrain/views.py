@@ -40,25 +40,11 @@ def choose_masked(
     replace_share: float,
     is_zero_silent: bool = False,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Choose tokens to predict, each with probability `rate`, and those of them to hide; CLS never.
+    """Choose tokens to predict, each with probability `rate`, and of them `replace_share` to become MASK; CLS never.
 
-    Parameters
-    ----------
-    bins_N
-        Bins and CLS, packed.
-    chance_N
-        A number in [0, 1) for each.
-    rate
-        Share of the candidate tokens to be predicted.
-    replace_share
-        Share of those that become MASK; the rest stay visible. None become another bin.
-    is_zero_silent
-        Layout `full`: bin 0 is a gene that is silent, or nearly so, and is never chosen, as in scBERT. In layout
-        `nonzero` every token is an expressed gene, bin 0 included.
-
-    Returns
-    -------
-    Which tokens are to be predicted, and which of these are hidden.
+    The rest stay visible; none become another bin. `chance_N` is a number in [0, 1) for each token. `is_zero_silent`,
+    layout `full`: bin 0 is a gene that is silent, or nearly so, and is never chosen, as in scBERT; in layout `nonzero`
+    every token is an expressed gene. Returns which tokens are to be predicted, and which of these are hidden.
     """
     is_candidate_N = bins_N != CLS
     if is_zero_silent:
@@ -70,17 +56,7 @@ def choose_masked(
 
 @dataclass(frozen=True)
 class PieceMaker:
-    """Makes the inputs of some cells.
-
-    Parameters
-    ----------
-    counts
-        Of the cells.
-    cells_B
-        Their numbers in the corpus.
-    recipe, panel, seed, step
-        As for a batch.
-    """
+    """Makes the inputs of some cells, of these counts and numbers in the corpus; the rest as for a batch."""
 
     counts: csr_matrix
     cells_B: NDArray[np.int64]
