@@ -23,7 +23,7 @@ def long_lines(pairs):
 
 @pytest.mark.parametrize("options", [{"pool": "cls", "mode": "full"}, {"mode": "frozen"}])
 def test_other_modes_learn_the_lines_and_the_drugs(answered, pairs, divided, options):
-    predicted = answered("celllm_response", pairs, divided, **BRIEF | {"epochs": 20, "patience": 20}, **options)
+    predicted = answered("celllm_response", pairs, divided, **BRIEF | {"epochs": 12, "patience": 12}, **options)
 
     assert np.corrcoef(predicted, pairs.response[divided.test])[0, 1] > 0.5
     for names in (pairs.line, pairs.drug):  # answers differ where either does

@@ -13,8 +13,8 @@ from celllm.config import tables
 
 ROWS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
 QUICK = {
-    "celllm_response": {"epochs": 20, "lines": 6, "learning_rate": 3e-3, "patience": 20},
-    "deepcdr": {"epochs": 30, "batch": 16, "patience": 30},
+    "celllm_response": {"epochs": 10, "lines": 6, "learning_rate": 3e-3, "patience": 10},
+    "deepcdr": {"epochs": 15, "batch": 16, "patience": 15},
     "boosting_pairs": {"max_iter": 30},
 }
 CHOOSING = ("celllm_response", "deepcdr")

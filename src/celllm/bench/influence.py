@@ -14,7 +14,7 @@ doi:10.2307/2531595).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,13 +86,14 @@ def _of_classes(table: pd.DataFrame, metric: str) -> Floats | None:
     name, _, of_class = metric.partition("_" if metric in (f"f1_{SENSITIVE}", f"f1_{RESISTANT}") else ":")
     if name == "accuracy":
         return _centred(truth == predicted)
-    if name == "f1":
-        return _f1(truth == of_class, predicted == of_class)
-    if name == "macro_f1":
-        present = np.unique(np.concatenate([truth, predicted]))
-        return _mean([_f1(truth == label, predicted == label) for label in present])
-    if name == "balanced_accuracy":
-        return _mean([_within(truth == label, predicted == label) for label in np.unique(truth)])
+    one_class: Mapping[str, tuple[Callable[..., Floats], Any]] = {
+        "f1": (_f1, [of_class]),
+        "macro_f1": (_f1, np.unique(np.concatenate([truth, predicted]))),
+        "balanced_accuracy": (_within, np.unique(truth)),
+    }
+    if name in one_class:
+        of, labels = one_class[name]
+        return _mean([of(truth == label, predicted == label) for label in labels])
     classes, scores_NK = score_columns(table)
     if name == "auroc":
         return _auroc(truth, classes, scores_NK)

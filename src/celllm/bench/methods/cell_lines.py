@@ -47,7 +47,7 @@ class DrugMean(Regressor):
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the mean of each row's drug."""
-        return filled(self._drug[pairs.drug[rows]], self._grand)
+        return np.asarray(np.nan_to_num(self._drug[pairs.drug[rows]], nan=self._grand))
 
 
 class DrugAndLineMean(DrugMean):
@@ -61,7 +61,7 @@ class DrugAndLineMean(DrugMean):
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return the sum of both effects."""
-        line = filled(self._line[pairs.line[rows]], self._grand)
+        line = np.nan_to_num(self._line[pairs.line[rows]], nan=self._grand)
         return np.asarray(super().predict(pairs, rows) + line - self._grand)
 
 
@@ -143,8 +143,3 @@ def group_means(groups: np.ndarray, values: np.ndarray, n_groups: int) -> np.nda
     means = np.full(n_groups, np.nan)
     np.divide(sums, sizes, out=means, where=sizes > 0)
     return means
-
-
-def filled(values: np.ndarray, default: float) -> np.ndarray:
-    """Return the values, `default` where there is none (nan)."""
-    return np.where(np.isnan(values), default, values)
