@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
-from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.base.errors import InputError
 from celllm.config.recipe import Recipe
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.device import require
@@ -56,16 +56,9 @@ def alone(precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
 
 def open_corpus(manifest: Path, known: Vocabulary, recipe: Recipe) -> ShardReader:
     """Open the shards, and check that they fit vocabulary and recipe."""
-    from celllm.corpus.reader import ShardReader
+    from celllm.corpus.reader import cells_of
 
-    corpus = ShardReader(manifest)
-    if corpus.vocabulary != known.digest:
-        raise VocabularyMismatch(
-            file=manifest,
-            found=corpus.vocabulary,
-            expected=known.digest,
-            remedy="rebuild the shards: snakemake --forcerun write_shards",
-        )
+    corpus = cells_of(manifest, known)
     training = recipe.training
     if corpus.n_cells < training.batch_cells + training.validation_cells:
         raise InputError(

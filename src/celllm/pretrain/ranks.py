@@ -73,20 +73,24 @@ class Ranks(Alone):
         parts[self.rank] = z_BD
         return torch.cat(parts)
 
-    def sum(self, number: Tensor) -> Tensor:  # noqa: D102
+    def sum(self, number: Tensor) -> Tensor:
+        """Add up in float64."""
         return number.new_tensor(self.total(float(number), number.device))
 
-    def total(self, number: float, device: torch.device) -> float:  # noqa: D102
+    def total(self, number: float, device: torch.device) -> float:
+        """Add up in float64."""
         summed = torch.tensor([number], dtype=torch.float64, device=device)
         dist.all_reduce(summed)
         return float(summed)
 
-    def agree(self, number: int, device: torch.device) -> bool:  # noqa: D102
+    def agree(self, number: int, device: torch.device) -> bool:
+        """Hold the largest number against the smallest."""
         ends = torch.tensor([number, -number], dtype=torch.int64, device=device)
         dist.all_reduce(ends, op=dist.ReduceOp.MAX)
         return int(ends[0]) == -int(ends[1])
 
-    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:  # noqa: D102
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Add up whatever a rank has."""
         if not parameters:
             return
         is_there = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device).to(torch.int32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +20,8 @@ def shipped(url: str, checkout: Path) -> Path | None:
         place = checkout / rest
     else:
         module, _, inside = rest.partition(":")
-        if find_spec(module) is None:
+        spec = find_spec(module)  # the package is not imported, which takes seconds
+        if spec is None or not spec.submodule_search_locations:
             return None
-        place = Path(str(files(module).joinpath(inside)))
+        place = Path(spec.submodule_search_locations[0]) / inside
     return place if place.is_file() else None

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.linear_model import RidgeCV
 
 from celllm.bench.method import Regressor
 from celllm.corpus.components import gene_features
@@ -80,6 +79,8 @@ class RidgePerDrug(Regressor):
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
         """Fit each drug."""
+        from sklearn.linear_model import RidgeCV  # takes seconds, and the means need none
+
         self._means = DrugMean({}, seed=self.seed, encoder=None, vocabulary=self.vocabulary)
         self._means.fit(pairs, train, validation)
         self._scale = LineScale(pairs, train)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
 
 from celllm.bench.method import Classifier, labelled
 from celllm.bench.methods.estimators import SklearnClassifier
@@ -36,6 +35,8 @@ class LogisticRegressionOnGenes(SklearnClassifier):
     """What both controls are: the linear reference, taught or shown something else."""
 
     def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
+        from sklearn.linear_model import LogisticRegression  # takes seconds, and the trivial rule needs none
+
         super().__init__(LogisticRegression, {"max_iter": 1000, **options}, **made_with)
 
 

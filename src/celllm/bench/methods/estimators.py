@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier, is_regressor
-from sklearn.utils import get_tags
 
 from celllm.base.errors import InputError
 from celllm.bench.method import METHODS, BenchMethod, Classifier, imported, labelled
@@ -17,6 +15,9 @@ from celllm.config.units import Units
 from celllm.corpus import components
 from celllm.corpus.components import gene_features, projected
 from celllm.splits.units import Cells
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 
 class SklearnMethod(BenchMethod):
@@ -48,6 +49,9 @@ class SklearnMethod(BenchMethod):
         options: Mapping[str, Any],
         **made_with: Any,  # noqa: ANN401 - as of BenchMethod
     ) -> None:
+        from sklearn.base import is_classifier, is_regressor  # takes seconds, and controls.MajorityClass needs none
+        from sklearn.utils import get_tags
+
         super().__init__({name: value for name, value in options.items() if name in self.defaults}, **made_with)
         rest = {name: value for name, value in options.items() if name not in self.defaults}
         inner = {
@@ -142,6 +146,8 @@ def estimator_class(module: str, *, name: str) -> type[BaseEstimator]:
     InputError
         If there is none of that name.
     """
+    from sklearn.base import BaseEstimator
+
     where, _, class_name = module.partition(":")
     found = imported(where, class_name, name=name)
     if not (inspect.isclass(found) and issubclass(found, BaseEstimator)):
