@@ -149,7 +149,7 @@ def test_scberts_schedule_of_100_epochs_is_spread_over_the_steps():
 
 def test_few_random_features_are_doubtful_and_no_shipped_encoder_is():
     assert not [doubt for key in ENCODERS for doubt in recipe_choices.doubts(read(*key))]
-    few = read("real", "celllm").model_dump()
+    few = read("real", "scbert").model_dump()
     few["encoder"]["n_features"] = 63
     assert "noise as large as the signal" in recipe_choices.doubts(recipe.parse(few, file="x"))[0]
 
