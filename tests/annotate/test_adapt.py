@@ -30,7 +30,8 @@ def test_an_adapted_encoder_begins_with_the_weights_it_is_given_and_learns(
     assert history.read(tmp_path / "12" / "history.jsonl")["step"].iloc[-1] == 12
     said = capsys.readouterr().out
     assert said.count("probe before: macro-F1") == said.count("probe after: macro-F1") == 2
-    assert "before" in (tmp_path / "12" / "card.md").read_text()
+    assert "+0.000 [+0.000, +0.000] macro-F1 by adapting" in said  # after no step
+    assert "macro-F1 by adapting" in (tmp_path / "12" / "card.md").read_text()
     embedded = celllm.embed(own, encoder=tmp_path / "12").obsm["X_celllm"]
     assert np.isfinite(embedded).all()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from celllm.corpus.sampler import BatchSampler
 from celllm.corpus.tokens import CLS, MASK, PAD, tokenise
 from celllm.pretrain import batch as batches
 from celllm.pretrain.batch import IGNORED, StepBatch, make_batch
@@ -132,3 +133,11 @@ def test_the_panel_holds_the_genes_of_highest_mean_share_whatever_the_piece(
 def test_holding_out_all_cells_is_refused() -> None:
     with pytest.raises(ValueError, match="leave none to train on"):
         batches.hold_out(5, 5)
+
+
+def test_a_seed_that_shuffled_the_shards_does_not_put_their_sources_back_in_a_row() -> None:
+    places = np.arange(1000)
+    np.random.default_rng(3).shuffle(places)  # as the writer of shards does
+    first_epoch = next(BatchSampler(1000, 1000, seed=3))
+    source_order = np.argsort(places)[batches.hold_out(1000, 0).training[first_epoch]]
+    assert abs(np.corrcoef(source_order, np.arange(1000))[0, 1]) < 0.1

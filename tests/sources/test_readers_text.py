@@ -171,7 +171,7 @@ def test_whole_numbers_written_with_a_point_are_counts(rows, tmp_path, read):
     assert cells.matrix.toarray().tolist() == [[1, 0], [200, 0]]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     matrix=st.integers(1, 9).flatmap(
         lambda n: st.lists(st.lists(st.integers(0, 9), min_size=n, max_size=n), min_size=1, max_size=9)
@@ -218,16 +218,16 @@ def test_a_cell_that_is_labelled_twice_is_named(tmp_path):
 
 def test_the_first_genes_of_a_published_dge_table_equal_its_h5ad_twin(rows, mirror, tmp_path, read):
     with gzip.open(mirror / "raw_format/GSM4494348_PC9_Day11_control.dge.txt.gz") as file:
-        path = gz(tmp_path / "a.dge.txt.gz", b"".join(itertools.islice(file, 501)))
+        path = gz(tmp_path / "a.dge.txt.gz", b"".join(itertools.islice(file, 101)))
     found = read(rows.row("gse149383"), path, samples=["day0"])
-    assert [cells.matrix.shape for cells in found] == [(2048, 500), (2048, 500), (1904, 500)]
+    assert [cells.matrix.shape for cells in found] == [(2048, 100), (2048, 100), (1904, 100)]
     assert found[0].names[:3] == ["A2M-AS1", "A2ML1", "A4GALT"]
     twin = ad.read_h5ad(mirror / "drug_pc9_erlotinib_gse149383.h5ad")
     twin = twin[twin.obs["sample"] == "Day11_control"]
     genes = [gene for gene in found[0].names if gene in twin.var_names]
     cells = pd.concat([cells.obs for cells in found]).index.get_indexer(twin.obs_names.str.removeprefix("d11ctrl_"))
     matrix = sparse.vstack([cells.matrix for cells in found], format="csr")[cells]
-    assert len(genes) > 400
+    assert len(genes) > 80
     assert (matrix[:, [found[0].names.index(gene) for gene in genes]] != twin[:, genes].X).nnz == 0
 
 

@@ -172,20 +172,14 @@ CONTAINERS = {
 }
 
 
-@pytest.fixture
-def read_as(request):
-    """The reading of conftest.py, by a row."""
-    return request.getfixturevalue("read")
-
-
-def read(path, part=None):
+def cells_in(path, part=None):
     manifest = raw.RawManifest("d", (raw.RawFile(path.name, path, 0, "", part=part),), path)
     return list(read_robjects(manifest, None))
 
 
 @pytest.mark.parametrize(("held", "part"), CONTAINERS.values(), ids=CONTAINERS)
 def test_counts_and_names_come_out_of_every_class(tmp_path, held, part):
-    (cells,) = read(save_rds(tmp_path / "a.rds", held), part)
+    (cells,) = cells_in(save_rds(tmp_path / "a.rds", held), part)
     assert cells.matrix.toarray().tolist() == COUNTS.tolist()
     assert cells.matrix.dtype == np.int32
     assert (cells.names, list(cells.obs.index)) == (GENES, CELLS)
@@ -195,12 +189,12 @@ def test_counts_and_names_come_out_of_every_class(tmp_path, held, part):
 
 def test_a_workspace_has_named_objects_and_several_are_stacked(tmp_path):
     path = save(tmp_path / "a.RData", stim=sparse_of(), ctrl=sparse_of(counts=COUNTS * 2))
-    one, other = read(path, "stim ctrl")
+    one, other = cells_in(path, "stim ctrl")
     assert (other.matrix != one.matrix * 2).nnz == 0
     assert list(one.obs["part"]) == ["stim"] * 3
     assert other.obs.index[0] == f"ctrl:{CELLS[0]}"
     with pytest.raises(InputError, match=r"found: +several objects; its parts: stim, ctrl"):
-        read(path)
+        cells_in(path)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +215,7 @@ def test_a_workspace_has_named_objects_and_several_are_stacked(tmp_path):
 )
 def test_what_holds_no_counts_is_named_by_its_class_and_parts(tmp_path, held, part, message):
     with pytest.raises(InputError, match=message):
-        read(save_rds(tmp_path / "a.rds", held), part)
+        cells_in(save_rds(tmp_path / "a.rds", held), part)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
@@ -229,7 +223,7 @@ def test_a_file_that_breaks_off_is_refused(tmp_path, share):
     whole = save_rds(tmp_path / "a.rds", sparse_of(), pack=bytes).read_bytes()
     (tmp_path / "b.rds").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InputError, match=r"b\.rds: \(whole file\)"):
-        read(tmp_path / "b.rds")
+        cells_in(tmp_path / "b.rds")
 
 
 def test_names_with_signs_and_blanks_stand_in_backticks(tmp_path):
@@ -239,9 +233,9 @@ def test_names_with_signs_and_blanks_stand_in_backticks(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "ascii", "with_sm2", "dense"])
-def test_every_form_of_rs_save_gives_the_cells_of_panglaodb(rows, how, read_as):
+def test_every_form_of_rs_save_gives_the_cells_of_panglaodb(rows, how, read):
     path, row = FIXTURES / f"simulated_{how}.sparse.RData", rows.row("panglaodb")
-    (cells,) = read_as(row, path, samples=["s"], study="SRA1", malignancy="tumour")
+    (cells,) = read(row, path, samples=["s"], study="SRA1", malignancy="tumour")
     assert cells.matrix.toarray().tolist() == [[1, 0, 7, 0], [0, 0, 0, 0], [2, 3, 0, 1], [0, 0, 120, 0], [5, 0, 0, 0]]
     assert cells.matrix.dtype == np.int32
     assert cells.names[:2] == ["A1BG_ENSG00000121410.11", "CD3E_ENSG00000198851.9"]
@@ -257,22 +251,22 @@ def test_every_form_of_rs_save_gives_the_cells_of_panglaodb(rows, how, read_as):
         ("without_names", r"RData: sm\n(?s:.*)4 genes and 5 cells, 0 gene and 5 cell names"),
     ],
 )
-def test_objects_that_are_not_panglaodbs_are_refused(rows, name, message, read_as):
+def test_objects_that_are_not_panglaodbs_are_refused(rows, name, message, read):
     with pytest.raises(InputError, match=message):
-        read_as(rows.row("panglaodb"), FIXTURES / f"simulated_{name}.sparse.RData")
+        read(rows.row("panglaodb"), FIXTURES / f"simulated_{name}.sparse.RData")
 
 
 @pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "ascii"])
 @pytest.mark.parametrize("share", [0.0, 0.95])
-def test_a_truncated_download_is_refused(rows, tmp_path, how, share, read_as):
+def test_a_truncated_download_is_refused(rows, tmp_path, how, share, read):
     whole = (FIXTURES / f"simulated_{how}.sparse.RData").read_bytes()
     (tmp_path / "a.RData").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InputError, match=r"a\.RData: \(whole file\)\n +expected: (R objects|a whole file)"):
-        read_as(rows.row("panglaodb"), tmp_path / "a.RData")
+        read(rows.row("panglaodb"), tmp_path / "a.RData")
 
 
-def test_a_panglaodb_download_has_the_cells_of_its_twin(rows, mirror, read_as):
-    (cells,) = read_as(rows.row("panglaodb"), mirror / "raw_format" / "SRA550660_SRS2089637.sparse.RData")
+def test_a_panglaodb_download_has_the_cells_of_its_twin(rows, mirror, read):
+    (cells,) = read(rows.row("panglaodb"), mirror / "raw_format" / "SRA550660_SRS2089637.sparse.RData")
     assert cells.matrix.shape == (661, 8545)
     # the same cells lie in the mirror as h5ad, under the same barcodes
     twin = ad.read_h5ad(mirror / "pbmc_kang2018_ifnb.h5ad", backed="r")

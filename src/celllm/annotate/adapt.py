@@ -14,6 +14,7 @@ from celllm.annotate import source
 from celllm.annotate.card import card
 from celllm.annotate.cells import OwnCells, embed_piece, say
 from celllm.annotate.folder import EncoderFolder
+from celllm.annotate.judge import Judgement
 from celllm.annotate.source import Own
 from celllm.base.errors import InputError
 from celllm.base.provenance import stamp
@@ -81,7 +82,8 @@ def adapt(
         corpus, is_full = _corpus(OwnCells(opened, begun, counts=counts, genes=genes), begun, file=opened.file)
         names = None if labels is None else opened.column(labels, "--labels").to_numpy(dtype=np.str_)[is_full]
     notes = f"Adapted from encoder {begun.pretrained.digest[:12]} on {corpus.n_cells:,} cells of {opened.file}."
-    before = None if names is None else _probed(begun, corpus, names, "before", opened.file)
+    if names is not None:
+        before = _probed(begun, corpus, names, "before", opened.file)
     recipe = recipe_for(begun.pretrained.recipe, corpus.n_cells, steps=steps, learning_rate=learning_rate)
     old = begun.pretrained.encoder
     result = run.pretrain(
@@ -99,7 +101,10 @@ def adapt(
     pretrained = replace(begun.pretrained, encoder=result.encoder, recipe=recipe)
     if names is not None:
         after = _probed(replace(begun, pretrained=pretrained), corpus, names, "after", opened.file)
-        notes += f" Macro-F1 of a probe on `{labels}`, cross-validated: {before:.3f} before, {after:.3f} after."
+        gain, low, high = after.gain(before)
+        said = f"probe on {labels}: {gain:+.3f} [{low:+.3f}, {high:+.3f}] macro-F1 by adapting"
+        notes += f" Cross-validated {said}, from {before.interval[0]:.3f}."
+        say([said])
     folders.write(
         out,
         pretrained,
@@ -141,10 +146,10 @@ def recipe_for(recipe: Recipe, n_cells: int, *, steps: int, learning_rate: float
     return recipes.parse(values, file="the encoder's recipe")
 
 
-def _probed(encoder: EncoderFolder, corpus: MemoryCorpus, labels: NDArray[np.str_], when: str, file: str) -> float:
-    """Return the macro-F1 of a probe on the embedding, and say it."""
+def _probed(encoder: EncoderFolder, corpus: MemoryCorpus, labels: NDArray[np.str_], when: str, file: str) -> Judgement:
+    """Cross-validate a probe on the embedding, and say its macro-F1."""
     reference, _ = judges.check(judges.Reference({"embedding": embed_piece(encoder, corpus.counts)}, labels), file=file)
     (judged,) = judges.judge(reference, ways=("embedding",))
     mean, low, high = judged.interval
     say([f"probe {when}: macro-F1 {mean:.3f} [{low:.3f}, {high:.3f}]"])
-    return mean
+    return judged

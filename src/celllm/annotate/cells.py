@@ -134,7 +134,7 @@ def embed_piece(encoder: EncoderFolder, counts_CG: sparse.csr_matrix) -> NDArray
     )
 
 
-def say(lines: Iterable[str]) -> None:
-    """Print what was found; warnings go to standard error."""
+def say(lines: Iterable[str], *, of: str = "") -> None:
+    """Print what was found, of which cells; warnings go to standard error."""
     for line in lines:
-        (sys.stderr if line.startswith("warning") else sys.stdout).write(f"{line}\n")
+        (sys.stderr if line.startswith("warning") else sys.stdout).write(f"{of and f'{of}: '}{line}\n")

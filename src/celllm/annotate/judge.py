@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from celllm.annotate.head import Features, LinearHead, calibrated, of_pipeline
 from celllm.base.errors import InputError
-from celllm.base.interval import mean_over
+from celllm.base.interval import Mean, mean_over
 
 Way = Literal["embedding", "pca", "genes"]
 WAYS: Final[dict[Way, tuple[Features, str]]] = {
@@ -52,9 +52,18 @@ class Judgement:
     @property
     def interval(self) -> tuple[float, float, float]:
         """Mean macro-F1 over the folds and its 95 % interval."""
-        n = len(self.scores)
-        found = mean_over(self.scores, [math.nan] * n, test=1 / n, train=1 - 1 / n)
-        return found.value, *found.interval((0, 1), n_units=len(self.rows) / n)
+        found = _over_folds(self.scores)
+        return found.value, *found.interval((0, 1), n_units=len(self.rows) / len(self.scores))
+
+    def gain(self, before: Judgement) -> tuple[float, float, float]:
+        """Mean difference from a judgement of the same folds, and its 95 % interval."""
+        found = _over_folds(np.subtract(self.scores, before.scores).tolist())
+        return found.value, *found.interval()
+
+
+def _over_folds(values: Sequence[float]) -> Mean:
+    n = len(values)
+    return mean_over(values, [math.nan] * n, test=1 / n, train=1 - 1 / n)
 
 
 def check(reference: Reference, *, file: str) -> tuple[Reference, dict[str, int]]:

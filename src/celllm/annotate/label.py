@@ -102,8 +102,7 @@ def annotate(
     elif reference is not None and labels is not None:
         with source.opened(reference) as cells:
             own = OwnCells(cells, found, counts=counts, genes=genes)
-            taught, lines = _teach(cells, own, found, labels, donors=donors, way=way)
-        say(lines)
+            taught = _teach(cells, own, found, labels, donors=donors, way=way)
     else:
         raise InputError(
             file="--reference",
@@ -134,19 +133,15 @@ def annotate(
             target.put(made, "obsm", PROBABILITIES, probabilities)
             target.put(made, "uns", UNS, facts)
     shares = pd.Series(names).value_counts(normalize=True)
-    say([*(f"query: {line}" for line in own.described()), *(f"{name}: {share:.1%}" for name, share in shares.items())])
+    say(own.described(), of="query")
+    say(f"{name}: {share:.1%}" for name, share in shares.items())
     return query if out is None else Path(out)
 
 
 def _teach(
     reference: Source, own: OwnCells, encoder: EncoderFolder, labels: str, *, donors: str | None, way: Way | None
-) -> tuple[Model, list[str]]:
-    """Judge the ways on a reference, teach the best one all of it; parameters as of `annotate`.
-
-    Returns
-    -------
-    The model, and what is to be said of its making.
-    """
+) -> Model:
+    """Judge the ways on a reference, say how they do, and teach the best one all of it; parameters as of `annotate`."""
     names = reference.column(labels, "--labels").to_numpy(dtype=np.str_)
     of_donors = None if donors is None else reference.column(donors, "--donors").to_numpy(dtype=np.str_)
     views: dict[heads.Features, list[Any]] = {"embedding": [], "genes": []}
@@ -158,21 +153,19 @@ def _teach(
         "genes": sparse.vstack(views["genes"], format="csr"),
     }
     cells, small = judges.check(judges.Reference(whole, names, of_donors), file=reference.file)
-    lines = [f"reference: {line}" for line in own.described()]
+    say(own.described(), of="reference")
     if small:
         left_out = ", ".join(f"{name} ({size})" for name, size in small.items())
-        lines.append(f"labels of fewer than {judges.N_FOLDS} cells are left out: {left_out}")
+        say([f"labels of fewer than {judges.N_FOLDS} cells are left out: {left_out}"])
     judged = judges.judge(cells, ways=list(WAYS))
     best = judges.best(judged)
     chosen = best if way is None else next(judgement for judgement in judged if judgement.way == way)
     held_out = "donors" if donors else "cells"
-    lines.append(
-        f"macro-F1 on held-out {held_out} of the reference, mean of {len(best.scores)} folds and 95 % interval:"
-    )
+    say([f"macro-F1 on held-out {held_out} of the reference, mean of {len(best.scores)} folds and 95 % interval:"])
     for judgement in judged:
         mean, low, high = judgement.interval
         mark = " <- used" if judgement is chosen else ""
-        lines.append(f"  {WAYS[judgement.way][1]:48} {mean:.3f} [{low:.3f}, {high:.3f}]{mark}")
+        say([f"  {WAYS[judgement.way][1]:48} {mean:.3f} [{low:.3f}, {high:.3f}]{mark}"])
     facts = {
         "version": __version__,
         "labels": labels,
@@ -181,7 +174,7 @@ def _teach(
         "encoder": encoder.facts,
     }
     head = judges.finished(cells, chosen)
-    return Model(head, encoder.pretrained.digest, encoder.vocabulary.digest, facts), lines
+    return Model(head, encoder.pretrained.digest, encoder.vocabulary.digest, facts)
 
 
 def _label(

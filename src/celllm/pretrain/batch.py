@@ -203,19 +203,23 @@ def positions(targets_BL: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Division(NamedTuple):
-    """Numbers of the cells that are trained on, and of those that are not; each in ascending order."""
+    """Numbers of the cells that are trained on, and of those that are not."""
 
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
 
 
 def hold_out(n_cells: int, n_validation: int) -> Division:
-    """Hold some cells out, the same for every seed of a model; ValueError if no cell would be left to train on."""
+    """Hold some cells out, the same for every seed of a model; ValueError if no cell would be left to train on.
+
+    Both are in ascending order; where none is held out, all come in a drawn one. Shards were shuffled by the numbers of
+    their seed, which order the first epoch of batches, too: the same seed would put the sources in a row again.
+    """
     if n_validation >= n_cells:
         msg = f"{n_validation} validation cells of {n_cells} leave none to train on"
         raise ValueError(msg)
     order = np.random.default_rng(stream_seed(0, 0, Purpose.VALIDATION)).permutation(n_cells)
-    return Division(np.sort(order[n_validation:]), np.sort(order[:n_validation]))
+    return Division(np.sort(order[n_validation:]) if n_validation else order, np.sort(order[:n_validation]))
 
 
 def choose_panel(corpus: Corpus, panel_size: int | None) -> NDArray[np.int64]:
