@@ -22,6 +22,14 @@ def source(pretrained, pairs):
     return token_source(few, "zscore", rule=pretrained.recipe.tokens, panel=None)
 
 
+@pytest.fixture
+def seen(pretrained):
+    """How many cells the lowest layer was shown, batch by batch."""
+    batches = []
+    pretrained.encoder.layers[0].register_forward_hook(lambda _module, inputs, _output: batches.append(len(inputs[0])))
+    return batches
+
+
 def layers_of(source, encoder, n_frozen):
     return FrozenLayers(Kept(source.values, source), encoder, n_frozen=n_frozen)
 
@@ -43,21 +51,21 @@ def test_kept_hidden_states_change_no_embedding_and_no_gradient(pretrained, sour
     torch.testing.assert_close(found[0][1], found[1][1], atol=1e-4, rtol=1e-4)
 
 
-def test_frozen_layers_are_run_once_a_line(pretrained, source):
-    seen, layer = [], pretrained.encoder.layers[0]
-    layer.register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
+@pytest.mark.parametrize(("limit", "wanted"), [(2**30, [3, 1]), (100, [3, 2, 3])])
+def test_frozen_layers_are_run_once_a_line_and_nothing_is_kept_beyond_the_limit(
+    pretrained, source, seen, monkeypatch, limit, wanted
+):
+    monkeypatch.setattr(frozen, "MAX_KEPT_BYTES", limit)
     embedder = layers_of(source, pretrained.encoder, 1)
     for rows in ([0, 1, 2], [2, 1], [1, 5, 0]):
         embedder.embedded(np.array(rows))
 
-    assert seen == [3, 1]
+    assert seen == wanted
 
 
-def test_a_cell_that_is_cut_at_random_shows_a_few_subsets_each_run_once(pretrained, pairs):
+def test_a_cell_that_is_cut_at_random_shows_a_few_subsets_each_run_once(pretrained, pairs, seen):
     long = type(pairs.expression)(np.abs(pairs.expression.toarray()) + 0.01)
     source = token_source(long, "zscore", rule=pretrained.recipe.tokens, panel=None)
-    seen = []
-    pretrained.encoder.layers[0].register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
     layers = layers_of(source, pretrained.encoder, 1)
     first, again, second = (layers.embedded(np.arange(4), draw=draw) for draw in (0, 0, 1))
     generator = np.random.default_rng(0)
@@ -69,17 +77,6 @@ def test_a_cell_that_is_cut_at_random_shows_a_few_subsets_each_run_once(pretrain
     assert sum(seen) == 2 * 4 + DRAWS - 2
     plain = layers_of(source, pretrained.encoder, None)
     torch.testing.assert_close(plain.embedded(np.arange(4), draw=1), second, atol=1e-5, rtol=1e-4)
-
-
-def test_nothing_is_kept_beyond_the_limit(pretrained, source, monkeypatch):
-    monkeypatch.setattr(frozen, "MAX_KEPT_BYTES", 100)
-    seen = []
-    pretrained.encoder.layers[0].register_forward_hook(lambda _module, inputs, _output: seen.append(len(inputs[0])))
-    embedder = layers_of(source, pretrained.encoder, 1)
-    for _ in range(2):
-        embedder.embedded(np.array([0, 1, 2]))
-
-    assert seen == [3, 3]
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
