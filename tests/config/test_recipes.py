@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,7 @@ ABLATIONS = {
 }
 
 
+@functools.cache
 def read(*key):
     return recipe.read(*overlays.paths_of(ENCODERS[key], ROOT / "config/recipes"))
 

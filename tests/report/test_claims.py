@@ -67,32 +67,26 @@ def test_a_single_split_decides_nothing(scores, catalogue):
     assert answered(scores[scores["split"] == 0], catalogue, paper=0.69)["verdict"] == "undecided"
 
 
-def test_a_task_without_scores_is_not_run(scores, catalogue):
-    answer = answered(scores, catalogue, task="gland")
-    assert (answer["verdict"], answer["note"]) == ("not run", "no score for gland")
-    assert math.isnan(answer["ours"])
-
-
-def test_a_task_said_not_to_be_run_stays_so(scores, catalogue):
-    assert answered(scores, catalogue, not_run=["blood"])["verdict"] == "not run"
-
-
-def test_a_simulated_task_is_never_compared(scores, catalogue):
-    answer = answered(scores, catalogue, task="invented", paper=0.7)
-    assert (answer["verdict"], answer["note"]) == ("not comparable", "simulated data")
-    assert math.isnan(answer["ours"])
-
-
-def test_an_encoder_without_reference_is_not_compared(scores, catalogue):
-    answer = answered(scores[scores["method"] != "logistic"], catalogue)
-    assert (answer["verdict"], answer["note"]) == ("not comparable", "withheld: no baseline on blood")
-    assert math.isnan(answer["ours"])
-
-
-def test_an_undefined_metric_is_not_compared(scores, catalogue):
+@pytest.mark.parametrize(
+    ("changes", "absent", "verdict", "note"),
+    [
+        pytest.param({"task": "gland"}, None, "not run", "no score for gland", id="no score"),
+        pytest.param({"not_run": ["blood"]}, None, "not run", "no score for blood", id="said not to be run"),
+        pytest.param(
+            {"task": "blood+gland", "method": "majority"}, None, "not run", "no score for gland", id="one of two tasks"
+        ),
+        pytest.param({"task": "invented"}, None, "not comparable", "simulated data", id="simulated"),
+        pytest.param({}, "logistic", "not comparable", "withheld: no baseline on blood", id="no reference"),
+        pytest.param(
+            {"method": "majority"}, "a value", "not comparable", "macro_f1 is undefined for a split", id="undefined"
+        ),
+    ],
+)
+def test_a_number_that_is_not_there_or_may_not_be_compared_says_why(scores, catalogue, changes, absent, verdict, note):
     scores.loc[(scores["method"] == "majority") & (scores["split"] == 1), "value"] = math.nan
-    answer = answered(scores, catalogue, method="majority", paper=0.1)
-    assert answer["verdict"] == "not comparable"
+    answer = answered(scores[scores["method"] != absent], catalogue, **changes)
+    assert (answer["verdict"], answer["note"]) == (verdict, note)
+    assert math.isnan(answer["ours"])
 
 
 def test_a_mean_over_two_tasks_is_taken_split_by_split(scores, catalogue):
@@ -103,11 +97,6 @@ def test_a_mean_over_two_tasks_is_taken_split_by_split(scores, catalogue):
     # blood 0.09 0.10 0.11, gland 0.09 0.20 0.31: means 0.09 0.15 0.21
     assert answer["ours"] == pytest.approx(0.15)
     assert answer["n_splits"] == 3
-
-
-def test_a_mean_over_two_tasks_is_not_run_where_one_was_not(scores, catalogue):
-    answer = answered(scores, catalogue, task="blood+gland", method="majority")
-    assert (answer["verdict"], answer["note"]) == ("not run", "no score for gland")
 
 
 def test_a_misspelt_method_is_refused_with_the_nearest_name(scores, catalogue):

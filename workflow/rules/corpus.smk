@@ -27,7 +27,7 @@ rule write_shards:
         runtime=240,
     params:
         stage=STAGES["write_shards"],
-        exclude=exclude_option,
+        exclude=files_option("exclude"),
         seed=config["data_seed"],
         shard_cells=config["shard_cells"],
     shell:

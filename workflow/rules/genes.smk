@@ -62,7 +62,7 @@ rule embed_genes:
         stage=STAGES["embed_genes"],
         recipe=recipe_json,
         seed=config["data_seed"],
-        sources=gene_source_options,
+        sources=files_option("gene2vec", "hgnc", "shards"),
     shell:
         "python -m celllm embed_genes"
         " --recipe {params.recipe:q}"

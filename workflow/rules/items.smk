@@ -151,19 +151,11 @@ def item_inputs(wildcards) -> dict[str, str | list[str]]:
 
 def item_options(wildcards, input) -> str:
     """`--role FILES` for each named input; the page of details gets the recipes besides."""
-    files = {
-        role: [paths] if isinstance(paths, str) else paths
-        for role, paths in input.items()
-    }
-    options = [
-        f"--{role.replace('_', '-')} {' '.join(quote(path) for path in paths)}"
-        for role, paths in files.items()
-        if paths
-    ]
+    options = files_option()(wildcards, input)
     if item_of(wildcards)[0] == "tables/details":
         used = {name: RECIPES[name].model_dump(mode="json") for name in USED_ENCODERS}
-        options.append(f"--recipes {quote(json.dumps(used))}")
-    return " ".join(options)
+        options += f" --recipes {quote(json.dumps(used))}"
+    return options
 
 
 def caption_of(wildcards) -> str:

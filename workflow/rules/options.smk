@@ -4,6 +4,24 @@ Reads: what tables.smk has read
 """
 
 
+def files_option(*roles):
+    """A function of a job's inputs: `--role FILES` for those of these names that it has; without names, for all."""
+
+    def options(_wildcards, input) -> str:
+        named = {
+            role: [files] if isinstance(files, str) else files
+            for role, files in input.items()
+            if role in roles or not roles
+        }
+        return " ".join(
+            f"--{role.replace('_', '-')} {' '.join(quote(str(file)) for file in files)}"
+            for role, files in named.items()
+            if files
+        )
+
+    return options
+
+
 def ranks_options(_wildcards, resources) -> str:
     """How many processes pretrain: one a GPU of the job, or one a task where the profile has srun start them."""
     if "gpu" in str(resources.get("gres", "")) and int(resources.get("gpu", 0)):
@@ -42,15 +60,6 @@ def probe_inputs(wildcards) -> dict[str, str]:
         "probe_cells": f"results/cells/{config['probe']}.h5ad",
         "probe_components": "results/bench/pca.safetensors",
     }
-
-
-def probe_options(_wildcards, input) -> str:
-    """`--probe-cells FILE --probe-components FILE` where the recipe asks for a probe."""
-    return " ".join(
-        f"--{name.replace('_', '-')} {quote(str(input[name]))}"
-        for name in ("probe_cells", "probe_components")
-        if name in input.keys()
-    )
 
 
 def network_source(_wildcards) -> str:
@@ -129,21 +138,6 @@ def fit_minutes(wildcards) -> int:
     return min(1440, 240 * len(runs.splits) * len(runs.seeds))
 
 
-def responses_option(_wildcards, input) -> str:
-    """`--responses FILE` where the task has responses."""
-    return (
-        f"--responses {quote(str(input.responses))}"
-        if "responses" in input.keys()
-        else ""
-    )
-
-
-def exclude_option(_wildcards, input) -> str:
-    """`--exclude FILES` where splits keep cells out of the corpus."""
-    splits = " ".join(quote(str(path)) for path in input.exclude)
-    return f"--exclude {splits}" if splits else ""
-
-
 def published_network() -> list[str]:
     """The gene network's file, unless the network is made from the corpus."""
     return (
@@ -168,20 +162,6 @@ def gene_sources(wildcards) -> dict[str, str]:
         "gene2vec": f"resources/raw/{config['gene2vec']}/manifest.json",
         "hgnc": f"resources/raw/{config['gene_annotation']}/manifest.json",
     }
-
-
-def gene_source_options(_wildcards, input) -> str:
-    """`--gene2vec FILE --hgnc FILE`, or `--shards FILE`, where the recipe asks for them."""
-    return " ".join(
-        f"--{name} {quote(str(input[name]))}"
-        for name in ("gene2vec", "hgnc", "shards")
-        if name in input.keys()
-    )
-
-
-def encoder_option(_wildcards, input) -> str:
-    """`--encoder FILE` where the method starts from one."""
-    return f"--encoder {quote(str(input.encoder))}" if "encoder" in input.keys() else ""
 
 
 def splits_of(task: str) -> list[int]:

@@ -36,7 +36,7 @@ rule pretrain:
     params:
         stage=STAGES["pretrain"],
         recipe=recipe_json,
-        probe=probe_options,
+        probe=files_option("probe_cells", "probe_components"),
         run=subpath(output.encoder, parent=True),
         ranks=ranks_options,
         accelerator="cuda" if GPUS else "cpu",

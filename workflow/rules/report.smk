@@ -96,7 +96,7 @@ rule audit_encoder:
         "logs/audit_encoder/{audit}.log",
     benchmark:
         "benchmarks/audit_encoder/{audit}.tsv"
-    priority: 5 # long, and nothing waits for it: not to be last
+    priority: 5  # long, and nothing waits for it: not to be last
     conda:
         "../../envs/torch.yaml"
     threads: config["threads"]["fit"]

@@ -27,7 +27,7 @@ rule make_splits:
     params:
         stage=STAGES["make_splits"],
         task=split_json,
-        responses=responses_option,
+        responses=files_option("responses"),
         seeds=split_seeds,
     shell:
         "python -m celllm make_splits"

@@ -37,18 +37,12 @@ IN_PLACE: Final = "values in place"
 
 @dataclass(frozen=True)
 class Resolved:
-    """The values of a recipe, whichever overlays they stand in.
-
-    Parameters
-    ----------
-    values
-        Sections, and `our_choices` of all overlays; not yet checked.
-    origins
-        By dotted key: the file in which its value stands last.
-    """
+    """The values of a recipe, whichever overlays they stand in."""
 
     values: dict[str, Any]
+    """Sections, and `our_choices` of all overlays; not yet checked."""
     origins: dict[str, str]
+    """By dotted key: the file in which its value stands last."""
 
     def file_of(self, field: str) -> str:
         """Return the file that is to be corrected if `field`, a dotted key or a section, is wrong."""

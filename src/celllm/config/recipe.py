@@ -243,16 +243,7 @@ class Recipe(Section):
 
 
 def parse(values: dict[str, Any], *, file: Path | str, file_of: Callable[[str], Path | str] | None = None) -> Recipe:
-    """Check a recipe's values.
-
-    Parameters
-    ----------
-    values
-        Sections by name, all of them.
-    file
-        Named in errors.
-    file_of
-        Returns the file in which a dotted key stands, where that may be another one.
+    """Check a recipe's values; `file_of` returns the file in which a dotted key stands, where that is not `file`.
 
     Raises
     ------

@@ -13,18 +13,12 @@ from celllm.config.tables import COMPONENTS, Method, Run, Table, Task
 
 @dataclass(frozen=True)
 class Planned:
-    """Runs by task and method.
-
-    Parameters
-    ----------
-    runs
-        Splits and model seeds of each method on each task, in the order of the table.
-    optional
-        Tasks that are left out where their files are not at hand.
-    """
+    """Runs by task and method."""
 
     runs: dict[str, dict[str, Runs]]
+    """Splits and model seeds of each method on each task, in the order of the table."""
     optional: frozenset[str]
+    """Tasks that are left out where their files are not at hand."""
 
 
 def planned(
@@ -35,18 +29,7 @@ def planned(
     encoders: Sequence[str],
     corpus: Sequence[str],
 ) -> Planned:
-    """Read off a table of runs what is to be run.
-
-    Parameters
-    ----------
-    table
-        The table of runs.
-    tasks, methods
-        The tables it names rows of.
-    encoders
-        Encoders of the configuration, of which methods start.
-    corpus
-        Data sets that are pretrained on.
+    """Read off a table of runs what is to be run; `encoders` and `corpus` are those of the configuration.
 
     Raises
     ------

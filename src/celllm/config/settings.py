@@ -117,14 +117,7 @@ class Settings(_Section):
 
 
 def check(config: Mapping[str, Any], *, files: Sequence[Path | str]) -> Settings:
-    """Check the merged configuration.
-
-    Parameters
-    ----------
-    config
-        The values in force, after all files and command-line overrides were merged.
-    files
-        The configuration files read, the last one winning; errors name the one that holds the key.
+    """Check the configuration in force; errors name the last of `files` that holds the key.
 
     Raises
     ------
@@ -174,18 +167,7 @@ def check_probe(
 ) -> None:
     """Check that what encoders are looked at by, and perhaps chosen by, is neither trained on nor reported.
 
-    Parameters
-    ----------
-    probe, corpus
-        Of the configuration.
-    labels
-        Whether the data set has any.
-    tested
-        Data sets of the tasks that are run.
-    recipes
-        Of all encoders, by name.
-    files
-        The configuration files, named in errors.
+    `labels`: whether the data set has any; `tested`: data sets of the tasks that are run.
 
     Raises
     ------

@@ -28,20 +28,11 @@ AnyRow = TypeVar("AnyRow")
 
 @dataclass(frozen=True)
 class Table(Generic[AnyRow]):
-    """The rows of a table in the order of the file.
-
-    Parameters
-    ----------
-    file
-        Where it was read from; errors name it.
-    key
-        The column that names a row. In `files.tsv` several rows share a dataset.
-    rows
-        One dataclass a row.
-    """
+    """The rows of a table, one dataclass each, in the order of the file."""
 
     file: Path
     key: str
+    """The column that names a row. In `files.tsv` several rows share a dataset."""
     rows: tuple[AnyRow, ...]
 
     def __iter__(self) -> Iterator[AnyRow]:
@@ -68,18 +59,9 @@ class Table(Generic[AnyRow]):
 
 
 def read_rows(path: Path | str, model: type[AnyRow], *, key: str, unique: tuple[str, ...]) -> Table[AnyRow]:
-    """Read a table.
+    """Read a table; a column whose field has a default may be left out.
 
-    Parameters
-    ----------
-    path
-        The table.
-    model
-        The dataclass of a row. A column whose field has a default may be left out.
-    key
-        The column that names a row.
-    unique
-        Columns whose values together occur once; none: rows may repeat.
+    The values of the columns `unique` together occur once; none: rows may repeat.
 
     Raises
     ------

@@ -38,15 +38,8 @@ _Influences = Mapping[tuple[str, str], Mapping[int, Influence]]
 def compare(results: Results, catalogue: Catalogue, influences: _Influences | None = None) -> list[dict[str, Any]]:
     """Compare the methods of role `ours` with all others but controls, in the order of config/*.tsv.
 
-    Left out are methods whose numbers are withheld, for want of a reference baseline.
-
-    Parameters
-    ----------
-    results, catalogue
-        Scores, and what they are of.
-    influences
-        By task and method, then split: influence of the test units on the headline metric. Where it is there, the
-        uncertainty of a difference comes from the test units too.
+    Left out are methods whose numbers are withheld, for want of a reference baseline. Where there are `influences` of
+    the test units on the headline metric, the uncertainty of a difference comes from the test units too.
     """
     hidden = withheld(results, catalogue)
     found = []

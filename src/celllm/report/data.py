@@ -108,16 +108,8 @@ def vocabulary_table(
 ) -> ReportTable:
     """Count the genes of the vocabulary beside the paper's 19,379, and those that other rules would take.
 
-    Parameters
-    ----------
-    vocabulary
-        The gene axis.
-    is_named
-        For each gene: whether a data set of the report has a name for it.
-    edges
-        The published network; None: the network is made from the corpus itself.
-    config
-        The configuration in force, which says what the vocabulary is made from.
+    `is_named`: for each gene, whether a data set of the report has a name for it; `edges` None: the network is made
+    from the corpus itself.
     """
     counted = {
         f"{config['locus_group']} of {config['gene_annotation']}: the vocabulary": vocabulary.n_genes,

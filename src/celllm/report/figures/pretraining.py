@@ -76,13 +76,8 @@ _COLUMNS = 3
 def draw_curves(histories: Mapping[str, pd.DataFrame], corpus: ShardReader) -> Figure:
     """Draw each quantity of `PANELS` for each run.
 
-    Parameters
-    ----------
-    histories
-        By name of the run: one row a logged step, column `step` and those of `PANELS`. A column that is
-        absent or empty was left out of that run.
-    corpus
-        The shards; where some of their cells are simulated, the title says so.
+    A run is a table of a row for each logged step. A column that is absent or empty was left out of it. Where some
+    cells of the corpus are simulated, the title says so.
     """
     is_simulated = any(stats["simulated"] for stats in corpus.datasets.values())
     with style():
@@ -138,16 +133,11 @@ _NAMES = {
 
 
 def draw_cost_of_encoder(cost: pd.DataFrame, catalogue: Catalogue, subject: str) -> Figure:
-    """Draw what a step of the subject's encoder took, beside the limit of the configuration."""
-    limit_gb = catalogue.config["step_cost"]["limit_gb"]
-    return draw_step_cost(cost, limit_gb=limit_gb, what=f"encoder {subject}, on the CPU")
+    """Draw peak memory and seconds of a step of the subject's encoder against its cells, B.
 
-
-def draw_step_cost(cost: pd.DataFrame, *, limit_gb: float, what: str) -> Figure:
-    """Draw peak memory and seconds against the cells in a step, B.
-
-    A cross at the height of the limit marks the first B that needs more memory than was offered.
+    A cross at the height of the configuration's limit marks the first B that needs more memory than was offered.
     """
+    limit_gb = catalogue.config["step_cost"]["limit_gb"]
     with style():
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         memory, seconds = figure.subplots(1, 2)
@@ -175,7 +165,7 @@ def draw_step_cost(cost: pd.DataFrame, *, limit_gb: float, what: str) -> Figure:
             _name_cells(axis, sorted(set(cost["B"])))
         handles, names = memory.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=3)
-        figure.suptitle(f"Cost of a contrastive step: {what}")
+        figure.suptitle(f"Cost of a contrastive step: encoder {subject}, on the CPU")
         return figure
 
 
