@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,8 @@ def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word():
     code += "app.command(lambda: print('a'), name='a')\nrun(app)"
     reads, writes = os.pipe()
     os.close(reads)
-    done = subprocess.run([sys.executable, "-c", code, "a"], stdout=writes, stderr=subprocess.PIPE, check=False)
+    env = {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    command = [sys.executable, "-c", code, "a"]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, env=env, check=False)
     os.close(writes)
     assert (done.returncode, done.stderr) == (141, b"")
