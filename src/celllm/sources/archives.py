@@ -58,7 +58,7 @@ def unreadable(
     found: Exception | str,
     *,
     field: str = "(whole file)",
-    remedy: str = "fetch the file again; if it is whole, check the dataset's reader in config/datasets.tsv",
+    remedy: str = "fetch the file again; if it is whole, it is of another format: celllm look FILE names its reader",
 ) -> InputError:
     """Say that a file is not what is expected of it, and what it is if its first bytes tell."""
     said = found if isinstance(found, str) else f"{type(found).__name__}: {found}"
