@@ -117,3 +117,10 @@ def test_a_clusters_commonest_label_is_each_of_its_cells() -> None:
     names = np.array(["a", "b", "b", "a", "c", "b"], dtype=object)
     groups = np.array(["0", "0", "0", "1", "1", "1"], dtype=object)
     assert list(label.majority(names, groups)) == ["b", "b", "b", "a", "a", "a"]
+
+
+def test_a_query_is_refused_before_the_reference_is_judged(tmp_path):
+    with pytest.raises(InputError, match=r"query\.h5ad"):
+        celllm.annotate(
+            tmp_path / "query.h5ad", reference=tmp_path / "reference.h5ad", labels="cell_type", out=tmp_path / "o"
+        )

@@ -97,6 +97,10 @@ def annotate(
     """
     target.check_out(query, out)
     found = folders.read(encoder)
+    with source.opened(query) as cells:  # what a query is refused for is said before minutes of judging
+        if clusters is not None:
+            cells.column(clusters, "--clusters")
+        OwnCells(cells, found, counts=counts, genes=genes)
     if model is not None:
         taught = heads.load(model, encoder=found.pretrained.digest, vocabulary=found.vocabulary.digest)
     elif reference is not None and labels is not None:
