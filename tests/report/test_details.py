@@ -51,14 +51,6 @@ def test_trials_are_counted_by_options_with_how_often_each_was_chosen(scores, ca
     assert list(table.loc['{"C": 1.0}', ["tried", "failed", "chosen"]]) == [2, 1, 0]
 
 
-def test_trials_of_an_encoder_without_references_show_no_score(scores, catalogue):
-    frame = pd.DataFrame([("blood", "celllm", 0, 0, 0, '{"C": 1.0}', 0.5, "yes")], columns=TRIAL_COLUMNS)
-    rest = Results(scores[scores["method"] != "celllm_scratch"])
-    (row,) = details.trials_table(frame, rest, catalogue).rows.to_dict("records")
-    assert row["chosen"] == 1
-    assert pd.isna(row["validation"])
-
-
 def test_spreads_of_splits_and_of_model_seeds_stand_apart(scores, catalogue):
     second = scores.assign(seed=1)
     second.loc[second["metric"] == "macro_f1", "value"] += 0.1
