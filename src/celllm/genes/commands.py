@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celllm.base.app import commands
 from celllm.base.errors import InputError
@@ -182,62 +182,3 @@ def embed_genes(
     losses = report["losses"]
     course = f"; loss {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} epochs" if losses else ""
     print(f"{genes.n_genes} genes by {method}{counts}{course}; {time.perf_counter() - started:.0f} s")
-
-
-@app.command
-def evaluate_genes(
-    *,
-    recipe: RecipeOption,
-    network: Path,
-    vocabulary: Path,
-    out: Path,
-    seeds: tuple[int, ...] = (0, 1, 2),
-    threads: int = 1,
-) -> None:
-    r"""Tell held-out edges of the network from pairs that are no edges, by gene embeddings made without them.
-
-    A study, described in docs/genes.md; nothing else reads what it writes.
-
-    Parameters
-    ----------
-    recipe
-        recipe: files laid over one another, or JSON; `encoder.width` and `genes` say width and training
-    network
-        the network's edges.parquet
-    vocabulary
-        the vocabulary's genes.tsv
-    out
-        file to write link_prediction.tsv to
-    seeds
-        random seeds; each holds out a tenth of the edges
-    threads
-        threads of torch on a CPU
-
-    Example::
-
-        python -m celllm evaluate_genes \
-            --recipe config/recipes/paper.yaml config/recipes/tiny.yaml config/recipes/demo.yaml \
-            --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv --out link_prediction.tsv
-    """
-    import numpy as np
-    import pandas as pd
-    import torch
-
-    from celllm.base.atomic import writing
-    from celllm.genes import network as network_file
-    from celllm.genes.link_prediction import score_links
-    from celllm.genes.methods import too_small
-    from celllm.harmonise import vocabulary as vocabulary_file
-
-    torch.set_num_threads(threads)
-    genes = vocabulary_file.read(vocabulary)
-    edges = network_file.read(network, vocabulary=genes)
-    edges_E2 = np.stack([edges.a_E, edges.b_E], axis=1).astype(np.int64)
-    options: dict[str, Any] = {"n_genes": genes.n_genes, "width": recipe.encoder.width, "settings": recipe.genes}
-    with too_small(network, recipe.encoder.width):
-        rows = [row for seed in seeds for row in score_links(edges_E2, seed=seed, **options)]
-    table = pd.DataFrame(rows)
-    with writing(out) as part:
-        table.to_csv(part, sep="\t", index=False, float_format="%.6g")
-    means = table.pivot_table("auroc", index="method", columns="negatives", sort=False)
-    print(means.rename_axis(columns="mean AUROC").to_string(float_format="%.3f"))
