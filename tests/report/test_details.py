@@ -15,7 +15,7 @@ from celllm.config import recipe as recipes
 from celllm.config.overlays import paths_of
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.report import details
-from celllm.report.data import corpus_table, harmonisation_table, samples_table, vocabulary_table
+from celllm.report.data import corpus_table, harmonisation_table, vocabulary_table
 from celllm.report.results import Results
 
 REPORT = Harmonisation(
@@ -128,12 +128,6 @@ def test_harmonisation_lists_what_was_lost_as_names_and_as_shares_of_counts(cata
     assert (found["cells_kept"], found["cells_dropped"]) == (90, 3)
     assert found["top_lost"] == "MALAT1 5.00%; XIST 1.00%"
     assert seen(table)[0]["mapped share"] == "91.3%"
-
-
-def test_samples_have_a_row_each(catalogue):
-    rows = samples_table([REPORT], catalogue).rows
-    assert rows["sample"].tolist() == ["s1", "s2"]
-    assert rows[["kept", "empty", "too_few_genes"]].to_numpy().tolist() == [[60, 1, 2], [30, 0, 0]]
 
 
 @pytest.mark.parametrize(

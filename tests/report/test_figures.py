@@ -148,7 +148,7 @@ def test_the_map_draws_each_label_and_calls_the_bare_cells_so(generator):
 
 
 def test_dots_are_means_of_the_headline_metric(scores, catalogue):
-    dots = {(dot.task, dot.method): dot for dot in dots_of(Results(scores), catalogue)}
+    dots = dots_of(Results(scores), catalogue)
     assert dots[("blood", "logistic")].mean == pytest.approx(0.8)
     assert len(dots) == 12
 
