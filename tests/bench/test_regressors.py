@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import Ridge
 
 from celllm.base.errors import InputError
@@ -20,6 +21,8 @@ QUICK = {
 CHOOSING = ("celllm_response", "deepcdr")
 OTHERS = [
     "ridge",
+    "celllm_ridge",
+    "celllm_genes_ridge",
     "ridge_pairs",
     "elastic_net_pairs",
     "boosting_pairs",
@@ -29,6 +32,7 @@ OTHERS = [
 ]
 EACH = pytest.mark.parametrize("name", [*CHOOSING, *OTHERS])
 BY_STRUCTURE = pytest.mark.parametrize("name", [*CHOOSING, "ridge_pairs", "drug_neighbour", "elastic_net_pairs"])
+RIDGES = [("ridge", {}), ("celllm_genes_ridge", {"weight": 0.0}), ("celllm_genes_ridge", {"weight": 3.0})]
 # Butane to heptane are near relatives; the two acids are of another family.
 ALKANES, ACIDS = ["CCCC", "CCCCC", "CCCCCC", "CCCCCCC"], ["OC(=O)c1ccccc1", "OC(=O)c1ccccc1C"]
 
@@ -161,6 +165,27 @@ def test_ridge_equals_scikit_learn_on_standardised_lines_whatever_a_constant_gen
         reference = Ridge(alpha=5.0).fit(genes[pairs.line[taught]], pairs.response[taught])
         answers = predicted[pairs.drug[divided.test] == drug]
         np.testing.assert_allclose(answers, reference.predict(genes[pairs.line[asked]]), rtol=1e-6)
+
+
+def test_without_weight_of_the_embedding_ridge_on_the_genes_is_left(answered, pairs, divided):
+    ridge, joined, other = (answered(name, pairs, divided, **options) for name, options in RIDGES)
+
+    np.testing.assert_allclose(joined, ridge, rtol=1e-6)
+    assert np.abs(other - ridge).max() > 1e-3
+
+
+@pytest.mark.parametrize("is_met", [True, False])
+def test_a_network_may_start_from_the_mean_of_the_drug_and_of_a_new_one_from_the_grand_mean(made, pairs, divided, is_met):
+    train = divided.train[(pairs.drug[divided.train] != 2) | is_met]
+    method = made("celllm_response", epochs=1, lines=6, learning_rate=1e-12, from_drug_mean=True)
+    method.fit(pairs, train, divided.none)
+    with torch.no_grad():  # a head that says 0 leaves what it starts from
+        for parameter in method._head.rest[-1].parameters():
+            parameter.zero_()
+    of_drug = [pairs.response[train[pairs.drug[train] == drug]] for drug in range(3)]
+    means = [one.mean() if len(one) else pairs.response[train].mean() for one in of_drug]
+
+    np.testing.assert_allclose(method.predict(pairs, divided.test), np.array(means)[pairs.drug[divided.test]], rtol=1e-6)
 
 
 def test_ridge_with_two_pairs_of_a_drug_falls_back_on_the_mean(answered, pairs, divided):

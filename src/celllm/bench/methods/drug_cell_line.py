@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from celllm.base.errors import InputError
 from celllm.bench.method import METHODS
 from celllm.bench.methods.drugs import DrugEncoder, GraphRegressor, drug_graphs, graphs_of
-from celllm.bench.methods.finetune import LEARNING_RATES, computing, layers_of, ready_encoder, thaw
+from celllm.bench.methods.finetune import LEARNING_RATES, computing, layers_of, ready_encoder, rule_of, thaw
 from celllm.bench.methods.frozen import FrozenLayers
 from celllm.config.recipe_encoder import TokenSettings
 from celllm.model.encoder import evaluating
@@ -31,7 +31,7 @@ class EncoderResponse(GraphRegressor):
     a batch. When to stop is chosen on the validation subset by RMSE.
 
     Options: `mode`, `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
-    `cls` token or the `mean` of its tokens. `scratch`: without the pretraining. `layer`: `last` or `second_last`.
+    `cls` token or the `mean` of its tokens; null: the mean where tokens attend to one another. `scratch`: without the pretraining. `layer`: `last` or `second_last`.
     `epochs`, `patience`, `learning_rate`: as of EncoderClassifier. `lines`: cell lines a batch. `truncation`: which
     genes stay of a line with more than fit, `random_subset`, `head` or `top_expressed`; null: as in pretraining.
     `subsets`: so many random subsets of such a line are answered, and the answers averaged; a line that fits whole is
@@ -40,7 +40,7 @@ class EncoderResponse(GraphRegressor):
 
     defaults: ClassVar[Mapping[str, Any]] = {
         "mode": "last_layer",
-        "pool": "mean",
+        "pool": None,
         "scratch": False,
         "layer": "last",
         "epochs": None,
@@ -49,10 +49,12 @@ class EncoderResponse(GraphRegressor):
         "learning_rate": 1e-3,
         "truncation": None,
         "subsets": 1,
+        "from_drug_mean": False,
     }
     choices: ClassVar[Mapping[str, Sequence[Any]]] = {
         "mode": ("last_layer", "full", "frozen"),
-        "pool": ("cls", "mean"),
+        "pool": (None, "cls", "mean"),
+        "from_drug_mean": (False, True),
         "layer": ("last", "second_last"),
         "truncation": (None, "random_subset", "head", "top_expressed"),
     }
@@ -61,6 +63,8 @@ class EncoderResponse(GraphRegressor):
     def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
         super().__init__(options, **made_with)
         self._pretrained = ready_encoder(self)
+        is_bag = self._pretrained.recipe.encoder.attention == "none"
+        self._pool = self.options["pool"] or ("cls" if is_bag else "mean")
         self._check_subsets()
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
@@ -78,7 +82,7 @@ class EncoderResponse(GraphRegressor):
                 n_draws = self.options["subsets"] if layers.source.are_cut(lines[at]).any() else 1
                 answers = [
                     self._head(
-                        layers.embedded(lines[at], draw=draw, pool=self.options["pool"]),
+                        layers.embedded(lines[at], draw=draw, pool=self._pool),
                         drugs_MH,
                         torch.from_numpy(place[line_of_row[here]]).to(device),
                         torch.from_numpy(pairs.drug[rows[here]]).to(device),
@@ -86,7 +90,7 @@ class EncoderResponse(GraphRegressor):
                     for draw in range(n_draws)
                 ]
                 predicted[here] = torch.stack(answers).float().mean(dim=0).cpu().numpy()
-        return predicted * self._spread + self._mean
+        return predicted * self._spread + self._centre_M[pairs.drug[rows]]
 
     def _check_subsets(self) -> None:
         """Refuse options on truncation that would change nothing."""
@@ -104,9 +108,8 @@ class EncoderResponse(GraphRegressor):
         raise InputError(file=METHODS, field=f"options.{fault[0]}", expected=fault[1], found=fault[2], remedy=remedy)
 
     def _rule(self) -> TokenSettings:
-        """Return how lines become tokens: as in pretraining, and if frozen as in embedding; but for `truncation`."""
-        recipe, truncation = self._pretrained.recipe, self.options["truncation"]
-        rule = recipe.embedding_tokens if self.options["mode"] == "frozen" else recipe.tokens
+        """Return how lines become tokens, but for `truncation` as of `rule_of`."""
+        rule, truncation = rule_of(self._pretrained, self.options), self.options["truncation"]
         return rule if truncation is None else rule.model_copy(update={"truncation": truncation})
 
     def _layers(self, pairs: Pairs) -> FrozenLayers:
@@ -129,7 +132,7 @@ class EncoderResponse(GraphRegressor):
         def answers_of(at: np.ndarray) -> tuple[np.ndarray, Tensor]:
             rows = np.concatenate([of_line[place] for place in at])
             answers_P = self._head(
-                layers.embedded(lines[at], generator, pool=self.options["pool"]),
+                layers.embedded(lines[at], generator, pool=self._pool),
                 self._drugs(graphs),
                 torch.from_numpy(np.repeat(np.arange(len(at)), [len(of_line[place]) for place in at])).to(device),
                 torch.from_numpy(np.searchsorted(drugs, pairs.drug[rows])).to(device),
