@@ -133,7 +133,9 @@ def test_components_beside_the_embedding_are_asked_for(made, cells, parts):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_linear_head_starts_as_the_regression_on_the_embedding(fitted, cells, parts, n_classes):
-    rows = {part: rows[np.isin(cells.labels[rows], np.unique(cells.labels)[:n_classes])] for part, rows in parts.items()}
+    rows = {
+        part: rows[np.isin(cells.labels[rows], np.unique(cells.labels)[:n_classes])] for part, rows in parts.items()
+    }
     probe, tuned = (fitted(name, parts=rows, **one) for name, one in {"celllm_probe": {}, "celllm": UNMOVED}.items())
 
     np.testing.assert_allclose(tuned.predict(cells, rows["test"]), probe.predict(cells, rows["test"]), atol=1e-3)

@@ -51,7 +51,7 @@ def test_every_training_pair_is_met_once_an_epoch_with_its_own_line_and_drug(
 
     def checking(answers, target):
         of_line, of_drug = seen[-1]
-        truth = target * method._spread + method._centre_M[0]
+        truth = target * method._spread + method._mean
         np.testing.assert_allclose(truth, of_line + of_drug / 10, atol=1e-4)
         return loss(answers, target)
 

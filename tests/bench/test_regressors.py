@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.linear_model import Ridge
 
 from celllm.base.errors import InputError
@@ -172,20 +171,6 @@ def test_without_weight_of_the_embedding_ridge_on_the_genes_is_left(answered, pa
 
     np.testing.assert_allclose(joined, ridge, rtol=1e-6)
     assert np.abs(other - ridge).max() > 1e-3
-
-
-@pytest.mark.parametrize("is_met", [True, False])
-def test_a_network_may_start_from_the_mean_of_the_drug_and_of_a_new_one_from_the_grand_mean(made, pairs, divided, is_met):
-    train = divided.train[(pairs.drug[divided.train] != 2) | is_met]
-    method = made("celllm_response", epochs=1, lines=6, learning_rate=1e-12, from_drug_mean=True)
-    method.fit(pairs, train, divided.none)
-    with torch.no_grad():  # a head that says 0 leaves what it starts from
-        for parameter in method._head.rest[-1].parameters():
-            parameter.zero_()
-    of_drug = [pairs.response[train[pairs.drug[train] == drug]] for drug in range(3)]
-    means = [one.mean() if len(one) else pairs.response[train].mean() for one in of_drug]
-
-    np.testing.assert_allclose(method.predict(pairs, divided.test), np.array(means)[pairs.drug[divided.test]], rtol=1e-6)
 
 
 def test_ridge_with_two_pairs_of_a_drug_falls_back_on_the_mean(answered, pairs, divided):

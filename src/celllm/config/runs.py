@@ -80,7 +80,8 @@ def planned(
                     remedy="take it out of one of the two",
                 )
             of_task[name] = Runs(splits=splits, seeds=row.seeds if method.seeded else row.seeds[:1])
-    return Planned(found, frozenset(optional), known)
+    beside = sorted(known, key=lambda name: methods.names.index(known[name].stem))
+    return Planned(found, frozenset(optional), {name: known[name] for name in beside})
 
 
 def _known(name: str, rows: Table[Task] | Table[Method], table: Table[Run], field: str):  # type: ignore[no-untyped-def] # noqa: ANN202

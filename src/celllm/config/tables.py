@@ -32,7 +32,7 @@ SINGLE_ROLES = (LINEAR, LINEAR_NEW_DRUGS, SCRATCH, UPPER, LOWER)
 COMPONENTS = "components"
 """In place of an encoder: the method starts from principal components of the corpus."""
 PRETRAIN = ".pretrain"
-"""Between a method's name and the seed of the pretraining that it starts from, where that is not the configuration's."""
+"""Between a method's name and the seed of its encoder's pretraining, where that is not the configuration's."""
 SPLITS = {"classification": ("random", "donors"), "regression": ("pairs", "lines", "drugs", "both")}
 """Strategies by which units are divided, by type of task."""
 METRICS = {
@@ -145,6 +145,11 @@ class Method:
     def under(self, protocol: str) -> Method:
         """Return the method with the settings of a protocol."""
         return replace(self, options=self.options | self.compat) if protocol == "compat" else self
+
+    @property
+    def stem(self) -> str:
+        """Name of the row, whatever the pretraining seed."""
+        return self.method if self.pretrain_seed is None else self.method.rpartition(PRETRAIN)[0]
 
     def pretrained_with(self, seed: int) -> Method:
         """Return the method on an encoder of another pretraining seed, a method of its own beside this one."""

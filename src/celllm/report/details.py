@@ -16,7 +16,6 @@ from celllm.config import recipe as recipe_files
 from celllm.config import recipe_choices
 from celllm.config.catalogue import Catalogue
 from celllm.config.recipe import Recipe
-from celllm.config.tables import PRETRAIN
 from celllm.genes import network as network_file
 from celllm.harmonise import cells as cells_file
 from celllm.harmonise.harmonisation import Harmonisation
@@ -54,12 +53,12 @@ def tables_of_details(
 
 
 def spread_table(results: Results, catalogue: Catalogue) -> ReportTable:
-    """Set the spread between splits beside those between model seeds on the same split and between pretraining seeds."""
+    """Set the spreads between splits, between model seeds on the same split and between pretraining seeds apart."""
     rows, pairs = [], list(shown_pairs(results, catalogue))
     for task, method in pairs:
         found = vars(results.summary(task.task, method, task.headline))
         numbers = {name: found[name] for name in ("n_splits", "n_seeds", "sd_splits", "sd_seeds")}
-        alike = [name for one, name in pairs if one is task and name.partition(PRETRAIN)[0] == method]
+        alike = [name for one, name in pairs if one is task and catalogue.methods[name].stem == method]
         means = [results.mean(task.task, name, task.headline) for name in alike]
         numbers["sd_pretraining"] = float(np.std(means, ddof=1)) if len(means) > 1 else math.nan
         rows.append({"task": task.task, "method": method, "metric": task.headline} | numbers)
@@ -77,7 +76,9 @@ def spread_table(results: Results, catalogue: Catalogue) -> ReportTable:
         "the same split, pooled over splits; empty where one seed was run, as for methods without random numbers. "
         "Between pretraining seeds: of means over splits, beside the first of them."
     )
-    return ReportTable("spread", frame_of(rows, columns), columns, "Spread by split, model seed and pretraining seed", note)
+    return ReportTable(
+        "spread", frame_of(rows, columns), columns, "Spread by split, model seed and pretraining seed", note
+    )
 
 
 def classes_table(results: Results, catalogue: Catalogue) -> ReportTable:

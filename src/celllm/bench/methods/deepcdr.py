@@ -63,7 +63,7 @@ class DeepCDRResponse(GraphRegressor):
                 self._model(genes_LG[line_P[start : start + _AT_ONCE]], drugs_MX, drug_P[start : start + _AT_ONCE])
                 for start in range(0, len(rows), _AT_ONCE)
             ]
-        return np.asarray(torch.cat(answers).double().cpu().numpy() * self._spread + self._centre_M[pairs.drug[rows]])
+        return np.asarray(torch.cat(answers).double().cpu().numpy() * self._spread + self._mean)
 
     def _genes(self, pairs: Pairs, device: torch.device) -> Tensor:
         return torch.from_numpy(self._scale.of(pairs)).float().to(device)

@@ -31,11 +31,11 @@ class EncoderResponse(GraphRegressor):
     a batch. When to stop is chosen on the validation subset by RMSE.
 
     Options: `mode`, `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
-    `cls` token or the `mean` of its tokens; null: the mean where tokens attend to one another. `scratch`: without the pretraining. `layer`: `last` or `second_last`.
-    `epochs`, `patience`, `learning_rate`: as of EncoderClassifier. `lines`: cell lines a batch. `truncation`: which
-    genes stay of a line with more than fit, `random_subset`, `head` or `top_expressed`; null: as in pretraining.
-    `subsets`: so many random subsets of such a line are answered, and the answers averaged; a line that fits whole is
-    answered once.
+    `cls` token or the `mean` of its tokens; null: the mean, and `cls` without attention. `scratch`: without the
+    pretraining. `layer`: `last` or `second_last`. `epochs`, `patience`,
+    `learning_rate`: as of EncoderClassifier. `lines`: cell lines a batch. `truncation`: which genes stay of a line with
+    more than fit, `random_subset`, `head` or `top_expressed`; null: as in pretraining. `subsets`: so many random
+    subsets of such a line are answered, and the answers averaged; a line that fits whole is answered once.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -49,12 +49,10 @@ class EncoderResponse(GraphRegressor):
         "learning_rate": 1e-3,
         "truncation": None,
         "subsets": 1,
-        "from_drug_mean": False,
     }
     choices: ClassVar[Mapping[str, Sequence[Any]]] = {
         "mode": ("last_layer", "full", "frozen"),
         "pool": (None, "cls", "mean"),
-        "from_drug_mean": (False, True),
         "layer": ("last", "second_last"),
         "truncation": (None, "random_subset", "head", "top_expressed"),
     }
@@ -90,7 +88,7 @@ class EncoderResponse(GraphRegressor):
                     for draw in range(n_draws)
                 ]
                 predicted[here] = torch.stack(answers).float().mean(dim=0).cpu().numpy()
-        return predicted * self._spread + self._centre_M[pairs.drug[rows]]
+        return predicted * self._spread + self._mean
 
     def _check_subsets(self) -> None:
         """Refuse options on truncation that would change nothing."""

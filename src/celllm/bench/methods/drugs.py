@@ -22,7 +22,6 @@ from torch_geometric.utils.smiles import x_map
 
 from celllm.base.errors import InputError
 from celllm.bench.method import Regressor
-from celllm.bench.methods.cell_lines import group_means
 from celllm.bench.methods.finetune import Lesson, computing
 from celllm.bench.methods.finetune import train as learn
 from celllm.bench.methods.molecules import molecule
@@ -57,8 +56,7 @@ def _graph(drug: str, smiles: str) -> Data:
 class GraphRegressor(Regressor):
     """A network on drug graphs, taught standardised responses by least squares, stopped by the validation subset.
 
-    A check is judged by RMSE, or by Pearson's correlation where the option `select` says so. With the option
-    `from_drug_mean` it is taught how a response differs from the drug's mean over training lines.
+    A check is judged by RMSE, or by Pearson's correlation where the option `select` says so.
     """
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
@@ -72,12 +70,7 @@ class GraphRegressor(Regressor):
                 remedy="raise the task's train fraction in config/tasks.tsv",
             )
         response = pairs.response[train]
-        self._centre_M = np.full(len(pairs.drugs), response.mean())
-        if self.options.get("from_drug_mean"):
-            of_drug_M = group_means(pairs.drug[train], response, len(pairs.drugs))
-            self._centre_M = np.where(np.isnan(of_drug_M), self._centre_M, of_drug_M)
-        # one alone has no spread
-        self._spread = float((response - self._centre_M[pairs.drug[train]]).std()) or 1.0
+        self._mean, self._spread = float(response.mean()), float(response.std()) or 1.0  # one alone has no spread
         with computing(self) as device:
             self._fit(pairs, train, validation, device)
 
@@ -100,7 +93,7 @@ class GraphRegressor(Regressor):
 
         def loss_of(batch: np.ndarray) -> Tensor:
             rows, answers_P = answers_of(batch)
-            target_P = torch.from_numpy((pairs.response[rows] - self._centre_M[pairs.drug[rows]]) / self._spread).float()
+            target_P = torch.from_numpy((pairs.response[rows] - self._mean) / self._spread).float()
             return functional.mse_loss(answers_P.float(), target_P.to(answers_P.device))
 
         def score() -> float:

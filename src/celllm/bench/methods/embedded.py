@@ -1,4 +1,4 @@
-"""Linear models and their like on the frozen embedding of a pretrained encoder, with other features beside it or not."""
+"""Linear models and their like on the frozen embedding of a pretrained encoder, other features beside it or not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AT_ONCE: Final = 64
 class EmbeddedClassifier(SklearnClassifier):
     """A classifier of scikit-learn on the embedding of all genes, each number brought to zero mean and unit variance.
 
-    With other features beside it says what an encoder adds to the linear model on them, which is the case of `weight` 0.
+    With other features beside it, it says what an encoder adds to the linear model on them, the case of `weight` 0.
 
     Options: `beside`, log-normalised `genes` or the `components` of the corpus, beside the embedding; null: nothing.
     `weight`, a factor of the embedding, so that of a linear model its inverse penalty is `C` x `weight`², that of what
@@ -45,12 +45,10 @@ class EmbeddedClassifier(SklearnClassifier):
     def prepare(self) -> bool:
         """Load the encoder; only with genes beside it is the embedding sparse."""
         self._pretrained = ready_encoder(self)
-        return self.options["beside"] != "genes"
+        return bool(self.options["beside"] != "genes")
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
         """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""
-        if self.options["beside"] == "components":
-            self._components = self._read_components()
         self._scaler = StandardScaler().fit(self._embedded(cells, train))
         super().fit(cells, train, validation)
 
@@ -62,7 +60,7 @@ class EmbeddedClassifier(SklearnClassifier):
         genes = gene_features(cells.counts[rows], cells.values)
         if self.options["beside"] == "genes":
             return sparse.hstack([genes, embedded], format="csr")
-        return np.hstack([component_features(genes, cells, self._components), embedded])
+        return np.hstack([component_features(genes, cells, self._read_components()), embedded])
 
     def _embedded(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
         return embedded(self, self._pretrained, cells.counts, cells.values, rows)
@@ -86,7 +84,12 @@ class EmbeddedRidge(RidgePerDrug):
     `EmbeddedClassifier`; `alphas`: as of `RidgePerDrug`.
     """
 
-    defaults: ClassVar[Mapping[str, Any]] = RidgePerDrug.defaults | {"beside": None, "weight": 1.0, "scratch": False}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        **RidgePerDrug.defaults,
+        "beside": None,
+        "weight": 1.0,
+        "scratch": False,
+    }
     choices: ClassVar[Mapping[str, Sequence[Any]]] = {"beside": (None, "genes"), "scratch": (False, True)}
 
     def learn_lines(self, pairs: Pairs, train: np.ndarray) -> None:

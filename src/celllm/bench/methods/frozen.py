@@ -93,7 +93,7 @@ class FrozenLayers:
     def hidden(
         self, rows: np.ndarray, generator: np.random.Generator | None = None, *, draw: int = 0, only_cls: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return hidden states after all layers, B x L x D, genes and bins, B x L; with `only_cls` hidden ones B x 1 x D.
+        """Return hidden states after all layers, B x L x D (with `only_cls` B x 1 x D), genes and bins, B x L.
 
         A cell that is too long is cut to the choice of number `draw`; with a generator, to one of a few at random.
         """
@@ -130,7 +130,7 @@ class FrozenLayers:
     def _states(
         self, keys: list[tuple[int, int]], *, is_alone: bool
     ) -> dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]]:
-        """Return what the frozen layers say of each cell and draw, or of its CLS alone; run them for what is not kept."""
+        """Return what the frozen layers say of each cell and draw, or of CLS alone; run them for what is not kept."""
         kept = self._kept
         found = {key: kept.states[*key, is_alone] for key in keys if (*key, is_alone) in kept.states}
         missing = set(keys) - set(found)
