@@ -71,7 +71,8 @@ class Dataset:
     `{"column": "pattern"}`, what the pattern's group finds in it; or `{"column": {"value": "ours"}}`, in which `*`
     stands for any signs. A column without name is the cells' names."""
     keep: JsonObject = Field(default_factory=dict)
-    """Which cells are taken: values by column of `obs`, a JSON object of lists; empty: all."""
+    """Which cells are taken: values by column of `obs`, a JSON object of lists; empty: all. `{"": "once"}`: of cells of
+    one name, whose counts must be equal, the first."""
     built: str | None = None
     """A file that a mirror may hold in place of the published ones: cells as h5ad, edges as parquet, with all that
     `obs`, `keep` and `recover` say done."""
@@ -106,7 +107,7 @@ class SourceFile:
     """Further addresses of the same file, tried in order when `url` fails."""
     part: str | None = None
     """What of it is meant: paths in an R object, such as `pbmc@assays$RNA@counts` (sources/readers/robjects.py); of a
-    text with labels, the column with the cells' names."""
+    text with labels, the column with the cells' names, or its number where the table has no header."""
     use: Literal["cells", "labels", "some_labels"] = "cells"
     """What it is for: `cells`; `labels`, one row for each of the cells; `some_labels`: cells may be without, and rows
     without a cell."""
