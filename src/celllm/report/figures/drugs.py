@@ -56,10 +56,7 @@ def correlations_of(predictions: Sequence[Predictions], catalogue: Catalogue, ta
 
     An encoder is there only where its reference baselines are, on the same splits.
 
-    Raises
-    ------
-    InputError
-        If predictions are of another task, or no drug has lines enough.
+    InputError if predictions are of another task, or no drug has lines enough.
     """
     of_kind = {name: row for name, row in catalogue.methods.items() if row.kind == "regression"}
     check(predictions, task=task, methods=of_kind, kind="regression")
