@@ -19,7 +19,7 @@ from celllm.sources.readers.registry import read_raw
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = tables.read_files(ROOT / "config/files.tsv")
-BUILT = [row for row in tables.read_datasets(ROOT / "config/datasets.tsv") if (row.built or "").endswith(".h5ad")]
+BUILT = [row for row in tables.read_datasets(ROOT / "config/datasets.tsv") if "".join(row.built).endswith(".h5ad")]
 
 MORE = {"drug_pc9_erlotinib_gse149383": 4}
 """Cells that the mirror does not have: four of 201 or 202 genes that the published benchmark has left out."""
@@ -36,7 +36,7 @@ def key(name):
 
 def cells_of(row, folder, mirror, *, built):
     """Digests of all cells with an expressed gene, with label and malignancy; and the names of the expressed genes."""
-    context = FetchContext(folder=folder / row.dataset, mirrors=[mirror], built=row.built if built else None)
+    context = FetchContext(folder=folder / row.dataset, mirrors=[mirror], built=row.built if built else ())
     context.folder.parent.mkdir()
     files = fetch_all([(file, {}) for file in FILES.of(row.dataset)], context)
     pieces = list(read_raw(RawManifest(row.dataset, tuple(files), folder), row))

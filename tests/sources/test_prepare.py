@@ -105,5 +105,7 @@ def test_a_mirror_that_holds_the_built_cells_stands_for_the_published_files(tmp_
     (tmp_path / "mirror/d.h5ad").write_bytes(b"cells")
     row = SourceFile("d", "a.rda", "https://example.org/a.rda", None, None, None, part="a", use="cells")
     assert '"part":"a"' in as_json(row)
-    (file,) = fetch_all([(row, {})], FetchContext(folder=tmp_path / "d", mirrors=[tmp_path / "mirror"], built="d.h5ad"))
+    (file,) = fetch_all(
+        [(row, {})], FetchContext(folder=tmp_path / "d", mirrors=[tmp_path / "mirror"], built=("d.h5ad",))
+    )
     assert (file.name, file.source) == ("d.h5ad", "mirror")

@@ -73,9 +73,9 @@ class Dataset:
     keep: JsonObject = Field(default_factory=dict)
     """Which cells are taken: values by column of `obs`, a JSON object of lists; empty: all. `{"": "once"}`: of cells of
     one name, whose counts must be equal, the first."""
-    built: str | None = None
-    """A file that a mirror may hold in place of the published ones: cells as h5ad, edges as parquet, with all that
-    `obs`, `keep` and `recover` say done."""
+    built: Words = ()
+    """Files that a mirror may hold in place of the published ones: cells as h5ad, edges and responses as parquet, with
+    all that `obs`, `keep` and `recover` say done."""
     recover: Annotated[str | None, matching(rf"x|{LOGARITHM.pattern}", "x, or a logarithm such as ln(x+1)")] = None
     """Counts are recovered: the source holds them times a factor a cell (`x`), or that number's logarithm."""
 
