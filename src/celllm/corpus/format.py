@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
+from celllm.base.parquet import read_frame
 from celllm.base.provenance import digest, digest_of
 
 FORMAT: Final = "celllm-shards-3"
@@ -149,7 +150,7 @@ def open_shard(manifest: Path | str, entry: ShardEntry) -> Shard:
 
 def read_cells(manifest: Path | str, entry: ShardEntry, columns: list[str] | None = None) -> pd.DataFrame:
     """Read what is known of a shard's cells, in the order of its rows; all columns, or those named."""
-    return pd.read_parquet(file_of(manifest, entry.name, "cells.parquet"), columns=columns)
+    return read_frame(file_of(manifest, entry.name, "cells.parquet"), columns=columns)
 
 
 def discard(path: Path | str) -> None:
@@ -170,7 +171,8 @@ def write_order(manifest: Path | str, order: NDArray[np.uint32]) -> str:
 
 def open_order(manifest: Path | str) -> NDArray[np.uint32]:
     """Map the shuffle into memory."""
-    return np.load(Path(manifest).with_name("order.npy"), mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    order: NDArray[np.uint32] = np.load(Path(manifest).with_name("order.npy"), mmap_mode="r", allow_pickle=False)
+    return order
 
 
 def write(manifest: ShardManifest, path: Path | str) -> None:

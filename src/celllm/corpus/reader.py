@@ -33,8 +33,9 @@ class ShardReader:
         """Of the shards' content; it does not change when equal shards are written again."""
         self.datasets: dict[str, DatasetShare] = self._manifest.datasets
         """By dataset: what became of its cells."""
-        has_order = self._manifest.order is not None
-        self._order = shards.open_order(self.path) if has_order else np.arange(self.n_cells, dtype=np.uint32)
+        self._order = np.arange(self.n_cells, dtype=np.uint32)
+        if self._manifest.order is not None:
+            self._order = shards.open_order(self.path).view(np.ndarray)
         opened = [shards.open_shard(self.path, entry) for entry in self._manifest.shards]
         # Plain views: a slice of an np.memmap costs many times as much.
         self._genes = [shard.genes.view(np.ndarray) for shard in opened]
