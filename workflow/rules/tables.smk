@@ -212,8 +212,7 @@ def is_present(dataset: str) -> bool:
         return True
     rows = files_of(dataset)
     local = [row.url is not None and not row.url.startswith("http") for row in rows]
-    built = DATASETS[dataset].built
-    if built is not None and mirror.find(MIRRORS, dataset=dataset, file=built):
+    if mirror.has_built(MIRRORS, dataset=dataset, built=DATASETS[dataset].built):
         return True
     held = [
         "{" not in row.file
