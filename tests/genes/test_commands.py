@@ -80,8 +80,8 @@ def test_the_string_network_keeps_most_of_its_edges(mirror: Path, tmp_path: Path
 
 def write_shards(folder: Path, cells: ad.AnnData, genes: Vocabulary) -> Path:
     cells_file.write(cells, folder / "d.h5ad")
-    options = {"n_genes": genes.n_genes, "shard_cells": 50, "seed": 0, "tested": (), "hashes": {}, "provenance": {}}
-    writer.write([folder / "d.h5ad"], folder / "shards.json", vocabulary=genes.digest, **options)
+    options = {"n_genes": genes.n_genes, "shard_cells": 50, "tested": (), "hashes": {}, "provenance": {}}
+    writer.write(folder / "d.h5ad", folder / "shards.json", vocabulary=genes.digest, **options)
     return folder / "shards.json"
 
 

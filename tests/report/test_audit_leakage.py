@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from celllm.base.errors import InputError
 from celllm.config import catalogue as catalogues
 from celllm.config.catalogue import Catalogue
-from celllm.corpus.commands import write_shards
+from celllm.corpus.commands import join_shards, write_shards
 from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary as vocabularies
 from celllm.harmonise.quality import cell_hashes
@@ -44,15 +44,18 @@ def folder(tmp_path, vocabulary, aligned, generator, cells_task, pairs_task):
 
 
 def shards(folder, *, corpus=("skin",), benchmark=("blood", "lines"), exclude=()):
-    write_shards(
-        cells=[folder / f"{name}.h5ad" for name in corpus],
-        benchmark_cells=[folder / f"{name}.h5ad" for name in benchmark],
-        exclude=[folder / f"{name}.parquet" for name in exclude],
-        vocabulary=folder / "genes.tsv",
-        seed=0,
-        shard_cells=16,
-        manifest=folder / "shards/manifest.json",
-    )
+    manifests = [folder / f"shards/{name}/manifest.json" for name in corpus]
+    for name, manifest in zip(corpus, manifests, strict=True):
+        write_shards(
+            cells=folder / f"{name}.h5ad",
+            benchmark_cells=[folder / f"{name}.h5ad" for name in benchmark],
+            shared=[folder / f"{name}.h5ad" for name in benchmark if name in corpus],
+            exclude=[folder / f"{name}.parquet" for name in exclude],
+            vocabulary=folder / "genes.tsv",
+            shard_cells=16,
+            manifest=manifest,
+        )
+    join_shards(shards=manifests, seed=0, manifest=folder / "shards/manifest.json")
 
 
 def audit(folder, *, corpus=("skin",)):

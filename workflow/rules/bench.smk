@@ -33,7 +33,7 @@ rule list_runs:
 rule fit_pca:
     """Fifty principal components of the cells that encoders are pretrained on, incrementally; no labels."""
     input:
-        shards=rules.write_shards.output.manifest,
+        shards=rules.join_shards.output.manifest,
     output:
         pca="results/bench/pca.safetensors",
     log:

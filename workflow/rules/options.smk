@@ -112,6 +112,13 @@ def benchmark_cells() -> list[str]:
     ]
 
 
+def shared_option() -> str:
+    """`--shared FILES` where the corpus has data sets of the benchmark: of these only test cells stay out."""
+    corpus = {f"results/cells/{dataset}.h5ad" for dataset in config["corpus"]}
+    files = [quote(file) for file in benchmark_cells() if file in corpus]
+    return f"--shared {' '.join(files)}" if files else ""
+
+
 def probe_inputs(wildcards) -> dict[str, str]:
     """Cells and components of the probe, where the recipe asks for one."""
     if RECIPES[wildcards.recipe].training.probe_every is None:
