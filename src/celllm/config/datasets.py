@@ -52,8 +52,11 @@ class Dataset:
     """Whom to cite."""
     licence: str | None
     """Licence of the source."""
-    matrix: Annotated[str, matching(r"X|raw|layers:.+", "X, raw or layers:NAME")] = "X"
-    """Which matrix of an h5ad file: `X`, `raw` or `layers:NAME`."""
+    matrix: Annotated[
+        str,
+        matching(r"(X|raw|layers:[^|]+)(\|(X|raw|layers:[^|]+))*", "X, raw or layers:NAME, or several with | between"),
+    ] = "X"
+    """Which matrix of an h5ad file: `X`, `raw` or `layers:NAME`; of several, `raw|X`, the first that the file has."""
     log: Annotated[
         str | None, matching(LOGARITHM.pattern, "a logarithm such as log2(x+1), ln(x+1) or log2(x/10+1)")
     ] = None

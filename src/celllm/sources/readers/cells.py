@@ -116,8 +116,10 @@ class TumourRule:
         self._found |= set(found)
 
     def check(self) -> None:
-        """Raise InputError if no cell had the rule's value."""
-        if plain(self._value).casefold() not in {value.casefold() for value in self._found}:
+        """Raise InputError if no cell had the rule's value; of a list of samples all may be normal."""
+        if self._dataset.samples is None and plain(self._value).casefold() not in {
+            value.casefold() for value in self._found
+        }:
             expected = f"cells with {self._value!r}, tumour as malignancy of {self._dataset.dataset} says"
             found = f"none, but {', '.join(map(repr, sorted(self._found - {''})[:10])) or 'no value at all'}"
             remedy = f"correct obs:{self._column}:VALUE in config/datasets.tsv, or write normal or unknown"

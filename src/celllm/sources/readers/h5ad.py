@@ -38,6 +38,7 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
     """Read one AnnData file in pieces of at most `piece` cells."""
     with opening(file.path) as source:
         offered = matrices(source, file.path)
+        matrix = next((name for name in matrix.split("|") if name in offered), matrix)
         if matrix not in offered:
             expected = "the matrix that the column matrix of the dataset names in config/datasets.tsv"
             found, remedy = f"the matrices {', '.join(offered) or '(none)'}", "name one of these in the column matrix"

@@ -19,6 +19,7 @@ from scipy import sparse
 
 from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
+from celllm.sources.missing import plain, texts
 from celllm.sources.raw import RawManifest
 from celllm.sources.readers.cells import RawCells, Reader, column_of
 from celllm.sources.readers.labels import Labels
@@ -48,7 +49,10 @@ def prepared(manifest: RawManifest, dataset: Dataset, read: Reader) -> Iterator[
         kept = np.ones(len(obs), dtype=bool)
         for name, values in dataset.keep.items():
             found = _column(obs, name, cells.file, dataset)
-            kept &= _is_first(found, cells, seen) if values == ONCE else found.isin(values).to_numpy()
+            if values == ONCE:
+                kept &= _is_first(found, cells, seen)
+            else:
+                kept &= texts(found, known=map(str, values)).isin([plain(str(value)) for value in values]).to_numpy()
         matrix = cells.matrix if kept.all() else cells.matrix[np.flatnonzero(kept)]
         if dataset.recover is not None:
             matrix = recovered(matrix, dataset.recover, file=cells.file)
@@ -78,10 +82,13 @@ def _made(obs: pd.DataFrame, said: str | dict[str, Any], file: Path, dataset: Da
     if isinstance(said, str):
         return _column(obs, said, file, dataset)
     ((name, how),) = said.items()
-    values = _column(obs, name, file, dataset)
+    values = texts(_column(obs, name, file, dataset), known=how if isinstance(how, dict) else ())
     if isinstance(how, str):
-        return values.astype(str).str.extract(how, expand=False)
-    return values.map(lambda value: next((to for one, to in how.items() if fnmatchcase(str(value), one)), None))
+        return values.str.extract(how, expand=False)
+    found = [value for value in values.unique() if value]
+    return values.map(
+        {value: next((to for one, to in how.items() if fnmatchcase(value, one)), None) for value in found}
+    )
 
 
 def _column(obs: pd.DataFrame, name: str, file: Path, dataset: Dataset) -> pd.Series[str]:
