@@ -54,6 +54,15 @@ def written(path, cells, matrix="X"):
     return path
 
 
+def test_features_that_are_no_genes_are_left_out_and_counted(row, tmp_path, read):
+    cells = cells_of()
+    cells.var["feature_types"] = ["Gene Expression", "Antibody Capture", "Gene Expression", "Peaks", "Peaks"]
+    (found,) = read(row, written(tmp_path / "a.h5ad", cells))
+    assert found.names == ["G0", "G2"]
+    assert found.matrix.toarray().tolist() == MATRIX[:, [0, 2]].tolist()
+    assert found.left_out == {"Antibody Capture": 1, "Peaks": 2}
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("matrix", ["X", "raw", "layers:counts"])
 def test_the_matrix_that_the_row_names_is_read(row, tmp_path, form, matrix, read):

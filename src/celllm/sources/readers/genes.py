@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 INDEX: Final = "index"
@@ -22,6 +24,16 @@ SYMBOL_COLUMNS: Final = (
     *("gene_short_name", "features", "_index", "gene", "genes", "name"),
 )
 """Columns of symbols, in lower case, where the index of `var` holds ids or numbers."""
+
+
+OF_GENES: Final = ("gene expression", "gene", "genes", "rna", "")
+"""Types of features that are genes, in lower case; others are antibodies, guides, peaks."""
+
+
+def other_features(types: pd.Series[Any]) -> tuple[npt.NDArray[np.intp], dict[str, int]]:
+    """Return the places of the genes among features of these types, and how many there are of each other type."""
+    is_gene = types.astype(str).str.strip().str.casefold().isin(OF_GENES)
+    return np.flatnonzero(is_gene), {str(kind): int(n) for kind, n in types[~is_gene].value_counts().items() if n}
 
 
 def cleaned(name: str) -> str:

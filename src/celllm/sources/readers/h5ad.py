@@ -19,15 +19,19 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells
-from celllm.sources.readers.genes import names_of
+from celllm.sources.readers.genes import names_of, other_features
 from celllm.sources.units import as_units
+
+TYPES = "feature_types"
+"""Column of `var` with Cell Ranger's types of features, by way of scanpy."""
 
 
 def read_h5ad(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
     """Read AnnData files: the matrix that the row's `matrix` names (X, raw or layers:NAME), `var`, `obs`.
 
     Where `var` has Ensembl ids beside the symbols, a name is `SYMBOL_ENSG…`: the id settles what a
-    repeated or an ambiguous symbol leaves open. A CSR matrix and a dense one are read in pieces; a CSC matrix
+    repeated or an ambiguous symbol leaves open. Where `var` says types of features, others than genes are left out and
+    counted. A CSR matrix and a dense one are read in pieces; a CSC matrix
     is read whole, because its cells lie scattered.
     """
     for file in manifest.ending(".h5ad"):
@@ -44,15 +48,21 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
             found, remedy = f"the matrices {', '.join(offered) or '(none)'}", "name one of these in the column matrix"
             raise unreadable(file.path, expected, found, field=matrix, remedy=remedy)
         group, var = offered[matrix]
-        names, obs = names_of(read_table(source[var], file.path)), read_table(source["obs"], file.path)
+        table, obs = read_table(source[var], file.path), read_table(source["obs"], file.path)
+        names = names_of(table)
+        left_out: dict[str, int] = {}
         stored = stored_matrix(source[group], file.path)
         if stored.shape != (len(obs), len(names)):
             found = f"{group} of {stored.shape[0]} x {stored.shape[1]}, {len(obs)} rows of obs, {len(names)} of {var}"
             raise unreadable(file.path, "a matrix with one row a cell of obs and one column a gene of var", found)
+        if TYPES in table and table[TYPES].nunique() > 1:
+            places, left_out = other_features(table[TYPES])
+            names = [names[place] for place in places]
         for start in range(0, max(1, len(obs)), piece):
             rows = sparse.csr_matrix(stored[start : start + piece])
             rows.check_format()
-            yield RawCells.of(file, rows, names, obs.iloc[start : start + piece])
+            rows = rows[:, places] if left_out else rows
+            yield RawCells.of(file, rows, names, obs.iloc[start : start + piece], left_out)
 
 
 @contextmanager

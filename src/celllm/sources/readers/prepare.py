@@ -1,8 +1,8 @@
 """What is done to a source's cells before they are checked: nothing that a row of the tables does not name.
 
-In this order: facts of the file's row become columns of `obs`; tables of labels are put beside the cells; columns get
-the names that the dataset's row uses; cells are kept by a column's values, or once each; counts are recovered from
-multiples of them.
+In this order: genes of other species are taken out; facts of the file's row become columns of `obs`; tables of labels
+are put beside the cells; columns get the names that the dataset's row uses; cells are kept by a column's values, or
+once each; counts are recovered from multiples of them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from celllm.sources.missing import plain, texts
 from celllm.sources.raw import RawManifest
 from celllm.sources.readers.cells import RawCells, Reader, column_of
 from celllm.sources.readers.labels import Labels
+from celllm.sources.readers.species import HumanGenes
 from celllm.sources.readers.text import narrow
 from celllm.sources.values import without_log
 
@@ -39,7 +40,8 @@ def prepared(manifest: RawManifest, dataset: Dataset, read: Reader) -> Iterator[
     tables = [Labels.read(file) for file in manifest.files if file.use != "cells"]
     files = tuple(file for file in manifest.files if file.use == "cells")
     seen: dict[str, int] = {}
-    for cells in read(replace(manifest, files=files), dataset):
+    human = HumanGenes()
+    for cells in map(human.of, read(replace(manifest, files=files), dataset)):
         obs = cells.obs.assign(**{name: said for name, said in cells.facts.items() if name not in cells.obs.columns})
         for table in tables:
             if table.file.sample in {None, cells.sample}:
