@@ -30,7 +30,7 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import chained, is_archive, members, opened, reading, unreadable, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells, in_pieces
-from celllm.sources.readers.genes import named, other_features
+from celllm.sources.readers.genes import OF_GENES, genes_of, named
 from celllm.sources.readers.h5ad import opening
 from celllm.sources.readers.labels import Labels
 from celllm.sources.readers.text import narrow
@@ -43,7 +43,8 @@ EXPRESSION: Final = "Gene Expression"
 HEADERS: Final = re.compile(r"(?i)(gene|feature|cell|ensembl)([_ .]?ids?)?|ids?|genes|cells|barcodes?|x|v1")
 """First fields of lines of names, which Cell Ranger does not write."""
 BANNER: Final = re.compile(rb"(?i)%%matrixmarket\s+matrix\s+coordinate\s+(integer|real|double)\s+general\s*$")
-FEATURES: Final = {"id": "id", "name": "name", "type": "feature_type"}
+TYPES: Final = "feature_type"
+FEATURES: Final = ("id", "name", TYPES)
 GENOME: Final = re.compile(r"(?i)grch3[78]|hg19|hg38")
 """A human genome: of several groups its is read."""
 HDF5: Final = "Cell Ranger's HDF5 file with one group, matrix or that of a genome"
@@ -170,9 +171,9 @@ def read_mtx(stream: IO[bytes], name: Path | str) -> sparse.csr_matrix:
 
 def _genes(features: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return the features that are genes, and how many others there are; InputError if none is a gene."""
-    places, left_out = other_features(features["type"])
-    if len(features) and not len(places):
-        found = ", ".join(f"{kind or '(none)'} ({n})" for kind, n in left_out.items())
+    places, left_out = genes_of(features)
+    if len(features) and not left_out and features[TYPES].iloc[0].strip().casefold() not in OF_GENES:
+        found = ", ".join(f"{kind} ({n})" for kind, n in features[TYPES].value_counts().items())
         raise unreadable(path, f"features of the type {EXPRESSION}", f"the types {found}", field="features")
     return features.iloc[places], left_out
 
@@ -193,8 +194,10 @@ def _features(stream: IO[bytes], name: Path | str) -> pd.DataFrame:
     if not lines or any(len(line) not in {1, 2, 3, 6} for line in lines):
         found = f"a line of {max((len(line) for line in lines), default=0)} columns" if lines else "an empty file"
         raise unreadable(name, "id, name and type, tab-separated", found, field="columns")
-    rows = [(line[0], line[min(1, len(line) - 1)], line[2] if len(line) > 2 else EXPRESSION) for line in lines]
-    return pd.DataFrame(rows, columns=["id", "name", "type"], dtype=object)
+    rows = [
+        (line[0], line[min(1, len(line) - 1)], line[2] if len(line) > 2 and line[2] else EXPRESSION) for line in lines
+    ]
+    return pd.DataFrame(rows, columns=FEATURES, dtype=object)
 
 
 def read_tenx_h5(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
@@ -239,6 +242,6 @@ def _h5_features(group: h5py.Group) -> pd.DataFrame:
     """Return id, name and type of the features; of files older than Cell Ranger 3, which hold genes only."""
     if "features" not in group:
         columns = {"id": group["genes"].asstr()[:], "name": group["gene_names"].asstr()[:]}
-        return pd.DataFrame(columns).assign(type=EXPRESSION)
+        return pd.DataFrame(columns).assign(**{TYPES: EXPRESSION})
     features = group["features"]
-    return pd.DataFrame({name: features[key].asstr()[:] for name, key in FEATURES.items()})
+    return pd.DataFrame({name: features[name].asstr()[:] for name in FEATURES})
