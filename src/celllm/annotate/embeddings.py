@@ -12,6 +12,7 @@ import pandas as pd
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
+from celllm.base.parquet import read_frame
 
 
 def read(path: Path | str) -> tuple[pd.Index, npt.NDArray[np.float32], npt.NDArray[np.str_]]:
@@ -22,7 +23,7 @@ def read(path: Path | str) -> tuple[pd.Index, npt.NDArray[np.float32], npt.NDArr
     InputError
         If the label or the numbered columns are missing, or a value is not finite.
     """
-    table = pd.read_parquet(path)
+    table = read_frame(path)
     if "cell_id" in table.columns:
         table = table.set_index("cell_id")
     wanted = [f"e{i}" for i in range(len(table.columns) - 1)]

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
+from celllm.base.parquet import read_frame
 from celllm.base.provenance import digest, digest_of
 
 FORMAT: Final = "celllm-shards-2"
@@ -139,7 +140,7 @@ def open_shard(manifest: Path | str, entry: ShardEntry) -> Shard:
 
 def read_cells(manifest: Path | str, entry: ShardEntry, columns: list[str] | None = None) -> pd.DataFrame:
     """Read what is known of a shard's cells, in the order of its rows; all columns, or those named."""
-    return pd.read_parquet(file_of(manifest, entry.name, "cells.parquet"), columns=columns)
+    return read_frame(file_of(manifest, entry.name, "cells.parquet"), columns=columns)
 
 
 def discard(path: Path | str) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import pandas as pd
 
+from celllm.base.parquet import read_frame
 from celllm.sources.archives import BROKEN, unreadable
 from celllm.sources.missing import plain
 from celllm.sources.raw import RawFile, RawManifest
@@ -23,7 +24,7 @@ DRUGS: Final = ("drug_id", "PubCHEM")
 def read_gdsc_tgsa(manifest: RawManifest) -> tuple[pd.DataFrame, Mapping[str, int]]:
     """Read the long table of GDSC (drug, DepMap_ID, ln_ic50) and the table of SMILES beside it."""
     pairs_file, smiles_file = manifest.ending(".parquet")[0].path, manifest.ending(".csv")[0].path
-    pairs = pd.read_parquet(pairs_file)
+    pairs = read_frame(pairs_file)
     require(pairs, ("drug", "DepMap_ID", "ln_ic50"), pairs_file)
     smiles = _known(read_texts(smiles_file, columns=("drug", "smiles"), errors="replace"))
     joined = pairs.merge(smiles, on="drug", how="left", validate="many_to_one")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from celllm.base.parquet import read_frame
 from celllm.sources.archives import unreadable
 from celllm.sources.texts import read_texts, require
 
@@ -32,7 +33,7 @@ def read(path: Path | str) -> pd.DataFrame:
         If a column is missing, no entry is approved, or a symbol or HGNC id occurs twice.
     """
     path = Path(path)
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else read_texts(path, separator="\t")
+    table = read_frame(path) if path.suffix == ".parquet" else read_texts(path, separator="\t")
     require(table, COLUMNS, path, remedy=REMEDY)
     table = table[list(COLUMNS)].fillna("").astype(str)
     table = table[table["status"] == "Approved"].drop(columns="status").reset_index(drop=True)

@@ -174,9 +174,9 @@ def _r(path: Path) -> Found:
 
 
 def _parquet(path: Path) -> Found:
-    import pandas as pd
+    from celllm.base.parquet import read_frame
 
-    table = pd.read_parquet(path)
+    table = read_frame(path)
     found = Found("a parquet table", look_text.columns(table.iloc[:, :N_PARTS], ""))
     numeric = table.select_dtypes("number")
     if numeric.shape[1] > 20:

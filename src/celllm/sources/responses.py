@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from celllm.base.atomic import writing
+from celllm.base.parquet import read_frame
 from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawManifest
@@ -87,7 +88,7 @@ def read_raw(manifest: RawManifest, dataset: Dataset) -> Responses:
     left_out: Mapping[str, int] = {}
     if dataset.reader == "h5ad":
         file = manifest.ending(".parquet")[0].path
-        table = pd.read_parquet(file)
+        table = read_frame(file)
         require(table, COLUMNS, file)
     else:
         from celllm.sources import gdsc

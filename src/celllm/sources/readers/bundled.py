@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from celllm.base.parquet import read_frame
 from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawManifest
@@ -55,7 +56,7 @@ def read_zscore_table(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     """Read a table of z-scores, lines x genes: line names in the index, symbols as column names."""
     for file in manifest.ending(".parquet"):
         try:
-            table = pd.read_parquet(file.path)
+            table = read_frame(file.path)
         except (OSError, ValueError) as error:
             raise unreadable(file.path, "a parquet table, lines x genes", error) from None
         matrix, names = sparse.csr_matrix(table.to_numpy(dtype=np.float32)), [str(name) for name in table.columns]
