@@ -312,14 +312,14 @@ def write_inputs(path: Path, genes: Vocabulary, generator: np.random.Generator) 
     cells = aligned_cells(matrix, genes, simulated=True, is_malignant=np.arange(N_CELLS) % 2)
     counts.write(cells, path / "cells.h5ad")
     writer.write(
-        [path / "cells.h5ad"],
-        path / "manifest.json",
+        path / "cells.h5ad",
+        path / "simulated" / "manifest.json",
         vocabulary=genes.digest,
         n_genes=genes.n_genes,
         tested=(),
         hashes={},
         shard_cells=20,
-        seed=0,
         provenance={},
     )
+    writer.join([path / "simulated" / "manifest.json"], path / "manifest.json", seed=0, provenance={})
     return Folder(path, genes, cells)

@@ -265,7 +265,11 @@ def test_real_cells_reach_their_share_and_keep_their_counts(root, mirror, datase
     index, genes = complete
     row = datasets[dataset]
     of_dataset = pd.read_csv(root / "config/files.tsv", sep="\t").set_index("dataset")["file"]
-    raw.write(dataset, [raw.describe(mirror / (row.built or of_dataset[dataset]))], tmp_path / "manifest.json")
+    raw.write(
+        dataset,
+        [raw.describe(mirror / (row.built[0] if row.built else of_dataset[dataset]))],
+        tmp_path / "manifest.json",
+    )
     files = list(read_raw(raw.read(tmp_path / "manifest.json"), row))
     matrix, obs, report = aligned(files, row, index=index, vocabulary=genes, threshold=REAL[dataset])
     assert report.mapped_share_of_counts < REAL[dataset] + 0.0015

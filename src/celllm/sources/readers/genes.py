@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 INDEX: Final = "index"
@@ -22,6 +24,10 @@ SYMBOL_COLUMNS: Final = (
     *("gene_short_name", "features", "_index", "gene", "genes", "name"),
 )
 """Columns of symbols, in lower case, where the index of `var` holds ids or numbers."""
+OF_GENES: Final = ("gene expression", "gene", "genes", "rna")
+"""How the type of a feature that is a gene is called, in lower case."""
+TYPE_COLUMNS: Final = ("feature_types", "feature_type", "feature_biotype", "modality")
+"""Columns that tell genes from antibodies, guides and peaks, where they call a feature as OF_GENES does."""
 
 
 def cleaned(name: str) -> str:
@@ -29,6 +35,16 @@ def cleaned(name: str) -> str:
     bare = name.strip().strip("\"'\ufeff\u200b").strip()
     build = BUILD.match(bare)
     return bare[build.end() :] if build else bare
+
+
+def is_gene(var: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Tell which rows of `var` are genes: all, unless a column of TYPE_COLUMNS says so of some."""
+    for name in TYPE_COLUMNS:
+        if name in var:
+            said: npt.NDArray[np.bool_] = var[name].astype(str).str.strip().str.casefold().isin(OF_GENES).to_numpy()
+            if said.any():
+                return said
+    return np.ones(len(var), dtype=bool)
 
 
 def names_of(var: pd.DataFrame) -> list[str]:

@@ -77,6 +77,7 @@ def _with_alternatives(error: InputError, file: Path, dataset: Dataset) -> Input
 
 def _pieces(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
     """Read the published files and prepare their cells; or read the cells that a mirror holds prepared."""
-    if [file.name for file in manifest.files] == [dataset.built]:
+    names = tuple(file.name for file in manifest.files)
+    if names == dataset.built and names[0].endswith(".h5ad"):
         return reader("h5ad")(manifest, dataset)
     return prepared(manifest, dataset, reader(dataset.reader))

@@ -30,7 +30,7 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import chained, is_archive, members, opened, reading, unreadable, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells, in_pieces
-from celllm.sources.readers.genes import named
+from celllm.sources.readers.genes import OF_GENES, named
 from celllm.sources.readers.h5ad import opening
 from celllm.sources.readers.labels import Labels
 from celllm.sources.readers.text import narrow
@@ -40,8 +40,6 @@ PART: Final = re.compile(r"(.*?)(matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.
 EXPECTED: Final = "matrix.mtx, features.tsv or genes.tsv, and barcodes.tsv of one matrix"
 EXPRESSION: Final = "Gene Expression"
 """The type of a feature that is a gene; others are antibodies, guides, peaks."""
-OF_GENES: Final = ("gene expression", "gene", "genes", "rna", "")
-"""How other pipelines call it, in lower case."""
 HEADERS: Final = re.compile(r"(?i)(gene|feature|cell|ensembl)([_ .]?ids?)?|ids?|genes|cells|barcodes?|x|v1")
 """First fields of lines of names, which Cell Ranger does not write."""
 BANNER: Final = re.compile(rb"(?i)%%matrixmarket\s+matrix\s+coordinate\s+(integer|real|double)\s+general\s*$")
@@ -171,7 +169,7 @@ def read_mtx(stream: IO[bytes], name: Path | str) -> sparse.csr_matrix:
 
 def _genes(features: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the features that are genes; InputError if none is."""
-    genes = features[features["type"].str.strip().str.casefold().isin(OF_GENES)]
+    genes = features[features["type"].str.strip().str.casefold().isin((*OF_GENES, ""))]
     if len(features) and not len(genes):
         found = ", ".join(f"{kind or '(none)'} ({n})" for kind, n in features["type"].value_counts().items())
         raise unreadable(path, f"features of the type {EXPRESSION}", f"the types {found}", field="features")
