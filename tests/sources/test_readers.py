@@ -111,7 +111,6 @@ def test_a_reader_that_does_not_exist_is_named_with_those_that_do(rows, tmp_path
         ("zscore_table", "a.parquet"),
         ("tenx_h5", "a.h5"),
         ("tenx_mtx", "a.tar.gz"),
-        ("baron_raw_tar", "a.tar"),
         ("cancerscem_tsv", "a.tsv.gz"),
         ("csv_genes_by_cells", "a.csv"),
         ("dge", "a.dge.txt.gz"),

@@ -21,7 +21,6 @@ from celllm.sources.readers.prepare import prepared
 from celllm.sources.units import as_units
 
 READERS: Final = {
-    "baron_raw_tar": "tables",
     "cancerscem_tsv": "tables",
     "cells_by_genes": "tables",
     "csv_genes_by_cells": "tables",
