@@ -8,6 +8,7 @@ from scipy import sparse
 
 from celllm.annotate import head as heads
 from celllm.annotate import judge as judges
+from celllm.annotate import novelty as novelties
 from celllm.annotate.head import LinearHead
 from celllm.annotate.judge import Reference
 from celllm.base.errors import InputError, VocabularyMismatch
@@ -92,10 +93,12 @@ def test_calibrated_confidence_is_the_share_that_is_right(generator: np.random.G
 
 
 def test_a_model_is_refused_where_it_means_something_else(tmp_path) -> None:
-    head = LinearHead("embedding", np.eye(2), np.zeros(2), ("a", "b"), 1.5)
-    heads.save(heads.Model(head, "one", "genes", {"way": "embedding"}), tmp_path / "m.safetensors")
+    head = LinearHead("genes", np.eye(2), np.zeros(2), ("a", "b"), 1.5)
+    types = novelties.Types(np.eye(2), np.zeros((2, 2)), np.array([0.5, 1.0]))
+    heads.save(heads.Model(head, types, "one", "genes", {"way": "genes"}), tmp_path / "m.safetensors")
     found = heads.load(tmp_path / "m.safetensors", encoder="one", vocabulary="genes")
-    assert (found.head.classes, found.head.temperature, found.facts) == (("a", "b"), 1.5, {"way": "embedding"})
+    assert (found.head.classes, found.head.temperature, found.facts) == (("a", "b"), 1.5, {"way": "genes"})
+    assert list(found.types.held_out_N) == [0.5, 1.0]
     with pytest.raises(InputError, match="encoder one"):
         heads.load(tmp_path / "m.safetensors", encoder="other", vocabulary="genes")
     with pytest.raises(VocabularyMismatch):

@@ -68,6 +68,7 @@ def annotate(
     encoder: Path | None = None,
     way: Literal["embedding", "pca", "genes"] | None = None,
     threshold: float = 0.5,
+    novelty: float = 0.01,
     clusters: str | None = None,
     counts: str | None = None,
     genes: str | None = None,
@@ -77,7 +78,8 @@ def annotate(
 
     Logistic regression on the embedding, on principal components and on all genes are cross-validated on the
     reference; their macro-F1 is printed and the best one is used. The copy of the query gets
-    obs["celllm_prediction"], obs["celllm_confidence"], obsm["celllm_probabilities"] and uns["celllm_annotate"].
+    obs["celllm_prediction"], obs["celllm_confidence"], obs["celllm_novelty"], obsm["celllm_probabilities"] and
+    uns["celllm_annotate"].
 
     Parameters
     ----------
@@ -101,6 +103,8 @@ def annotate(
         the way to take whatever the scores say
     threshold
         smallest confidence; cells below are `unassigned`
+    novelty
+        share of cells like the reference's that may be lost as unlike it, `unassigned` too; 0: none
     clusters
         column of the query's obs: the commonest label of each cluster goes into obs["celllm_majority"]
     counts
@@ -118,7 +122,8 @@ def annotate(
 
     _use(threads)
     of_reference: dict[str, Any] = {"labels": labels, "donors": donors, "way": way, "model": model, "save": save}
-    options: dict[str, Any] = {"threshold": threshold, "clusters": clusters, "counts": counts, "genes": genes}
+    options: dict[str, Any] = {"threshold": threshold, "novelty": novelty, "clusters": clusters}
+    options |= {"counts": counts, "genes": genes}
     annotate(query, reference, out, encoder=encoder, **of_reference, **options)
 
 

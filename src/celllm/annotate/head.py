@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import log_softmax, softmax
 
+from celllm.annotate.novelty import Types
 from celllm.base import tensors
 from celllm.base.errors import InputError
 
-FORMAT = "celllm-labels-1"
+FORMAT = "celllm-labels-2"
 Features = Literal["embedding", "genes"]
 
 
@@ -106,8 +107,10 @@ class Model:
     ----------
     head
         The classifier.
+    types
+        Where the reference's types lie in the embedding.
     encoder
-        Sha256 of the encoder whose embedding it was taught on, or whose genes it sees.
+        Sha256 of the encoder.
     vocabulary
         Digest of the gene axis.
     facts
@@ -115,6 +118,7 @@ class Model:
     """
 
     head: LinearHead
+    types: Types
     encoder: str
     vocabulary: str
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -130,8 +134,15 @@ def save(model: Model, path: Path | str) -> None:
         "vocabulary": model.vocabulary,
         "facts": dict(model.facts),
     }
-    arrays = {"weights": model.head.weights_FK.astype(np.float32), "bias": model.head.bias_K.astype(np.float32)}
-    tensors.write(path, form=FORMAT, header=header, tensors=arrays)
+    arrays = {
+        "weights": model.head.weights_FK,
+        "bias": model.head.bias_K,
+        "whitening": model.types.whitening_DD,
+        "centres": model.types.centres_KD,
+        "held_out": model.types.held_out_N,
+    }
+    single = {name: array.astype(np.float32) for name, array in arrays.items()}
+    tensors.write(path, form=FORMAT, header=header, tensors=single)
 
 
 def load(path: Path | str, *, encoder: str, vocabulary: str) -> Model:
@@ -140,25 +151,27 @@ def load(path: Path | str, *, encoder: str, vocabulary: str) -> Model:
     Raises
     ------
     InputError
-        If the file is none, or its head was taught on the embedding of another encoder.
+        If the file is none, or was made with another encoder.
     VocabularyMismatch
         If its genes are others than those of the encoder.
     """
     remedy = "give the file that celllm annotate --save wrote, and the --encoder that it was saved with"
     header, arrays = tensors.read(path, form=FORMAT, remedy=remedy, vocabulary=vocabulary)
-    if header["features"] == "embedding" and header["encoder"] != encoder:
+    if header["encoder"] != encoder:
         raise InputError(
             file=path,
             field="encoder",
-            expected=f"encoder {header['encoder'][:12]}…, on whose embedding the head was taught",
+            expected=f"encoder {header['encoder'][:12]}…, with which the model was made",
             found=f"encoder {encoder[:12]}…",
             remedy="give that encoder with --encoder, or annotate from the reference again",
         )
+    double = {name: array.astype(np.float64) for name, array in arrays.items()}
     head = LinearHead(
         features=header["features"],
-        weights_FK=arrays["weights"].astype(np.float64),
-        bias_K=arrays["bias"].astype(np.float64),
+        weights_FK=double["weights"],
+        bias_K=double["bias"],
         classes=tuple(header["classes"]),
         temperature=header["temperature"],
     )
-    return Model(head, header["encoder"], header["vocabulary"], header["facts"])
+    types = Types(double["whitening"], double["centres"], double["held_out"])
+    return Model(head, types, header["encoder"], header["vocabulary"], header["facts"])

@@ -111,7 +111,7 @@ def judge(reference: Reference, *, ways: Sequence[Way]) -> list[Judgement]:
         Which.
     """
     classes = np.unique(reference.labels)
-    folds = list(_folds(reference))
+    folds = list(folds_of(reference))
     found = []
     for way in ways:
         scores, rows, probabilities = [], [], []
@@ -155,7 +155,7 @@ def finished(reference: Reference, judgement: Judgement) -> LinearHead:
     return calibrated(head, judgement.probabilities_NK, reference.labels[judgement.rows])
 
 
-def _folds(reference: Reference) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def folds_of(reference: Reference) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield rows to teach and rows to ask."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
