@@ -5,6 +5,11 @@
     python perf/compare.py --mirror /path/to/mirror --work compare \
         --celltypist celltypist/bin/python --scanvi scanvi/bin/python
 
+With `--run FOLDER`, a finished run of the benchmark, the tools alone label the test cells of its splits, taught by the
+training cells; `--splits` names which, `--tools` which tools:
+
+    python perf/compare.py --run . --work rivals --celltypist celltypist/bin/python --scanvi scanvi/bin/python
+
 Every tool runs in a process of its own, on one thread, and is given the same two files of counts. A label that is left
 open would count as wrong, so none is: `celllm annotate` runs with --threshold 0. Finished runs are kept.
 """
@@ -155,6 +160,20 @@ def measured(command: list[str]) -> tuple[float, float, float]:
     return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
+def command_of(tool: str, python: str, folder: Path) -> list[str]:
+    """Return what labels the query of a folder with a tool, in the tool's environment."""
+    return [python, __file__, "--label", tool, "--work", str(folder)]
+
+
+def costs_of(folder: Path, tool: str, command: list[str]) -> dict[str, float]:
+    """Run a tool on the pair of a folder unless that was done before; return what it took."""
+    kept = folder / f"{tool}.costs.tsv"
+    if not kept.exists():
+        costs = measured(command)
+        pd.DataFrame([costs], columns=["wall_s", "cpu_s", "peak_mb"]).to_csv(kept, sep="\t", index=False)
+    return pd.read_csv(kept, sep="\t").round(1).iloc[0].to_dict()
+
+
 def interval(truth: np.ndarray, predicted: np.ndarray, other: np.ndarray | None = None) -> tuple[float, float, float]:
     """Return macro-F1, or its difference from that of `other`, and its 95 % bootstrap interval over cells."""
     classes, truth_N = np.unique(truth, return_inverse=True)
@@ -182,18 +201,12 @@ def compared(name: str, folder: Path, pythons: dict[str, str]) -> list[dict[str,
     query = folder / "query.h5ad"
     ours = [sys.executable, "-m", "celllm", "annotate", str(query), "--reference", str(folder / "reference.h5ad")]
     ours += ["--labels", LABELS, "--out", str(folder / "celllm.h5ad"), "--threshold", "0", "--threads", "1"]
-    commands = {"celllm": ours} | {
-        tool: [python, __file__, "--label", tool, "--work", str(folder)] for tool, python in pythons.items()
-    }
+    commands = {"celllm": ours} | {tool: command_of(tool, python, folder) for tool, python in pythons.items()}
     truth = ad.read_h5ad(query, backed="r").obs[LABELS].astype(str).replace(ZHENG).to_numpy()
     said: dict[str, np.ndarray] = {}
     rows = []
     for tool, command in commands.items():
-        kept = folder / f"{tool}.costs.tsv"
-        if not kept.exists():
-            costs = measured(command)
-            pd.DataFrame([costs], columns=["wall_s", "cpu_s", "peak_mb"]).to_csv(kept, sep="\t", index=False)
-        costs = pd.read_csv(kept, sep="\t").round(1).iloc[0].to_dict()
+        costs = costs_of(folder, tool, command)
         if tool == "celllm":
             labelled = ad.read_h5ad(folder / "celllm.h5ad", backed="r")
             found, way = (
@@ -215,6 +228,54 @@ def compared(name: str, folder: Path, pythons: dict[str, str]) -> list[dict[str,
     return rows
 
 
+def on_splits(run: Path, work: Path, pythons: dict[str, str], wanted: list[int]) -> pd.DataFrame:
+    """Return mean and interval of each tool over the splits of a benchmark, on tasks with validation cells."""
+    from celllm.base.interval import mean_over
+    from celllm.bench.influence import influence
+    from celllm.config.catalogue import read
+    from celllm.harmonise.cells import read as read_cells
+    from celllm.splits import format as split_files
+
+    rows = []
+    for task in read(run / "results/bench/catalogue.json").tasks.values():
+        if task.kind != "classification" or not task.validation:
+            continue
+        cells = read_cells(run / f"results/cells/{task.dataset}.h5ad")
+        cells.obs[LABELS] = cells.obs["label"].astype(str)
+        found: dict[str, list[tuple[float, float, float]]] = {tool: [] for tool in pythons}
+        for number in wanted:
+            split, folder = (
+                split_files.read(run / f"results/splits/{task.task}/split{number}.parquet"),
+                work / task.task / str(number),
+            )
+            subsets = {name: split.rows(name, list(cells.obs_names)) for name in ("train", "test")}
+            if not (folder / "query.h5ad").exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                cells[subsets["train"]].write_h5ad(folder / "reference.h5ad")
+                cells[subsets["test"]].write_h5ad(folder / "query.h5ad")
+            for tool, python in pythons.items():
+                costs = costs_of(folder, tool, command_of(tool, python, folder))
+                said = pd.read_csv(folder / f"{tool}.txt", header=None, sep="\t", dtype=str)[0].to_numpy()
+                table = pd.DataFrame({"truth": cells.obs[LABELS].to_numpy()[subsets["test"]], "predicted": said})
+                error = influence(table, task.headline, kind=task.kind, split=task.split).error
+                found[tool].append((headline(table, task.headline), error, costs["cpu_s"]))
+        for tool, of_tool in found.items():
+            values, errors, cpu_s = zip(*of_tool, strict=True)
+            mean = mean_over(values, errors, test=task.test, train=task.train)
+            low, high = mean.interval((0, 1))
+            rows.append((task.task, tool, task.headline, len(values), mean.value, low, high, sum(cpu_s) / len(cpu_s)))
+    columns = ["task", "tool", "metric", "splits", "value", "low", "high", "cpu_s"]
+    return pd.DataFrame(rows, columns=columns).round(4)
+
+
+def headline(table: pd.DataFrame, metric: str) -> float:
+    """Return macro-F1, or F1 of one class for a metric such as f1_sensitive."""
+    from sklearn.metrics import f1_score
+
+    one = None if metric == "macro_f1" else [metric.removeprefix("f1_")]
+    return float(f1_score(table["truth"], table["predicted"], labels=one, average="macro", zero_division=0))
+
+
 def main() -> None:
     """Compare, or with --label do one tool's part of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -224,12 +285,20 @@ def main() -> None:
         "--celltypist", help="Python with perf/compare-celltypist.txt, which has scanpy for pca_knn too"
     )
     parser.add_argument("--scanvi", help="Python with perf/compare-scanvi.txt")
+    parser.add_argument("--run", type=Path, help="folder of a finished benchmark, whose splits the tools are run on")
+    parser.add_argument("--splits", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="with --run: which of them")
     parser.add_argument("--label", choices=TOOLS, help="label the query in --work with this tool, and nothing else")
     args = parser.parse_args()
     if args.label:
         label(args.label, args.work)
         return
     pythons = {"celltypist": args.celltypist, "scanvi": args.scanvi, "pca_knn": args.celltypist}
+    if args.run:
+        given = {tool: python for tool, python in pythons.items() if python and tool != "pca_knn"}
+        table = on_splits(args.run, args.work, given, args.splits)
+        table.to_csv(args.work / "rivals.tsv", sep="\t", index=False)
+        print(table.to_string(index=False))
+        return
     rows: list[dict[str, Any]] = []
     for number, (name, read) in enumerate(pairs(args.mirror).items()):
         folder = args.work / str(number)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from celllm.base.interval import MANY, Mean, mean_over
@@ -22,6 +23,7 @@ from celllm.bench.influence import Influence
 from celllm.config import catalogue as catalogues
 from celllm.config.catalogue import Catalogue
 from celllm.config.references import LINEAR_MODELS
+from celllm.config.tables import Method
 from celllm.report.results import Results, read, read_influences
 
 PER_DRUG = "pearson_per_drug"
@@ -42,7 +44,14 @@ class Scores:
         return max(methods, key=lambda name: self.results.mean(task, name, headline))
 
     def difference(self, task: str, one: str, other: str) -> Mean:
-        """Return the mean difference of two methods over the splits of a task."""
+        """Return the mean difference of two methods over the splits of a task and the pretraining seeds of `one`."""
+        return over_seeds([self._difference(task, name, other) for name in self.seeds_of(task, one)])
+
+    def seeds_of(self, task: str, method: str) -> list[str]:
+        """Return a method and those that differ from it in their pretraining seed alone."""
+        return [name for name in self.catalogue.runs[task] if self.catalogue.methods[name].stem == method]
+
+    def _difference(self, task: str, one: str, other: str) -> Mean:
         headline = self.catalogue.tasks[task].headline
         mine, theirs = (self.results.by_split(task, name, headline) for name in (one, other))
         weights = [self.influences.get((task, name), {}) for name in (one, other)]
@@ -52,6 +61,16 @@ class Scores:
     def of_kind(self, task: str, is_wanted: set[str]) -> list[str]:
         """Return the methods of a task that have a score and are among the wanted."""
         return [name for name in self.catalogue.runs[task] if name in is_wanted and self.results.has(task, name)]
+
+
+def over_seeds(means: Sequence[Mean]) -> Mean:
+    """Return the mean over pretraining seeds, all on the same splits: what splits make uncertain, and what seeds do."""
+    if len(means) == 1:
+        return means[0]
+    splits = sum(mean.variance for mean in means) / len(means)
+    seeds = float(np.var([mean.value for mean in means], ddof=1)) / len(means)
+    freedom = (splits + seeds) ** 2 / (splits**2 / means[0].freedom + seeds**2 / (len(means) - 1))
+    return Mean(sum(mean.value for mean in means) / len(means), splits + seeds, min(MANY, freedom))
 
 
 def together(means: Sequence[Mean]) -> Mean:
@@ -67,10 +86,15 @@ def shown(mean: Mean, bounds: tuple[float, float] | None = (-1, 1)) -> str:
     return f"{mean.value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
+def is_ours(row: Method) -> bool:
+    """Whether a method starts from the pretrained encoder of the configuration's seed."""
+    return row.encoder == "celllm" and row.pretrain_seed is None and not row.options.get("scratch", False)
+
+
 def bars(scores: Scores) -> list[tuple[str, str, str]]:
     """Return each bar, what was found, and whether it is met."""
     methods = scores.catalogue.methods
-    ours = {name for name, row in methods.items() if row.encoder == "celllm" and row.role != "scratch_reference"}
+    ours = {name for name, row in methods.items() if is_ours(row)}
     linear = {name for name, row in methods.items() if row.role in LINEAR_MODELS}
     tasks = [name for name in scores.catalogue.runs if scores.catalogue.tasks[name].kind == "classification"]
     many = [task for task in tasks if scores.catalogue.tasks[task].validation]
@@ -117,6 +141,7 @@ def bars(scores: Scores) -> list[tuple[str, str, str]]:
             f"{name} {pair[0]:.3f} / {pair[1]:.3f}"
             for name, pair in zip((methods[best].title, "ridge"), values, strict=True)
         )
+        text += f"; Pearson {shown(scores.difference(task, best, 'ridge'))}"
         is_met = all(mine > theirs for mine, theirs in zip(*values, strict=True))
         rows.append(
             (
@@ -149,7 +174,8 @@ def score_rows(scores: Scores) -> pd.DataFrame:
 
 def score_table(table: pd.DataFrame, scores: Scores) -> list[str]:
     """Lay scores out in Markdown, a line a method and a column a task, the best of a column in bold."""
-    trivial = {name for name, row in scores.catalogue.methods.items() if row.role.endswith("control")}
+    methods = scores.catalogue.methods.items()
+    trivial = {name for name, row in methods if row.role.endswith("control") or row.pretrain_seed is not None}
     lines = []
     for metrics, of_metric in table.groupby(table["metric"] == PER_DRUG, sort=False):
         kinds = [scores.catalogue.tasks[task].kind for task in of_metric["task"]]
@@ -169,6 +195,20 @@ def score_table(table: pd.DataFrame, scores: Scores) -> list[str]:
                     text = "" if one is None else f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
                     cells.append(f"**{text}**" if one is not None and one.value == best[task] else text)
                 lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def seed_table(scores: Scores) -> list[str]:
+    """Lay out the means of methods with several pretraining seeds, and how much these differ."""
+    lines = ["| task | method | by pretraining seed | SD |", "|---|---|---|--:|"]
+    for task, runs in scores.catalogue.runs.items():
+        headline = scores.catalogue.tasks[task].headline
+        for method in runs:
+            means = [scores.results.mean(task, name, headline) for name in scores.seeds_of(task, method)]
+            if len(means) > 1:
+                values = ", ".join(f"{value:.3f}" for value in means)
+                title = scores.catalogue.methods[method].title
+                lines.append(f"| {task} | {title} | {values} | {np.std(means, ddof=1):.3f} |")
     return lines
 
 
@@ -227,7 +267,8 @@ def main() -> None:
     seen = f"Seen on {args.date}, {args.hardware}, commit {args.commit}."
     lines = [seen, "", "| bar | found | |", "|---|---|---|"]
     lines += [f"| {bar} | {found} | {verdict} |" for bar, found, verdict in bars(scores)]
-    blocks = {"bars": lines, "scores": score_table(table, scores), "costs": cost_table(args.run / "benchmarks")}
+    blocks = {"bars": lines, "scores": score_table(table, scores), "seeds": seed_table(scores)}
+    blocks |= {"costs": cost_table(args.run / "benchmarks")}
     if (args.docs / "results/compare.tsv").exists():
         blocks["compare"] = compare_table(pd.read_csv(args.docs / "results/compare.tsv", sep="\t"))
     page = args.docs / "results.md"

@@ -26,7 +26,10 @@ def made(request: pytest.FixtureRequest, vocabulary: Any) -> Callable[..., Any]:
         first = {} if is_bare else row.options | {option: values[0] for option, values in row.search.items()}
         file = {None: None, COMPONENTS: "components_file"}.get(row.encoder, "encoder_file")
         encoder = None if file is None else request.getfixturevalue(file)
-        return build(row, first | options, seed=seed, encoder=encoder, vocabulary=vocabulary)
+        method = build(row, first | options, seed=seed, encoder=encoder, vocabulary=vocabulary)
+        if method.options.get("beside") == COMPONENTS:
+            method.components_file = request.getfixturevalue("components_file")
+        return method
 
     return make
 

@@ -8,10 +8,12 @@ import pytest
 import torch
 from scipy import sparse
 
+from celllm.base.errors import InputError
 from celllm.config import tables
 
 ROWS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
 QUICK = {"epochs": 10, "batch": 8, "learning_rate": 3e-3}
+UNMOVED = {"head": "cls", "learning_rate": 1e-12}
 ENCODERS = {
     "celllm": {},
     "celllm_full": {"head": "cls", "epochs": 20},
@@ -79,7 +81,7 @@ def test_two_classes_have_two_columns_of_which_the_larger_is_right_whatever_the_
     np.testing.assert_allclose(one, other, atol=5e-3)
 
 
-@pytest.mark.parametrize("name", ["celllm_probe", "celllm_knn", "celllm_genes"])
+@pytest.mark.parametrize("name", ["celllm_probe", "celllm_knn", "celllm_genes", "celllm_components"])
 def test_nothing_of_a_frozen_encoder_is_trained_and_a_cell_is_embedded_once(made, cells, parts, name):
     method, seen = made(name), []
     before = [weight.detach().clone() for weight in method._pretrained.encoder.parameters()]
@@ -94,8 +96,9 @@ def test_nothing_of_a_frozen_encoder_is_trained_and_a_cell_is_embedded_once(made
     assert not np.allclose(scores, other)
 
 
-def test_without_weight_the_genes_alone_are_left_and_with_it_the_embedding_counts(fitted, cells, parts):
-    methods = [fitted("logistic"), *(fitted("celllm_genes", weight=weight) for weight in (0.0, 1.0))]
+@pytest.mark.parametrize(("rival", "name"), [("logistic", "celllm_genes"), ("pca_logistic", "celllm_components")])
+def test_without_weight_the_rival_alone_is_left_and_with_it_the_embedding_counts(fitted, cells, parts, rival, name):
+    methods = [fitted(rival), *(fitted(name, weight=weight) for weight in (0.0, 1.0))]
     linear, without, with_it = (method.predict(cells, parts["test"]) for method in methods)
 
     np.testing.assert_allclose(without, linear, atol=1e-2)
@@ -118,6 +121,24 @@ def test_a_cell_that_was_sequenced_deeper_is_the_same_cell(fitted, cells, parts,
     deeper = replace(cells, counts=sparse.csr_matrix(cells.counts * 7))
 
     np.testing.assert_allclose(method.predict(deeper, parts["test"]), method.predict(cells, parts["test"]), atol=1e-5)
+
+
+def test_components_beside_the_embedding_are_asked_for(made, cells, parts):
+    method = made("celllm_components")
+    method.components_file = None
+
+    with pytest.raises(InputError, match="--components"):
+        method.fit(cells, parts["train"], parts["validation"])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_linear_head_starts_as_the_regression_on_the_embedding(fitted, cells, parts, n_classes):
+    rows = {
+        part: rows[np.isin(cells.labels[rows], np.unique(cells.labels)[:n_classes])] for part, rows in parts.items()
+    }
+    probe, tuned = (fitted(name, parts=rows, **one) for name, one in {"celllm_probe": {}, "celllm": UNMOVED}.items())
+
+    np.testing.assert_allclose(tuned.predict(cells, rows["test"]), probe.predict(cells, rows["test"]), atol=1e-3)
 
 
 def test_controls_win_and_lose_and_without_the_answers_nobody_wins(fitted, cells, parts):

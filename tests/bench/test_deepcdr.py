@@ -34,7 +34,7 @@ def test_the_check_that_is_best_on_the_validation_part_is_kept(made, pairs, divi
 
     assert seen[-1] == pytest.approx(max(seen[:n_checks]), abs=1e-5)
     assert max(seen) > min(seen)
-    assert method.shown_units == n_checks * len(divided.train)
+    assert method.shown_units == (n_checks - 1) * len(divided.train)  # the first check is before the first batch
 
 
 def test_without_validation_the_whole_budget_is_used(made, pairs, divided):

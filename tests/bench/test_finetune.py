@@ -88,10 +88,11 @@ def test_a_schedule_keeps_to_the_budget(method, n_train, n_batches, options, exp
 @pytest.mark.parametrize(
     ("scores", "seconds", "n_seen", "best"),
     [
-        pytest.param([0.1, 0.2, 0.3, 0.4], None, 8, 8, id="to the end"),
-        pytest.param([0.5, 0.4, 0.5], None, 6, 2, id="to the end of patience, and back to the best"),
+        pytest.param([0.0, 0.1, 0.2, 0.3, 0.4], None, 8, 8, id="to the end"),
+        pytest.param([0.0, 0.5, 0.4, 0.5], None, 6, 2, id="to the end of patience, and back to the best"),
+        pytest.param([0.5, 0.4, 0.5], None, 4, 0, id="to the end of patience, and back to the start"),
         pytest.param(None, None, 8, 8, id="without validation"),
-        pytest.param([0.1], 1e-9, 1, 1, id="to the end of its seconds, with a check"),
+        pytest.param([0.0, 0.1], 1e-9, 1, 1, id="to the end of its seconds, with a check"),
     ],
 )
 def test_training_ends_by_batches_patience_or_seconds_and_keeps_the_best_check(method, scores, seconds, n_seen, best):

@@ -20,6 +20,8 @@ QUICK = {
 CHOOSING = ("celllm_response", "deepcdr")
 OTHERS = [
     "ridge",
+    "celllm_ridge",
+    "celllm_genes_ridge",
     "ridge_pairs",
     "elastic_net_pairs",
     "boosting_pairs",
@@ -29,6 +31,7 @@ OTHERS = [
 ]
 EACH = pytest.mark.parametrize("name", [*CHOOSING, *OTHERS])
 BY_STRUCTURE = pytest.mark.parametrize("name", [*CHOOSING, "ridge_pairs", "drug_neighbour", "elastic_net_pairs"])
+RIDGES = [("ridge", {}), ("celllm_genes_ridge", {"weight": 0.0}), ("celllm_genes_ridge", {"weight": 3.0})]
 # Butane to heptane are near relatives; the two acids are of another family.
 ALKANES, ACIDS = ["CCCC", "CCCCC", "CCCCCC", "CCCCCCC"], ["OC(=O)c1ccccc1", "OC(=O)c1ccccc1C"]
 
@@ -161,6 +164,13 @@ def test_ridge_equals_scikit_learn_on_standardised_lines_whatever_a_constant_gen
         reference = Ridge(alpha=5.0).fit(genes[pairs.line[taught]], pairs.response[taught])
         answers = predicted[pairs.drug[divided.test] == drug]
         np.testing.assert_allclose(answers, reference.predict(genes[pairs.line[asked]]), rtol=1e-6)
+
+
+def test_without_weight_of_the_embedding_ridge_on_the_genes_is_left(answered, pairs, divided):
+    ridge, joined, other = (answered(name, pairs, divided, **options) for name, options in RIDGES)
+
+    np.testing.assert_allclose(joined, ridge, rtol=1e-6)
+    assert np.abs(other - ridge).max() > 1e-3
 
 
 def test_ridge_with_two_pairs_of_a_drug_falls_back_on_the_mean(answered, pairs, divided):

@@ -33,6 +33,15 @@ def test_methods_without_random_numbers_run_with_the_first_seed_alone(plan):
     assert found["majority"].seeds == (3,)
 
 
+def test_a_method_on_another_pretraining_seed_is_one_beside_it(plan):
+    found = plan(("annotation_pbmc68k", "celllm_probe celllm_probe.pretrain2", "0", "0", "no"))
+    method = found.methods["celllm_probe.pretrain2"]
+
+    assert list(found.runs["annotation_pbmc68k"]) == ["celllm_probe", "celllm_probe.pretrain2"]
+    assert (method.pretrain_seed, method.role, found.methods["celllm_probe"].pretrain_seed) == (2, "ablation", None)
+    assert (method.module, method.options) == (METHODS.row("celllm_probe").module, METHODS.row("celllm_probe").options)
+
+
 def test_without_splits_all_of_the_task_are_run_and_rows_of_a_task_add_up(plan):
     found = plan(("annotation_pbmc68k", "majority", "-", "0", "no"), ("annotation_pbmc68k", "celllm", "0", "0", "yes"))
     assert found.runs["annotation_pbmc68k"]["majority"].splits == TASKS.row("annotation_pbmc68k").split_seeds
@@ -49,6 +58,7 @@ def test_without_splits_all_of_the_task_are_run_and_rows_of_a_task_add_up(plan):
         pytest.param(("annotation_pbmc68k", "-", "0"), {}, "one name or more", id="no method"),
         pytest.param(("annotation_pbmc68k", "majority", "99"), {}, "split seeds of the task", id="split"),
         pytest.param(("annotation_pbmc68k", "majority majority", "0"), {}, "majority twice", id="twice"),
+        pytest.param(("annotation_pbmc68k", "majority.pretrain1", "0"), {}, "write majority", id="no pretraining"),
         pytest.param(("annotation_pbmc68k", "scbert", "0"), {}, "add scbert to encoders", id="encoder"),
         pytest.param(
             ("cell_line_simulated_cold", "ridge", "0"),

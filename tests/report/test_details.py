@@ -69,6 +69,17 @@ def test_spreads_of_splits_and_of_model_seeds_stand_apart(scores, catalogue):
     assert row["sd_seeds"] == pytest.approx(0.1 / 2**0.5)
 
 
+def test_pretraining_seeds_are_methods_whose_spread_stands_beside_the_first(scores, catalogue):
+    other = catalogue.methods["celllm"].pretrained_with(1)
+    mine = scores[scores["method"] == "celllm"].assign(method=other.method)
+    mine.loc[mine["metric"] == "macro_f1", "value"] += 0.1
+    both = catalogue.model_copy(update={"methods": catalogue.methods | {other.method: other}})
+    table = details.spread_table(Results(pd.concat([scores, mine])), both).rows.set_index(["task", "method"])
+
+    assert table.loc[("blood", "celllm"), "sd_pretraining"] == pytest.approx(0.1 / 2**0.5)
+    assert table.loc[("blood", [other.method, "logistic"]), "sd_pretraining"].isna().all()
+
+
 def test_each_class_has_a_row_over_the_splits_that_have_it(scores, catalogue):
     rows = [("blood", "logistic", split, 0, "f1:B cell", 0.4 + 0.1 * split, 0.05) for split in (0, 1)]
     results = Results(pd.concat([scores, pd.DataFrame(rows, columns=scores.columns)]))

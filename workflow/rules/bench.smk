@@ -86,7 +86,7 @@ rule fit:
         code=method_code,
         splits=fit_splits,
         responses=files_option("responses"),
-        encoder=files_option("encoder"),
+        encoder=files_option("encoder", "components"),
         seeds=fit_seeds,
         trials=config["trials"],
         seconds=trial_seconds_option(),

@@ -86,8 +86,10 @@ def fit_inputs(wildcards) -> dict[str, str]:
         found["encoder"] = "results/bench/pca.safetensors"
     elif encoder is not None:
         found["encoder"] = (
-            f"results/pretrain/{encoder}/seed{config['pretrain_seed']}/encoder.safetensors"
+            f"results/pretrain/{encoder}/seed{pretrain_seed_of(wildcards.method)}/encoder.safetensors"
         )
+        if METHODS[wildcards.method].options.get("beside") == tables.COMPONENTS:
+            found["components"] = "results/bench/pca.safetensors"
     return found
 
 

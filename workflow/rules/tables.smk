@@ -143,7 +143,7 @@ def read_everything() -> tuple:
         {row.dataset: row for row in datasets},
         files,
         {row.task: row for row in tasks},
-        {row.method: row for row in methods},
+        runs.methods,
         recipes,
         runs,
         claims,
@@ -322,6 +322,12 @@ def refuse_to_replace(jobs) -> None:
                 f"  do this:  add --directory ../other, a folder for this run's results/ and resources/; or, if it is "
                 f"not wanted any more, rm -rf {kept.parent.parent}"
             )
+
+
+def pretrain_seed_of(method: str) -> int:
+    """Pretraining seed of the encoder that a method starts from."""
+    seed = METHODS[method].pretrain_seed
+    return config["pretrain_seed"] if seed is None else seed
 
 
 def encoder_of(method: str) -> str | None:

@@ -83,6 +83,7 @@ def fit(
     runs: Path,
     responses: Path | None = None,
     encoder: Path | None = None,
+    components: Path | None = None,
     seeds: list[int] | None = None,
     trials: int = 1,
     trial_seconds: float | None = None,
@@ -117,6 +118,8 @@ def fit(
         Drug responses, for a regression task.
     encoder
         Pretrained encoder, or principal components of the corpus, for a method that starts from one.
+    components
+        Principal components of the corpus, for a method that sets them beside an encoder's embedding.
     seeds
         Random seeds of the method; each runs on every split [0].
     trials
@@ -150,7 +153,7 @@ def fit(
     from celllm.bench.job import Job, numbered, run_all
     from celllm.bench.process import end_on_sigterm
 
-    optional = {"responses": responses, "encoder": encoder}
+    optional = {"responses": responses, "encoder": encoder, "components": components}
     job = Job(
         task=task,
         method=method.under(task.protocol),
@@ -259,11 +262,11 @@ def plan_bench(
     tasks, methods = tables.read_tasks(folder / "tasks.tsv"), tables.read_methods(folder / "methods.tsv")
     table = tables.read_runs(checkout / in_force.runs)
     encoders = {name: overlays.paths_of(layers, folder / "recipes") for name, layers in in_force.encoders.items()}
-    runs = planned(table, tasks=tasks, methods=methods, encoders=list(encoders), corpus=in_force.corpus).runs
+    plans = planned(table, tasks=tasks, methods=methods, encoders=list(encoders), corpus=in_force.corpus)
     found = plan(
-        runs,
+        plans.runs,
         tasks={row.task: row for row in tasks},
-        methods={row.method: row for row in methods},
+        methods=plans.methods,
         recipes={name: recipe.read(*layers) for name, layers in encoders.items()},
         budget=in_force.fit_budget,
         trials=in_force.trials,

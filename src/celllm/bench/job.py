@@ -41,7 +41,7 @@ class Job:
     task: Task
     method: Method
     files: Mapping[str, Path]
-    """By role: `cells`, `vocabulary`, and `responses` or `encoder` where there are such."""
+    """By role: `cells`, `vocabulary`, and `responses`, `encoder` or `components` where there are such."""
     splits: Mapping[int, Path]
     """The task's splits by number."""
     seeds: Sequence[int]
@@ -140,6 +140,7 @@ class Job:
         def make(options: Mapping[str, Any]) -> Classifier | Regressor:
             method = build(row, options, seed=seed, encoder=encoder, vocabulary=self.genes)
             method.budget, method.shared = self.budget, self.shared
+            method.components_file = self.files.get("components")
             method.device, method.is_mixed = _device(self.accelerator, threads=self.threads), self.is_mixed
             return method
 

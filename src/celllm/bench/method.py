@@ -44,6 +44,8 @@ class BenchMethod:
     """Where torch computes, `cpu` or `cuda`; the job sets it, as the next."""
     is_mixed = False
     """Whether torch multiplies in bfloat16 (autocast), weights and sums staying in 32 bits."""
+    components_file: Path | None = None
+    """Principal components of the corpus, where the option `beside` asks for them; the job sets it."""
     shown_units = 0
     """Training units shown to it, repeats counted; 0 where it does not learn batch by batch."""
     sees_test_labels = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from celllm.base.errors import InputError
 from celllm.config.catalogue import Runs
 from celllm.config.explain import unknown
-from celllm.config.tables import COMPONENTS, Method, Run, Table, Task
+from celllm.config.tables import COMPONENTS, PRETRAIN, Method, Run, Table, Task
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class Planned:
     """Splits and model seeds of each method on each task, in the order of the table."""
     optional: frozenset[str]
     """Tasks that are left out where their files are not at hand."""
+    methods: dict[str, Method]
+    """All methods by name: those of the table, and those that start from encoders of other pretraining seeds."""
 
 
 def planned(
@@ -39,6 +41,7 @@ def planned(
     """
     found: dict[str, dict[str, Runs]] = {}
     optional = set()
+    known = {row.method: row for row in methods}
     for row in table:
         task = _known(row.task, tasks, table, "task")
         if task.kind == "regression" and task.dataset in corpus:
@@ -63,7 +66,10 @@ def planned(
             optional.add(task.task)
         of_task = found.setdefault(task.task, {})
         for name in row.methods:
-            method = _known(name, methods, table, f"methods of {task.task}")
+            stem, _, seed = name.partition(PRETRAIN)
+            method = _known(stem if seed.isdecimal() else name, methods, table, f"methods of {task.task}")
+            if seed.isdecimal():
+                method = known[name] = method.pretrained_with(int(seed))
             _check_method(method, task, table=table, encoders=encoders)
             if name in of_task:
                 raise InputError(
@@ -74,7 +80,8 @@ def planned(
                     remedy="take it out of one of the two",
                 )
             of_task[name] = Runs(splits=splits, seeds=row.seeds if method.seeded else row.seeds[:1])
-    return Planned(found, frozenset(optional))
+    beside = sorted(known, key=lambda name: methods.names.index(known[name].stem))
+    return Planned(found, frozenset(optional), {name: known[name] for name in beside})
 
 
 def _known(name: str, rows: Table[Task] | Table[Method], table: Table[Run], field: str):  # type: ignore[no-untyped-def] # noqa: ANN202
@@ -92,6 +99,14 @@ def _check_method(method: Method, task: Task, *, table: Table[Run], encoders: Se
             expected=f"methods of kind {task.kind}, as the task",
             found=f"{method.method}, of kind {method.kind}",
             remedy="take it out of this row",
+        )
+    if method.pretrain_seed is not None and method.encoder in (None, COMPONENTS):
+        raise InputError(
+            file=table.file,
+            field=f"methods of {task.task}",
+            expected="another pretraining seed of methods alone that start from a pretrained encoder",
+            found=method.method,
+            remedy=f"write {method.method.partition(PRETRAIN)[0]}",
         )
     if method.encoder not in (None, COMPONENTS, *encoders):
         raise InputError(

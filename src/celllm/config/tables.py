@@ -31,6 +31,8 @@ SINGLE_ROLES = (LINEAR, LINEAR_NEW_DRUGS, SCRATCH, UPPER, LOWER)
 """Roles of one method of each kind."""
 COMPONENTS = "components"
 """In place of an encoder: the method starts from principal components of the corpus."""
+PRETRAIN = ".pretrain"
+"""Between a method's name and the seed of its encoder's pretraining, where that is not the configuration's."""
 SPLITS = {"classification": ("random", "donors"), "regression": ("pairs", "lines", "drugs", "both")}
 """Strategies by which units are divided, by type of task."""
 METRICS = {
@@ -136,9 +138,23 @@ class Method:
     compat: JsonObject = Field(default_factory=dict)
     """Settings under the protocol compat, over `options`: those of the released code (docs/benchmark.md)."""
 
+    pretrain_seed: WholeNumber | None = None
+    """Seed of the encoder's pretraining; none: the configuration's. A table of runs asks for another by
+    `METHOD.pretrain1`."""
+
     def under(self, protocol: str) -> Method:
         """Return the method with the settings of a protocol."""
         return replace(self, options=self.options | self.compat) if protocol == "compat" else self
+
+    @property
+    def stem(self) -> str:
+        """Name of the row, whatever the pretraining seed."""
+        return self.method if self.pretrain_seed is None else self.method.rpartition(PRETRAIN)[0]
+
+    def pretrained_with(self, seed: int) -> Method:
+        """Return the method on an encoder of another pretraining seed, a method of its own beside this one."""
+        name, title = f"{self.method}{PRETRAIN}{seed}", f"{self.title} (pretraining seed {seed})"
+        return replace(self, method=name, title=title, role="ablation", pretrain_seed=seed)
 
     @model_validator(mode="after")
     def _fixed_or_searched(self) -> Method:

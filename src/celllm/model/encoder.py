@@ -153,14 +153,26 @@ class Encoder(nn.Module):
         self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None, *, positions_BQ: Tensor | None
     ) -> Tensor:
         if self.settings.attention == "none" and positions_BQ is not None:
-            x_BQD = self.dropout(self.embedding(genes_BL, bins_BL, values_BL, positions_BQ=positions_BQ))
+            x_BQD = self.below(genes_BL, bins_BL, values_BL, n_layers=0, positions_BQ=positions_BQ)
             return self.above(x_BQD, bins_BL, n_layers=0)
         x_BLD = self.below(genes_BL, bins_BL, values_BL, n_layers=0)
         return self.above(x_BLD, bins_BL, n_layers=0, positions_BQ=positions_BQ)
 
-    def below(self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None = None, *, n_layers: int) -> Tensor:
-        """Return the hidden states B x L x D after the embedding and the first `n_layers`; for `above`."""
-        x, is_pad_BL = self.dropout(self.embedding(genes_BL, bins_BL, values_BL)), _padding(bins_BL)
+    def below(
+        self,
+        genes_BL: Tensor,
+        bins_BL: Tensor,
+        values_BL: Tensor | None = None,
+        *,
+        n_layers: int,
+        positions_BQ: Tensor | None = None,
+    ) -> Tensor:
+        """Return the hidden states B x L x D after the embedding and the first `n_layers`; for `above`.
+
+        Without attention, `positions_BQ` asks for those of these tokens alone, B x Q x D.
+        """
+        x = self.dropout(self.embedding(genes_BL, bins_BL, values_BL, positions_BQ=positions_BQ))
+        is_pad_BL = _padding(bins_BL)
         for layer in self.layers[:n_layers]:
             x = layer(x, is_pad_BL)
         return x  # type: ignore[no-any-return]

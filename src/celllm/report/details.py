@@ -53,11 +53,14 @@ def tables_of_details(
 
 
 def spread_table(results: Results, catalogue: Catalogue) -> ReportTable:
-    """Set the spread between splits beside that between model seeds on the same split."""
-    rows = []
-    for task, method in shown_pairs(results, catalogue):
+    """Set the spreads between splits, between model seeds on the same split and between pretraining seeds apart."""
+    rows, pairs = [], list(shown_pairs(results, catalogue))
+    for task, method in pairs:
         found = vars(results.summary(task.task, method, task.headline))
         numbers = {name: found[name] for name in ("n_splits", "n_seeds", "sd_splits", "sd_seeds")}
+        alike = [name for one, name in pairs if one is task and catalogue.methods[name].stem == method]
+        means = [results.mean(task.task, name, task.headline) for name in alike]
+        numbers["sd_pretraining"] = float(np.std(means, ddof=1)) if len(means) > 1 else math.nan
         rows.append({"task": task.task, "method": method, "metric": task.headline} | numbers)
     columns = [
         *task_and_method(catalogue),
@@ -66,12 +69,16 @@ def spread_table(results: Results, catalogue: Catalogue) -> ReportTable:
         Column("n_seeds", "model seeds", ",d"),
         Column("sd_splits", "SD between splits", ".3f"),
         Column("sd_seeds", "SD between model seeds", ".3f"),
+        Column("sd_pretraining", "SD between pretraining seeds", ".3f"),
     ]
     note = (
         "Standard deviation of the headline metric. Between splits: of means over model seeds. Between model seeds: on "
-        "the same split, pooled over splits; empty where one seed was run, as for methods without random numbers."
+        "the same split, pooled over splits; empty where one seed was run, as for methods without random numbers. "
+        "Between pretraining seeds: of means over splits, beside the first of them."
     )
-    return ReportTable("spread", frame_of(rows, columns), columns, "Spread by split and by model seed", note)
+    return ReportTable(
+        "spread", frame_of(rows, columns), columns, "Spread by split, model seed and pretraining seed", note
+    )
 
 
 def classes_table(results: Results, catalogue: Catalogue) -> ReportTable:

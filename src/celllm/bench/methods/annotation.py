@@ -6,28 +6,35 @@ Shapes: B cells, L tokens, D width, K classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional
 
 from celllm.bench.method import Classifier, labelled
-from celllm.bench.methods.finetune import LEARNING_RATES, Lesson, computing, layers_of, ready_encoder, thaw
+from celllm.bench.methods.finetune import LEARNING_RATES, Lesson, computing, layers_of, ready_encoder, rule_of, thaw
 from celllm.bench.methods.finetune import train as learn
 from celllm.bench.methods.frozen import FrozenLayers
 from celllm.model.encoder import Encoder, evaluating
 from celllm.model.heads import ClsHead, GeneScatterHead
 from celllm.splits.units import Cells
 
+AT_ONCE: Final = 64
+"""Cells that are run at once where nothing is learned from them."""
+
 
 class EncoderClassifier(Classifier):
     """An encoder with a head, trained on a task's labels.
 
     The encoder's dropout stays off, as in the released fine-tuning; a cell's prediction depends on nothing
-    but the cell. When to stop is chosen on the validation subset; without one (few-shot) the whole budget is used.
+    but the cell. A linear head starts as the logistic regression on what the encoder says before (Kumar et al. 2022,
+    arXiv:2202.10054); without attention all genes are shown. When to stop, the start included, is chosen on the
+    validation subset; without one (few-shot) the whole budget is used.
 
     Options: `mode`, `last_layer` (that, the final norm and the head), `full`, or `lora` (low-rank updates of all
     layers: of `rank`, scaled by `alpha` / `rank`; 8 and 8 are those of Hu et al. 2021 for RoBERTa base). `head`:
@@ -74,6 +81,8 @@ class EncoderClassifier(Classifier):
         with computing(self, encoder) as device:
             thaw(encoder, options)
             self._head = self._new_head(encoder, cells, train).to(device)
+            if self._has_cls_head:
+                self._start_head(layers, cells, train)
             target = torch.from_numpy(np.searchsorted(self.classes_, cells.labels[train])).to(device)
             generator = np.random.default_rng(self.seed)
 
@@ -99,8 +108,24 @@ class EncoderClassifier(Classifier):
             return self._probabilities(self._layers(cells), rows)
 
     def _layers(self, cells: Cells) -> FrozenLayers:
-        rule = self._pretrained.recipe.tokens
+        rule = rule_of(self._pretrained, self.options)
         return layers_of(self, self._pretrained, cells.counts, cells.values, rule=rule)
+
+    def _start_head(self, layers: FrozenLayers, cells: Cells, train: np.ndarray) -> None:
+        """Make the linear head the logistic regression on the standardised hidden states of CLS."""
+        hidden_ND = np.empty((len(train), self._pretrained.encoder.width))
+        with evaluating(self._pretrained.encoder):
+            for at in layers.source.in_order_of_length(train, AT_ONCE):
+                hidden_ND[at] = layers.embedded(train[at]).float().cpu().numpy()
+        scaler = StandardScaler().fit(hidden_ND)
+        model = LogisticRegression(max_iter=2000).fit(scaler.transform(hidden_ND), cells.labels[train])
+        weight_KD, bias_K = model.coef_ / scaler.scale_, model.intercept_
+        bias_K = bias_K - weight_KD @ scaler.mean_
+        if len(weight_KD) == 1:  # of two classes scikit-learn gives the second's alone
+            weight_KD, bias_K = np.vstack([-weight_KD, weight_KD]) / 2, np.hstack([-bias_K, bias_K]) / 2
+        with torch.no_grad():
+            for parameter, value in zip(self._head.parameters(), (weight_KD, bias_K), strict=True):
+                parameter.copy_(torch.from_numpy(value))
 
     def _new_head(self, encoder: Encoder, cells: Cells, train: np.ndarray) -> nn.Module:
         n_classes = len(self.classes_)

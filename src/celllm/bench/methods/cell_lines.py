@@ -83,8 +83,8 @@ class RidgePerDrug(Regressor):
 
         self._means = DrugMean({}, seed=self.seed, encoder=None, vocabulary=self.vocabulary)
         self._means.fit(pairs, train, validation)
-        self._scale = LineScale(pairs, train)
-        lines = self._scale.of(pairs)
+        self.learn_lines(pairs, train)
+        lines = self.lines(pairs)
         self._models: dict[int, RidgeCV] = {}
         for drug in np.unique(pairs.drug[train]):
             of_drug = pairs.drug[train] == drug
@@ -97,7 +97,7 @@ class RidgePerDrug(Regressor):
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         """Return each row's response."""
         predicted = self._means.predict(pairs, rows)
-        lines = self._scale.of(pairs)
+        lines = self.lines(pairs)
         for drug in np.unique(pairs.drug[rows]):
             model = self._models.get(int(drug))
             if model is not None:
@@ -105,8 +105,16 @@ class RidgePerDrug(Regressor):
                 predicted[of_drug] = model.predict(self.features(lines, pairs, rows[of_drug]))
         return predicted
 
+    def learn_lines(self, pairs: Pairs, train: np.ndarray) -> None:
+        """Learn from the training lines how lines are described."""
+        self._scale = LineScale(pairs, train)
+
+    def lines(self, pairs: Pairs) -> np.ndarray:
+        """Return what describes each line, lines x numbers: its standardised genes."""
+        return self._scale.of(pairs)
+
     def features(self, lines: np.ndarray, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return what a regression sees, a row a pair; `lines` are the standardised genes of all lines."""
+        """Return what a regression sees, a row a pair; `lines` are as of the method of that name."""
         return np.asarray(lines[pairs.line[rows]])
 
 

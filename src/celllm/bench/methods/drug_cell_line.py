@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from celllm.base.errors import InputError
 from celllm.bench.method import METHODS
 from celllm.bench.methods.drugs import DrugEncoder, GraphRegressor, drug_graphs, graphs_of
-from celllm.bench.methods.finetune import LEARNING_RATES, computing, layers_of, ready_encoder, thaw
+from celllm.bench.methods.finetune import LEARNING_RATES, computing, layers_of, ready_encoder, rule_of, thaw
 from celllm.bench.methods.frozen import FrozenLayers
 from celllm.config.recipe_encoder import TokenSettings
 from celllm.model.encoder import evaluating
@@ -31,16 +31,16 @@ class EncoderResponse(GraphRegressor):
     a batch. When to stop is chosen on the validation subset by RMSE.
 
     Options: `mode`, `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
-    `cls` token or the `mean` of its tokens. `scratch`: without the pretraining. `layer`: `last` or `second_last`.
-    `epochs`, `patience`, `learning_rate`: as of EncoderClassifier. `lines`: cell lines a batch. `truncation`: which
-    genes stay of a line with more than fit, `random_subset`, `head` or `top_expressed`; null: as in pretraining.
-    `subsets`: so many random subsets of such a line are answered, and the answers averaged; a line that fits whole is
-    answered once.
+    `cls` token or the `mean` of its tokens; null: the mean, and `cls` without attention. `scratch`: without the
+    pretraining. `layer`: `last` or `second_last`. `epochs`, `patience`,
+    `learning_rate`: as of EncoderClassifier. `lines`: cell lines a batch. `truncation`: which genes stay of a line with
+    more than fit, `random_subset`, `head` or `top_expressed`; null: as in pretraining. `subsets`: so many random
+    subsets of such a line are answered, and the answers averaged; a line that fits whole is answered once.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
         "mode": "last_layer",
-        "pool": "mean",
+        "pool": None,
         "scratch": False,
         "layer": "last",
         "epochs": None,
@@ -52,7 +52,7 @@ class EncoderResponse(GraphRegressor):
     }
     choices: ClassVar[Mapping[str, Sequence[Any]]] = {
         "mode": ("last_layer", "full", "frozen"),
-        "pool": ("cls", "mean"),
+        "pool": (None, "cls", "mean"),
         "layer": ("last", "second_last"),
         "truncation": (None, "random_subset", "head", "top_expressed"),
     }
@@ -61,6 +61,8 @@ class EncoderResponse(GraphRegressor):
     def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
         super().__init__(options, **made_with)
         self._pretrained = ready_encoder(self)
+        is_bag = self._pretrained.recipe.encoder.attention == "none"
+        self._pool = self.options["pool"] or ("cls" if is_bag else "mean")
         self._check_subsets()
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
@@ -78,7 +80,7 @@ class EncoderResponse(GraphRegressor):
                 n_draws = self.options["subsets"] if layers.source.are_cut(lines[at]).any() else 1
                 answers = [
                     self._head(
-                        layers.embedded(lines[at], draw=draw, pool=self.options["pool"]),
+                        layers.embedded(lines[at], draw=draw, pool=self._pool),
                         drugs_MH,
                         torch.from_numpy(place[line_of_row[here]]).to(device),
                         torch.from_numpy(pairs.drug[rows[here]]).to(device),
@@ -104,9 +106,8 @@ class EncoderResponse(GraphRegressor):
         raise InputError(file=METHODS, field=f"options.{fault[0]}", expected=fault[1], found=fault[2], remedy=remedy)
 
     def _rule(self) -> TokenSettings:
-        """Return how lines become tokens: as in pretraining, and if frozen as in embedding; but for `truncation`."""
-        recipe, truncation = self._pretrained.recipe, self.options["truncation"]
-        rule = recipe.embedding_tokens if self.options["mode"] == "frozen" else recipe.tokens
+        """Return how lines become tokens, but for `truncation` as of `rule_of`."""
+        rule, truncation = rule_of(self._pretrained, self.options), self.options["truncation"]
         return rule if truncation is None else rule.model_copy(update={"truncation": truncation})
 
     def _layers(self, pairs: Pairs) -> FrozenLayers:
@@ -129,7 +130,7 @@ class EncoderResponse(GraphRegressor):
         def answers_of(at: np.ndarray) -> tuple[np.ndarray, Tensor]:
             rows = np.concatenate([of_line[place] for place in at])
             answers_P = self._head(
-                layers.embedded(lines[at], generator, pool=self.options["pool"]),
+                layers.embedded(lines[at], generator, pool=self._pool),
                 self._drugs(graphs),
                 torch.from_numpy(np.repeat(np.arange(len(at)), [len(of_line[place]) for place in at])).to(device),
                 torch.from_numpy(np.searchsorted(drugs, pairs.drug[rows])).to(device),

@@ -17,6 +17,8 @@ from celllm.corpus.components import gene_features, projected
 from celllm.splits.units import Cells
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy import sparse
     from sklearn.base import BaseEstimator
 
 
@@ -121,21 +123,26 @@ class SklearnClassifier(SklearnMethod, Classifier):
     def features(self, cells: Cells, rows: np.ndarray) -> Any:  # noqa: ANN401 - sparse genes or dense components
         """Return what the estimator sees of the rows."""
         genes = gene_features(cells.counts[rows], cells.values)
-        if self._components is None:
-            return genes
-        if not Units(cells.values).is_proportional:
-            raise InputError(
-                file=str(self.encoder_file),
-                field="values",
-                expected="counts or TPM, to be log-normalised as the corpus was",
-                found=cells.values,
-                remedy="leave the method out of this task",
-            )
-        return projected(genes, self._components)
+        return genes if self._components is None else component_features(genes, cells, self._components)
 
     def targets(self, labels: np.ndarray) -> np.ndarray:
         """Return what the estimator is taught."""
         return labels
+
+
+def component_features(
+    genes: sparse.csr_matrix, cells: Cells, found: components.PrincipalComponents
+) -> NDArray[np.float64]:
+    """Return the components of log-normalised genes; of cells in other units there are none: InputError."""
+    if not Units(cells.values).is_proportional:
+        raise InputError(
+            file="principal components of the corpus",
+            field="values",
+            expected="counts or TPM, to be log-normalised as the corpus was",
+            found=cells.values,
+            remedy="leave the method out of this task",
+        )
+    return projected(genes, found)
 
 
 def estimator_class(module: str, *, name: str) -> type[BaseEstimator]:

@@ -94,6 +94,13 @@ def layers_of(
     return FrozenLayers(kept, pretrained.encoder, n_frozen=n_frozen)
 
 
+def rule_of(pretrained: PretrainedEncoder, options: Mapping[str, Any]) -> TokenSettings:
+    """Return how cells become tokens: as in pretraining, or as in embedding where nothing is trained or attended to."""
+    recipe = pretrained.recipe
+    is_light = options["mode"] == "frozen" or recipe.encoder.attention == "none"
+    return recipe.embedding_tokens if is_light else recipe.tokens
+
+
 @contextmanager
 def computing(method: BenchMethod, *modules: nn.Module) -> Iterator[torch.device]:
     """Compute on the method's device, with its precision, drawing from its seed; yield the device.
@@ -150,7 +157,9 @@ def train(
     schedule = schedule_of(method, lesson)
     # fused, since the heads are wide
     optimiser = torch.optim.Adam(weights, lr=method.options["learning_rate"], fused=True)
-    best, n_since, kept, number, start = -math.inf, 0, [], 0, time.process_time()
+    n_since, number, start = 0, 0, time.process_time()
+    # where it starts is a candidate too, so that a fit that only loses leaves the weights as they were
+    best, kept = (-math.inf, []) if score is None else (score(), _state_of(modules))
     for head in heads:
         head.train()
     endless = itertools.chain.from_iterable(lesson.batches() for _ in itertools.repeat(None))
@@ -172,7 +181,7 @@ def train(
         if is_due and score is not None:
             n_since += 1
             if (value := score()) > best:
-                best, n_since, kept = value, 0, [copy.deepcopy(_changing(module)) for module in modules]
+                best, n_since, kept = value, 0, _state_of(modules)
             is_last |= n_since >= schedule.patience
         if is_last:
             break
@@ -202,6 +211,10 @@ def schedule_of(method: BenchMethod, lesson: Lesson) -> Schedule:
     return Schedule(n_in_all, math.ceil(n_in_all / budget.checks), patience, budget.seconds or math.inf)
 
 
-def _changing(module: nn.Module) -> dict[str, Any]:
-    frozen = {name for name, weight in module.named_parameters() if not weight.requires_grad}
-    return {name: value for name, value in module.state_dict().items() if name not in frozen}
+def _state_of(modules: Sequence[nn.Module]) -> list[dict[str, Any]]:
+    """Copy what training changes of each module."""
+    frozen = [{name for name, weight in one.named_parameters() if not weight.requires_grad} for one in modules]
+    return [
+        copy.deepcopy({name: value for name, value in one.state_dict().items() if name not in names})
+        for one, names in zip(modules, frozen, strict=True)
+    ]

@@ -93,7 +93,7 @@ class FrozenLayers:
     def hidden(
         self, rows: np.ndarray, generator: np.random.Generator | None = None, *, draw: int = 0, only_cls: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return hidden states after all layers, B x L x D (of CLS alone B x 1 x D), genes and bins, B x L.
+        """Return hidden states after all layers, B x L x D (with `only_cls` B x 1 x D), genes and bins, B x L.
 
         A cell that is too long is cut to the choice of number `draw`; with a generator, to one of a few at random.
         """
@@ -105,12 +105,14 @@ class FrozenLayers:
             return self._encoder(genes_BL, bins_BL, *more), genes_BL, bins_BL
         draws = np.full(len(rows), draw) if generator is None else generator.integers(DRAWS, size=len(rows))
         keys = list(zip(rows.tolist(), (draws * self.source.are_cut(rows)).tolist(), strict=True))
-        found = self._states(keys)
+        # without attention CLS, the mean of its cell's genes, asks no other token for anything
+        is_alone = only_cls and self._encoder.settings.attention == "none"
+        found = self._states(keys, is_alone=is_alone)
         below_BLD, genes_BL, bins_BL = (
             pad_sequence([found[key][part] for key in keys], batch_first=True, padding_value=padding)
             for part, padding in enumerate((0.0, self._encoder.n_genes + 1, PAD))
         )
-        positions_B1 = bins_BL.new_zeros(len(keys), 1) if only_cls else None
+        positions_B1 = bins_BL.new_zeros(len(keys), 1) if only_cls and not is_alone else None
         hidden = self._encoder.above(below_BLD, bins_BL, n_layers=self._n_frozen, positions_BQ=positions_B1)
         return hidden, genes_BL, bins_BL
 
@@ -125,23 +127,30 @@ class FrozenLayers:
         mean_BD: Tensor = (hidden_BLD * is_token_BL1).sum(dim=1) / is_token_BL1.sum(dim=1)
         return mean_BD
 
-    def _states(self, keys: list[tuple[int, int]]) -> dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]]:
-        """Return what the frozen layers say of each cell and draw; run them for what is not kept."""
+    def _states(
+        self, keys: list[tuple[int, int]], *, is_alone: bool
+    ) -> dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]]:
+        """Return what the frozen layers say of each cell and draw, or of CLS alone; run them for what is not kept."""
         kept = self._kept
-        found = {key: kept.states[key] for key in keys if key in kept.states}
+        found = {key: kept.states[*key, is_alone] for key in keys if (*key, is_alone) in kept.states}
         missing = set(keys) - set(found)
         for draw in sorted({draw for _, draw in missing}):
             rows = np.array(sorted(row for row, of_draw in missing if of_draw == draw))
             genes_BL, bins_BL, *more = self._batch(rows, draw=draw)
+            first_B1 = bins_BL.new_zeros(len(rows), 1) if is_alone else None
             with torch.no_grad():
-                below_BLD = self._encoder.below(genes_BL, bins_BL, *more, n_layers=self._n_frozen)
+                below_BLD = self._encoder.below(
+                    genes_BL, bins_BL, *more, n_layers=self._n_frozen, positions_BQ=first_B1
+                )
+            if is_alone:
+                genes_BL, bins_BL = genes_BL[:, :1], bins_BL[:, :1]
             for row, *of_cell in zip(rows.tolist(), below_BLD, genes_BL, bins_BL, strict=True):
                 is_token_L = of_cell[2] != PAD
                 below_LD, genes_L, bins_L = (part[is_token_L] for part in of_cell)
                 found[row, draw] = below_LD, genes_L, bins_L
                 size = sum(part.nbytes for part in found[row, draw])
                 if kept.size + size <= self._limit:
-                    kept.states[row, draw] = found[row, draw]
+                    kept.states[row, draw, is_alone] = found[row, draw]
                     kept.size += size
         return found
 
