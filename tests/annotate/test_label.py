@@ -10,6 +10,7 @@ import pytest
 
 import celllm
 from celllm.annotate import commands, label
+from celllm.annotate import judge as judges
 from celllm.annotate.folder import EncoderFolder
 from celllm.base.errors import InputError
 
@@ -40,7 +41,7 @@ def test_cells_get_the_labels_of_their_like(
     assert list(found.uns["celllm_annotate"]["classes"]) == ["alpha", "beta", "gamma"]
     said = capsys.readouterr().out
     ways = [line for line in said.splitlines() if "logistic regression on" in line]
-    assert len(ways) == 3
+    assert len(ways) == len(judges.WAYS)
     scores = {line: float(line.split("[")[0].split()[-1]) for line in ways}
     (used,) = (score for line, score in scores.items() if line.endswith("<- used"))
     assert used == max(scores.values())
@@ -75,7 +76,7 @@ def test_a_type_that_the_reference_lacks_is_unassigned_unless_novelty_is_off(
     assert "unassigned" not in set(found.obs["celllm_prediction"])
 
 
-@pytest.mark.parametrize("way", ["embedding", "pca", "genes"])
+@pytest.mark.parametrize("way", list(judges.WAYS))
 def test_a_saved_model_labels_as_the_reference_did(
     tmp_path: Path, halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, way: str
 ) -> None:

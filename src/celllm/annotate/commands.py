@@ -66,7 +66,7 @@ def annotate(
     model: Path | None = None,
     save: Path | None = None,
     encoder: Path | None = None,
-    way: Literal["embedding", "pca", "genes"] | None = None,
+    way: Literal["embedding", "joined", "pca", "genes"] | None = None,
     threshold: float = 0.5,
     novelty: float = 0.01,
     clusters: str | None = None,
@@ -76,7 +76,7 @@ def annotate(
 ) -> None:
     r"""Label the cells of an h5ad file after a reference, in the way that does best on the reference.
 
-    Logistic regression on the embedding, on principal components and on all genes are cross-validated on the
+    Logistic regression on the embedding, on principal components, on both and on all genes are cross-validated on the
     reference; their macro-F1 is printed and the best one is used. The copy of the query gets
     obs["celllm_prediction"], obs["celllm_confidence"], obs["celllm_novelty"], obsm["celllm_probabilities"] and
     uns["celllm_annotate"].

@@ -20,7 +20,7 @@ from celllm.annotate import novelty as novelties
 from celllm.annotate import source, target
 from celllm.annotate.cells import OwnCells, embed_piece, say
 from celllm.annotate.folder import EncoderFolder
-from celllm.annotate.head import Model
+from celllm.annotate.head import Model, Views
 from celllm.annotate.judge import WAYS, Way
 from celllm.annotate.source import Own, Source
 from celllm.base.errors import InputError
@@ -54,12 +54,12 @@ def annotate(
 ) -> ad.AnnData | Path:
     """Label cells after a reference whose cells are labelled.
 
-    Three ways are compared by cross-validation on the reference (logistic regression on the embedding, on principal
-    components, on all genes), their macro-F1 is printed, and the best one labels the query. Nothing of the query is
-    changed but what is added: `obs["celllm_prediction"]`; `obs["celllm_confidence"]`, the probability of that label,
-    calibrated on held-out cells of the reference; `obs["celllm_novelty"]`, the share of held-out cells of the reference
-    that are nearer to one of its types in the embedding; `obsm["celllm_probabilities"]`, cells x labels in the order of
-    `uns["celllm_annotate"]["classes"]`; and with `clusters` `obs["celllm_majority"]`.
+    Four ways are compared by cross-validation on the reference (logistic regression on the embedding, on principal
+    components, on both, on all genes), their macro-F1 is printed, and the best one labels the query. Nothing of the
+    query is changed but what is added: `obs["celllm_prediction"]`; `obs["celllm_confidence"]`, the probability of that
+    label, calibrated on held-out cells of the reference; `obs["celllm_novelty"]`, the share of such cells that
+    are nearer to one of the reference's types in the embedding; `obsm["celllm_probabilities"]`, cells x labels in the
+    order of `uns["celllm_annotate"]["classes"]`; and with `clusters` `obs["celllm_majority"]`.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def annotate(
     encoder
         An encoder's folder; None: the one in the package.
     way
-        The way to take whatever the scores say: `embedding`, `pca` or `genes`.
+        The way to take whatever the scores say: `embedding`, `pca`, `joined` or `genes`.
     threshold
         Smallest confidence; cells below are `unassigned`.
     novelty
@@ -164,10 +164,7 @@ def _teach(
     for counts_CG in own.pieces(show="reference"):
         embedded.append(embed_piece(encoder, counts_CG))
         genes.append(log_normalised(counts_CG))
-    whole: dict[heads.Features, Any] = {
-        "embedding": np.concatenate(embedded),
-        "genes": sparse.vstack(genes, format="csr"),
-    }
+    whole: Views = {"embedding": np.concatenate(embedded), "genes": sparse.vstack(genes, format="csr")}
     cells, small = judges.check(judges.Reference(whole, names, of_donors), file=reference.file)
     say(own.described(), of="reference")
     if small:
@@ -204,8 +201,8 @@ def _label(
     head, found, distances, silent = model.head, [], [], []
     for counts_CG in own.pieces(show="annotate"):
         z_CD = embed_piece(encoder, counts_CG)
-        view = z_CD if head.features == "embedding" else log_normalised(counts_CG)
-        found.append(head.probabilities(view).astype(np.float32))
+        views: Views = {"embedding": z_CD, "genes": log_normalised(counts_CG)}
+        found.append(head.probabilities(views).astype(np.float32))
         distances.append(model.types.distances(z_CD))
         silent.append(np.diff(counts_CG.indptr) == 0)
     probabilities, is_silent = np.concatenate(found), np.concatenate(silent)
