@@ -189,8 +189,8 @@ def package_encoder(
     folder: Path,
     shards: Path | None = None,
     catalogue: Path | None = None,
-    scores: Path | None = None,
-    notes: Path | None = None,
+    cells: tuple[Path, ...] = (),
+    components: Path | None = None,
     seed: int | None = None,
     stage: str = "package_encoder",
 ) -> None:
@@ -210,10 +210,10 @@ def package_encoder(
         manifest of the corpus, for the card
     catalogue
         catalogue of the benchmark, for the card's citations and titles
-    scores
-        scores of the benchmark, for the card
-    notes
-        what else the card is to say, Markdown
+    cells
+        aligned labelled cells, none of the corpus: the card compares the embedding of them with cheaper ways
+    components
+        principal components of the corpus, one of these ways
     seed
         random seed of the pretraining, for the card
     stage
@@ -226,8 +226,8 @@ def package_encoder(
     """
     from celllm.annotate.package import package
 
-    of_card: dict[str, Any] = {"shards": shards, "catalogue": catalogue, "scores": scores, "notes": notes, "seed": seed}
-    written = package(folder, encoder, vocabulary, hgnc, stage=stage, **of_card)
+    of_card: dict[str, Any] = {"shards": shards, "catalogue": catalogue, "cells": cells, "components": components}
+    written = package(folder, encoder, vocabulary, hgnc, seed=seed, stage=stage, **of_card)
     print(f"{folder}: encoder {written.pretrained.digest[:12]}, {written.vocabulary.n_genes:,} genes")
 
 
