@@ -1,14 +1,14 @@
 """`celllm annotate` beside CellTypist, scANVI and nearest neighbours on principal components, on one's own cells.
 
     python -m venv celltypist && celltypist/bin/pip install -r perf/compare-celltypist.txt
-    python -m venv scanvi && scanvi/bin/pip install -r perf/compare-scanvi.txt
+    python -m venv scanvi && scanvi/bin/pip install -r perf/compare-scanvi.txt # so too concord
     python perf/compare.py --mirror /path/to/mirror --work compare \
-        --celltypist celltypist/bin/python --scanvi scanvi/bin/python
+        --celltypist celltypist/bin/python --scanvi scanvi/bin/python --concord concord/bin/python
 
 With `--run FOLDER`, a finished run of the benchmark, the tools alone label the test cells of its splits, taught by the
-training cells; `--splits` names which, `--tools` which tools:
+training cells; `--splits` names which:
 
-    python perf/compare.py --run . --work rivals --celltypist celltypist/bin/python --scanvi scanvi/bin/python
+    python perf/compare.py --run . --work rivals --celltypist celltypist/bin/python --concord concord/bin/python
 
 Every tool runs in a process of its own, on one thread, and is given the same two files of counts. A label that is left
 open would count as wrong, so none is: `celllm annotate` runs with --threshold 0. Finished runs are kept.
@@ -121,6 +121,26 @@ def scanvi(reference: ad.AnnData, query: ad.AnnData) -> Any:
     return model.predict()[reference.n_obs :]
 
 
+def concord(reference: ad.AnnData, query: ad.AnnData) -> Any:
+    """Logistic regression on the embedding that CONCORD learns, without labels, of reference and query together."""
+    import concord
+    import scanpy as sc
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    for cells in (reference, query):
+        cells.var_names_make_unique()
+    cells = ad.concat({"reference": reference, "query": query}, label="study", index_unique="-")
+    sc.pp.normalize_total(cells, target_sum=1e4)
+    sc.pp.log1p(cells)
+    sc.pp.highly_variable_genes(cells, n_top_genes=2000, subset=True)
+    concord.Concord(cells, save_dir=None, domain_key="study").fit_transform(output_key="concord")
+    embedded, n = cells.obsm["concord"], reference.n_obs
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    return model.fit(embedded[:n], reference.obs[LABELS]).predict(embedded[n:])
+
+
 def pca_knn(reference: ad.AnnData, query: ad.AnnData) -> Any:
     """Fifteen nearest neighbours on 50 principal components of the reference's 2,000 most variable genes."""
     import scanpy as sc
@@ -140,7 +160,7 @@ def pca_knn(reference: ad.AnnData, query: ad.AnnData) -> Any:
     return model.predict(projected)
 
 
-TOOLS = {"celltypist": celltypist, "scanvi": scanvi, "pca_knn": pca_knn}
+TOOLS = {"celltypist": celltypist, "scanvi": scanvi, "concord": concord, "pca_knn": pca_knn}
 
 
 def label(tool: str, folder: Path) -> None:
@@ -251,8 +271,8 @@ def on_splits(run: Path, work: Path, pythons: dict[str, str], wanted: list[int])
             subsets = {name: split.rows(name, list(cells.obs_names)) for name in ("train", "test")}
             if not (folder / "query.h5ad").exists():
                 folder.mkdir(parents=True, exist_ok=True)
-                cells[subsets["train"]].write_h5ad(folder / "reference.h5ad")
-                cells[subsets["test"]].write_h5ad(folder / "query.h5ad")
+                cells[subsets["train"]].copy().write_h5ad(folder / "reference.h5ad")
+                cells[subsets["test"]].copy().write_h5ad(folder / "query.h5ad")
             for tool, python in pythons.items():
                 costs = costs_of(folder, tool, command_of(tool, python, folder))
                 said = pd.read_csv(folder / f"{tool}.txt", header=None, sep="\t", dtype=str)[0].to_numpy()
@@ -285,6 +305,7 @@ def main() -> None:
         "--celltypist", help="Python with perf/compare-celltypist.txt, which has scanpy for pca_knn too"
     )
     parser.add_argument("--scanvi", help="Python with perf/compare-scanvi.txt")
+    parser.add_argument("--concord", help="Python with perf/compare-concord.txt")
     parser.add_argument("--run", type=Path, help="folder of a finished benchmark, whose splits the tools are run on")
     parser.add_argument("--splits", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="with --run: which of them")
     parser.add_argument("--label", choices=TOOLS, help="label the query in --work with this tool, and nothing else")
@@ -292,7 +313,8 @@ def main() -> None:
     if args.label:
         label(args.label, args.work)
         return
-    pythons = {"celltypist": args.celltypist, "scanvi": args.scanvi, "pca_knn": args.celltypist}
+    pythons = {"celltypist": args.celltypist, "scanvi": args.scanvi, "concord": args.concord}
+    pythons["pca_knn"] = args.celltypist
     if args.run:
         given = {tool: python for tool, python in pythons.items() if python and tool != "pca_knn"}
         table = on_splits(args.run, args.work, given, args.splits)

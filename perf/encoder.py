@@ -117,6 +117,29 @@ def seconds(embed: Embed, cells: Sequence[Cell], clock: Callable[[], float]) -> 
     return (clock() - started) / len(cells)
 
 
+def precisions(repeats: int, clock: Callable[[], float]) -> Iterator[dict[str, Any]]:
+    """Yield how much faster bfloat16 is than float32, and the share of a float32 pass that is products of matrices."""
+    cells = [cell(EQUAL[0], 0)]
+    for attention, bar in (("favor", 2.2), ("softmax", None)):
+        embed = ours(attention)
+
+        def mixed(*tokens: Tensor, embed: Embed = embed) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return embed(*tokens)
+
+        times = np.array([[seconds(run, cells, clock) for run in (embed, mixed)] for _ in range(repeats + 1)][1:])
+        full, half = np.median(times, axis=0)
+        told, ratio = f"float32: {1 / full:.4f} cells/s", float(np.median(times[:, 0] / times[:, 1]))
+        yield line(f"bf16_{attention}", 1 / half, "cells/s", peer=told, ratio=ratio, at_least=bar)
+    embed = ours()
+    seconds(embed, cells, clock)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        seconds(embed, cells, clock)
+    own = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+    products = sum(own.get(f"aten::{name}", 0) for name in ("mm", "bmm", "addmm"))
+    yield line("matmul_fraction", products / sum(own.values()), "of a pass", at_least=0.70)
+
+
 def figures(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield a line a peer."""
     clock = time.process_time if args.cpu_time else time.perf_counter
@@ -130,7 +153,10 @@ def figures(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "vs_scbert": (scbert, missing, TYPICAL, 1, 5),
         "vs_softmax": (lambda: ours("softmax"), None, EQUAL, 2, None),
     }
-    for name in args.only or contenders:
+    for name in args.only or [*contenders, "precision"]:
+        if name == "precision":
+            yield from precisions(args.repeats, clock)
+            continue
         peer, why, lengths, n_peer, bar = contenders[name]
         cells = [cell(length, i) for i, length in enumerate(lengths)]
         runs = [(ours(), cells)] + ([] if why else [(peer(), cells[:n_peer])])

@@ -249,6 +249,23 @@ def compare_table(table: pd.DataFrame) -> list[str]:
     return lines
 
 
+def rival_table(table: pd.DataFrame) -> list[str]:
+    """Lay out `perf/compare.py --run`'s table, a tool a line and a task a column, and the CPU seconds of a fit."""
+    tasks = list(dict.fromkeys(table["task"]))
+    lines = [f"| tool | splits | {' | '.join(tasks)} | CPU, s |", "|---" * (len(tasks) + 2) + "|--:|"]
+    for tool, part in table.groupby("tool", sort=False):
+        of_task = {row.task: f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in part.itertuples()}
+        scores = " | ".join(of_task.get(task, "") for task in tasks)
+        lines.append(f"| {tool} | {part['splits'].max()} | {scores} | {part['cpu_s'].mean():.0f} |")
+    return lines
+
+
+def scib_table(table: pd.DataFrame) -> list[str]:
+    """Lay out `perf/scib.py`'s table as it is."""
+    rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
+    return [f"| {' | '.join(map(str, row))} |" for row in rows]
+
+
 def main() -> None:
     """Write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -269,8 +286,9 @@ def main() -> None:
     lines += [f"| {bar} | {found} | {verdict} |" for bar, found, verdict in bars(scores)]
     blocks = {"bars": lines, "scores": score_table(table, scores), "seeds": seed_table(scores)}
     blocks |= {"costs": cost_table(args.run / "benchmarks")}
-    if (args.docs / "results/compare.tsv").exists():
-        blocks["compare"] = compare_table(pd.read_csv(args.docs / "results/compare.tsv", sep="\t"))
+    for name, layout in {"compare": compare_table, "rivals": rival_table, "scib": scib_table}.items():
+        if (path := args.docs / f"results/{name}.tsv").exists():
+            blocks[name] = layout(pd.read_csv(path, sep="\t"))
     page = args.docs / "results.md"
     text = page.read_text()
     for name, block in blocks.items():

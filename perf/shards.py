@@ -1,14 +1,17 @@
 """Time and memory from an h5ad file to shards, against the number of cells: `python perf/shards.py --json`.
 
-Runs the workflow's own commands, align_cells and write_shards, as processes of their own and reads their peak resident
-memory and time from the kernel. Cells are simulated at the sparsity of the paper's corpus: rows drawn from a pool
-of 4,096, written uncompressed as AnnData does. A million cells need about 40 GB of disk and 15 minutes.
+Runs the workflow's own commands, align_cells, write_shards and join_shards, as processes of their own and reads their
+peak resident memory and time from the kernel. Cells are simulated, all in one data set: rows drawn from a pool of
+4,096, written uncompressed as AnnData does, and aligned. More cells than a million are the same million again and again
+(an HDF5 virtual file), so that they cost no disk before they are shards. Ten million of 600 expressed genes need 30 GB
+of disk and half an hour.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,8 @@ from simulated import MEAN_NONZERO, N_GENES, drawn_from, pool
 
 from celllm.config.rows import as_json
 from celllm.config.tables import Dataset
+from celllm.corpus import format as shards
+from celllm.corpus.reader import ShardReader
 from celllm.sources import raw
 
 CELLS_OF_THE_PAPER = 1_764_921
@@ -39,11 +44,13 @@ ROW = Dataset(
     label_column=None,
     sample_column="sample",
     malignancy="normal",
-    min_genes=200,
+    min_genes=1,
     citation=None,
     licence=None,
 )
-NAMES = {10_000: "10k", 100_000: "100k", 1_000_000: "1m"}
+ALIGNED = 1_000_000
+"""Cells that are aligned, at most."""
+COMPUTED = 100_000_000
 REPORTING = """
 import re, runpy, sys, time
 sys.argv = sys.argv[1:]
@@ -56,9 +63,10 @@ print(time.process_time(), re.search(r"VmHWM:\\s+(\\d+)", status)[1])
 getrusage would not do: a child starts with the high-water mark of the process that forked it.
 """
 BAR_GB, BAR_SPREAD, BAR_RATE = 1.5, 0.10, 3_000
+BLOCK, DISK_BYTES = 1 << 24, 1 << 32
 
 
-def write_h5ad(path: Path, n_cells: int, names: list[str] | None = None, *, mean_nonzero: int = MEAN_NONZERO) -> None:
+def write_h5ad(path: Path, n_cells: int, names: list[str] | None = None, *, mean_nonzero: int) -> None:
     """Write simulated cells piece by piece, in the form of AnnData; `names` are those of its genes."""
     names = names or [f"GENE{number}" for number in range(N_GENES)]
     cells = pool(n_genes=len(names), mean_nonzero=mean_nonzero)
@@ -84,12 +92,13 @@ def write_h5ad(path: Path, n_cells: int, names: list[str] | None = None, *, mean
 
 
 def prepare(folder: Path) -> None:
-    """Write a simulated gene annotation."""
+    """Write a simulated gene annotation and its vocabulary."""
     names = pd.Series([f"GENE{number}" for number in range(N_GENES)])
     table = pd.DataFrame({"hgnc_id": "HGNC:" + names, "symbol": names})
     table = table.assign(locus_group="protein-coding gene", status="Approved", prev_symbol="", alias_symbol="")
     table.assign(entrez_id="", ensembl_gene_id="").to_csv(folder / "hgnc.txt", sep="\t", index=False)
     raw.write("hgnc", [raw.describe(folder / "hgnc.txt")], folder / "hgnc.json")
+    run("build_vocabulary", "--hgnc", folder / "hgnc.json", "--vocabulary", folder / "genes.tsv")
 
 
 def run(command: str, *arguments: object) -> dict[str, float]:
@@ -103,88 +112,149 @@ def run(command: str, *arguments: object) -> dict[str, float]:
     return {"wall_s": wall_s, "cpu_s": cpu_s, "rss_gb": kib * 1024 / 1e9}
 
 
-def measure(n_cells: int, folder: Path) -> dict[str, Any]:
-    """Take so many cells from h5ad to shards."""
-    prepare(folder)
-    run("build_vocabulary", "--hgnc", folder / "hgnc.json", "--vocabulary", folder / "genes.tsv")
+def repeat(source: Path, path: Path, n_times: int) -> None:
+    """Link aligned cells into a file that has them so many times, one behind the other."""
+
+    def put(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Group):
+            file.require_group(name).attrs.update(item.attrs)
+        elif name == "X/indptr":
+            ends = item[1:]
+            file[name] = np.concatenate([[0], *(ends + number * ends[-1] for number in range(n_times))])
+            file["X"].attrs["shape"] = (n_times * len(ends), of["X"].attrs["shape"][1])
+        elif name.startswith(("X/", "obs/")) and not name.endswith("/categories"):
+            layout = h5py.VirtualLayout((n_times * len(item),), item.dtype)
+            for start in range(0, n_times * len(item), len(item)):
+                layout[start : start + len(item)] = h5py.VirtualSource(item)
+            file.create_virtual_dataset(name, layout).attrs.update(item.attrs)
+        else:
+            of.copy(item, file, name)
+
+    with h5py.File(source) as of, h5py.File(path, "w") as file:
+        file.attrs.update(of.attrs)
+        of.visititems(put)
+
+
+def align(n_cells: int, folder: Path, mean_nonzero: int) -> dict[str, float]:
+    """Take so many cells from h5ad to `cells.h5ad`."""
     source = folder / "simulated.h5ad"
-    write_h5ad(source, n_cells)
+    write_h5ad(source, n_cells, mean_nonzero=mean_nonzero)
     raw.write("simulated", [raw.describe(source)], folder / "raw.json")
-    cells = folder / "cells.h5ad"
     aligned = run(
         "align_cells",
         *("--dataset", as_json(ROW), "--raw", folder / "raw.json"),
         *("--hgnc", folder / "hgnc.json", "--vocabulary", folder / "genes.tsv"),
-        *("--cells", cells, "--harmonisation", folder / "harmonisation.json"),
+        *("--cells", folder / "cells.h5ad", "--harmonisation", folder / "harmonisation.json"),
     )
     source.unlink()
-    manifest = folder / "shards" / "manifest.json"
-    sharded = run(
-        "write_shards",
-        *("--cells", cells, "--vocabulary", folder / "genes.tsv", "--seed", 0, "--manifest", manifest),
-    )
-    written = json.loads(manifest.read_text())
-    n_bytes = sum(sum(entry["bytes"].values()) for entry in written["shards"])
-    return {
-        "cells": n_cells,
-        "nonzero": written["n_nonzero"],
-        "bytes_per_nonzero": n_bytes / written["n_nonzero"],
-        "cells_gb": cells.stat().st_size / 1e9,
-        "shards_gb": n_bytes / 1e9,
-        "align": aligned,
-        "shard": sharded,
-    }
+    return aligned
+
+
+def shard(cells: Path, folder: Path) -> dict[str, Any]:
+    """Take aligned cells to shards, which are removed again."""
+    part, manifest = folder / "shards" / "simulated" / "manifest.json", folder / "shards" / "manifest.json"
+    written = run("write_shards", "--cells", cells, "--vocabulary", folder / "genes.tsv", "--manifest", part)
+    joined = run("join_shards", "--shards", part, "--seed", 0, "--manifest", manifest)
+    found = shards.read(manifest)
+    n_bytes = sum(sum(entry.bytes.values()) for entry in found.shards)
+    reader = ShardReader(manifest)
+    drawn = np.random.default_rng(0).integers(0, found.n_cells, 64)
+    assert np.diff(reader.rows(drawn).indptr).min() > 0
+    del reader
+    shutil.rmtree(folder / "shards")
+    sizes = {"cells": found.n_cells, "nonzero": found.n_nonzero, "shards_gb": n_bytes / 1e9}
+    return sizes | {"write": written, "join": joined, "disk_gb_per_s": disk_rate(folder), "copy_gb_per_s": copy_rate()}
+
+
+def disk_rate(folder: Path) -> float:
+    """Return GB/s of plain writes, until the disk has them."""
+    block = os.urandom(BLOCK)
+    started = time.perf_counter()
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(DISK_BYTES // BLOCK):
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+        return DISK_BYTES / 1e9 / (time.perf_counter() - started)
+
+
+def copy_rate() -> float:
+    """Return GB/s of copying memory."""
+    source, target = np.ones((2, 1 << 29), dtype=np.uint8)
+    started = time.perf_counter()
+    np.copyto(target, source)
+    return len(source) / 1e9 / (time.perf_counter() - started)
 
 
 def figures(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the lines of what was measured."""
-    peaks, rate = [], 0.0
     for row in rows:
-        name = NAMES.get(row["cells"], str(row["cells"]))
-        rate = row["cells"] / (row["align"]["wall_s"] + row["shard"]["wall_s"])
-        peaks.append(max(row["align"]["rss_gb"], row["shard"]["rss_gb"]))
-        yield line(f"shard_cells_per_s_per_core_{name}", rate, "cells/s", at_least=BAR_RATE)
-        yield line(f"shard_peak_rss_gb_{name}", peaks[-1], "GB", at_most=BAR_GB)
-        yield line(f"shard_bytes_per_nonzero_{name}", row["bytes_per_nonzero"], "bytes")
-    yield line("shard_peak_rss_spread", max(peaks) / min(peaks) - 1, "share", at_most=BAR_SPREAD)
-    yield line("shard_hours_1764921_cells_computed", CELLS_OF_THE_PAPER / rate / 3600, "hours of one core")
-    gb = CELLS_OF_THE_PAPER * rows[-1]["shards_gb"] / rows[-1]["cells"]
-    yield line("shard_gb_1764921_cells_computed", gb, "GB")
+        name = f"{row['cells'] / 1e6:g}m"
+        wall_s, aligned = row["write"]["wall_s"], row.get("align")
+        yield line(f"genes_a_cell_{name}", row["nonzero"] / row["cells"], "genes")
+        if aligned:
+            rate = row["cells"] / (aligned["wall_s"] + wall_s + row["join"]["wall_s"])
+            yield line(f"h5ad_to_shards_cells_per_s_{name}", rate, "cells/s", at_least=BAR_RATE)
+        yield line(f"write_cells_per_s_{name}", row["cells"] / wall_s, "cells/s")
+        for step in ("align", "write", "join"):
+            if step in row:
+                yield line(f"{step}_wall_s_{name}", row[step]["wall_s"], "s")
+                yield line(f"{step}_cpu_s_{name}", row[step]["cpu_s"], "s")
+                yield line(f"{step}_peak_rss_gb_{name}", row[step]["rss_gb"], "GB", at_most=BAR_GB)
+        yield line(f"shards_gb_{name}", row["shards_gb"], "GB")
+        yield line(f"bytes_a_nonzero_{name}", row["shards_gb"] * 1e9 / row["nonzero"], "bytes")
+        for peer, told in (("disk_gb_per_s", "plain writes"), ("copy_gb_per_s", "a copy in memory")):
+            rate = row["shards_gb"] / wall_s
+            told = f"{told}: {row[peer]:.2f} GB/s"
+            yield line(f"write_{peer}_{name}", rate, "GB/s", peer=told, ratio=rate / row[peer])
+    peaks = [row["write"]["rss_gb"] for row in rows if row["cells"] >= ALIGNED]
+    if peaks:
+        yield line("write_peak_rss_spread_from_1m", max(peaks) / min(peaks) - 1, "share", at_most=BAR_SPREAD)
+    last = rows[-1]
+    for n_cells in (CELLS_OF_THE_PAPER, COMPUTED):
+        times = n_cells / last["cells"]
+        yield line(f"write_core_hours_{n_cells}_computed", times * last["write"]["wall_s"] / 3600, "hours of one core")
+        yield line(f"shards_gb_{n_cells}_computed", times * last["shards_gb"], "GB")
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw memory and time against cells, each with the value computed for the paper's corpus."""
+    """Draw memory and time against cells."""
     from matplotlib.figure import Figure
 
-    cells = [row["cells"] for row in rows]
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     memory, seconds = figure.subplots(1, 2)
-    for step, colour in (("align", "#0072B2"), ("shard", "#D55E00")):
-        name = {"align": "align_cells", "shard": "write_shards"}[step]
-        memory.plot(cells, [row[step]["rss_gb"] for row in rows], "o-", color=colour, label=name)
-        walls = [row[step]["wall_s"] for row in rows]
-        seconds.plot(cells, walls, "o-", color=colour, label=name)
-        computed = walls[-1] * CELLS_OF_THE_PAPER / cells[-1]
-        seconds.plot([CELLS_OF_THE_PAPER], [computed], "o", mfc="none", color=colour)
-    memory.axhline(BAR_GB, color="grey", linestyle=":", label="bar")
+    for step, colour in (("align", "#0072B2"), ("write", "#D55E00"), ("join", "#009E73")):
+        name = {"align": "align_cells"}.get(step, f"{step}_shards")
+        found = [row for row in rows if step in row]
+        for axis, key in ((memory, "rss_gb"), (seconds, "wall_s")):
+            axis.plot([r["cells"] for r in found], [r[step][key] for r in found], "o-", color=colour, label=name)
     memory.set(xscale="log", ylim=(0, None), xlabel="simulated cells", ylabel="peak resident memory (GB)")
-    seconds.plot([], [], "o", mfc="none", color="grey", label="1,764,921 cells, computed")
     seconds.set(xscale="log", yscale="log", xlabel="simulated cells", ylabel="wall seconds, one core")
-    for axis in (memory, seconds):
-        axis.legend(fontsize=8)
+    memory.legend(fontsize=8)
     figure.savefig(path, dpi=150)
 
 
 def main() -> None:
     parser = options(__doc__)
-    parser.add_argument("--cells", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes to measure")
+    sizes = [100_000, 1_000_000, 3_000_000, 10_000_000]
+    parser.add_argument("--cells", type=int, nargs="+", default=sizes, help="sizes; above a million, whole millions")
+    parser.add_argument("--genes", type=int, default=MEAN_NONZERO, help="expressed genes of a cell, in the mean")
     parser.add_argument("--folder", type=Path, help="where to put them; default: the system's temporary folder")
     parser.add_argument("--figure", type=Path, help="draw memory and time against cells into this file")
     args = parser.parse_args()
     rows = []
-    for n_cells in sorted(args.cells):
-        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            rows.append(measure(n_cells, Path(folder)))
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        folder = Path(name)
+        prepare(folder)
+        for n_cells in sorted(args.cells):
+            cells = folder / "cells.h5ad"
+            if n_cells <= ALIGNED:
+                rows.append({"align": align(n_cells, folder, args.genes)})
+            else:
+                cells = folder / "repeated.h5ad"
+                repeat(folder / "cells.h5ad", cells, n_cells // ALIGNED)
+                rows.append({})
+            rows[-1] |= shard(cells, folder)
             say(json.dumps(rows[-1]))
     show(figures(rows), as_json=args.json)
     if args.figure is not None:

@@ -59,16 +59,18 @@ def simulated_vocabulary() -> Vocabulary:
 
 def write_shards(folder: Path, n_cells: int, genes: Vocabulary) -> Path:
     """Write simulated cells as shards; return their manifest."""
-    matrix = sparse.vstack(list(drawn_from(pool(), n_cells)), format="csr")
-    names = [f"simulated:{number}" for number in range(n_cells)]
-    known = {"sample": "s", "donor": "s", "study": "s", "label": "", "is_malignant": 0, "cell_hash": names}
-    known |= {"n_counts": np.asarray(matrix.sum(axis=1)).ravel(), "n_genes": np.diff(matrix.indptr)}
     facts = {"dataset": "simulated", "units": "counts", "simulated": True, "provenance": {}}
-    aligned = cells_file.build(matrix, pd.DataFrame(known, index=names), vocabulary=genes, **facts)
-    cells_file.write(aligned, folder / "simulated.h5ad")
-    options = {"n_genes": N_GENES, "tested": (), "hashes": {}, "shard_cells": 8_192, "seed": 0, "provenance": {}}
-    writer.write([folder / "simulated.h5ad"], folder / "manifest.json", vocabulary=genes.digest, **options)
-    return folder / "manifest.json"
+    known = {"sample": "s", "donor": "s", "study": "s", "label": "", "is_malignant": 0}
+    with cells_file.writing_cells(folder / "simulated.h5ad", vocabulary=genes, **facts) as cells:
+        for number, matrix in enumerate(drawn_from(pool(), n_cells)):
+            names = [f"simulated:{number}:{row}" for row in range(matrix.shape[0])]
+            sizes = {"n_counts": np.asarray(matrix.sum(axis=1)).ravel(), "n_genes": np.diff(matrix.indptr)}
+            cells.append(matrix, pd.DataFrame(known | sizes | {"cell_hash": names}, index=names))
+    part, manifest = folder / "simulated" / "manifest.json", folder / "manifest.json"
+    options = {"n_genes": N_GENES, "tested": (), "hashes": {}, "shard_cells": 8_192, "provenance": {}}
+    writer.write(folder / "simulated.h5ad", part, vocabulary=genes.digest, **options)
+    writer.join([part], manifest, seed=0, provenance={})
+    return manifest
 
 
 def corpus(n_cells: int, *, n_genes: int = N_GENES) -> MemoryCorpus:

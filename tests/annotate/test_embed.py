@@ -154,6 +154,13 @@ def of_seurat(own: ad.AnnData, path: Path) -> None:
             del var.attrs[name]
 
 
+def of_cite_seq(own: ad.AnnData, path: Path) -> None:
+    antibodies = sparse.csr_matrix(np.full((own.n_obs, 2), 900))
+    types = {"feature_types": ["Gene Expression"] * own.n_vars + ["Antibody Capture"] * 2}
+    var = pd.DataFrame(types, index=[*own.var_names, "ENSG00000000000", "ENSG00000000001"])
+    ad.AnnData(sparse.hstack([own.X, antibodies], format="csr"), own.obs, var).write_h5ad(path)
+
+
 OBJECTS = [
     csc,
     dense,
@@ -171,7 +178,7 @@ OBJECTS = [
 
 
 @pytest.mark.parametrize(
-    "write", [*map(changed, OBJECTS), of_a_release_to_come, of_seurat], ids=lambda one: one.__name__
+    "write", [*map(changed, OBJECTS), of_a_release_to_come, of_seurat, of_cite_seq], ids=lambda one: one.__name__
 )
 def test_the_form_of_a_file_changes_no_embedding(
     tmp_path: Path,

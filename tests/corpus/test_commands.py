@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
-from celllm.corpus.commands import write_shards
+from celllm.corpus.commands import join_shards, write_shards
 from celllm.corpus.reader import ShardReader
 from celllm.harmonise import cells as cells_file
 from celllm.harmonise import vocabulary
@@ -47,17 +47,18 @@ def files(tmp_path, write_cells):
 
 
 def write(files, *cells, **options):
-    manifest = files / "shards" / "manifest.json"
-    write_shards(
-        cells=[files / f"{name}.h5ad" for name in cells],
-        exclude=[files / f"split{seed}.parquet" for seed in (0, 1)],
-        vocabulary=files / "genes.tsv",
-        seed=0,
-        shard_cells=16,
-        manifest=manifest,
-        **options,
-    )
-    return ShardReader(manifest)
+    manifests = [files / f"shards/{name}/manifest.json" for name in cells]
+    for name, manifest in zip(cells, manifests, strict=True):
+        write_shards(
+            cells=files / f"{name}.h5ad",
+            exclude=[files / f"split{seed}.parquet" for seed in (0, 1)],
+            vocabulary=files / "genes.tsv",
+            shard_cells=16,
+            manifest=manifest,
+            **options,
+        )
+    join_shards(shards=manifests, seed=0, manifest=files / "shards/manifest.json")
+    return ShardReader(files / "shards/manifest.json")
 
 
 def test_test_cells_of_every_seed_stay_out(files, capsys):
@@ -69,7 +70,11 @@ def test_test_cells_of_every_seed_stay_out(files, capsys):
     assert reader.datasets["simulated_skin"]["simulated"] is True
     of_cell = dict(zip(reader.cells["cell_id"], reader.rows(np.arange(37)).toarray().tolist(), strict=True))
     assert of_cell["blood:7"] == [21, 22, 23]
-    assert "37 cells in 3 shards; left out: 3 test cells, and 0 cells" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        "17 cells in 2 shards; left out: 3 test cells, and 0 cells with the counts of a benchmark cell",
+        "20 cells in 2 shards; left out: 0 test cells, and 0 cells with the counts of a benchmark cell",
+        "37 cells of 2 data sets in 4 shards",
+    ]
 
 
 def test_cells_with_the_counts_of_a_benchmark_cell_stay_out_whatever_their_data_set(files, write_cells):
@@ -77,7 +82,7 @@ def test_cells_with_the_counts_of_a_benchmark_cell_stay_out_whatever_their_data_
     # its first ten cells have the counts of blood's last ten
     write_cells("copy", genes, first=30)
 
-    reader = write(files, "blood", "copy", benchmark_cells=[files / "blood.h5ad"])
+    reader = write(files, "blood", "copy", benchmark_cells=[files / "blood.h5ad"], shared=[files / "blood.h5ad"])
 
     # of a data set that is in the corpus too only the test cells count: blood:1 to blood:3 have no copy here
     assert reader.datasets["copy"]["excluded_equal"] == 0

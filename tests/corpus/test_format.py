@@ -32,8 +32,9 @@ CELLS = pa.table(
 def manifest(tmp_path):
     path = tmp_path / "shards" / "manifest.json"
     entry = shards.write_shard(path, "shard-00000", MATRIX, CELLS)
+    order = shards.write_order(path, np.array([2, 0, 1], dtype=np.uint32))
     share = {"d": {"kept": 3, "excluded_test": 1, "excluded_equal": 0, "simulated": False}}
-    shards.write(ShardManifest("v", 65_536, 3, 3, share, (entry,), {"stage": "test"}), path)
+    shards.write(ShardManifest("v", 65_536, 3, 3, share, (entry,), {"stage": "test"}, order), path)
     return path
 
 
@@ -52,9 +53,9 @@ def test_a_shard_comes_back_as_it_was_written_and_memory_mapped(manifest):
     assert list(shards.read_cells(manifest, entry).columns) == shards.CELLS.names  # and no label
 
 
-@pytest.mark.parametrize("part", shards.PARTS)
-def test_a_missing_or_shortened_file_is_named(manifest, part):
-    file = shards.file_of(manifest, "shard-00000", part)
+@pytest.mark.parametrize("name", [*(f"shard-00000.{part}" for part in shards.PARTS), "order.npy"])
+def test_a_missing_or_shortened_file_is_named(manifest, name):
+    file = manifest.with_name(name)
     content = file.read_bytes()
 
     file.write_bytes(content[:-1])
@@ -74,7 +75,7 @@ def test_a_manifest_of_another_form_is_refused(manifest, change):
     values = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**values, **change}))
 
-    with pytest.raises(InputError, match="celllm-shards-2"):
+    with pytest.raises(InputError, match="celllm-shards-3"):
         shards.read(manifest)
 
 
@@ -88,7 +89,7 @@ def test_the_digest_is_of_the_content_not_of_its_history(manifest):
     assert shards.read(manifest).digest != before
 
 
-def test_discarding_takes_the_manifest_and_every_shard_and_nothing_else(manifest):
+def test_discarding_takes_manifest_order_and_every_shard_and_nothing_else(manifest):
     other = manifest.parent / "notes.txt"
     other.touch()
 

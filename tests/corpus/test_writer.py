@@ -13,6 +13,8 @@ from celllm.harmonise import cells as counts
 from celllm.harmonise.vocabulary import Vocabulary
 
 N_GENES = 30
+FIRST = ["blood:19", "blood:16", "blood:13", "blood:15"]
+"""Cells that seed 0 puts first, of 37 of blood and 20 of tumour."""
 
 
 def genes(n_genes=N_GENES, prefix="G"):
@@ -33,21 +35,22 @@ def made(aligned):
     return make
 
 
-def write(cells, manifest, *, excluded=(), equal=(), **changes):
+def write(cells, manifest, *, excluded=(), equal=(), seed=0, join=True, **changes):
     settings = {
         "vocabulary": genes().digest,
         "n_genes": N_GENES,
         "tested": set(excluded),
         "hashes": {"t": set(equal)},
         "shard_cells": 16,
-        "seed": 0,
         "provenance": {"stage": "test"},
     }
-    sources = []
+    parts = []
     for number, one in enumerate(cells):
-        sources.append(manifest.parent.parent / f"{number}" / f"{one.uns['dataset']}.h5ad")
-        counts.write(one, sources[-1])
-    return writer.write(sources, manifest, **{**settings, **changes})
+        source = manifest.parent.parent / f"{number}" / f"{one.uns['dataset']}.h5ad"
+        parts.append(manifest.parent / f"{number}" / "manifest.json")
+        counts.write(one, source)
+        part = writer.write(source, parts[-1], **{**settings, **changes})
+    return writer.join(parts, manifest, seed=seed, provenance=settings["provenance"]) if join else part
 
 
 @pytest.fixture
@@ -74,11 +77,16 @@ def test_every_cell_comes_back_as_it_went_in_and_no_label_with_it(cells, manifes
     np.testing.assert_array_equal(reader.is_malignant, expected.obs["is_malignant"])
     np.testing.assert_array_equal(reader.cells["sample"], expected.obs["sample"])
     np.testing.assert_array_equal(reader.dataset, [name.split(":")[0] for name in expected.obs_names])
-    assert all(b"secret" not in file.read_bytes() for file in manifest.parent.iterdir())
-    # data sets are mixed and shards have their size
-    assert [entry.n_cells for entry in written.shards] == [16, 16, 16, 9]
-    for entry in written.shards:
-        assert set(shards.read_cells(manifest, entry)["dataset"]) == {"blood", "tumour"}
+    assert all(b"secret" not in file.read_bytes() for file in manifest.parent.rglob("*.*"))
+    # data sets are mixed, in the order that every release has drawn for this seed, and shards have their size
+    assert list(reader.cells["cell_id"][:4]) == FIRST
+    assert [(entry.name, entry.n_cells) for entry in written.shards] == [
+        ("0/shard-00000", 16),
+        ("0/shard-00001", 16),
+        ("0/shard-00002", 5),
+        ("1/shard-00000", 16),
+        ("1/shard-00001", 4),
+    ]
     # rows come in the order asked for across shards, and repeat
     asked = np.array([56, 0, 17, 17, 3, 40])
     np.testing.assert_array_equal(reader.rows(asked).toarray(), rows.toarray()[asked])
@@ -96,44 +104,34 @@ def test_cells_equal_to_a_benchmark_cell_are_absent_whatever_their_name_and_coun
     assert written.datasets["tumour"]["excluded_equal"] == 1
 
 
-def test_a_seed_fixes_the_files_and_another_one_changes_the_order(cells, tmp_path):
-    first = write(cells[:1], tmp_path / "a" / "manifest.json")
-    again = write(cells[:1], tmp_path / "b" / "manifest.json", provenance={"stage": "later"})
-    other = write(cells[:1], tmp_path / "c" / "manifest.json", seed=1)
+def test_a_data_set_can_be_read_by_itself_in_its_own_order(cells, manifest):
+    write(cells, manifest)
+
+    reader = ShardReader(manifest.parent / "0" / "manifest.json")
+
+    assert list(reader.cells["cell_id"]) == list(cells[0].obs_names)
+
+
+def test_a_seed_fixes_the_order_and_nothing_else_does(cells, tmp_path):
+    first = write(cells, tmp_path / "a" / "manifest.json")
+    again = write(cells, tmp_path / "b" / "manifest.json")
+    other = write(cells, tmp_path / "c" / "manifest.json", seed=1)
+    cut = write(cells, tmp_path / "d" / "manifest.json", shard_cells=7)
 
     assert again.digest == first.digest
-    assert other.digest != first.digest
+    assert (other.shards, other.order == first.order) == (first.shards, False)
     assert ShardReader(tmp_path / "a" / "manifest.json").digest == first.digest
+    assert (len(cut.shards), cut.order) == (9, first.order)
 
 
-def test_an_interrupted_write_leaves_no_manifest_and_nothing_of_the_run_before(cells, manifest, monkeypatch):
-    write(cells, manifest, shard_cells=4)
-    whole = counts.pieces
+def test_another_data_set_leaves_the_shards_of_the_first_as_they_are(cells, tmp_path):
+    alone, both = (write(cells[:n], tmp_path / f"{n}" / "manifest.json") for n in (1, 2))
 
-    def breaking(path):
-        if path.name == "tumour.h5ad":
-            message = "power cut"
-            raise RuntimeError(message)
-        yield from whole(path)
-
-    monkeypatch.setattr(counts, "pieces", breaking)
-    with pytest.raises(RuntimeError, match="power cut"):
-        write(cells, manifest)
-
-    assert list(manifest.parent.iterdir()) == []
-    with pytest.raises(InputError, match="no such file"):
-        ShardReader(manifest)
-
-
-def test_the_pieces_in_which_cells_are_read_do_not_show(cells, tmp_path, monkeypatch):
-    whole = write(cells, tmp_path / "whole" / "manifest.json")
-    pieces = counts.pieces
-    monkeypatch.setattr(counts, "pieces", lambda path: pieces(path, size=7))
-
-    assert write(cells, tmp_path / "cut" / "manifest.json").digest == whole.digest
+    assert both.shards[: len(alone.shards)] == alone.shards
 
 
 def test_an_interruption_between_shards_leaves_no_manifest(cells, manifest, monkeypatch):
+    write(cells, manifest, shard_cells=4)
     whole = shards.write_shard
 
     def breaking(path, name, shard, table):
@@ -146,17 +144,14 @@ def test_an_interruption_between_shards_leaves_no_manifest(cells, manifest, monk
     with pytest.raises(OSError, match="disk full"):
         write(cells, manifest)
 
-    assert not manifest.exists()
-    assert {file.name.split(".")[0] for file in manifest.parent.iterdir()} == {"shard-00000", "shard-00001"}
-
-
-def test_what_a_killed_run_left_is_removed(cells, manifest):
-    (manifest.parent / ".buckets-old").mkdir(parents=True)
-    (manifest.parent / "shard-00099.genes.npy.part").touch()
-
-    written = write(cells, manifest)
-
-    assert len(list(manifest.parent.iterdir())) == 1 + len(shards.PARTS) * len(written.shards)
+    # nothing of the run before either
+    left = {file.name.split(".")[0] for file in (manifest.parent / "0").iterdir()}
+    assert left == {"shard-00000", "shard-00001"}
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="no such file"):
+        writer.join([manifest.parent / "0" / "manifest.json"], manifest, seed=0, provenance={})
+    with pytest.raises(InputError, match="no such file"):
+        ShardReader(manifest)
 
 
 @pytest.mark.parametrize(("count", "n_large"), [(65_534, 0), (65_535, 1), (65_536, 1), (2**24, 1)])
@@ -165,7 +160,6 @@ def test_a_count_beyond_16_bits_is_kept_and_costs_no_other_count_a_byte(manifest
     cells.X[2, 7] = count
 
     (entry,) = write([cells], manifest).shards
-
     reader = ShardReader(manifest)
     rows = reader.rows([4, 2, 0, 1, 3])
     expected = cells[reader.cells["cell_id"].iloc[[4, 2, 0, 1, 3]]].X.toarray()
@@ -180,14 +174,27 @@ def test_a_count_beyond_16_bits_is_kept_and_costs_no_other_count_a_byte(manifest
     [
         pytest.param({"dataset": "z", "units": "zscore"}, {}, "zscore", id="no counts"),
         pytest.param({"dataset": "short"}, {"n_genes": 31}, "found: +30", id="other genes"),
-        pytest.param({"dataset": "blood"}, {}, "blood a second time", id="dataset twice"),
         pytest.param({"dataset": "o", "vocabulary": genes(prefix="H")}, {}, "vocabulary", id="other vocabulary"),
     ],
 )
-def test_unfit_cells_are_refused_by_name(cells, manifest, made, bad, changes, found):
+def test_unfit_cells_are_refused_by_name(manifest, made, bad, changes, found):
     with pytest.raises((InputError, VocabularyMismatch), match=found) as caught:
-        write([*([] if changes else cells[:1]), made(n_cells=4, **bad)], manifest, **changes)
+        write([made(n_cells=4, **bad)], manifest, join=False, **changes)
     assert caught.value.file.endswith(f"{bad['dataset']}.h5ad")
+    assert not (manifest.parent / "0" / "manifest.json").exists()
+
+
+def test_parts_that_do_not_belong_together_are_refused_by_name(cells, manifest, made):
+    with pytest.raises(InputError, match="blood a second time") as caught:
+        write([cells[0], cells[0]], manifest)
+    assert caught.value.file.endswith("1/manifest.json")
+
+    others = genes(prefix="H")
+    write([made("o", 4, vocabulary=others)], manifest.parent / "o" / "m.json", join=False, vocabulary=others.digest)
+    parts = [manifest.parent / name / "manifest.json" for name in ("0", "o/0")]
+    with pytest.raises(VocabularyMismatch, match="forcerun write_shards") as caught:
+        writer.join(parts, manifest, seed=0, provenance={})
+    assert caught.value.file.endswith("o/0/manifest.json")
     assert not manifest.exists()
 
 

@@ -41,6 +41,8 @@ def test_the_matrix_that_holds_counts_is_found(matrices, place, form):
         pytest.param(
             {"X": SCALED, "raw": LOGGED}, None, r"X .*scaled values.*\n.*raw .*log-normalised", id="none of two"
         ),
+        pytest.param({"X": COUNTS * (1 + 1e-6)}, None, r"numpy\.rint", id="rounding of floats"),
+        pytest.param({"X": np.where(COUNTS == 3, np.nan, COUNTS)}, None, "fill_value=0", id="missing"),
         pytest.param({"X": COUNTS[:, :9], "raw": COUNTS}, None, "--counts X or --counts raw", id="several"),
         pytest.param({"X": COUNTS, "layers:log": LOGGED}, "layers:log", "layers:log", id="asked for, no counts"),
         pytest.param({"X": COUNTS}, "layers:counts", "name one: --counts X", id="asked for, not there"),

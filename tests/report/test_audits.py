@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from tests.recipes import tiny
 from tests.report.conftest import seen
 
 from celllm.base.errors import VocabularyMismatch
 from celllm.bench.confounding import Answer
 from celllm.config import catalogue as catalogues
-from celllm.config import recipe as recipes
 from celllm.config import tables
 from celllm.config.catalogue import Catalogue
 from celllm.harmonise import cells as cell_files
@@ -82,15 +82,7 @@ def test_an_encoder_of_other_genes_is_refused(training, encoder_file):
 
 
 def recipe(select):
-    return recipes.parse(
-        {
-            "tokens": {"max_length": 24},
-            "genes": {"method": "random"},
-            "encoder": {"width": 16, "depth": 2, "heads": 2, "head_width": 8},
-            "training": {"batch_cells": 8, "chunk_tokens": 8, "steps": 30, "validation_cells": 4, "select": select},
-        },
-        file="tiny",
-    )
+    return tiny(training={"validation_cells": 4, "select": select})
 
 
 @pytest.mark.parametrize(("select", "accuracy"), [("last", 0.5), ("best", 0.75)])

@@ -19,21 +19,24 @@ from celllm.sources.readers.registry import read_raw
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = tables.read_files(ROOT / "config/files.tsv")
-BUILT = [row for row in tables.read_datasets(ROOT / "config/datasets.tsv") if (row.built or "").endswith(".h5ad")]
+BUILT = [row for row in tables.read_datasets(ROOT / "config/datasets.tsv") if "".join(row.built).endswith(".h5ad")]
 
 MORE = {"drug_pc9_erlotinib_gse149383": 4}
 """Cells that the mirror does not have: four of 201 or 202 genes that the published benchmark has left out."""
 
+CUT = {"RP4-633O19": "ENSG00000223695", "RP1-213J1P": "ENSG00000227838", "RP11-59D5": "ENSG00000236345"}
+"""Genes of heart_ipsc_cardiac_day2_day5 whose names the mirror has cut at the wrong place."""
+
 
 def key(name):
     """A gene's id where its name has one, else the name, in which R may have put dots for hyphens."""
-    found = re.search(r"ENSG\d{11}", name)
+    found = re.search(r"ENSG\d{11}", CUT.get(name, name))
     return found[0] if found else name.removeprefix("hg19_").replace(".", "-")
 
 
 def cells_of(row, folder, mirror, *, built):
     """Digests of all cells with an expressed gene, with label and malignancy; and the names of the expressed genes."""
-    context = FetchContext(folder=folder / row.dataset, mirrors=[mirror], built=row.built if built else None)
+    context = FetchContext(folder=folder / row.dataset, mirrors=[mirror], built=row.built if built else ())
     context.folder.parent.mkdir()
     files = fetch_all([(file, {}) for file in FILES.of(row.dataset)], context)
     pieces = list(read_raw(RawManifest(row.dataset, tuple(files), folder), row))

@@ -19,10 +19,11 @@ TABLE = '"","c1","c2","c3"\n"CD3E",1,0,2\n"RPL5",4,5,6\n'
 LABELS = '"kind","n"\n"c1","T",1\n"c2","B",2\n"c3","T",3\n'
 
 
-def cells_of(tmp_path, row=ROW, *, labels=LABELS, use="labels", table=TABLE, **file):
+def cells_of(tmp_path, row=ROW, *, labels=LABELS, use="labels", table=TABLE, key=None, **file):
     (tmp_path / "a.csv").write_text(table)
     (tmp_path / "meta.csv").write_text(labels)
-    files = [replace(raw.describe(tmp_path / "a.csv"), **file), replace(raw.describe(tmp_path / "meta.csv"), use=use)]
+    beside = replace(raw.describe(tmp_path / "meta.csv"), use=use, part=key)
+    files = [replace(raw.describe(tmp_path / "a.csv"), **file), beside]
     raw.write("d", files, tmp_path / "manifest.json")
     (cells,) = read_raw(raw.read(tmp_path / "manifest.json"), row)
     return cells
@@ -45,6 +46,18 @@ def test_labels_stand_beside_cells_under_the_names_of_the_row_and_facts_are_colu
 def test_columns_are_made_from_others(tmp_path, said, made):
     cells = cells_of(tmp_path, replace(ROW, obs={"mine": said}))
     assert [value if isinstance(value, str) else None for value in cells.obs["mine"]] == made
+
+
+def test_a_table_of_labels_may_have_no_header(tmp_path):
+    cells = cells_of(tmp_path, labels="T,c1\nB,c3\nT,c2\n", key="2")
+    assert list(cells.obs["1"]) == ["T", "T", "B"]
+
+
+def test_cells_of_one_name_are_kept_once_if_they_are_equal(tmp_path):
+    table = TABLE.replace("c3", "c1").replace("0,2", "0,1").replace("5,6", "5,4")
+    assert cells_of(tmp_path, replace(ROW, keep={"": "once"}), table=table, use="some_labels").matrix.shape == (2, 2)
+    with pytest.raises(InputError, match=r"a.csv: cell c1\n(?s:.*)others of that name"):
+        cells_of(tmp_path, replace(ROW, keep={"": "once"}), table=TABLE.replace("c3", "c1"), use="some_labels")
 
 
 def test_cells_are_kept_by_what_a_column_says(tmp_path):
@@ -92,5 +105,7 @@ def test_a_mirror_that_holds_the_built_cells_stands_for_the_published_files(tmp_
     (tmp_path / "mirror/d.h5ad").write_bytes(b"cells")
     row = SourceFile("d", "a.rda", "https://example.org/a.rda", None, None, None, part="a", use="cells")
     assert '"part":"a"' in as_json(row)
-    (file,) = fetch_all([(row, {})], FetchContext(folder=tmp_path / "d", mirrors=[tmp_path / "mirror"], built="d.h5ad"))
+    (file,) = fetch_all(
+        [(row, {})], FetchContext(folder=tmp_path / "d", mirrors=[tmp_path / "mirror"], built=("d.h5ad",))
+    )
     assert (file.name, file.source) == ("d.h5ad", "mirror")

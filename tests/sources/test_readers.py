@@ -111,7 +111,6 @@ def test_a_reader_that_does_not_exist_is_named_with_those_that_do(rows, tmp_path
         ("zscore_table", "a.parquet"),
         ("tenx_h5", "a.h5"),
         ("tenx_mtx", "a.tar.gz"),
-        ("baron_raw_tar", "a.tar"),
         ("cancerscem_tsv", "a.tsv.gz"),
         ("csv_genes_by_cells", "a.csv"),
         ("dge", "a.dge.txt.gz"),
@@ -133,6 +132,10 @@ def test_zscores_keep_their_sign_and_names(rows, tmp_path, read):
     assert cells.matrix.toarray().tolist() == [[-0.5, 0.0], [1.5, 2.0]]
     assert cells.names == ["AKT3", "CDK4"]
     assert list(cells.obs.index) == ["l1", "l2"]
+    (tmp_path / "exp.csv").write_text(",(207),(1019),(2)\nl1,0.5,3,1\nl2,2.5,,1\n")
+    cells = read(rows.row("ccle_706"), tmp_path / "exp.csv")[0]
+    assert cells.matrix.toarray().tolist() == [[-1, 0, 0], [1, 0, 0]]
+    assert cells.names == ["207", "1019", "2"]
 
 
 def test_no_reader_is_imported_on_the_way_to_another(root):

@@ -54,6 +54,15 @@ def written(path, cells, matrix="X"):
     return path
 
 
+def test_features_that_are_no_genes_are_left_out_and_counted(row, tmp_path, read):
+    cells = cells_of()
+    cells.var["feature_types"] = ["Gene Expression", "Antibody Capture", "Gene Expression", "Peaks", "Peaks"]
+    (found,) = read(row, written(tmp_path / "a.h5ad", cells))
+    assert found.names == ["G0", "G2"]
+    assert found.matrix.toarray().tolist() == MATRIX[:, [0, 2]].tolist()
+    assert found.left_out == {"Antibody Capture": 1, "Peaks": 2}
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("matrix", ["X", "raw", "layers:counts"])
 def test_the_matrix_that_the_row_names_is_read(row, tmp_path, form, matrix, read):
@@ -169,17 +178,16 @@ def test_a_file_of_an_old_release_is_read(row, tmp_path, read):
         group.attrs.update({"h5sparse_format": "csr", "h5sparse_shape": np.array(matrix.shape)})
         for part in ("data", "indices", "indptr"):
             group[part] = getattr(matrix, part)
-        obs = [(name.encode(), label) for name, label in zip(CELLS, b"rsrrssr", strict=True)]
-        file["obs"] = np.array(
-            [(name, bytes([label])) for name, label in obs], dtype=[("index", "S5"), ("response", "S1")]
-        )
+        obs = [(name.encode(), "rs".index(label), label) for name, label in zip(CELLS, "rsrrssr", strict=True)]
+        file["obs"] = np.array(obs, dtype=[("index", "S5"), ("response", "i1"), ("letter", "S1")])
+        file["uns/response_categories"] = ["r", "s"]
         file["var"] = np.array([(name.encode(),) for name in GENES], dtype=[("index", "S5")])
     (cells,) = read(row, tmp_path / "old.h5ad")
     assert cells.matrix.toarray().tolist() == MATRIX.tolist()
     assert list(cells.obs.index) == CELLS
     assert cells.names == GENES
     made = annotate(cells, dataclasses.replace(row, sample_column=None))
-    assert made["label"].tolist() == list("rsrrssr")
+    assert made["label"].tolist() == cells.obs["letter"].tolist() == list("rsrrssr")
 
 
 def test_the_callers_warnings_are_as_before_between_pieces(files):

@@ -4,7 +4,6 @@ import dataclasses
 import gzip
 import io
 import itertools
-import tarfile
 from pathlib import Path
 
 import anndata as ad
@@ -51,36 +50,6 @@ def test_csv_and_dge_of_genes_by_cells_give_cells_by_genes(rows, read):
     (cells,) = read(rows.row("gse149383"), FIXTURES / "simulated.dge.txt.gz", samples=["day0"])
     assert cells.matrix.toarray().tolist() == [[1, 0, 7, 4], [0, 0, 0, 0], [2, 3, 0, 0], [0, 1, 120, 9]]
     assert annotate(cells, rows.row("gse149383"))["label"].tolist() == ["sensitive"] * 4
-
-
-def test_each_human_donor_of_a_geo_archive_is_a_sample(rows, read):
-    row = rows.row("baron")
-    found = read(row, FIXTURES / "simulated_GSE84133_RAW.tar")
-    assert [cells.sample for cells in found] == ["human1", "human2"]
-    assert [cells.matrix.toarray().tolist() for cells in found] == [[[1, 0], [2, 0]], [[1, 0], [2, 0], [3, 0]]]
-    assert found[0].names == ["A1BG", "CD3E"]
-    assert list(found[0].obs.index) == ["human1_lib1.final_cell_0001", "human1_lib1.final_cell_0002"]
-    made = pd.concat([annotate(cells, row) for cells in found])
-    assert made["label"].tolist() == ["alpha", "beta", "acinar", "alpha", "delta"]
-    assert made["donor"].tolist() == ["human1"] * 2 + ["human2"] * 3
-
-
-def test_an_archive_without_donors_is_refused_with_its_members(rows, tmp_path, read):
-    with tarfile.open(tmp_path / "wrong.tar", "w") as archive:
-        archive.addfile(tarfile.TarInfo("GSM1_matrix.mtx.gz"), io.BytesIO())
-    message = r"wrong\.tar: members\n.*human1_umifm_counts(?s:.*)found: +GSM1_matrix\.mtx\.gz"
-    with pytest.raises(InputError, match=message):
-        read(rows.row("baron"), tmp_path / "wrong.tar")
-
-
-def test_a_donor_without_clusters_is_refused_with_its_columns(rows, tmp_path, read):
-    content = gzip.compress(b'"","barcode","A1BG","CD3E"\n"c","ACGT",1,2\n')
-    with tarfile.open(tmp_path / "wrong.tar", "w") as archive:
-        entry = tarfile.TarInfo("GSM1_human1_umifm_counts.csv.gz")
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
-    with pytest.raises(InputError, match="with the columns , barcode, A1BG"):
-        read(rows.row("baron"), tmp_path / "wrong.tar")
 
 
 def test_tpm_get_the_labels_and_patients_of_their_cells(rows, read):

@@ -58,6 +58,10 @@ def test_gdsc_pairs_get_the_smiles_of_their_drug_and_one_without_is_named(tmp_pa
     (tmp_path / "s.csv").write_text("drug,smiles\nd1,C\nd2,CC\n")
     made = responses.read_raw(manifest_of(tmp_path / "p.parquet", tmp_path / "s.csv"), rows.row("gdsc_tgsa"))
     assert made.table.to_numpy().tolist() == [["l1", "d1", "C", 2.0], ["l1", "d2", "CC", 1.0]]
+    (tmp_path / "PANCANCER.csv").write_text("Drug name,DepMap_ID,IC50,Tissue\nd2,l1,1.0,lung\nd1,l1,2.0,lung\n")
+    (tmp_path / "drug_smiles.csv").write_text("drug_name,CID,CanonicalSMILES\nd1,7,C\nd2,8,CC\n")
+    published = manifest_of(tmp_path / "PANCANCER.csv", tmp_path / "drug_smiles.csv")
+    pd.testing.assert_frame_equal(responses.read_raw(published, rows.row("gdsc_tgsa")).table, made.table)
     (tmp_path / "s.csv").write_text("drug,smiles\nd1,C\n")
     with pytest.raises(InputError, match="none for d2"):
         responses.read_raw(manifest_of(tmp_path / "p.parquet", tmp_path / "s.csv"), rows.row("gdsc_tgsa"))

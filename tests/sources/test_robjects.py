@@ -114,7 +114,10 @@ def frame(columns, rows):
 STATE = R("factor", {"levels": ["normal", "tumour"]}, np.array([1, 2, -(2**31)], dtype=np.int32))
 META = frame({"state": STATE, "n": np.array([8.0, 2.0, 6.0])}, CELLS)
 FRAME = dict(zip(CELLS, COUNTS.astype(np.int32), strict=True))
-COLUMNS = R("DFrame", {"rownames": CELLS, "nrows": np.array([3], dtype=np.int32), "listData": {"state": STATES}})
+COLUMNS = R(
+    "DFrame",
+    {"rownames": CELLS, "nrows": np.array([3], dtype=np.int32), "listData": {"state": STATES, "of two": np.eye(3)}},
+)
 LOGMAP = {
     "features": R(
         "LogMap", {"dimnames": [[*GENES, "OTHER"], ["counts", "data"]]}, np.array([[1, 1]] * 4 + [[0, 1]]) > 0
@@ -123,8 +126,8 @@ LOGMAP = {
 }
 
 
-def experiment(**slots):
-    assays = R("SimpleAssays", {"data": R("SimpleList", {"listData": {"counts": sparse_of(names=False)}})})
+def experiment(assay="counts", **slots):
+    assays = R("SimpleAssays", {"data": R("SimpleList", {"listData": {assay: sparse_of(names=False)}})})
     return R("SingleCellExperiment", {"assays": assays, "colData": COLUMNS, **slots})
 
 
@@ -158,6 +161,7 @@ CONTAINERS = {
         None,
     ),
     "SingleCellExperiment": (experiment(NAMES=GENES), None),
+    "an assay count": (experiment("count", NAMES=GENES), None),
     "SingleCellExperiment with ranges": (
         experiment(rowRanges=R("GRanges", {"ranges": R("IRanges", {"NAMES": GENES})})),
         "@assays@data@listData$counts",
@@ -197,6 +201,14 @@ def test_a_workspace_has_named_objects_and_several_are_stacked(tmp_path):
         cells_in(path)
 
 
+def test_a_table_stands_beside_cells_and_ids_beside_genes(tmp_path):
+    ids = ["ENSG00000198851", "ENSG00000122406", "ENSG00000198804", "none"]
+    held = {"counts": sparse_of(), "cells": {"batch": ["1", "1", "2"]}, "ids": ids}
+    (cells,) = cells_in(save_rds(tmp_path / "a.rds", held), "$counts|$cells|$ids")
+    assert list(cells.obs["batch"]) == ["1", "1", "2"]
+    assert cells.names == [*(f"{gene}_{one}" for gene, one in zip(GENES[:3], ids, strict=False)), GENES[3]]
+
+
 @pytest.mark.parametrize(
     ("held", "part", "message"),
     [
@@ -210,8 +222,10 @@ def test_a_workspace_has_named_objects_and_several_are_stacked(tmp_path):
         ({"a": sparse_of()}, "$b", r"no \$b in \. \(list\); its parts: \$a"),
         ({"a": sparse_of()}, "a", r"a path that begins with @, \$, \[\[ or is \."),
         (frame({"x": np.array([1.0]), "y": ["b"]}, ["r"]), None, r"text in the column y"),
+        ([sparse_of(), ["a"]], "[[1]]||[[2]]", r"an id for each of 4 genes\n +found: +1 ids"),
+        ([sparse_of(), {"a": ["b"], "c": ["d", "e"]}], "[[1]]|[[2]]", r"of one length\n +found: +lengths of 1 to 2"),
     ],
-    ids=["unknown class", "no RNA", "no names", "no such part", "a name in an rds", "text between"],
+    ids=["unknown class", "no RNA", "no names", "no such part", "a name in an rds", "text between", "ids", "lengths"],
 )
 def test_what_holds_no_counts_is_named_by_its_class_and_parts(tmp_path, held, part, message):
     with pytest.raises(InputError, match=message):

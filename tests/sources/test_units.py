@@ -28,9 +28,15 @@ def ambient():
     return np.where(found > 0, np.maximum(found - 0.137 * found.mean(axis=0), 0), 0)
 
 
+def rounded():
+    """Counts times a factor a cell, made whole."""
+    return np.rint(counts() * np.random.default_rng(5).uniform(1.3, 4.0, (N_CELLS, 1)))
+
+
 @pytest.mark.parametrize(
     ("matrix", "units", "log", "message"),
     [
+        pytest.param(rounded(), "counts", None, "rounded normalised values: .* begin at 2 or more", id="rounded"),
         pytest.param(np.rint(normalised(1e6)), "counts", None, "rounded normalised values: every cell sums", id="CPM"),
         pytest.param(counts() * 3, "counts", None, "counts times 3: all", id="factor"),
         pytest.param(normalised(), "counts", None, "normalised values: every cell sums to 10,000", id="CP10K"),

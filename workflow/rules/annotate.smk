@@ -47,7 +47,7 @@ rule package_encoder:
         encoder=f"results/pretrain/{{recipe}}/seed{config['pretrain_seed']}/encoder.safetensors",
         vocabulary=rules.build_vocabulary.output.vocabulary,
         hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
-        shards=rules.write_shards.output.manifest,
+        shards=rules.join_shards.output.manifest,
         catalogue=rules.list_runs.output.catalogue,
         cells=card_cells(),
         components=rules.fit_pca.output.pca,

@@ -33,7 +33,7 @@ rule list_runs:
 rule fit_pca:
     """Fifty principal components of the cells that encoders are pretrained on, incrementally; no labels."""
     input:
-        shards=rules.write_shards.output.manifest,
+        shards=rules.join_shards.output.manifest,
     output:
         pca="results/bench/pca.safetensors",
     log:
@@ -81,8 +81,8 @@ rule fit:
         gpu=fit_gpus,
     params:
         stage=STAGES["fit"],
-        task=task_json,
-        method=method_json,
+        task=row_of(TASKS, "task"),
+        method=row_of(METHODS, "method"),
         code=method_code,
         splits=fit_splits,
         responses=files_option("responses"),
@@ -137,7 +137,7 @@ rule score:
         runtime=30,
     params:
         stage=STAGES["score"],
-        tasks=row_json([TASKS[task] for task in RUN_TASKS]),
+        tasks=as_json([TASKS[task] for task in RUN_TASKS]),
     shell:
         "python -m celllm score"
         " --runs {input.runs:q}"

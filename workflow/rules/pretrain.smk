@@ -15,7 +15,7 @@ rule pretrain:
     """
     input:
         unpack(probe_inputs),
-        shards=rules.write_shards.output.manifest,
+        shards=rules.join_shards.output.manifest,
         genes=rules.embed_genes.output.embedding,
         vocabulary=rules.build_vocabulary.output.vocabulary,
     output:
@@ -65,7 +65,7 @@ rule measure_step:
     Measured on the CPU, on the machine that runs the rule. One job at a time would give steadier seconds.
     """
     input:
-        shards=rules.write_shards.output.manifest,
+        shards=rules.join_shards.output.manifest,
     output:
         cost="results/step_cost/{recipe}.tsv",
     log:

@@ -25,6 +25,7 @@ from celllm.harmonise.counts import find_counts
 from celllm.harmonise.harmonisation import Harmonisation
 from celllm.model import inference
 from celllm.model.device import device_of
+from celllm.sources.readers.genes import genes_of
 from celllm.sources.values import check_values
 
 ENOUGH_MAPPED, ENOUGH_NAMED = 0.8, 0.5
@@ -59,8 +60,12 @@ class OwnCells:
         self.place, self.n_cells = found.place, found.n_cells
         """The matrix that holds counts, and its number of cells."""
         var = source.matrices[self.place][1]
+        self._kept, others = genes_of(var)
+        self.n_no_genes = sum(others.values())
+        """Features that are no genes, such as antibodies; they are left out."""
+        var = var.iloc[self._kept]
         self._is_gene_N = np.array([SPIKE_IN.fullmatch(str(name)) is None for name in var.index])
-        weights_N = np.asarray(found.sample.sum(axis=0, dtype=np.float64)).ravel() * self._is_gene_N
+        weights_N = np.asarray(found.sample[:, self._kept].sum(axis=0, dtype=np.float64)).ravel() * self._is_gene_N
         self.column, self._mapping = map_genes(
             var, weights_N, index=encoder.index, vocabulary=encoder.vocabulary, file=source.file, asked=genes
         )
@@ -75,6 +80,7 @@ class OwnCells:
         self.n_silent = 0
         with tqdm(total=self.n_cells, desc=show, unit=" cells", disable=None if show else True) as bar:
             for raw in self._source.pieces(self.place):
+                raw = raw[:, self._kept] if self.n_no_genes else raw
                 check_values(raw.data, Units.COUNTS, file=self._source.file, field=self.place)
                 self._total_N += np.asarray(raw.sum(axis=0, dtype=np.float64)).ravel() * self._is_gene_N
                 counts = to_vocabulary(raw, self._mapping, self._encoder.vocabulary.n_genes).astype(np.float32)
@@ -115,6 +121,8 @@ class OwnCells:
             f"counts: {self.place}; gene names: {self.column}; {report.mapped} of {report.n_names} names mapped, "
             f"{report.mapped_share_of_counts:.1%} of the counts; {named:.1%} of the encoder's genes have a name"
         ]
+        if self.n_no_genes:
+            lines.append(f"{self.n_no_genes} features are no genes and are left out")
         if report.mapped_share_of_counts < ENOUGH_MAPPED:
             lost = ", ".join(f"{name} {share:.1%}" for name, share in report.top_lost[:5])
             lines.append(f"warning: the encoder does not know the genes of many counts; most lost: {lost}")

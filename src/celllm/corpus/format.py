@@ -1,11 +1,14 @@
-"""`results/shards/manifest.json` and its shards: the pretraining cells, shuffled, without labels.
+"""Shards: pretraining cells without labels, each data set in a folder of its own, and manifests that list them.
 
-A shard `shard-00000` is five files beside the manifest. Three are a CSR matrix cells x vocabulary genes, to be
+A shard `shard-00000` is five files. Three are a CSR matrix cells x vocabulary genes, to be
 memory-mapped: `.indptr.npy` (int64, n_cells + 1), `.genes.npy` and `.counts.npy` (uint16). A count above 65,534
 stands as 65,535 there and in full in `.large.npy` (int64, n x 2: place in `.counts.npy`, count; by place).
-`.cells.parquet` has cell_id, dataset, sample, study, is_malignant, cell_hash. No label stands in any of them. The
-manifest is written last and removed first, so an interrupted run has none. docs/shards.md shows how other programs
-read them.
+`.cells.parquet` has cell_id, dataset, sample, study, is_malignant, cell_hash. No label stands in any of them.
+
+`results/shards/{dataset}/manifest.json` lists the shards beside it, cells as in their source;
+`results/shards/manifest.json` those of all data sets. Beside it `order.npy` (uint32) is the shuffle: cell n of the
+corpus is number order[n] of its shards, one behind the other. A manifest is written last and removed first, so an
+interrupted run has none. docs/shards.md shows how other programs read them.
 """
 
 from __future__ import annotations
@@ -27,9 +30,11 @@ from celllm.base.errors import InputError
 from celllm.base.parquet import read_frame
 from celllm.base.provenance import digest, digest_of
 
-FORMAT: Final = "celllm-shards-2"
+FORMAT: Final = "celllm-shards-3"
 LARGEST: Final = int(np.iinfo(np.uint16).max)
 """Largest gene index that a shard can hold; as a count it says that the count stands in `.large.npy`."""
+NPY_HEADER: Final = 128
+"""Bytes before the numbers of a vector in NumPy's format."""
 REMEDY: Final = "rebuild them: snakemake --forcerun write_shards"
 
 Part = Literal["indptr.npy", "genes.npy", "counts.npy", "large.npy", "cells.parquet"]
@@ -63,6 +68,7 @@ class ShardEntry:
     """One shard as the manifest lists it; sizes and checksums by part."""
 
     name: str
+    """Its files' path from the manifest, without their endings."""
     n_cells: int
     n_nonzero: int
     bytes: dict[str, int]
@@ -81,6 +87,8 @@ class ShardManifest:
     datasets: dict[str, DatasetShare]
     shards: tuple[ShardEntry, ...]
     provenance: Mapping[str, Any]
+    order: str | None = None
+    """Sha256 of `order.npy`; None where the cells are as in their shards."""
 
     @property
     def digest(self) -> str:
@@ -109,7 +117,9 @@ def shard_of(indptr: NDArray[np.int64], genes: NDArray[np.uint16], counts: NDArr
     """Make a shard of a CSR matrix; counts may be of any integer type."""
     places = np.flatnonzero(counts >= LARGEST)
     large = np.stack([places, counts[places].astype(np.int64)], axis=1)
-    return Shard(indptr, genes, np.minimum(counts, LARGEST).astype(np.uint16), large)
+    narrow = counts.astype(np.uint16)
+    narrow[places] = LARGEST
+    return Shard(indptr, genes, narrow, large)
 
 
 def write_shard(manifest: Path | str, name: str, shard: Shard, cells: pa.Table) -> ShardEntry:
@@ -144,11 +154,25 @@ def read_cells(manifest: Path | str, entry: ShardEntry, columns: list[str] | Non
 
 
 def discard(path: Path | str) -> None:
-    """Remove a manifest and then all shards beside it, whole or half-written."""
+    """Remove a manifest and then order and shards beside it, whole or half-written."""
     path = Path(path)
     path.unlink(missing_ok=True)
-    for file in path.parent.glob("shard-[0-9]*.*"):
+    for file in (*path.parent.glob("shard-[0-9]*.*"), *path.parent.glob("order.npy*")):
         file.unlink()
+
+
+def write_order(manifest: Path | str, order: NDArray[np.uint32]) -> str:
+    """Write the shuffle beside the manifest-to-be; return its sha256."""
+    file = Path(manifest).with_name("order.npy")
+    with writing(file) as part, part.open("wb") as stream:
+        np.save(stream, order, allow_pickle=False)
+    return digest(file)
+
+
+def open_order(manifest: Path | str) -> NDArray[np.uint32]:
+    """Map the shuffle into memory."""
+    order: NDArray[np.uint32] = np.load(Path(manifest).with_name("order.npy"), mmap_mode="r", allow_pickle=False)
+    return order
 
 
 def write(manifest: ShardManifest, path: Path | str) -> None:
@@ -167,22 +191,17 @@ def read(path: Path | str) -> ShardManifest:
             field="(whole file)",
             expected="a manifest of shards",
             found="no such file",
-            remedy="make it: snakemake write_shards",
+            remedy="make it: snakemake join_shards",
         )
     manifest = _parse(path)
-    for entry in manifest.shards:
-        for part in PARTS:
-            file = file_of(path, entry.name, part)
-            found = f"{file.stat().st_size} bytes" if file.is_file() else "no such file"
-            expected = f"{entry.bytes[part]} bytes"
-            if found != expected:
-                raise InputError(
-                    file=path,
-                    field=f"shards: {file.name}",
-                    expected=f"{file} of {expected}",
-                    found=found,
-                    remedy=REMEDY,
-                )
+    sizes = {file_of(path, entry.name, part): entry.bytes[part] for entry in manifest.shards for part in PARTS}
+    if manifest.order is not None:
+        sizes[path.with_name("order.npy")] = NPY_HEADER + 4 * manifest.n_cells
+    for file, n_bytes in sizes.items():
+        found = f"{file.stat().st_size} bytes" if file.is_file() else "no such file"
+        if found != f"{n_bytes} bytes":
+            field, expected = f"shards: {file.relative_to(path.parent)}", f"{file} of {n_bytes} bytes"
+            raise InputError(file=path, field=field, expected=expected, found=found, remedy=REMEDY)
     return manifest
 
 

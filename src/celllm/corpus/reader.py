@@ -33,6 +33,9 @@ class ShardReader:
         """Of the shards' content; it does not change when equal shards are written again."""
         self.datasets: dict[str, DatasetShare] = self._manifest.datasets
         """By dataset: what became of its cells."""
+        self._order = np.arange(self.n_cells, dtype=np.uint32)
+        if self._manifest.order is not None:
+            self._order = shards.open_order(self.path).view(np.ndarray)
         opened = [shards.open_shard(self.path, entry) for entry in self._manifest.shards]
         # Plain views: a slice of an np.memmap costs many times as much.
         self._genes = [shard.genes.view(np.ndarray) for shard in opened]
@@ -65,7 +68,7 @@ class ShardReader:
 
     def _table(self, columns: list[str] | None = None) -> pd.DataFrame:
         tables = [shards.read_cells(self.path, entry, columns) for entry in self._manifest.shards]
-        return pd.concat(tables, ignore_index=True)
+        return pd.concat(tables, ignore_index=True).take(self._order).reset_index(drop=True)
 
     def names(self, indices: ArrayLike) -> list[str]:
         """Return the ids of some cells, in the order asked for."""
@@ -80,6 +83,7 @@ class ShardReader:
         if len(asked) and (asked.min() < 0 or asked.max() >= self.n_cells):
             msg = f"cells are numbered 0 to {self.n_cells - 1}, got {asked.min()} to {asked.max()}"
             raise IndexError(msg)
+        asked = self._order[asked].astype(np.int64)
         of_shard = np.searchsorted(self._starts, asked, side="right") - 1
         begins = self._begins[asked + of_shard].astype(np.int64)
         ends = self._begins[asked + of_shard + 1].astype(np.int64)

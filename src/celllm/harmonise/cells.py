@@ -130,12 +130,15 @@ def obs_pieces(path: Path | str, *, size: int = PIECE) -> Iterator[pd.DataFrame]
 
 def pieces(path: Path | str, *, size: int = PIECE) -> Iterator[tuple[sparse.csr_matrix, pd.DataFrame]]:
     """Read aligned cells, `size` at a time: the matrix, and `obs` indexed by cell id."""
-    import anndata as ad
-
+    start = 0
     with h5py.File(path, "r") as file:
-        matrix = ad.io.sparse_dataset(file["X"])
-        for start, obs in enumerate(obs_pieces(path, size=size)):
-            yield sparse.csr_matrix(matrix[start * size : start * size + len(obs)]), obs
+        stored = file["X"]
+        for obs in obs_pieces(path, size=size):
+            indptr = stored["indptr"][start : start + len(obs) + 1]
+            run = slice(indptr[0], indptr[-1])
+            parts = stored["data"][run], stored["indices"][run], indptr - indptr[0]
+            yield sparse.csr_matrix(parts, shape=(len(obs), stored.attrs["shape"][1])), obs
+            start += len(obs)
 
 
 def _values(column: h5py.Group | h5py.Dataset, rows: slice) -> npt.NDArray[Any]:

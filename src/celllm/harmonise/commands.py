@@ -128,6 +128,8 @@ def align_cells(
     lost = [f"{name} {share:.1%}" for name, share in report.top_lost if share >= NAMED_LOSS]
     if lost:
         print(f"lost, of all counts: {', '.join(lost)}")
+    for kind, n_features in report.left_out.items():
+        print(f"left out: {n_features} features, {kind}")
     for what, n_cells in report.missing.items():
         if n_cells:
             print(f"{n_cells} kept cells without {what}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from scipy import sparse
 
@@ -16,6 +16,15 @@ from celllm.sources.units import evidence
 
 BLOCK = 64
 """Cells that are looked at from each of the beginning, the middle and the end."""
+NO_COUNTS: Final = (
+    'take the object before it was normalised, or keep its counts: adata.layers["counts"] = adata.X.copy()'
+)
+REMEDIES: Final = {
+    "counts with the rounding of floats": 'round them: adata.layers["counts"] = numpy.rint(adata.X)',
+    "missing values": "replace what is missing; where files of different genes were joined, by 0: anndata.concat(…, "
+    'join="outer", fill_value=0)',
+}
+"""What to do about numbers of a kind that units.py names, which are not to be had as counts elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ def find_counts(matrices: Mapping[str, Any], *, file: str, asked: str | None = N
         expected, remedy = "one matrix of counts", f"several differ; {_remedy(one.place for one in found)}"
     else:
         expected = "a matrix of whole counts, 0 or more"
-        remedy = 'take the object before it was normalised, or keep its counts: adata.layers["counts"] = adata.X.copy()'
+        remedy = next((REMEDIES[one.units] for one in said.values() if one.units in REMEDIES), NO_COUNTS)
     raise InputError(
         file=file, field=asked or "counts", expected=expected, found=described or "no matrix", remedy=remedy
     )

@@ -17,11 +17,12 @@ from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest
 from celllm.config.tables import SourceFile
-from celllm.sources.archives import reading, unreadable
+from celllm.sources.archives import is_archive, reading, unreadable
 from celllm.sources.checksums import FILES, LOCKS, check, expected_of, record_first
 from celllm.sources.download import DownloadError, download, public
-from celllm.sources.mirror import find, shipped
+from celllm.sources.mirror import find, has_built, shipped
 from celllm.sources.raw import RawFile
+from celllm.sources.unpack import unpacked
 
 MAX_FAILURES: Final = 5
 """Files of one dataset that may fail before the rest is not tried any more."""
@@ -39,8 +40,8 @@ class FetchContext:
     """Folder that `repo:` addresses start from."""
     checksums: Path | None = None
     """`config/checksums.tsv`, committed; none: not kept."""
-    built: str | None = None
-    """File that stands for all published ones where a mirror has it."""
+    built: tuple[str, ...] = ()
+    """Files that stand for all published ones where a mirror has them."""
     how_to: str | None = None
     """What the file is and how to make it by hand, where it has no address."""
 
@@ -65,7 +66,8 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
                 if len(failures) == MAX_FAILURES:
                     break
             else:
-                fetched.append(file)
+                is_chosen = file.part is not None and is_archive(file.name)
+                fetched += unpacked(file, context.folder) if is_chosen else [file]
                 if file.source.startswith("http"):
                     sys.stderr.write(f"{row.file}: {file.bytes / 1e6:.1f} MB ({number} of {len(wanted)} files)\n")
     if len(failures) > 1:
@@ -77,11 +79,11 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
 
 
 def _built(context: FetchContext) -> list[tuple[SourceFile, Mapping[str, str]]]:
-    """Return the row of the file that stands for the published ones, where a mirror has it."""
-    name, dataset = context.built, context.folder.name
-    if name is None or find(context.mirrors, dataset=dataset, file=name) is None:
+    """Return the rows of the files that stand for the published ones, where a mirror has them."""
+    dataset = context.folder.name
+    if not has_built(context.mirrors, dataset=dataset, built=context.built):
         return []
-    return [(SourceFile(dataset, name, None, None, None, None), {})]
+    return [(SourceFile(dataset, name, None, None, None, None), {}) for name in context.built]
 
 
 @contextmanager
@@ -109,7 +111,7 @@ def fetch_file(row: SourceFile, context: FetchContext, facts: Mapping[str, str])
         is_shipped = (row.url or "").startswith(("package:", "repo:"))
         source, sha256 = (_copied if is_shipped else _published)(row, place, context)
         file = RawFile(place.name, place, place.stat().st_size, sha256, row.sample, facts, source, row.part, row.use)
-        if not is_shipped and (row.url is not None or row.file == context.built):
+        if not is_shipped and (row.url is not None or row.file in context.built):
             record_first(row, file, context.checksums)
     except OSError as error:
         expected = "a folder that can be written, with room enough"

@@ -19,14 +19,22 @@ FITTED: Final = ("DATASET", "COSMIC_ID", "CELL_LINE_NAME", "SANGER_MODEL_ID", "D
 """The columns that are used of GDSC's fitted responses."""
 LINES: Final = ("DepMap_ID", "COSMICID", "Sanger_Model_ID")
 DRUGS: Final = ("drug_id", "PubCHEM")
+TGSA: Final = {"Drug name": "drug", "IC50": "ln_ic50", "drug_name": "drug", "CanonicalSMILES": "smiles"}
+"""TGSA's columns, by the names that the mirror's copies have."""
 
 
 def read_gdsc_tgsa(manifest: RawManifest) -> tuple[pd.DataFrame, Mapping[str, int]]:
-    """Read the long table of GDSC (drug, DepMap_ID, ln_ic50) and the table of SMILES beside it."""
-    pairs_file, smiles_file = manifest.ending(".parquet")[0].path, manifest.ending(".csv")[0].path
-    pairs = read_frame(pairs_file)
+    """Read TGSA's long table of GDSC, csv or parquet, and its table of SMILES, which files.tsv names behind it."""
+    if len(manifest.files) != 2:
+        expected = "two tables: the pairs, then the SMILES"
+        raise manifest.other_files(expected)
+    pairs_file, smiles_file = (file.path for file in manifest.files)
+    pairs = read_frame(pairs_file) if pairs_file.suffix == ".parquet" else read_texts(pairs_file)
+    pairs = pairs.rename(columns=TGSA)
     require(pairs, ("drug", "DepMap_ID", "ln_ic50"), pairs_file)
-    smiles = _known(read_texts(smiles_file, columns=("drug", "smiles"), errors="replace"))
+    pairs["ln_ic50"] = pd.to_numeric(pairs["ln_ic50"], errors="coerce")
+    smiles = _known(read_texts(smiles_file, errors="replace").rename(columns=TGSA))
+    require(smiles, ("drug", "smiles"), smiles_file)
     joined = pairs.merge(smiles, on="drug", how="left", validate="many_to_one")
     without = joined["drug"][joined["smiles"].isna()].unique()
     if len(without):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from celllm.config.tables import Dataset, SourceFile, Table, Task
 from celllm.sources import raw, samples
 from celllm.sources.checksums import Checksum
-from celllm.sources.mirror import find, shipped
+from celllm.sources.mirror import find, has_built, shipped
 
 MISSING: Final = "missing"
 MAX_NAMED: Final = 6
@@ -47,8 +47,8 @@ class Inventory:
         """
         dataset = self.datasets.row(name)
         rows = list(self.files.of(name))
-        if dataset.built is not None and find(self.mirrors, dataset=name, file=dataset.built):
-            rows = [SourceFile(name, dataset.built, None, None, None, None)]
+        if has_built(self.mirrors, dataset=name, built=dataset.built):
+            rows = [SourceFile(name, file, None, None, None, None) for file in dataset.built]
         elif dataset.samples is not None and (held := self._sample_list(dataset.samples)) is not None:
             listed = samples.read(held, self.datasets.row(dataset.samples).reader, dataset=dataset.samples)
             kept = samples.without_studies(listed, self.excluded)
@@ -77,7 +77,8 @@ class Inventory:
         fetched = self.raw / name / "manifest.json"
         if fetched.is_file():
             return raw.read(fetched).only().path
-        return find(self.mirrors, dataset=name, file=self.files.row(name).file)
+        files = self.datasets.row(name).built or (self.files.row(name).file,)
+        return find(self.mirrors, dataset=name, file=files[0])
 
     def _state(self, row: SourceFile) -> str:
         scheme = (row.url or "").partition(":")[0]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from celllm.sources.robjects import Part, numbers, roots, texts
+
+if TYPE_CHECKING:
+    from rdata.parser import RObject
 
 SPARSE: Final = re.compile(r"[dln]g([CRT])Matrix")
 """R's sparse matrices of numbers, truth values or places; by column, by row or as triplets."""
@@ -114,8 +117,22 @@ def table_of(part: Part) -> pd.DataFrame:
         labels = part.attribute("names")
         index = None if labels is None else texts(labels)
         return pd.DataFrame({name: pd.Series(texts(part.node), index=index, dtype=object)})
-    columns = {name: texts(node) for name, node in named_columns.items() if node.info.type.name in _VECTORS}
+    columns = {name: texts(node) for name, node in _vectors(part).items()}
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        msg = "a table, or a list of vectors of one length"
+        raise part.wrong(msg, f"lengths of {min(lengths)} to {max(lengths)}")
     return pd.DataFrame(columns, index=row_names(part), dtype=object)
+
+
+def _vectors(part: Part) -> dict[str, RObject]:
+    """Return the columns of a table that are vectors, for R's tables hold matrices too."""
+    children = {name: Part(node, part.path, part.file) for name, node in part.elements().items()}
+    return {
+        name: child.node
+        for name, child in children.items()
+        if child.node.info.type.name in _VECTORS and child.attribute("dim") is None
+    }
 
 
 def is_matrix(part: Part) -> bool:
@@ -162,7 +179,7 @@ def extent(part: Part) -> str:
         return " x ".join(f"{int(n):,}" for n in dimensions.value)
     if part.classes[0] in TABLES:
         names = list(part.elements())
-        n_rows = max((len(node.value) for node in part.elements().values() if node.value is not None), default=0)
+        n_rows = max((len(node.value) for node in _vectors(part).values()), default=0)
         return f"{n_rows:,} rows of {', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
     if part.node.info.type.name not in {*_VECTORS, "VEC"}:
         return ""

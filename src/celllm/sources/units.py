@@ -26,6 +26,10 @@ MIN_VALUES: Final = 20
 """Numbers that a common factor, or the lack of decimals or negative values, is judged by."""
 MIN_OF_CELL: Final = 10
 """Numbers of a cell that a factor of its own is judged by."""
+MIN_OF_WHOLE: Final = 50
+"""Whole numbers of a cell that a gap among the smallest is judged by."""
+MIN_GAPPED: Final = 0.02
+"""Share of cells with such a gap from which on counts were scaled and rounded; of counts none has one."""
 SPREAD: Final = 0.01
 """Relative spread of cells' sums up to which they count as equal; sums of counts differ by far more."""
 ROUNDED_LOGS: Final = 0.05
@@ -78,20 +82,38 @@ def kind_of(matrix: sparse.csr_matrix) -> tuple[str, str]:
     data = matrix.data
     is_finite = np.isfinite(data)
     if not is_finite.all():
-        return "nothing", f"{int((~is_finite).sum())} of {len(data)} numbers are missing or infinite"
+        return "missing values", f"{int((~is_finite).sum())} of {len(data)} numbers are missing or infinite"
     if data.min() < 0:
         return "scaled values", "negative numbers"
     if not are_whole(data):
         return _kind_of_fractions(matrix)
-    if data.min() == 1 or data.max() > MAX_COUNT:
+    if data.max() > MAX_COUNT:
         return "counts", ""
-    factor = int(np.gcd.reduce(data.astype(np.int64))) if len(data) >= MIN_VALUES else 1
+    factor = int(np.gcd.reduce(data.astype(np.int64))) if data.min() > 1 and len(data) >= MIN_VALUES else 1
     if factor > 1:
         return f"counts times {factor}", f"all {len(data)} numbers are multiples of it"
     total = common_total(matrix)
     if total is not None and np.median(_smallest(matrix)) > 1:
         return "rounded normalised values", f"every cell sums to about {total:,.0f}, and a cell's smallest is not 1"
+    n_gapped, n_judged = _gapped(matrix)
+    if n_gapped >= MIN_CELLS and n_gapped > MIN_GAPPED * n_judged:
+        return (
+            "rounded normalised values",
+            f"{n_gapped:,} of {n_judged:,} cells begin at 2 or more, the next missing",
+        )
     return "counts", ""
+
+
+def _gapped(matrix: sparse.csr_matrix) -> tuple[int, int]:
+    """Count the cells whose smallest number is above 1 and the next whole one missing, of those with enough numbers.
+
+    Counts begin 1, 2, 3; times a factor and rounded they leave numbers out, such as 3, 5, 8.
+    """
+    starts, smallest = _starts(matrix), _smallest(matrix)
+    sizes = np.diff([*starts, len(matrix.data)])
+    has_next = np.logical_or.reduceat(matrix.data == np.repeat(smallest + 1, sizes), starts)
+    is_judged = sizes >= MIN_OF_WHOLE
+    return int((is_judged & (smallest > 1) & ~has_next).sum()), int(is_judged.sum())
 
 
 def _kind_of_fractions(matrix: sparse.csr_matrix) -> tuple[str, str]:
@@ -140,7 +162,7 @@ def as_units(matrix: sparse.csr_matrix, units: str, *, log: str | None, file: Pa
         check_values(matrix.data, units, file=file, field="units", log=log)
     except InputError as error:
         kind, why = kind_of(_stored(matrix))
-        if log is not None or not known.is_whole or kind in {"nothing", "scaled values", "counts"}:
+        if log is not None or not known.is_whole or kind in {"missing values", "scaled values", "counts"}:
             raise
         raise refused(known, log, f"{error.found}; {kind}: {why}", file=file) from None
     plain = matrix if log is None else without_log(matrix, log)

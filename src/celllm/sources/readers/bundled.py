@@ -53,11 +53,19 @@ def read_pbmc68k_reduced(manifest: RawManifest, _: Dataset) -> Iterator[RawCells
 
 
 def read_zscore_table(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
-    """Read a table of z-scores, lines x genes: line names in the index, symbols as column names."""
-    for file in manifest.ending(".parquet"):
+    """Read a table of z-scores, lines x genes, as parquet: line names in the index, symbols as column names.
+
+    A csv is TGSA's `exp.csv`, whose columns are `(Entrez id)`: its logarithms become z-scores by gene, as there.
+    """
+    for file in manifest.ending(".parquet", ".csv"):
         try:
-            table = read_frame(file.path)
-        except (OSError, ValueError) as error:
-            raise unreadable(file.path, "a parquet table, lines x genes", error) from None
+            if file.name.endswith(".csv"):
+                table = pd.read_csv(file.path, index_col=0)
+                table = ((table - table.mean()) / table.std(ddof=0).replace(0, 1)).fillna(0)
+                table.columns = table.columns.str.strip("()")
+            else:
+                table = read_frame(file.path)
+        except (OSError, ValueError, TypeError) as error:
+            raise unreadable(file.path, "a table of numbers, lines x genes", error) from None
         matrix, names = sparse.csr_matrix(table.to_numpy(dtype=np.float32)), [str(name) for name in table.columns]
         yield from in_pieces(RawCells.of(file, matrix, names, pd.DataFrame(index=table.index.astype(str))))

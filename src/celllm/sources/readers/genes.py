@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 INDEX: Final = "index"
@@ -22,6 +24,10 @@ SYMBOL_COLUMNS: Final = (
     *("gene_short_name", "features", "_index", "gene", "genes", "name"),
 )
 """Columns of symbols, in lower case, where the index of `var` holds ids or numbers."""
+OF_GENES: Final = ("gene expression", "gene", "genes", "rna")
+"""How the type of a feature that is a gene is called, in lower case."""
+TYPE_COLUMNS: Final = ("feature_types", "feature_type", "feature_biotype", "modality")
+"""Columns that tell genes from antibodies, guides and peaks, where they call a feature as OF_GENES does."""
 
 
 def cleaned(name: str) -> str:
@@ -29,6 +35,21 @@ def cleaned(name: str) -> str:
     bare = name.strip().strip("\"'\ufeff\u200b").strip()
     build = BUILD.match(bare)
     return bare[build.end() :] if build else bare
+
+
+def genes_of(var: pd.DataFrame) -> tuple[npt.NDArray[np.intp], dict[str, int]]:
+    """Return the places of the genes in `var`, and how many features of each other type there are.
+
+    All are genes, unless a column of TYPE_COLUMNS says so of some.
+    """
+    for name in TYPE_COLUMNS:
+        if name in var:
+            types = var[name].astype(str).str.strip()
+            is_gene = types.str.casefold().isin(OF_GENES)
+            if is_gene.any():
+                others = types[~is_gene].value_counts()
+                return np.flatnonzero(is_gene), {str(kind): int(n) for kind, n in others.items()}
+    return np.arange(len(var)), {}
 
 
 def names_of(var: pd.DataFrame) -> list[str]:

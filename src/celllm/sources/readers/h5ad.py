@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells
-from celllm.sources.readers.genes import names_of
+from celllm.sources.readers.genes import genes_of, names_of
 from celllm.sources.units import as_units
 
 
@@ -27,8 +27,8 @@ def read_h5ad(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
     """Read AnnData files: the matrix that the row's `matrix` names (X, raw or layers:NAME), `var`, `obs`.
 
     Where `var` has Ensembl ids beside the symbols, a name is `SYMBOL_ENSG…`: the id settles what a
-    repeated or an ambiguous symbol leaves open. A CSR matrix and a dense one are read in pieces; a CSC matrix
-    is read whole, because its cells lie scattered.
+    repeated or an ambiguous symbol leaves open. Features that are no genes are left out and counted. A CSR matrix and a
+    dense one are read in pieces; a CSC matrix is read whole, because its cells lie scattered.
     """
     for file in manifest.ending(".h5ad"):
         yield from read_one(file, matrix=dataset.matrix)
@@ -38,20 +38,24 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
     """Read one AnnData file in pieces of at most `piece` cells."""
     with opening(file.path) as source:
         offered = matrices(source, file.path)
+        matrix = next((name for name in matrix.split("|") if name in offered), matrix)
         if matrix not in offered:
             expected = "the matrix that the column matrix of the dataset names in config/datasets.tsv"
             found, remedy = f"the matrices {', '.join(offered) or '(none)'}", "name one of these in the column matrix"
             raise unreadable(file.path, expected, found, field=matrix, remedy=remedy)
         group, var = offered[matrix]
-        names, obs = names_of(read_table(source[var], file.path)), read_table(source["obs"], file.path)
+        genes, obs = read_table(source[var], file.path), read_table(source["obs"], file.path)
         stored = stored_matrix(source[group], file.path)
-        if stored.shape != (len(obs), len(names)):
-            found = f"{group} of {stored.shape[0]} x {stored.shape[1]}, {len(obs)} rows of obs, {len(names)} of {var}"
+        if stored.shape != (len(obs), len(genes)):
+            found = f"{group} of {stored.shape[0]} x {stored.shape[1]}, {len(obs)} rows of obs, {len(genes)} of {var}"
             raise unreadable(file.path, "a matrix with one row a cell of obs and one column a gene of var", found)
+        kept, left_out = genes_of(genes)
+        names = names_of(genes.iloc[kept])
         for start in range(0, max(1, len(obs)), piece):
             rows = sparse.csr_matrix(stored[start : start + piece])
             rows.check_format()
-            yield RawCells.of(file, rows, names, obs.iloc[start : start + piece])
+            rows = rows[:, kept] if left_out else rows
+            yield RawCells.of(file, rows, names, obs.iloc[start : start + piece], left_out)
 
 
 @contextmanager
@@ -88,7 +92,8 @@ def matrices(source: h5py.File, path: Path) -> dict[str, tuple[str, str]]:
         found = f"the groups {', '.join(source) or '(none)'}"
         remedy = "write it with anndata: adata.write_h5ad(file)"
         raise unreadable(path, "an h5ad file, with obs and var", found, remedy=remedy)
-    places = {"X": ("X", "var"), "raw": ("raw/X", "raw/var")}
+    raw = "raw." if "raw.X" in source else "raw/"  # AnnData before 0.7
+    places = {"X": ("X", "var"), "raw": (f"{raw}X", f"{raw}var")}
     places |= {f"layers:{name}": (f"layers/{name}", "var") for name in source.get("layers", ())}
     return {
         name: (group, var)
@@ -117,11 +122,30 @@ def read_table(element: h5py.Group | h5py.Dataset, path: Path) -> pd.DataFrame:
     with old_formats():
         table = ad.io.read_elem(element)
     if isinstance(table, np.ndarray) and table.dtype.names:  # AnnData before 0.7
-        table = pd.DataFrame(table).set_index(table.dtype.names[0])
-        table.index = [name.decode() if isinstance(name, bytes) else str(name) for name in table.index]
+        table = _of_structure(table, element.parent.get("uns", {}))
     if not isinstance(table, pd.DataFrame):
         raise unreadable(path, "an h5ad file with tables var and obs", f"{type(table).__name__} in place of a table")
     return table
+
+
+def _of_structure(table: np.ndarray, uns: Mapping[str, Any]) -> pd.DataFrame:
+    """Make a table of AnnData before 0.7; the categories of a column of codes stand in uns, as NAME_categories."""
+    index, *names = table.dtype.names or ()
+    columns: dict[str, Any] = {}
+    for name in names:
+        values, stored = table[name], uns.get(f"{name}_categories")
+        categories = [] if stored is None else _plain(np.atleast_1d(stored[()]))
+        # obs and var may have columns of one name, and one of them its categories overwritten
+        is_coded = np.issubdtype(values.dtype, np.integer) and len(categories) > values.max(initial=-1)
+        columns[name] = (
+            pd.Categorical.from_codes(values, pd.Index(categories)) if is_coded and categories else _plain(values)
+        )
+    return pd.DataFrame(columns, index=pd.Index(list(map(str, _plain(table[index]))), dtype=object))
+
+
+def _plain(values: np.ndarray) -> list[Any]:
+    """Return values with bytes as text."""
+    return [value.decode() if isinstance(value, bytes) else value for value in values.tolist()]
 
 
 def _by_columns(group: h5py.Group, path: Path) -> pd.DataFrame:

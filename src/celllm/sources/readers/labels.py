@@ -31,15 +31,18 @@ class Labels:
     def read(cls, file: RawFile, *, key: tuple[str, ...] = ()) -> Labels:
         """Read a text table, or the part of an R object.
 
-        Cells are named by the column `part`, by the first column of `key` that there is (an error if none is), or by
-        the first column.
+        Cells are named by the column `part` (a number: the table has no header, and its columns are called 1, 2, …), by
+        the first column of `key` that there is (an error if none is), or by the first column.
         """
         if file.name.lower().removesuffix(".gz").endswith(R_FILES):
             from celllm.sources.readers.robjects import columns_of
             from celllm.sources.robjects import load, paths
 
             return cls(file, columns_of(load(file.path), paths(file.part or ".")))
-        table = read_texts(file.path)
+        has_header = not (file.part or "").isdecimal()
+        table = read_texts(file.path, header=has_header)
+        if not has_header:
+            table.columns = pd.Index([str(number) for number in range(1, table.shape[1] + 1)])
         named = [name for name in (file.part, *key) if name in table.columns]
         if key and not named:
             found = ", ".join(map(str, table.columns))

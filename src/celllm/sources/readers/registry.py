@@ -21,7 +21,6 @@ from celllm.sources.readers.prepare import prepared
 from celllm.sources.units import as_units
 
 READERS: Final = {
-    "baron_raw_tar": "tables",
     "cancerscem_tsv": "tables",
     "cells_by_genes": "tables",
     "csv_genes_by_cells": "tables",
@@ -77,6 +76,7 @@ def _with_alternatives(error: InputError, file: Path, dataset: Dataset) -> Input
 
 def _pieces(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
     """Read the published files and prepare their cells; or read the cells that a mirror holds prepared."""
-    if [file.name for file in manifest.files] == [dataset.built]:
+    names = tuple(file.name for file in manifest.files)
+    if names == dataset.built and names[0].endswith(".h5ad"):
         return reader("h5ad")(manifest, dataset)
     return prepared(manifest, dataset, reader(dataset.reader))

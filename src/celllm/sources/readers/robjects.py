@@ -2,9 +2,10 @@
 
 A file's `part` (files.tsv) is the path of its matrix of genes x cells, as sources/robjects.py has it; `t(PATH)`
 where rows are cells; several paths, separated by blanks, are stacked: the last name of a path then stands in the column
-`part` of `obs` and before the cells' names. `PATH|PATH` puts a table or vector beside the cells, in their order. The
-path of a container (LAYOUTS) stands for its counts; without a path, the file's only object is meant. What a matrix has
-no names for, and what is known of cells, comes from the container around it.
+`part` of `obs` and before the cells' names. `PATH|PATH` puts a table or vector beside the cells, in their order;
+`PATH|PATH|PATH`, Ensembl ids beside the genes too. The path of a container (LAYOUTS) stands for its counts; without a
+path, the file's only object is meant. What a matrix has no names for, and what is known of cells, comes from the
+container around it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from scipy import sparse
 from celllm.config.tables import Dataset
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import RawCells, in_pieces
+from celllm.sources.readers.genes import named
 from celllm.sources.readers.text import narrow
 from celllm.sources.robjects import Part, find, load, paths, roots, texts
 from celllm.sources.rvalues import is_matrix, last_step, names_of, table_of, values_of
@@ -39,7 +41,7 @@ class Layout:
 
 
 _EXPERIMENT: Final = Layout(
-    counts=("@assays$counts", "@assays$data$counts", "@assays$.->data$counts"),
+    counts=tuple(f"@assays{inner}${name}" for name in ("counts", "count") for inner in ("", "$data", "$.->data")),
     obs=("@colData",),
     genes=("@NAMES", "@rowRanges@ranges@NAMES", "@rowRanges@partitioning@NAMES", "@elementMetadata@rownames"),
     cells=("@colData@rownames",),
@@ -83,13 +85,15 @@ def _cells(file: RawFile) -> Iterator[RawCells]:
             raise root.wrong(msg, "several objects", [one.path for one in objects])
         wanted = [objects[0].path]
     for item in wanted:
-        path, _, beside = item.partition("|")
+        path, beside, ids = (*item.split("|"), "", "")[:3]
         transposed = TRANSPOSED.fullmatch(path)
         part = counts_of(find(root, transposed[1] if transposed else path))
         matrix, genes, barcodes = matrix_of(part, rows_are_cells=transposed is not None)
         obs = _obs(part, barcodes)
         if beside:
             obs = _with(obs, find(root, beside))
+        if ids:
+            genes = _with_ids(genes, find(root, ids))
         if len(wanted) > 1:
             name = last_step(part.path)
             obs = obs.assign(part=name).set_axis([f"{name}:{barcode}" for barcode in barcodes])
@@ -161,6 +165,15 @@ def _with(obs: pd.DataFrame, part: Part) -> pd.DataFrame:
         raise part.wrong(expected, f"{len(table)} rows")
     new = [column for column in table.columns if column not in obs.columns]
     return pd.concat([obs, table[new].set_axis(obs.index)], axis=1)
+
+
+def _with_ids(genes: list[str], part: Part) -> list[str]:
+    """Put ids beside the genes' names, in their order."""
+    ids = names_of(part) or []
+    if len(ids) != len(genes):
+        msg = f"an id for each of {len(genes)} genes"
+        raise part.wrong(msg, f"{len(ids)} ids")
+    return named(ids, genes)
 
 
 def columns_of(root: Part, wanted: list[str]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from celllm.config.tables import Dataset
-from celllm.sources.archives import chained, members, opened, reading, unreadable, wrong_members
+from celllm.sources.archives import chained, opened, reading, unreadable
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import RawCells, Reader, in_pieces
 from celllm.sources.readers.labels import Labels
@@ -23,10 +23,6 @@ WITH_ID: Final = re.compile(r".+ \(\w+\)")
 """DepMap's name of a gene, `TP53 (7157)`."""
 MODEL, DEFAULT = "ModelID", "IsDefaultEntryForModel"
 """DepMap's columns of the line's id, and of whether a profile is the one that stands for its line."""
-DONOR: Final = re.compile(r"(human\d+)_umifm_counts\.csv(?:\.gz)?$")
-"""A human donor's table in GSE84133_RAW.tar, `GSM2230757_human1_umifm_counts.csv.gz`."""
-BARON: Final = ["barcode", "assigned_cluster"]
-"""Columns between the cells' names and the genes of such a table."""
 
 
 def _of_genes_by_cells(separator: str, *endings: str) -> Reader:
@@ -80,30 +76,6 @@ def read_cells_by_genes(manifest: RawManifest, dataset: Dataset) -> Iterator[Raw
         with opened(file.path) as stream:
             separator = "," if ".csv" in file.name else "\t"
             yield from _cells_by_genes(file, stream, separator=separator, is_gene=lambda name: name not in named)
-
-
-def read_baron_raw_tar(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
-    """Read the human donors of GSE84133_RAW.tar: members `GSM…_human1_umifm_counts.csv.gz`, cells x genes.
-
-    Line 1 of a member is `""`, barcode, assigned_cluster, then the genes. The sample is the donor, human1 to human4.
-    The two mouse members are passed over: they hold other genes.
-    """
-    for file in manifest.ending(".tar"):
-        names_found = []
-        for name, stream in members(file.path):
-            names_found.append(name)
-            donor = DONOR.search(name)
-            if donor is None:
-                continue
-            part = replace(file, sample=donor[1])
-            for cells in _cells_by_genes(part, stream, separator=",", is_gene=lambda name: name not in BARON):
-                if list(cells.obs.columns) != BARON:
-                    expected = f"members whose columns are a name, {', '.join(BARON)}, then genes"
-                    found = [f"{name} with the columns {', '.join(['', *cells.obs.columns, *cells.names[:1]])}, …"]
-                    raise wrong_members(file.path, expected=expected, found=found)
-                yield cells
-        if not any(map(DONOR.search, names_found)):
-            raise wrong_members(file.path, expected="GSM…_human1_umifm_counts.csv.gz", found=names_found)
 
 
 def read_depmap_csv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
