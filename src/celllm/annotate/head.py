@@ -27,24 +27,16 @@ Views: TypeAlias = Mapping[Features, "NDArray[Any] | sparse.csr_matrix"]
 
 @dataclass(frozen=True)
 class LinearHead:
-    """Class probabilities of cells: softmax((sum of x W over what it sees + b) / temperature).
-
-    Parameters
-    ----------
-    weights
-        W, F x K, of each that it sees.
-    bias_K
-        b.
-    classes
-        Names of the K classes, in order.
-    temperature
-        Above 1 where the bare probabilities are too sure.
-    """
+    """Class probabilities of cells: softmax((sum of x W over what it sees + b) / temperature)."""
 
     weights: Mapping[Features, NDArray[np.float64]]
+    """W, F x K, of each that it sees."""
     bias_K: NDArray[np.float64]
+    """b."""
     classes: tuple[str, ...]
+    """Names of the K classes, in order."""
     temperature: float = 1.0
+    """Above 1 where the bare probabilities are too sure."""
 
     def probabilities(self, views: Views) -> NDArray[np.float64]:
         """Return N x K; rows sum to 1."""
@@ -112,27 +104,18 @@ def calibrated(head: LinearHead, probabilities_NK: NDArray[np.float64], truth_N:
 
 @dataclass(frozen=True)
 class Model:
-    """What `celllm annotate --save` keeps.
-
-    Parameters
-    ----------
-    head
-        The classifier.
-    types
-        Where the reference's types lie in the embedding.
-    encoder
-        Sha256 of the encoder.
-    vocabulary
-        Digest of the gene axis.
-    facts
-        How it was chosen and from what.
-    """
+    """What `celllm annotate --save` keeps."""
 
     head: LinearHead
+    """The classifier."""
     types: Types
+    """Where the reference's types lie in the embedding."""
     encoder: str
+    """Sha256 of the encoder."""
     vocabulary: str
+    """Digest of the gene axis."""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    """How it was chosen and from what."""
 
 
 def save(model: Model, path: Path | str) -> None:

@@ -14,21 +14,14 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Leakage:
-    """Benchmark cells of one task data set among the cells of one corpus data set.
-
-    Parameters
-    ----------
-    before
-        Cells of the aligned corpus data set with the counts of a benchmark cell.
-    left_out
-        Of these, how many are not in the shards.
-    in_shards
-        Names of cells in the shards with the counts of a benchmark cell; there must be none.
-    """
+    """Benchmark cells of one task data set among the cells of one corpus data set."""
 
     before: int
+    """Cells of the aligned corpus data set with the counts of a benchmark cell."""
     left_out: int
+    """Of these, how many are not in the shards."""
     in_shards: list[str]
+    """Names of cells in the shards with the counts of a benchmark cell; there must be none."""
 
 
 def leakage(benchmark: Collection[str], *, corpus: pd.DataFrame, shards: pd.DataFrame) -> Leakage:
@@ -55,21 +48,14 @@ def leakage(benchmark: Collection[str], *, corpus: pd.DataFrame, shards: pd.Data
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Cells of a task that have an exact duplicate: another cell with the same counts.
-
-    Parameters
-    ----------
-    n_cells
-        Cells in the split, those in no subset included.
-    n_duplicates
-        Cells with a duplicate anywhere in the task.
-    across
-        By (subset, other subset): cells of `subset` that have a duplicate in `other subset`.
-    """
+    """Cells of a task that have an exact duplicate: another cell with the same counts."""
 
     n_cells: int
+    """Cells in the split, those in no subset included."""
     n_duplicates: int
+    """Cells with a duplicate anywhere in the task."""
     across: Mapping[tuple[str, str], int]
+    """By (subset, other subset): cells of `subset` that have a duplicate in `other subset`."""
 
 
 ACROSS = (("validation", "train"), ("test", "train"), ("test", "validation"))

@@ -50,13 +50,7 @@ class Summary:
 
 
 class Results:
-    """The long table of scores, indexed.
-
-    Parameters
-    ----------
-    table
-        Columns task, method, split, seed, metric, value, error.
-    """
+    """The long table of scores (columns task, method, split, seed, metric, value, error), indexed."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         self._values: dict[tuple[str, str, str], dict[int, list[float]]] = {}
