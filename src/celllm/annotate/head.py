@@ -50,12 +50,7 @@ def of_fitted(
 ) -> LinearHead:
     """Turn a logistic regression on what linear steps (PCA, StandardScaler; None) made of views into one matrix each.
 
-    Parameters
-    ----------
-    logistic
-        Fitted on the steps' outputs side by side.
-    steps
-        What each view went through, in that order.
+    `logistic` is fitted on the steps' outputs side by side, `steps` are what each view went through, in that order.
     """
     whole_FK, bias_K = logistic.coef_.T.astype(np.float64), logistic.intercept_.astype(np.float64)
     if whole_FK.shape[1] == 1:  # of two classes scikit-learn keeps the second's alone
@@ -73,20 +68,10 @@ def of_fitted(
 
 
 def calibrated(head: LinearHead, probabilities_NK: NDArray[np.float64], truth_N: NDArray[np.str_]) -> LinearHead:
-    """Set the temperature at which held-out cells are likeliest.
+    """Set the temperature at which held-out cells are likeliest (Guo et al. 2017, arXiv:1706.04599).
 
-    Parameters
-    ----------
-    head
-        To be calibrated.
-    probabilities_NK
-        Bare probabilities of cells that nothing was taught on, in the order of the head's classes.
-    truth_N
-        Their labels, all among the classes.
-
-    Notes
-    -----
-    Guo et al. 2017, arXiv:1706.04599.
+    `probabilities_NK` are the bare ones of cells that nothing was taught on, in the order of the head's classes;
+    `truth_N` their labels, all among the classes.
     """
     from scipy.optimize import minimize_scalar
 

@@ -25,17 +25,11 @@ class Leakage:
 
 
 def leakage(benchmark: Collection[str], *, corpus: pd.DataFrame, shards: pd.DataFrame) -> Leakage:
-    """Look for benchmark cells in a corpus data set, before and after exclusion.
+    """Look for benchmark cells, by their hashes, in a corpus data set, before and after exclusion.
 
-    Parameters
-    ----------
-    benchmark
-        Hashes of the cells on which a method is tested.
-    corpus
-        All aligned cells of the data set: columns cell_id, cell_hash.
-    shards
-        Its cells in the shards: the same columns. The hashes of the two are compared with `benchmark` separately, so
-        that one recomputed from the shards' counts finds what a wrong column hides.
+    `corpus` are all aligned cells of the data set, `shards` its cells in the shards: columns cell_id, cell_hash. The
+    hashes of the two are compared with `benchmark` separately, so that one recomputed from the shards' counts finds
+    what a wrong column hides.
     """
     found = corpus.loc[corpus["cell_hash"].isin(benchmark), "cell_id"]
     leaked = shards.loc[shards["cell_hash"].isin(benchmark), "cell_id"]
