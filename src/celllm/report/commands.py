@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from celllm.base.app import commands
+from celllm.base.app import Stage, Threads, commands
 from celllm.report.page import Page
 
 app = commands()
@@ -41,7 +41,7 @@ def report_table(*, table: str, page: PageFiles, **inputs: list[str]) -> None:
 
 
 @app.command
-def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", **inputs: list[str]) -> None:
+def report_figure(*, figure: str, png: Path, pdf: Path, stage: Stage = "report", **inputs: list[str]) -> None:
     """Draw a figure of the report, as PNG and as PDF; both say what made them.
 
     Parameters
@@ -53,8 +53,6 @@ def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", *
         Where to write the figure for screens.
     pdf
         Where to write the figure for print.
-    stage
-        Name and version of the workflow's stage.
     inputs
         Files it is made from, by role: --catalogue, --scores and so on; without them, it says which it needs.
 
@@ -75,7 +73,7 @@ def audit_encoder(
     *,
     audit: str,
     page: PageFiles,
-    threads: int = 1,
+    threads: Threads = 1,
     accelerator: Literal["auto", "cpu", "cuda"] = "auto",
     **inputs: list[str],
 ) -> None:
@@ -88,8 +86,6 @@ def audit_encoder(
         probe); or audit_embeddings: how embeddings keep labels together, mix batches and spread out.
     page
         Where the tables go.
-    threads
-        CPU threads.
     accelerator
         Kind of device; auto: a GPU if there is one.
     inputs
