@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.sources import look, raw
+from celllm.sources import look, raw, rfile
 from celllm.sources.readers.cells import annotate
 from celllm.sources.readers.robjects import read_robjects
 from celllm.sources.robjects import find, load, paths
@@ -238,6 +238,12 @@ def test_a_file_that_breaks_off_is_refused(tmp_path, share):
     (tmp_path / "b.rds").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InputError, match=r"b\.rds: \(whole file\)"):
         cells_in(tmp_path / "b.rds")
+
+
+def test_a_file_beyond_the_memory_of_the_machine_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(rfile, "TIMES", 10**9)
+    with pytest.raises(InputError, match=r"size once unpacked\n +expected: at most \d+ bytes\n(?s:.*)larger machine"):
+        cells_in(save_rds(tmp_path / "a.rds", sparse_of()))
 
 
 def test_names_with_signs_and_blanks_stand_in_backticks(tmp_path):
