@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from scipy import sparse
+from tests.recipes import tiny, tiny_values
 
 from celllm.annotate import commands as annotate_commands
 from celllm.bench.predictions import PredictionsMeta
@@ -148,15 +149,7 @@ def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
     from celllm.model.encoder import Encoder
     from celllm.model.store import save_encoder
 
-    recipe = recipes.parse(
-        {
-            "tokens": {"max_length": 24},
-            "genes": {"method": "random"},
-            "encoder": {"width": 16, "depth": 2, "heads": 2, "head_width": 8},
-            "training": {"batch_cells": 8, "chunk_tokens": 128, "steps": 1},
-        },
-        file="tiny",
-    )
+    recipe = tiny()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(5)
         encoder = Encoder(recipe.encoder, n_genes=N_GENES, gene_embedding=torch.randn(N_GENES, 16))
@@ -283,14 +276,13 @@ class Folder:
         annotate_commands.embed_cells(**{name: self.path / file for name, file in files.items()})
 
     def write_recipe(self, **changes: dict[str, Any]) -> None:
-        values: dict[str, dict[str, Any]] = {
-            "tokens": {"max_length": 24, "target_sum": 100},
+        small: dict[str, dict[str, Any]] = {
+            "tokens": {"target_sum": 100},
             "genes": {"method": "graphmae", "epochs": 5, "hidden": 8},
-            "encoder": {"width": 8, "depth": 1, "heads": 2, "head_width": 4},
-            "training": {"batch_cells": 10, "chunk_tokens": 128, "steps": 4, "log_every": 2, "checkpoint_every": 1},
+            "encoder": {"width": 8, "depth": 1, "head_width": 4},
+            "training": {"batch_cells": 10, "steps": 4, "log_every": 2, "checkpoint_every": 1},
         }
-        for section, keys in changes.items():
-            values[section] = {**values.get(section, {}), **keys}
+        values = tiny_values(**{name: small.get(name, {}) | changes.get(name, {}) for name in {**small, **changes}})
         (self.path / "recipe.yaml").write_text(yaml.safe_dump(values))
 
 

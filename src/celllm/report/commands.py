@@ -8,16 +8,14 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from celllm.base.app import commands
-from celllm.report.inputs import Inputs, Page
+from celllm.report.page import Page
 
 app = commands()
-InputFiles = Annotated[Inputs, Parameter(name="*")]
 PageFiles = Annotated[Page, Parameter(name="*")]
-_NONE = Inputs()
 
 
 @app.command
-def report_table(*, table: str, page: PageFiles, inputs: InputFiles = _NONE) -> None:
+def report_table(*, table: str, page: PageFiles, **inputs: list[str]) -> None:
     """Write a page of the report, sortable tables that need no other file, and the same rows tab separated.
 
     audit_leakage fails, once it is written, where the shards hold a benchmark cell.
@@ -30,7 +28,7 @@ def report_table(*, table: str, page: PageFiles, inputs: InputFiles = _NONE) -> 
     page
         Where the tables go.
     inputs
-        Files they are made from.
+        Files they are made from, by role: --catalogue, --scores and so on; without them, it says which it needs.
 
     Example::
 
@@ -43,7 +41,7 @@ def report_table(*, table: str, page: PageFiles, inputs: InputFiles = _NONE) -> 
 
 
 @app.command
-def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", inputs: InputFiles = _NONE) -> None:
+def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", **inputs: list[str]) -> None:
     """Draw a figure of the report, as PNG and as PDF; both say what made them.
 
     Parameters
@@ -58,7 +56,7 @@ def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", i
     stage
         Name and version of the workflow's stage.
     inputs
-        Files it is made from.
+        Files it is made from, by role: --catalogue, --scores and so on; without them, it says which it needs.
 
     Example::
 
@@ -67,9 +65,9 @@ def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", i
     """
     from celllm.base.provenance import stamp
     from celllm.report.figures.style import save
-    from celllm.report.items import build
+    from celllm.report.items import build, files_of
 
-    save(build("report_figure", figure, inputs), png=png, pdf=pdf, provenance=stamp(stage, inputs.files()))
+    save(build("report_figure", figure, inputs), png=png, pdf=pdf, provenance=stamp(stage, files_of(inputs)))
 
 
 @app.command
@@ -79,7 +77,7 @@ def audit_encoder(
     page: PageFiles,
     threads: int = 1,
     accelerator: Literal["auto", "cpu", "cuda"] = "auto",
-    inputs: InputFiles = _NONE,
+    **inputs: list[str],
 ) -> None:
     """Audit a frozen encoder, and write the tables of it as report_table does.
 
@@ -95,7 +93,7 @@ def audit_encoder(
     accelerator
         Kind of device; auto: a GPU if there is one.
     inputs
-        Files they are made from.
+        Files they are made from, by role: --catalogue, --encoder and so on; without them, it says which it needs.
 
     Example::
 

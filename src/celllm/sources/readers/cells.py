@@ -77,10 +77,7 @@ def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd
     Columns sample, donor, study, label (str; "" where there is none, or what missing.py lists), is_malignant (int8:
     1 tumour, 0 normal, -1 unknown); index as in `cells.obs`.
 
-    Raises
-    ------
-    InputError
-        If a column that the row names is missing, or a label is not in the row's `label_map`.
+    InputError if a column that the row names is missing, or a label is not in the row's `label_map`.
     """
     made = pd.DataFrame(index=cells.obs.index)
     made["sample"] = cells.sample or dataset.dataset
