@@ -98,14 +98,11 @@ def test_hdf5_in_pieces_equals_the_whole(piece):
 
 
 def test_labels_are_joined_by_barcode_and_not_by_order(row, read):
-    (cells,) = read(row, V1, LABELS)
+    (cells,) = read(row, V1, LABELS, use="labels", part="barcodes")
     labels = annotate(cells, row)["label"]
     assert labels.tolist() == ["CD8+ Cytotoxic T", "CD19+ B", "CD56+ NK", "CD14+ Monocyte"]
-
-
-def test_labels_beside_several_matrices_are_refused(row, read):
-    with pytest.raises(InputError, match="one matrix and one table of labels"):
-        read(row, V1, FIXTURES / "simulated_tenx_v4.tar", LABELS)
+    with pytest.raises(InputError, match=r"of labels, the word labels in the column use"):
+        read(row, V1, LABELS)
 
 
 def test_three_files_side_by_side_are_a_matrix(row, tmp_path, read):
