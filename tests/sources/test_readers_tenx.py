@@ -8,12 +8,15 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.sources import raw
 from celllm.sources.readers import tenx
-from celllm.sources.readers.cells import annotate
+from celllm.sources.readers.cells import RawCells, annotate
+from celllm.sources.readers.species import HumanGenes
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 V1 = FIXTURES / "simulated_tenx_v1.tar.gz"
@@ -74,6 +77,12 @@ def as_mtx(folder):
     )
     text = "%%MatrixMarket matrix coordinate integer general\n3 3 5\n1 1 9\n2 1 1\n3 1 7\n2 2 4\n1 3 5\n"
     return parts(folder, matrix_mtx=text, genes_tsv=f"{features}ab\tCD3\tAntibody Capture\n")
+
+
+def test_a_human_gene_is_of_no_other_species():
+    names = ["RN5-8S1", "MM-1", "DM1-AS", "CD3E_ENSG00000198851.9", "ENSG00000198851"]
+    cells = RawCells(sparse.csr_matrix(np.eye(5)), names, pd.DataFrame(index=list("abcde")), Path("a"))
+    assert HumanGenes().of(cells) is cells
 
 
 @pytest.mark.parametrize("write", [as_h5, as_mtx])
