@@ -8,6 +8,7 @@ from scipy import sparse
 
 from celllm.annotate import head as heads
 from celllm.annotate import judge as judges
+from celllm.annotate import novelty as novelties
 from celllm.annotate.head import LinearHead
 from celllm.annotate.judge import Reference
 from celllm.base.errors import InputError, VocabularyMismatch
@@ -59,19 +60,20 @@ def test_small_classes_and_unlabelled_cells_are_left_out(reference: Reference) -
     assert len(kept.labels) == N - 10 == kept.views["genes"].shape[0] == len(kept.donors)
 
 
-@pytest.mark.parametrize("way", ["embedding", "pca", "genes"])
+@pytest.mark.parametrize("way", list(judges.WAYS))
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"]], ids=["two", "three"])
 def test_one_matrix_says_what_the_pipeline_says(
     reference: Reference, way: str, classes: list[str], monkeypatch
 ) -> None:
     rows = np.flatnonzero(np.isin(reference.labels, classes))
     made = []
-    monkeypatch.setattr(
-        judges, "of_pipeline", lambda model, features: made.append(model) or heads.of_pipeline(model, features)
-    )
+    monkeypatch.setattr(judges, "of_fitted", lambda *fitted: made.append(fitted) or heads.of_fitted(*fitted))
     head = judges.taught(reference, rows, way)
-    view = reference.views[head.features]
-    np.testing.assert_allclose(head.probabilities(view), made[0].predict_proba(view), atol=1e-8)
+    logistic, steps = made[0]
+    views = reference.views
+    seen = [views[name] if step is None else step.transform(views[name]) for name, step in steps.items()]
+    seen = seen[0] if len(seen) == 1 else np.hstack(seen)
+    np.testing.assert_allclose(head.probabilities(views), logistic.predict_proba(seen), atol=1e-8)
     assert list(head.classes) == classes
 
 
@@ -81,10 +83,10 @@ def test_calibrated_confidence_is_the_share_that_is_right(generator: np.random.G
     right = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     classes = np.array(["a", "b", "c"])
     truth = classes[(right.cumsum(1) > generator.random((len(right), 1))).argmax(1)]
-    head = LinearHead("embedding", sureness * np.eye(3), np.zeros(3), tuple(classes))
-    found = heads.calibrated(head, head.probabilities(logits), truth)
+    head = LinearHead({"embedding": sureness * np.eye(3)}, np.zeros(3), tuple(classes))
+    found = heads.calibrated(head, head.probabilities({"embedding": logits}), truth)
     assert found.temperature == pytest.approx(sureness, rel=0.05)
-    said = found.probabilities(logits)
+    said = found.probabilities({"embedding": logits})
     is_right = classes[said.argmax(1)] == truth
     for low, high in ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
         among = (said.max(1) > low) & (said.max(1) <= high)
@@ -92,10 +94,12 @@ def test_calibrated_confidence_is_the_share_that_is_right(generator: np.random.G
 
 
 def test_a_model_is_refused_where_it_means_something_else(tmp_path) -> None:
-    head = LinearHead("embedding", np.eye(2), np.zeros(2), ("a", "b"), 1.5)
-    heads.save(heads.Model(head, "one", "genes", {"way": "embedding"}), tmp_path / "m.safetensors")
+    head = LinearHead({"genes": np.eye(2)}, np.zeros(2), ("a", "b"), 1.5)
+    types = novelties.Types(np.eye(2), np.zeros((2, 2)), np.array([0.5, 1.0]))
+    heads.save(heads.Model(head, types, "one", "genes", {"way": "genes"}), tmp_path / "m.safetensors")
     found = heads.load(tmp_path / "m.safetensors", encoder="one", vocabulary="genes")
-    assert (found.head.classes, found.head.temperature, found.facts) == (("a", "b"), 1.5, {"way": "embedding"})
+    assert (found.head.classes, found.head.temperature, found.facts) == (("a", "b"), 1.5, {"way": "genes"})
+    assert list(found.types.held_out_N) == [0.5, 1.0]
     with pytest.raises(InputError, match="encoder one"):
         heads.load(tmp_path / "m.safetensors", encoder="other", vocabulary="genes")
     with pytest.raises(VocabularyMismatch):

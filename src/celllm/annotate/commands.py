@@ -66,8 +66,9 @@ def annotate(
     model: Path | None = None,
     save: Path | None = None,
     encoder: Path | None = None,
-    way: Literal["embedding", "pca", "genes"] | None = None,
+    way: Literal["embedding", "joined", "pca", "genes"] | None = None,
     threshold: float = 0.5,
+    novelty: float = 0.01,
     clusters: str | None = None,
     counts: str | None = None,
     genes: str | None = None,
@@ -75,9 +76,10 @@ def annotate(
 ) -> None:
     r"""Label the cells of an h5ad file after a reference, in the way that does best on the reference.
 
-    Logistic regression on the embedding, on principal components and on all genes are cross-validated on the
+    Logistic regression on the embedding, on principal components, on both and on all genes are cross-validated on the
     reference; their macro-F1 is printed and the best one is used. The copy of the query gets
-    obs["celllm_prediction"], obs["celllm_confidence"], obsm["celllm_probabilities"] and uns["celllm_annotate"].
+    obs["celllm_prediction"], obs["celllm_confidence"], obs["celllm_novelty"], obsm["celllm_probabilities"] and
+    uns["celllm_annotate"].
 
     Parameters
     ----------
@@ -101,6 +103,8 @@ def annotate(
         the way to take whatever the scores say
     threshold
         smallest confidence; cells below are `unassigned`
+    novelty
+        share of cells like the reference's that may be lost as unlike it, `unassigned` too; 0: none
     clusters
         column of the query's obs: the commonest label of each cluster goes into obs["celllm_majority"]
     counts
@@ -118,7 +122,8 @@ def annotate(
 
     _use(threads)
     of_reference: dict[str, Any] = {"labels": labels, "donors": donors, "way": way, "model": model, "save": save}
-    options: dict[str, Any] = {"threshold": threshold, "clusters": clusters, "counts": counts, "genes": genes}
+    options: dict[str, Any] = {"threshold": threshold, "novelty": novelty, "clusters": clusters}
+    options |= {"counts": counts, "genes": genes}
     annotate(query, reference, out, encoder=encoder, **of_reference, **options)
 
 
@@ -184,8 +189,8 @@ def package_encoder(
     folder: Path,
     shards: Path | None = None,
     catalogue: Path | None = None,
-    scores: Path | None = None,
-    notes: Path | None = None,
+    cells: tuple[Path, ...] = (),
+    components: Path | None = None,
     seed: int | None = None,
     stage: str = "package_encoder",
 ) -> None:
@@ -205,10 +210,10 @@ def package_encoder(
         manifest of the corpus, for the card
     catalogue
         catalogue of the benchmark, for the card's citations and titles
-    scores
-        scores of the benchmark, for the card
-    notes
-        what else the card is to say, Markdown
+    cells
+        aligned labelled cells, none of the corpus: the card compares the embedding of them with cheaper ways
+    components
+        principal components of the corpus, one of these ways
     seed
         random seed of the pretraining, for the card
     stage
@@ -221,8 +226,8 @@ def package_encoder(
     """
     from celllm.annotate.package import package
 
-    of_card: dict[str, Any] = {"shards": shards, "catalogue": catalogue, "scores": scores, "notes": notes, "seed": seed}
-    written = package(folder, encoder, vocabulary, hgnc, stage=stage, **of_card)
+    of_card: dict[str, Any] = {"shards": shards, "catalogue": catalogue, "cells": cells, "components": components}
+    written = package(folder, encoder, vocabulary, hgnc, seed=seed, stage=stage, **of_card)
     print(f"{folder}: encoder {written.pretrained.digest[:12]}, {written.vocabulary.n_genes:,} genes")
 
 
