@@ -47,18 +47,8 @@ def card(
 ) -> str:
     """Write the card, in Markdown; what is not given is left out.
 
-    Parameters
-    ----------
-    pretrained
-        The encoder.
-    seed
-        Of its pretraining.
-    shards, catalogue
-        Its corpus; and the citation and licence of each of its data sets.
-    probed
-        For each labelled data set what `pretrain.probe.Probe.figures` says.
-    notes
-        What else is to be said, in Markdown.
+    `seed` is that of its pretraining, `shards` and `catalogue` tell of its corpus; `probed` has for each labelled data
+    set what `pretrain.probe.Probe.figures` says; `notes` are Markdown.
     """
     encoder, training = pretrained.recipe.encoder, pretrained.recipe.training
     n_parameters = sum(parameter.numel() for parameter in pretrained.encoder.parameters())

@@ -27,24 +27,16 @@ Views: TypeAlias = Mapping[Features, "NDArray[Any] | sparse.csr_matrix"]
 
 @dataclass(frozen=True)
 class LinearHead:
-    """Class probabilities of cells: softmax((sum of x W over what it sees + b) / temperature).
-
-    Parameters
-    ----------
-    weights
-        W, F x K, of each that it sees.
-    bias_K
-        b.
-    classes
-        Names of the K classes, in order.
-    temperature
-        Above 1 where the bare probabilities are too sure.
-    """
+    """Class probabilities of cells: softmax((sum of x W over what it sees + b) / temperature)."""
 
     weights: Mapping[Features, NDArray[np.float64]]
+    """W, F x K, of each that it sees."""
     bias_K: NDArray[np.float64]
+    """b."""
     classes: tuple[str, ...]
+    """Names of the K classes, in order."""
     temperature: float = 1.0
+    """Above 1 where the bare probabilities are too sure."""
 
     def probabilities(self, views: Views) -> NDArray[np.float64]:
         """Return N x K; rows sum to 1."""
@@ -58,12 +50,7 @@ def of_fitted(
 ) -> LinearHead:
     """Turn a logistic regression on what linear steps (PCA, StandardScaler; None) made of views into one matrix each.
 
-    Parameters
-    ----------
-    logistic
-        Fitted on the steps' outputs side by side.
-    steps
-        What each view went through, in that order.
+    `logistic` is fitted on the steps' outputs side by side, `steps` are what each view went through, in that order.
     """
     whole_FK, bias_K = logistic.coef_.T.astype(np.float64), logistic.intercept_.astype(np.float64)
     if whole_FK.shape[1] == 1:  # of two classes scikit-learn keeps the second's alone
@@ -81,20 +68,10 @@ def of_fitted(
 
 
 def calibrated(head: LinearHead, probabilities_NK: NDArray[np.float64], truth_N: NDArray[np.str_]) -> LinearHead:
-    """Set the temperature at which held-out cells are likeliest.
+    """Set the temperature at which held-out cells are likeliest (Guo et al. 2017, arXiv:1706.04599).
 
-    Parameters
-    ----------
-    head
-        To be calibrated.
-    probabilities_NK
-        Bare probabilities of cells that nothing was taught on, in the order of the head's classes.
-    truth_N
-        Their labels, all among the classes.
-
-    Notes
-    -----
-    Guo et al. 2017, arXiv:1706.04599.
+    `probabilities_NK` are the bare ones of cells that nothing was taught on, in the order of the head's classes;
+    `truth_N` their labels, all among the classes.
     """
     from scipy.optimize import minimize_scalar
 
@@ -112,27 +89,18 @@ def calibrated(head: LinearHead, probabilities_NK: NDArray[np.float64], truth_N:
 
 @dataclass(frozen=True)
 class Model:
-    """What `celllm annotate --save` keeps.
-
-    Parameters
-    ----------
-    head
-        The classifier.
-    types
-        Where the reference's types lie in the embedding.
-    encoder
-        Sha256 of the encoder.
-    vocabulary
-        Digest of the gene axis.
-    facts
-        How it was chosen and from what.
-    """
+    """What `celllm annotate --save` keeps."""
 
     head: LinearHead
+    """The classifier."""
     types: Types
+    """Where the reference's types lie in the embedding."""
     encoder: str
+    """Sha256 of the encoder."""
     vocabulary: str
+    """Digest of the gene axis."""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    """How it was chosen and from what."""
 
 
 def save(model: Model, path: Path | str) -> None:

@@ -101,14 +101,9 @@ def check(reference: Reference, *, file: str) -> tuple[Reference, dict[str, int]
 
 
 def judge(reference: Reference, *, ways: Sequence[Way]) -> list[Judgement]:
-    """Cross-validate ways of labelling on the same folds; donors are held out whole where they are known.
+    """Cross-validate ways of labelling on the same folds of a reference as `check` leaves it.
 
-    Parameters
-    ----------
-    reference
-        As `check` leaves it.
-    ways
-        Which.
+    Donors are held out whole where they are known.
     """
     classes = np.unique(reference.labels)
     folds = list(folds_of(reference))

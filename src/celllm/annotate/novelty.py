@@ -19,21 +19,14 @@ FAR = 1.5
 
 @dataclass(frozen=True)
 class Types:
-    """Where the types of a reference lie, and how far from them its cells are that were held out.
-
-    Parameters
-    ----------
-    whitening_DD
-        Makes directions along which cells of one type differ much count little.
-    centres_KD
-        Mean of each type, whitened.
-    held_out_N
-        Distances of held-out cells, ascending; none before they are known.
-    """
+    """Where the types of a reference lie, and how far from them its cells are that were held out."""
 
     whitening_DD: NDArray[np.float64]
+    """Makes directions along which cells of one type differ much count little."""
     centres_KD: NDArray[np.float64]
+    """Mean of each type, whitened."""
     held_out_N: NDArray[np.float64]
+    """Distances of held-out cells, ascending; none before they are known."""
 
     def distances(self, z_CD: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return each cell's Mahalanobis distance from the nearest type."""

@@ -22,15 +22,7 @@ def writing(path: Path | str) -> Iterator[Path]:
     The rename is atomic on one file system, so a reader sees the old file, the new one or none,
     and a run killed in between leaves only a `.part` that nothing reads.
 
-    Parameters
-    ----------
-    path
-        Where the finished file is to stand. Missing parent folders are made.
-
-    Raises
-    ------
-    InputError
-        If the disk is full.
+    Missing parent folders are made. InputError if the disk is full.
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.part")

@@ -25,27 +25,10 @@ the file's digest."""
 def read(
     path: Path | str, *, form: str, remedy: str, vocabulary: str | None, vocabulary_remedy: str | None = None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read header and tensors.
+    """Read header and tensors of a file of the format `form`.
 
-    Parameters
-    ----------
-    path
-        The file.
-    form
-        The format it must name.
-    remedy
-        What to do about a file of another format.
-    vocabulary
-        Digest of the vocabulary it must have been made for; None: any.
-    vocabulary_remedy
-        What to do about one made for another; None: the same as `remedy`.
-
-    Raises
-    ------
-    InputError
-        If the file is of another format, or no safetensors file.
-    VocabularyMismatch
-        If its genes are others than those of `vocabulary`.
+    `vocabulary` is the digest of the one it must have been made for; None: any. InputError if the file is of another
+    format, or no safetensors file; VocabularyMismatch if its genes are others. Both say the remedy.
     """
     tensors = {}
     try:
