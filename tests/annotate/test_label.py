@@ -73,6 +73,7 @@ def test_a_saved_model_labels_as_the_reference_did(
         save=saved,
         **options,
     )
+    assert saved.stat().st_mode == (tmp_path / "first.h5ad").stat().st_mode
     commands.annotate(tmp_path / "query.h5ad", out=tmp_path / "second.h5ad", model=saved, **options)
     first, second = (ad.read_h5ad(tmp_path / f"{name}.h5ad") for name in ("first", "second"))
     assert first.uns["celllm_annotate"]["model"]["way"] == way
@@ -89,7 +90,9 @@ def test_a_saved_model_labels_as_the_reference_did(
         pytest.param({}, "--model saved.safetensors", id="neither reference nor model"),
         pytest.param({"labels": "type"}, "the columns cell_type, donor", id="no such column"),
         pytest.param({"labels": "cell_type", "donors": "one"}, "two donors or more", id="one donor"),
+        pytest.param({"labels": "cell_type", "donors": "barcode"}, "45 in 45 cells", id="a donor a cell"),
         pytest.param({"labels": "one"}, "two classes", id="one label"),
+        pytest.param({"labels": "barcode"}, r"\(1\) and 35 more", id="a label a cell"),
         pytest.param({"labels": "cell_type", "clusters": "leiden"}, "--clusters", id="no such clusters"),
     ],
 )
@@ -102,6 +105,7 @@ def test_what_cannot_be_labelled_after_is_refused_and_nothing_is_left(
 ) -> None:
     reference, query = halves
     reference.obs["one"] = "a"
+    reference.obs["barcode"] = [f"cell {number}" for number in range(reference.n_obs)]
     reference.write_h5ad(tmp_path / "reference.h5ad")
     query.write_h5ad(tmp_path / "query.h5ad")
     before = sorted(tmp_path.iterdir())

@@ -67,7 +67,13 @@ class OwnCells:
         self._is_gene_N = np.array([SPIKE_IN.fullmatch(str(name)) is None for name in var.index])
         weights_N = np.asarray(found.sample[:, self._kept].sum(axis=0, dtype=np.float64)).ravel() * self._is_gene_N
         self.column, self._mapping = map_genes(
-            var, weights_N, index=encoder.index, vocabulary=encoder.vocabulary, file=source.file, asked=genes
+            var,
+            weights_N,
+            index=encoder.index,
+            vocabulary=encoder.vocabulary,
+            file=source.file,
+            asked=genes,
+            cells=lambda: source.obs.index[:1000],
         )
         """The column of `var` that names the genes."""
         self._total_N = np.zeros(len(var))

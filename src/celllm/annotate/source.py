@@ -18,11 +18,11 @@ from scipy import sparse
 from celllm.sources.archives import unreadable
 from celllm.sources.missing import texts
 from celllm.sources.readers.cells import PIECE, column_of
-from celllm.sources.readers.h5ad import matrices, opening, read_table, stored_matrix
+from celllm.sources.readers.h5ad import CONVERT, matrices, opening, read_table, stored_matrix
 
 Own: TypeAlias = ad.AnnData | Path | str
 """One's own cells: an object, which may be backed by a file, or an h5ad file."""
-CONVERT = "python -c \"import anndata; a = anndata.read_h5ad('{0}'); a.X = a.X.tocsr(); a.write_h5ad('csr.h5ad')\""
+TO_CSR = "python -c \"import anndata; a = anndata.read_h5ad('{0}'); a.X = a.X.tocsr(); a.write_h5ad('csr.h5ad')\""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ def _of_object(cells: ad.AnnData) -> Source:
 def _of_file(path: Path) -> Iterator[Source]:
     if not h5py.is_hdf5(path):
         found = "a folder" if path.is_dir() else "no HDF5 file" if path.is_file() else "no such file"
-        remedy = "give an .h5ad file, unpacked; of a zarr folder: anndata.read_zarr(folder).write_h5ad(file)"
-        raise unreadable(path, "an h5ad file", found, remedy=remedy)
+        raise unreadable(path, "an h5ad file", found, remedy=CONVERT["folder" if path.is_dir() else "text"])
     with opening(path) as file:
         places = matrices(file, path)
         tables = {var: read_table(file[var], path) for var in {var for _, var in places.values()}}
@@ -113,5 +112,5 @@ def _check_fits(stored: h5py.Group | h5py.Dataset, path: Path) -> None:
     if needed > memory:
         expected = "a CSR matrix, which is read in pieces, or a CSC matrix that fits into memory"
         found = f"a CSC matrix that takes {needed / 1e9:.0f} GB; there are {memory / 1e9:.0f} GB"
-        remedy = f"convert it on a larger machine: {CONVERT.format(path.name)}"
+        remedy = f"convert it on a larger machine: {TO_CSR.format(path.name)}"
         raise unreadable(path, expected, found, field=stored.name, remedy=remedy)

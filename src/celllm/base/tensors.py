@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError, VocabularyMismatch
@@ -67,7 +67,6 @@ def read(
 def write(path: Path | str, *, form: str, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
     """Write header and tensors, whole or not at all."""
     metadata = {ENTRY: json.dumps({"format": form, **header}, sort_keys=True)}
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     with writing(path) as part:
-        save_file(
-            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, str(part), metadata=metadata
-        )
+        part.write_bytes(save(arrays, metadata=metadata))  # save_file would make a file that none but its owner reads
