@@ -4,9 +4,10 @@ A plan, such as perf/study.yaml, names variants of a recipe. Each is pretrained 
 frozen embedding of each task's cells is read by logistic regression, beside principal components of the corpus and
 genes. DIR/scores.tsv gets a row for each variant, seed, task, features, share of labels and split; DIR/encoders.tsv
 what each encoder took. What is there is not done again. Where a variant has settings to choose from, the first seed
-tries all, and the others go on with the one that is best on the development tasks.
+tries all, and the others go on with the one that is best on validation cells.
 
-Protocol: 20 % of a task's cells are tested, the same for every share and variant, so differences are paired; embeddings
+Protocol: 20 % of a task's cells are tested, the same for every share and variant, so differences are paired; cells that
+are neither tested nor learned from are validation cells, and some of them are tested in other splits; embeddings
 and components are standardised on the training cells, C is chosen among three inside the training cells (3 folds with
 fewer than half of the labels, one cut of 80 to 20 else), cells without a label and classes below 10 cells take no part.
 """
@@ -59,7 +60,7 @@ TEST_SHARE = 0.2
 
 
 class Plan:
-    """What is compared, from YAML: base (overlays of all), tasks, scores, development, seeds, variants by name.
+    """What is compared, from YAML: base (overlays of all), tasks, scores, seeds, variants by name.
 
     `scores` says how many splits and which features each share of the labels has; a variant has the first share unless
     its `shares` name others.
@@ -68,7 +69,6 @@ class Plan:
     def __init__(self, path: Path) -> None:
         self.values = yaml.safe_load(path.read_text())
         self.tasks: list[str] = self.values["tasks"]
-        self.development: dict[str, Any] = self.values["development"]
         self.scores: dict[float, dict[str, Any]] = self.values["scores"]
         self.variants: dict[str, dict[str, Any]] = self.values["variants"]
 
@@ -85,17 +85,13 @@ class Plan:
             name = " ".join([variant, *(str(value) for value in chosen)])
             yield name, recipes.read(*overlays, {"training": {"steps": steps}})
 
-    def wanted(self, variant: str, task: str) -> Iterator[tuple[str, float, int]]:
-        """Yield features, shares and splits of a task; a variant may ask for some features only."""
-        if task in self.development["tasks"]:
-            scores = {self.development["share"]: self.development}
-        else:
-            shares = self.variants.get(variant, {}).get("shares", list(self.scores)[:1])
-            scores = {share: self.scores[share] for share in (shares if variant in self.variants else self.scores)}
-        for share, score in scores.items():
-            features = (
-                self.variants[variant].get("features", score["features"]) if variant in self.variants else ["alone"]
-            )
+    def wanted(self, variant: str) -> Iterator[tuple[str, float, int]]:
+        """Yield features, shares and splits of a task; a variant may ask for some features and shares only."""
+        asked = self.variants.get(variant)
+        shares = self.scores if asked is None else asked.get("shares", list(self.scores)[:1])
+        for share in shares:
+            score = self.scores[share]
+            features = ["alone"] if asked is None else asked.get("features", score["features"])
             if variant != GENES or "with genes" in score["features"]:
                 yield from ((name, share, split) for name, split in product(features, range(score["splits"])))
 
@@ -145,15 +141,17 @@ class Task:
         others = linalg.solve_triangular(factor, products[test].T, lower=True).T
         return [factor.astype(np.float32), others.astype(np.float32)]
 
-    def score(self, name: str, embedded: np.ndarray | None, *, share: float, split: int) -> tuple[float, float]:
-        """Return the macro-F1 of the test cells and the C that was chosen."""
+    def score(self, name: str, embedded: np.ndarray | None, *, share: float, split: int) -> dict[str, float]:
+        """Return the macro-F1 of test and of validation cells, nan if there are none, and the C that was chosen."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.metrics import f1_score
         from sklearn.model_selection import GridSearchCV, StratifiedKFold, StratifiedShuffleSplit
 
         labels = self.cells.labels
         train, test = drawn(labels, self.cells.cell_ids, train=share, seed=split)
-        x_train, x_test = self.rows(name, embedded, train, test)
+        known = np.flatnonzero(np.isin(labels, labels[test]))
+        validation = np.setdiff1d(known, [*train, *test])
+        x_train, x_others = self.rows(name, embedded, train, np.concatenate([test, validation]))
         folds = StratifiedKFold(3, shuffle=True, random_state=split)
         cut = StratifiedShuffleSplit(1, test_size=0.2, random_state=split)
         grid = {"C": GRIDS["with genes" if name == "with genes" or embedded is None else "other"]}
@@ -162,8 +160,12 @@ class Task:
             warnings.simplefilter("ignore")  # a class of one training cell is in one fold only
             search = GridSearchCV(model, grid, cv=folds if share < 0.5 else cut, scoring="f1_macro")
             search.fit(x_train, labels[train])
-        f1 = f1_score(labels[test], search.predict(x_test), average="macro", zero_division=0)
-        return float(f1), float(search.best_params_["C"])
+        found = np.split(search.predict(x_others), [len(test)])
+        test_f1, validation_f1 = (
+            f1_score(labels[cells], predicted, average="macro", zero_division=0) if len(cells) else np.nan
+            for cells, predicted in zip((test, validation), found, strict=True)
+        )
+        return {"macro_f1": test_f1, "validation_f1": validation_f1, "C": search.best_params_["C"]}
 
 
 class Study:
@@ -176,42 +178,38 @@ class Study:
         self.vocabulary = vocabulary_file.read(results / "vocabulary/genes.tsv")
         self.shards = results / "shards/manifest.json"
         self.corpus = cells_of(self.shards, self.vocabulary)
-        self.tasks = [Task(name, results) for name in [*plan.development["tasks"], *plan.tasks]]
+        self.tasks = [Task(name, results) for name in plan.tasks]
 
     def run(self, variant: str) -> None:
         """Train and score a variant with all its seeds."""
         settings = dict(self.plan.settings(variant))
         first, *others = self.plan.variants[variant].get("seeds", self.plan.values["seeds"])
-        n_development = len(self.plan.development["tasks"])
         for name, recipe in settings.items():
-            self.score(variant, name, first, self.embedded(name, recipe, first), self.tasks[:n_development])
-        best = max(settings, key=self.on_development)
-        for seed in (first, *others):
-            self.score(variant, best, seed, self.embedded(best, settings[best], seed), self.tasks)
+            self.score(variant, name, first, self.embedded(name, recipe, first))
+        best = max(settings, key=lambda name: self.on_validation(name, first))
+        for seed in others:
+            self.score(variant, best, seed, self.embedded(best, settings[best], seed))
 
-    def on_development(self, name: str) -> float:
-        """Return the mean score of a setting on the development tasks."""
+    def on_validation(self, name: str, seed: int) -> float:
+        """Return the mean score of a setting on validation cells."""
         scores = self.scores()
-        is_meant = (scores["variant"] == name) & scores["task"].isin(self.plan.development["tasks"])
-        return float(scores[is_meant]["macro_f1"].mean())
+        return float(scores[(scores["variant"] == name) & (scores["seed"] == seed)]["validation_f1"].mean())
 
     def scores(self) -> pd.DataFrame:
         """Return the scores so far."""
         path = self.work / "scores.tsv"
-        return pd.read_csv(path, sep="\t") if path.is_file() else pd.DataFrame(columns=[*KEY, "macro_f1", "C"])
+        return pd.read_csv(path, sep="\t") if path.is_file() else pd.DataFrame(columns=KEY)
 
-    def score(
-        self, variant: str, name: str, seed: int, embedded: Mapping[str, np.ndarray | None], tasks: list[Task]
-    ) -> None:
-        """Score an embedding on some tasks."""
+    def score(self, variant: str, name: str, seed: int, embedded: Mapping[str, np.ndarray | None]) -> None:
+        """Score an embedding on all tasks."""
         done = set(self.scores()[KEY].itertuples(index=False, name=None))
-        for task in tasks:
+        for task in self.tasks:
             rows = []
-            for features, share, split in self.plan.wanted(variant, task.name):
+            for features, share, split in self.plan.wanted(variant):
                 key = (name, seed, task.name, features, share, split)
                 if key not in done:
-                    f1, chosen = task.score(features, embedded[task.name], share=share, split=split)
-                    rows.append(dict(zip(KEY, key, strict=True)) | {"macro_f1": f1, "C": chosen})
+                    found = task.score(features, embedded[task.name], share=share, split=split)
+                    rows.append(dict(zip(KEY, key, strict=True)) | found)
             _append(self.work / "scores.tsv", rows)
         print(f"{time.strftime('%H:%M')} {name}, seed {seed}: scored", flush=True)
 
@@ -274,22 +272,21 @@ def summary(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
     """Return mean macro-F1 by task and over tasks, and paired differences, averaged over seeds.
 
     Differences: from the same encoder untrained, and from components of the corpus (joined with genes: from genes),
-    with 95 % intervals over splits, whose overlap is counted (`mean_over`), and seeds. `development` is the mean of the
-    development tasks, by which settings are chosen.
+    with 95 % intervals over splits, whose overlap is counted (`mean_over`), and seeds. `validation` is the mean over
+    validation cells, by which settings are chosen.
     """
-    levels, chosen_by = ["variant", "features", "share"], plan.development["tasks"]
-    reported = scores[scores["task"].isin(plan.tasks)]
-    overall = reported.groupby([*levels, "seed", "split"], as_index=False)["macro_f1"].mean().assign(task="mean")
-    reported = pd.concat([reported, overall])
+    levels, figures = ["variant", "features", "share"], ["macro_f1", "validation_f1"]
+    overall = scores.groupby([*levels, "seed", "split"], as_index=False)[figures].mean().assign(task="mean")
+    reported = pd.concat([scores, overall])
     table = reported.pivot_table(index=[*levels, "split"], columns=["task", "seed"], values="macro_f1")
-    development = scores[scores["task"].isin(chosen_by)].groupby("variant")["macro_f1"].mean()
+    validation = scores.groupby(levels)["validation_f1"].mean()
     rows = []
     for variant, features, share in dict.fromkeys(reported[levels].itertuples(index=False, name=None)):
         own = table.loc[(variant, features, share)].dropna(axis=1, how="all")
         tasks = [task for task in [*plan.tasks, "mean"] if task in own]
         row = {"variant": variant, "features": features, "share": share, "seeds": own["mean"].shape[1]}
         row |= {task: own[task].to_numpy().mean() for task in tasks} | {"sd_seeds": own["mean"].mean().std()}
-        row["development"] = development.get(variant)
+        row["validation"] = validation[variant, features, share]
         start = plan.variants.get(variant.split(" ")[0], {}).get("start")
         peers = {"untrained": (start, features, share)}
         peers["reference"] = (GENES if features == "with genes" else COMPONENTS, "alone", share)
@@ -330,7 +327,7 @@ def main() -> None:
     for name in (COMPONENTS, GENES):
         if re.search(args.only, name):
             embedded = {t.name: t.components if name == COMPONENTS else None for t in study.tasks}
-            study.score(name, name, 0, embedded, study.tasks)
+            study.score(name, name, 0, embedded)
 
 
 if __name__ == "__main__":

@@ -163,6 +163,9 @@ def test_every_file_that_is_shipped_belongs_to_a_dataset_and_has_a_checksum_if_i
     datasets = tables.read_datasets(root / "config/datasets.tsv")
     files = tables.read_files(root / "config/files.tsv")
     assert set(files.names) == {row.dataset for row in datasets if not row.simulated}
+    assert all(row.simulated == row.dataset.startswith("simulated_") for row in datasets)
+    tasks = tables.read_tasks(root / "config/tasks.tsv")
+    assert {task.dataset for task in tasks} | {task.response for task in tasks} <= {*datasets.names, None}
     for row in files:
         assert (row.bytes is None) == (row.sha256 is None), row
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from scipy import sparse
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config import recipe as recipes
 from celllm.corpus import writer
-from celllm.genes import commands, gene2vec, gene_embedding, link_prediction, network
-from celllm.genes.link_prediction import METHODS
+from celllm.genes import commands, gene2vec, gene_embedding, network
 from celllm.genes.network import Edges
 from celllm.harmonise import cells as cells_file
 from celllm.harmonise import vocabulary as vocabulary_file
@@ -195,42 +193,3 @@ def test_vectors_of_strangers_are_refused_and_other_methods_need_none(folder: Pa
     write_annotation(root / "config/demo/hgnc_demo.tsv", folder)  # which knows one of the three names
     with pytest.raises(InputError, match=r"(?s)two genes of the vocabulary.*1 of 3 names"):
         embed(folder)
-
-
-@pytest.fixture
-def study(tmp_path: Path, vocabulary: Vocabulary) -> Path:
-    """Forty genes, 32 of them in two dense groups; a recipe of width 8."""
-    vocabulary_file.write(vocabulary, tmp_path / "genes.tsv")
-    a, b = np.triu_indices(32, k=1)
-    write_recipe(tmp_path, width=8, method="svd", epochs=5, hidden=8, feature_width=16)
-    is_edge = np.random.default_rng(0).random(len(a)) < np.where(a // 16 == b // 16, 0.5, 0.05)
-    network.write(Edges(a[is_edge], b[is_edge], vocabulary.digest, "test"), tmp_path / "edges.parquet")
-    return tmp_path
-
-
-def evaluate(folder: Path) -> bytes:
-    files = {"network": "edges.parquet", "vocabulary": "genes.tsv", "out": "links.tsv"}
-    commands.evaluate_genes(
-        recipe=recipes.read(folder / "recipe.yaml"), **{name: folder / file for name, file in files.items()}
-    )
-    return (folder / "links.tsv").read_bytes()
-
-
-def test_a_study_has_a_row_for_each_method_kind_of_negatives_and_seed_and_repeats(
-    study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written = evaluate(study)
-    rows = pd.read_csv(study / "links.tsv", sep="\t")
-    expected = {(m, kind, seed) for m in METHODS for kind in ("uniform", "degree_matched") for seed in (0, 1, 2)}
-    assert set(rows[["method", "negatives", "seed"]].itertuples(index=False, name=None)) == expected
-    assert re.search(r"uniform +degree_matched\n(?s:.*)graphmae +0\.\d{3} +0\.\d{3}\n", capsys.readouterr().out)
-    assert evaluate(study) == written
-
-
-def test_a_network_too_dense_for_non_edges_is_refused(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_prediction, "ROUNDS", 5)
-    a, b = (end.astype(np.int32) for end in np.triu_indices(32, k=1))
-    digest = vocabulary_file.read(study / "genes.tsv").digest
-    network.write(Edges(a, b, digest, "complete"), study / "edges.parquet")
-    with pytest.raises(InputError, match=r"(?s)edges\.parquet.*too dense"):
-        evaluate(study)

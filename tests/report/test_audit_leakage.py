@@ -1,5 +1,7 @@
 """A leaked cell that is planted is found; where nothing leaks the audit says so."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +9,10 @@ from scipy.sparse import csr_matrix
 
 from celllm.base.errors import InputError
 from celllm.config import catalogue as catalogues
-from celllm.config import tables
 from celllm.config.catalogue import Catalogue
 from celllm.corpus.commands import join_shards, write_shards
 from celllm.harmonise import cells as counts
-from celllm.harmonise import vocabulary
+from celllm.harmonise import vocabulary as vocabularies
 from celllm.harmonise.quality import cell_hashes
 from celllm.report.commands import report_table
 from celllm.report.inputs import Inputs, Page
@@ -21,58 +22,25 @@ from celllm.splits.format import Split
 N_CELLS = 30
 
 
-def write_cells(path, dataset, genes, matrix):
-    obs = pd.DataFrame(
-        {
-            "sample": "s",
-            "donor": "s",
-            "study": "d",
-            "label": "x",
-            "is_malignant": 0,
-            "n_counts": np.asarray(matrix.sum(axis=1)).ravel().astype(float),
-            "n_genes": np.diff(matrix.indptr),
-            "cell_hash": cell_hashes(matrix),
-        },
-        index=[f"{dataset}:{number}" for number in range(matrix.shape[0])],
-    )
-    made = counts.build(matrix, obs, vocabulary=genes, dataset=dataset, units="counts", simulated=False, provenance={})
-    counts.write(made, path)
-
-
-TASKS = """\
-task kind title dataset response split split_seeds train validation test min_class_size protocol headline
-blood classification Blood blood - random 0-2 0.7 0.1 0.2 2 clean macro_f1
-lines regression Lines lines lines pairs 0-2 0.8 0.1 0.1 0 clean pearson
-"""
-
-
 @pytest.fixture
-def folder(tmp_path, vocabulary_file, generator):
+def folder(tmp_path, vocabulary, aligned, generator, cells_task, pairs_task):
     """Blood (task), lines (task) and skin (corpus), which holds cells 0 to 2 of blood; line 1 equals line 0."""
-    genes = vocabulary.read(vocabulary_file)
-    blood, skin, lines = (generator.poisson(1.0, (N_CELLS, genes.n_genes)) for _ in range(3))
+    vocabularies.write(vocabulary, tmp_path / "genes.tsv")
+    blood, skin, lines = (generator.poisson(1.0, (N_CELLS, vocabulary.n_genes)) for _ in range(3))
     skin[:3] = blood[:3]
     blood[11] = blood[10]
     lines[1] = lines[0]
     for name, matrix in (("blood", blood), ("skin", skin), ("lines", lines)):
-        write_cells(tmp_path / f"{name}.h5ad", name, genes, csr_matrix(matrix.astype(np.int32)))
+        hashes = cell_hashes(csr_matrix(matrix.astype(np.int32)))
+        counts.write(aligned(matrix, vocabulary, dataset=name, cell_hash=hashes), tmp_path / f"{name}.h5ad")
     parts = np.array(["train"] * 10 + ["test"] + ["train"] * (N_CELLS - 11))
     splits.write(Split("blood", 0, [f"blood:{n}" for n in range(N_CELLS)], parts), tmp_path / "blood.parquet")
     pairs, of_pair = ["0|a", "0|b", "1|a", "2|a"], np.array(["train", "test", "test", "train"])
     splits.write(Split("lines", 0, pairs, of_pair), tmp_path / "lines.parquet")
-    (tmp_path / "tasks.tsv").write_text(TASKS.replace(" ", "\t"))
-    rows = {row.task: row for row in tables.read_tasks(tmp_path / "tasks.tsv")}
-    made = Catalogue(tasks=rows, methods={}, datasets={}, runs={}, not_run=(), claims=(), config={})
+    tasks = {row.task: replace(row, dataset=row.task) for row in (replace(cells_task, task="blood"), pairs_task)}
+    made = Catalogue(tasks=tasks, methods={}, datasets={}, runs={}, not_run=(), claims=(), config={})
     catalogues.write(made, tmp_path / "catalogue.json")
     return tmp_path
-
-
-@pytest.fixture
-def vocabulary_file(tmp_path, vocabulary):
-    from celllm.harmonise import vocabulary as files
-
-    files.write(vocabulary, tmp_path / "genes.tsv")
-    return tmp_path / "genes.tsv"
 
 
 def shards(folder, *, corpus=("skin",), benchmark=("blood", "lines"), exclude=()):

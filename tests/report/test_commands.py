@@ -83,7 +83,7 @@ def test_an_unknown_item_and_a_missing_input_are_named(tmp_path, name, given, me
 def test_the_page_of_details_has_all_its_tables_and_the_rows_of_each_stand_beside_it(tmp_path, inputs):
     page = Page(html=tmp_path / "details.html", tsv=tmp_path / "details.tsv", rows=tmp_path / "rows")
     report_table(table="details", page=page, inputs=replace(inputs, recipes="{}"))
-    names = ["spread", "classes", "trials", "choices", "samples", "vocabulary"]
+    names = ["spread", "classes", "trials", "choices", "vocabulary"]
     text = page.html.read_text(encoding="utf-8")
     assert all(f'<h2 id="{name}">' in text for name in ["config", *names])
     assert {path.stem for path in page.rows.iterdir()} == set(names)

@@ -15,7 +15,7 @@ from celllm.config import recipe as recipes
 from celllm.config.overlays import paths_of
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.report import details
-from celllm.report.data import corpus_table, harmonisation_table, samples_table, vocabulary_table
+from celllm.report.data import corpus_table, harmonisation_table, vocabulary_table
 from celllm.report.results import Results
 
 REPORT = Harmonisation(
@@ -49,14 +49,6 @@ def test_trials_are_counted_by_options_with_how_often_each_was_chosen(scores, ca
     assert list(table.loc['{"C": 0.1}', ["tried", "failed", "chosen"]]) == [2, 0, 2]
     assert table.loc['{"C": 0.1}', "validation"] == pytest.approx(0.65)
     assert list(table.loc['{"C": 1.0}', ["tried", "failed", "chosen"]]) == [2, 1, 0]
-
-
-def test_trials_of_an_encoder_without_references_show_no_score(scores, catalogue):
-    frame = pd.DataFrame([("blood", "celllm", 0, 0, 0, '{"C": 1.0}', 0.5, "yes")], columns=TRIAL_COLUMNS)
-    rest = Results(scores[scores["method"] != "celllm_scratch"])
-    (row,) = details.trials_table(frame, rest, catalogue).rows.to_dict("records")
-    assert row["chosen"] == 1
-    assert pd.isna(row["validation"])
 
 
 def test_spreads_of_splits_and_of_model_seeds_stand_apart(scores, catalogue):
@@ -147,12 +139,6 @@ def test_harmonisation_lists_what_was_lost_as_names_and_as_shares_of_counts(cata
     assert (found["cells_kept"], found["cells_dropped"]) == (90, 3)
     assert found["top_lost"] == "MALAT1 5.00%; XIST 1.00%"
     assert seen(table)[0]["mapped share"] == "91.3%"
-
-
-def test_samples_have_a_row_each(catalogue):
-    rows = samples_table([REPORT], catalogue).rows
-    assert rows["sample"].tolist() == ["s1", "s2"]
-    assert rows[["kept", "empty", "too_few_genes"]].to_numpy().tolist() == [[60, 1, 2], [30, 0, 0]]
 
 
 @pytest.mark.parametrize(

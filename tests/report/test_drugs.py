@@ -56,16 +56,13 @@ def test_the_table_has_a_row_for_each_drug_and_the_medians_above(of_run, catalog
     assert seen(table)[0] == {"drug": "x", "ridge regression": "-1.000"}
 
 
-def test_dots_stand_at_their_values_and_ours_stands_against_ridge(of_run, catalogue):
+def test_dots_stand_at_their_values(of_run, catalogue):
     runs = [of_run(method) for method in METHODS[:2]] + [of_run("ridge", MIXED)]
     figure = draw_per_drug(runs, catalogue, "lines")
-    rows, against = figure.axes
+    (rows,) = figure.axes
     dots = [line.get_xdata() for line in rows.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(dots, [[1, 1], [1, 1], [-1, 0.5]], atol=1e-12)
     assert rows.texts[2].get_text() == "-0.25  (50 %)"
-    (pair,) = [line for line in against.lines if line.get_marker() == "o"]
-    np.testing.assert_allclose(pair.get_xydata(), [[-1, 1], [0.5, 1]], atol=1e-12)
-    assert against.get_title() == "CellLM higher for 2 of 2 drugs"
     assert figure.get_suptitle() == "Drug_response: each of 2 drugs"
 
 

@@ -44,18 +44,6 @@ def test_points_are_means_at_the_number_of_training_cells(with_curve, results):
     assert points["logistic"].scores[0].mean == pytest.approx(0.8)
 
 
-def test_an_encoder_without_its_references_has_no_point(with_curve, scores):
-    blood = scores[(scores["task"] == "blood") & (scores["method"] != "logistic")]
-    results = Results(pd.concat([blood.assign(task=task) for task in ("few", "all")]))
-    (curve,) = curves_of(with_curve, results)
-
-    assert {one.method.method for one in points_of(curve, with_curve, results)} == {
-        "majority",
-        "control_leaked",
-        "control_shuffled",
-    }
-
-
 def test_each_curve_has_a_panel_with_every_method(with_curve, results):
     figure = draw_fewshot(results, with_curve)
 

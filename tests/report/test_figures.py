@@ -148,27 +148,20 @@ def test_the_map_draws_each_label_and_calls_the_bare_cells_so(generator):
 
 
 def test_dots_are_means_of_the_headline_metric(scores, catalogue):
-    dots = {(dot.task, dot.method): dot for dot in dots_of(Results(scores), catalogue)}
+    dots = dots_of(Results(scores), catalogue)
     assert dots[("blood", "logistic")].mean == pytest.approx(0.8)
     assert len(dots) == 12
-
-
-def test_an_encoder_without_reference_has_no_dot(scores, catalogue):
-    results = Results(scores[scores["method"] != "logistic"])
-    dots = {(dot.task, dot.method): dot for dot in dots_of(results, catalogue)}
-    assert np.isnan(dots[("blood", "celllm")].mean)
-    assert "CellLM: withheld: no baseline" in texts(draw_scores(results, catalogue))
-
-
-def test_simulated_tasks_are_called_simulated_in_the_plot(scores, catalogue):
-    said = texts(draw_scores(Results(scores), catalogue))
-    assert any("of nothing" in text and "simulated" in text for text in said)
-    assert "majority_class (trivial)" in said
 
 
 def test_every_method_has_a_line_of_its_own_and_texts_are_apart(scores, catalogue):
     figure = draw_scores(Results(scores), catalogue)
     assert overlapping(figure) == []
+    said = texts(figure)
+    assert any("of nothing" in text and "simulated" in text for text in said)
+    assert "majority_class (trivial)" in said
+    assert "CellLM: withheld: no baseline" in texts(
+        draw_scores(Results(scores[scores["method"] != "logistic"]), catalogue)
+    )
     height = figure.axes[0].get_window_extent().height / figure.dpi
     # two tasks of six methods, marks of 4.2 points: lines must lie 5 points apart or more
     assert height * 72 / 2 * 0.8 / 6 > 5

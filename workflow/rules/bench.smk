@@ -81,8 +81,8 @@ rule fit:
         gpu=fit_gpus,
     params:
         stage=STAGES["fit"],
-        task=task_json,
-        method=method_json,
+        task=row_of(TASKS, "task"),
+        method=row_of(METHODS, "method"),
         code=method_code,
         splits=fit_splits,
         responses=files_option("responses"),
@@ -137,7 +137,7 @@ rule score:
         runtime=30,
     params:
         stage=STAGES["score"],
-        tasks=row_json([TASKS[task] for task in RUN_TASKS]),
+        tasks=as_json([TASKS[task] for task in RUN_TASKS]),
     shell:
         "python -m celllm score"
         " --runs {input.runs:q}"

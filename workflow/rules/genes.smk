@@ -2,8 +2,6 @@
 
 Reads:   results/shards/manifest.json or a published network, the recipe of {recipe}
 Writes:  results/network/, results/genes/{recipe}/
-
-No table or figure needs `evaluate_genes`: it is a study, run by its own target (docs/genes.md).
 """
 
 
@@ -73,34 +71,4 @@ rule embed_genes:
         " --threads {threads}"
         " --stage {params.stage}"
         " --embedding {output.embedding:q}"
-        " &> {log:q}"
-
-
-rule evaluate_genes:
-    """What gene embeddings know of their network: held-out edges against pairs that are no edges."""
-    input:
-        network=rules.build_network.output.network,
-        vocabulary=rules.build_vocabulary.output.vocabulary,
-    output:
-        links="results/genes/{recipe}/link_prediction.tsv",
-    log:
-        "logs/evaluate_genes/{recipe}.log",
-    benchmark:
-        "benchmarks/evaluate_genes/{recipe}.tsv"
-    conda:
-        "../../envs/torch.yaml"
-    threads: config["threads"]["pretrain"]
-    resources:
-        mem_mb=8000,
-        runtime=480,
-    params:
-        stage=STAGES["evaluate_genes"],
-        recipe=recipe_json,
-    shell:
-        "python -m celllm evaluate_genes"
-        " --recipe {params.recipe:q}"
-        " --network {input.network:q}"
-        " --vocabulary {input.vocabulary:q}"
-        " --threads {threads}"
-        " --out {output.links:q}"
         " &> {log:q}"

@@ -58,7 +58,7 @@ rule align_cells:
         runtime=60,
     params:
         stage=STAGES["align_cells"],
-        dataset=dataset_json,
+        dataset=row_of(DATASETS, "dataset"),
         mapped_threshold=config["mapped_threshold"],
         malignancy_rule=config["malignancy_rule"],
     shell:
@@ -93,7 +93,7 @@ rule align_responses:
         runtime=30,
     params:
         stage=STAGES["align_responses"],
-        dataset=dataset_json,
+        dataset=row_of(DATASETS, "dataset"),
     shell:
         "python -m celllm align_responses"
         " --dataset {params.dataset:q}"

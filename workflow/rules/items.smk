@@ -64,7 +64,6 @@ ITEM_INPUTS = {
         "vocabulary": "results/vocabulary/genes.tsv",
     },
     "tables/details": SCORED
-    | NAMED
     | {
         "trials": "results/bench/trials.tsv",
         "cells": expand("results/cells/{dataset}.h5ad", dataset=CELL_DATASETS),

@@ -22,6 +22,66 @@ def files_option(*roles):
     return options
 
 
+def sample_list(wildcards) -> list[str]:
+    """Manifest of the list of samples, where a data set's files are listed in one."""
+    samples = DATASETS[wildcards.dataset].samples
+    return [] if samples is None else [f"resources/raw/{samples}/manifest.json"]
+
+
+def samples_option(wildcards, input) -> str:
+    """The list of samples, its format and the studies to leave out, where there is such a list."""
+    if not input.samples:
+        return ""
+    reader = DATASETS[DATASETS[wildcards.dataset].samples].reader
+    excluded = f" --exclude-studies {EXCLUDED_STUDIES}" if EXCLUDED_STUDIES else ""
+    return f"--samples {quote(str(input.samples))} --samples-reader {reader}{excluded}"
+
+
+def mirrored_files(wildcards) -> list[str]:
+    """A data set's files in the mirror: one that changes there is fetched again, and all that follows made anew."""
+    rows = [row for row in files_of(wildcards.dataset) if "{" not in row.file]
+    found = (mirror.find(MIRRORS, dataset=row.dataset, file=row.file) for row in rows)
+    return [str(path) for path in found if path is not None]
+
+
+def files_json(wildcards) -> str:
+    """The data set's rows of files.tsv."""
+    return as_json(list(FILES.of(wildcards.dataset)))
+
+
+def row_of(rows: dict, name: str):
+    """A function of a job's wildcards: its row as JSON, what it is told, and what it runs again for when it changes."""
+
+    def row(wildcards) -> str:
+        return as_json(rows[wildcards[name]])
+
+    return row
+
+
+def method_code(wildcards) -> str | None:
+    """The digest of the file of the method's class: after a change of it, jobs run again."""
+    return module_digest(METHODS[wildcards.method].module.partition(":")[0])
+
+
+def recipe_json(wildcards) -> str:
+    """The recipe of the job's encoder, whole."""
+    return RECIPES[wildcards.recipe].model_dump_json()
+
+
+def split_json(wildcards) -> str:
+    """The job's row of tasks.tsv but for what its split does not depend on: a new title makes no split anew."""
+    row = TASKS[wildcards.task]
+    return as_json(
+        dataclasses.replace(
+            row,
+            title=row.task,
+            split_seeds=(0,),
+            protocol="clean",
+            headline=tables.METRICS[row.kind][0],
+        )
+    )
+
+
 def ranks_options(_wildcards, resources) -> str:
     """How many processes pretrain: one a GPU of the job, or one a task where the profile has srun start them."""
     if "gpu" in str(resources.get("gres", "")) and int(resources.get("gpu", 0)):

@@ -36,7 +36,7 @@ rule fetch:
         connections=1,
     params:
         stage=STAGES["fetch"],
-        dataset=dataset_json,
+        dataset=row_of(DATASETS, "dataset"),
         files=files_json,
         checksums=CHECKSUMS_TABLE,
         samples=samples_option,

@@ -61,36 +61,24 @@ def read_everything() -> tuple:
         name: recipe.read(*overlays.paths_of(layers, CONFIG / "recipes"))
         for name, layers in config["encoders"].items()
     }
-    for field, names, known, table in (
-        ("gene_annotation", [config["gene_annotation"]], datasets.names, datasets.file),
-        (
-            "network",
-            [config["network"]],
-            [*datasets.names, "coexpression"],
-            datasets.file,
-        ),
-        (
-            "gene2vec",
-            [config["gene2vec"]] if config["gene2vec"] else [],
-            datasets.names,
-            datasets.file,
-        ),
-        ("corpus", config["corpus"], datasets.names, datasets.file),
-        (
-            "probe",
-            [config["probe"]] if config["probe"] else [],
-            datasets.names,
-            datasets.file,
-        ),
-        ("embed", config["embed"], datasets.names, datasets.file),
-        (
-            "step_cost.encoder",
-            [config["step_cost"]["encoder"]] if config["step_cost"] else [],
+    for field in ("gene_annotation", "network", "gene2vec", "corpus", "probe", "embed"):
+        asked = config[field] if isinstance(config[field], list) else [config[field]]
+        networks = ["coexpression"] if field == "network" else []
+        settings.check_names(
+            [name for name in asked if name is not None],
+            [*datasets.names, *networks],
+            field=field,
+            table=datasets.file,
+            files=CONFIG_FILES,
+        )
+    if config["step_cost"]:
+        settings.check_names(
+            [config["step_cost"]["encoder"]],
             recipes,
-            "encoders",
-        ),
-    ):
-        settings.check_names(names, known, field=field, table=table, files=CONFIG_FILES)
+            field="step_cost.encoder",
+            table="encoders",
+            files=CONFIG_FILES,
+        )
     for name, read in recipes.items():
         if read.genes.method == "gene2vec" and config["gene2vec"] is None:
             raise InputError(
@@ -172,33 +160,6 @@ CHECKSUMS_TABLE = str(CONFIG / "checksums.tsv")
 EXCLUDED_STUDIES = " ".join(quote(study) for study in config.get("exclude_studies", []))
 
 
-def sample_list(wildcards) -> list[str]:
-    """Manifest of the list of samples, where a data set's files are listed in one."""
-    samples = DATASETS[wildcards.dataset].samples
-    return [] if samples is None else [f"resources/raw/{samples}/manifest.json"]
-
-
-def samples_option(wildcards, input) -> str:
-    """The list of samples, its format and the studies to leave out, where there is such a list."""
-    if not input.samples:
-        return ""
-    reader = DATASETS[DATASETS[wildcards.dataset].samples].reader
-    excluded = f" --exclude-studies {EXCLUDED_STUDIES}" if EXCLUDED_STUDIES else ""
-    return f"--samples {quote(str(input.samples))} --samples-reader {reader}{excluded}"
-
-
-def mirrored_files(wildcards) -> list[str]:
-    """A data set's files in the mirror: one that changes there is fetched again, and all that follows made anew."""
-    rows = [row for row in files_of(wildcards.dataset) if "{" not in row.file]
-    found = (mirror.find(MIRRORS, dataset=row.dataset, file=row.file) for row in rows)
-    return [str(path) for path in found if path is not None]
-
-
-def files_json(wildcards) -> str:
-    """The data set's rows of files.tsv."""
-    return as_json(list(FILES.of(wildcards.dataset)))
-
-
 def files_of(dataset: str) -> list:
     """Rows of files.tsv of one data set."""
     return [row for row in FILES if row.dataset == dataset]
@@ -220,50 +181,6 @@ def is_present(dataset: str) -> bool:
         for row in rows
     ]
     return bool(rows) and all(a or b for a, b in zip(local, held))
-
-
-def row_json(row) -> str:
-    """A row, or a list of rows, as JSON: what a job is told, and what it runs again for when it changes."""
-    return as_json(row)
-
-
-def dataset_json(wildcards) -> str:
-    """The job's row of datasets.tsv."""
-    return as_json(DATASETS[wildcards.dataset])
-
-
-def task_json(wildcards) -> str:
-    """The job's row of tasks.tsv."""
-    return as_json(TASKS[wildcards.task])
-
-
-def method_json(wildcards) -> str:
-    """The job's row of methods.tsv."""
-    return as_json(METHODS[wildcards.method])
-
-
-def method_code(wildcards) -> str | None:
-    """The digest of the file of the method's class: after a change of it, jobs run again."""
-    return module_digest(METHODS[wildcards.method].module.partition(":")[0])
-
-
-def recipe_json(wildcards) -> str:
-    """The recipe of the job's encoder, whole."""
-    return RECIPES[wildcards.recipe].model_dump_json()
-
-
-def split_json(wildcards) -> str:
-    """The job's row of tasks.tsv but for what its split does not depend on: a new title makes no split anew."""
-    row = TASKS[wildcards.task]
-    return as_json(
-        dataclasses.replace(
-            row,
-            title=row.task,
-            split_seeds=(0,),
-            protocol="clean",
-            headline=tables.METRICS[row.kind][0],
-        )
-    )
 
 
 def datasets_of(task: str) -> list[str]:

@@ -56,10 +56,7 @@ class Catalogue(BaseModel):
 def read(path: Path | str) -> Catalogue:
     """Read the catalogue.
 
-    Raises
-    ------
-    InputError
-        If the file is no catalogue of this version.
+    InputError if the file is no catalogue of this version.
     """
     try:
         return Catalogue.model_validate_json(Path(path).read_text(encoding="utf-8"))

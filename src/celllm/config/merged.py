@@ -16,10 +16,7 @@ from celllm.config.settings import Settings, check
 def read(paths: Sequence[Path]) -> tuple[dict[str, Any], Settings]:
     """Read configuration files, each laid over the ones before, as Snakemake lays them; return values and model.
 
-    Raises
-    ------
-    InputError
-        As of `check`; and for a file that is not there.
+    InputError as of `check`; and for a file that is not there.
     """
     values: dict[str, Any] = {}
     for path in paths:

@@ -61,10 +61,7 @@ def resolve(overlays: Sequence[Path | Mapping[str, Any]]) -> Resolved:
     The first overlay lists in `our_choices` the keys whose value its source does not give. What a later one sets is our
     choice too, unless it says `published: true`: then all its values are those of the source that its header names.
 
-    Raises
-    ------
-    InputError
-        If a file is missing or no mapping, or a mark is not what it should be.
+    InputError if a file is missing or no mapping, or a mark is not what it should be.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -94,10 +91,7 @@ def resolve(overlays: Sequence[Path | Mapping[str, Any]]) -> Resolved:
 def paths_of(overlays: str | Sequence[str | Mapping[str, Any]], folder: Path) -> list[Path | Mapping[str, Any]]:
     """Return the overlays of one encoder of the configuration: names of recipes become their files.
 
-    Raises
-    ------
-    InputError
-        For a name without a file in `folder`.
+    InputError for a name without a file in `folder`.
     """
     listed = [overlays] if isinstance(overlays, str) else overlays
     known = sorted(path.stem for path in folder.glob("*.yaml"))

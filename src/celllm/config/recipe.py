@@ -245,10 +245,7 @@ class Recipe(Section):
 def parse(values: dict[str, Any], *, file: Path | str, file_of: Callable[[str], Path | str] | None = None) -> Recipe:
     """Check a recipe's values; `file_of` returns the file in which a dotted key stands, where that is not `file`.
 
-    Raises
-    ------
-    InputError
-        For an unknown or missing key, a value out of range, or an `our_choices` entry that is no key.
+    InputError for an unknown or missing key, a value out of range, or an `our_choices` entry that is no key.
     """
     where = file_of or (lambda _: file)
     try:

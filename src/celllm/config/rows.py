@@ -42,7 +42,6 @@ def _option(kind: Any) -> Parameter:  # noqa: ANN401 - a type
 DatasetRow = Annotated[Dataset, _option(Dataset)]
 TaskRow = Annotated[Task, _option(Task)]
 MethodRow = Annotated[Method, _option(Method)]
-DatasetRows = Annotated[list[Dataset], _option(list[Dataset])]
 SourceFileRows = Annotated[list[SourceFile], _option(list[SourceFile])]
 FitBudgetJson = Annotated[FitBudget, _option(FitBudget)]
 TaskRows = Annotated[list[Task], _option(list[Task])]

@@ -33,11 +33,8 @@ def planned(
 ) -> Planned:
     """Read off a table of runs what is to be run; `encoders` and `corpus` are those of the configuration.
 
-    Raises
-    ------
-    InputError
-        For an unknown name, a method on a task of another kind or of an encoder that the configuration lacks, a split
-        that the task has not, a pair of task and method that stands twice, and a task whose lines are in the corpus.
+    InputError for an unknown name, a method on a task of another kind or of an encoder that the configuration lacks, a
+    split that the task has not, a pair of task and method that stands twice, and a task whose lines are in the corpus.
     """
     found: dict[str, dict[str, Runs]] = {}
     optional = set()

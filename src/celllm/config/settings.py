@@ -121,10 +121,7 @@ class Settings(_Section):
 def check(config: Mapping[str, Any], *, files: Sequence[Path | str]) -> Settings:
     """Check the configuration in force; errors name the last of `files` that holds the key.
 
-    Raises
-    ------
-    InputError
-        For the first unknown key, missing key or wrong value, and for a key that stands twice in a file.
+    InputError for the first unknown key, missing key or wrong value, and for a key that stands twice in a file.
     """
     for file in files:
         read_mapping(Path(file))
@@ -146,10 +143,7 @@ def check_names(
 ) -> None:
     """Check that each name a configuration key lists is a row of its table (or a file of its folder).
 
-    Raises
-    ------
-    InputError
-        Naming the first unknown name, with the nearest known one.
+    InputError naming the first unknown name, with the nearest known one.
     """
     known = list(known)
     for name in names:
@@ -171,10 +165,7 @@ def check_probe(
 
     `labels`: whether the data set has any; `tested`: data sets of the tasks that are run.
 
-    Raises
-    ------
-    InputError
-        If it has no labels, or is in the corpus or in a task; or if there is none and a recipe asks for it.
+    InputError if it has no labels, or is in the corpus or in a task; or if there is none and a recipe asks for it.
     """
     asking = [name for name, recipe in recipes.items() if recipe.training.probe_every is not None]
     if probe is None and asking:

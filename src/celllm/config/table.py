@@ -63,10 +63,8 @@ def read_rows(path: Path | str, model: type[AnyRow], *, key: str, unique: tuple[
 
     The values of the columns `unique` together occur once; none: rows may repeat.
 
-    Raises
-    ------
-    InputError
-        For a missing or unknown column, a short row, a repeated one, or a cell that is not what its column holds.
+    InputError for a missing or unknown column, a short row, a repeated one, or a cell that is not what its column
+    holds.
     """
     path = Path(path)
     if not path.is_file():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celllm.base.app import commands
 from celllm.base.errors import InputError
@@ -25,8 +25,6 @@ def build_network(
     network: Path,
     edges: Path | None = None,
     coexpression: Path | None = None,
-    min_score: int = 700,
-    partners: int = 10,
     stage: str = "build_network",
 ) -> None:
     r"""Build the gene network on the vocabulary, from a published edge list or from co-expression.
@@ -43,10 +41,6 @@ def build_network(
         manifest of a published edge list: STRING's files, or a parquet table of symbols; this or --coexpression
     coexpression
         manifest of the shards in whose cells genes are correlated
-    min_score
-        minimum combined score of STRING's links, 0 to 1000; lists without scores are taken whole
-    partners
-        co-expression partners a gene may choose
     stage
         name and version of the workflow's stage, for the file's provenance
 
@@ -64,9 +58,9 @@ def build_network(
 
     genes = vocabulary_file.read(vocabulary)
     if edges is not None and coexpression is None:
-        made = _published(edges, hgnc, genes, min_score=min_score)
+        made = _published(edges, hgnc, genes)
     elif coexpression is not None and edges is None:
-        made = _coexpressed(coexpression, genes, n_partners=partners)
+        made = _coexpressed(coexpression, genes)
     else:
         raise InputError(
             file="build_network",
@@ -82,7 +76,7 @@ def build_network(
     print(f"{len(made.a_E)} edges between {n_connected} of {genes.n_genes} genes")
 
 
-def _published(manifest: Path, hgnc: Path, genes: Vocabulary, *, min_score: int) -> Edges:
+def _published(manifest: Path, hgnc: Path, genes: Vocabulary) -> Edges:
     """Map the ends of a published network to the vocabulary; edges that lose an end are dropped."""
     import numpy as np
 
@@ -92,7 +86,7 @@ def _published(manifest: Path, hgnc: Path, genes: Vocabulary, *, min_score: int)
     from celllm.sources import raw
 
     files = raw.read(manifest)
-    first, second = published.read_published(files, min_score=min_score)
+    first, second = published.read_published(files)
     names = sorted({*first, *second})
     index = SymbolIndex(hgnc_file.read(raw.read(hgnc).only().path))
     index_of = dict(zip(names, map_names(names, index, genes).index_N.tolist(), strict=True))
@@ -100,7 +94,7 @@ def _published(manifest: Path, hgnc: Path, genes: Vocabulary, *, min_score: int)
     return network.Edges(a_E, b_E, genes.digest, source=", ".join(file.name for file in files.files))
 
 
-def _coexpressed(manifest: Path, genes: Vocabulary, *, n_partners: int) -> Edges:
+def _coexpressed(manifest: Path, genes: Vocabulary) -> Edges:
     """Correlate genes over the pretraining cells, which hold no test cell."""
     import numpy as np
 
@@ -109,7 +103,7 @@ def _coexpressed(manifest: Path, genes: Vocabulary, *, n_partners: int) -> Edges
     from celllm.harmonise.normalise import log_normalised
 
     cells = cells_of(manifest, genes)
-    a_E, b_E = network.coexpression(log_normalised(cells.rows(np.arange(cells.n_cells))), n_partners=n_partners)
+    a_E, b_E = network.coexpression(log_normalised(cells.rows(np.arange(cells.n_cells))))
     return network.Edges(a_E, b_E, genes.digest, source=f"co-expression in {cells.n_cells} cells")
 
 
@@ -182,62 +176,3 @@ def embed_genes(
     losses = report["losses"]
     course = f"; loss {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} epochs" if losses else ""
     print(f"{genes.n_genes} genes by {method}{counts}{course}; {time.perf_counter() - started:.0f} s")
-
-
-@app.command
-def evaluate_genes(
-    *,
-    recipe: RecipeOption,
-    network: Path,
-    vocabulary: Path,
-    out: Path,
-    seeds: tuple[int, ...] = (0, 1, 2),
-    threads: int = 1,
-) -> None:
-    r"""Tell held-out edges of the network from pairs that are no edges, by gene embeddings made without them.
-
-    A study, described in docs/genes.md; nothing else reads what it writes.
-
-    Parameters
-    ----------
-    recipe
-        recipe: files laid over one another, or JSON; `encoder.width` and `genes` say width and training
-    network
-        the network's edges.parquet
-    vocabulary
-        the vocabulary's genes.tsv
-    out
-        file to write link_prediction.tsv to
-    seeds
-        random seeds; each holds out a tenth of the edges
-    threads
-        threads of torch on a CPU
-
-    Example::
-
-        python -m celllm evaluate_genes \
-            --recipe config/recipes/paper.yaml config/recipes/tiny.yaml config/recipes/demo.yaml \
-            --network results/network/edges.parquet --vocabulary results/vocabulary/genes.tsv --out link_prediction.tsv
-    """
-    import numpy as np
-    import pandas as pd
-    import torch
-
-    from celllm.base.atomic import writing
-    from celllm.genes import network as network_file
-    from celllm.genes.link_prediction import score_links
-    from celllm.genes.methods import too_small
-    from celllm.harmonise import vocabulary as vocabulary_file
-
-    torch.set_num_threads(threads)
-    genes = vocabulary_file.read(vocabulary)
-    edges = network_file.read(network, vocabulary=genes)
-    edges_E2 = np.stack([edges.a_E, edges.b_E], axis=1).astype(np.int64)
-    options: dict[str, Any] = {"n_genes": genes.n_genes, "width": recipe.encoder.width, "settings": recipe.genes}
-    with too_small(network, recipe.encoder.width):
-        rows = [row for seed in seeds for row in score_links(edges_E2, seed=seed, **options)]
-    table = pd.DataFrame(rows)
-    with writing(out) as part:
-        table.to_csv(part, sep="\t", index=False, float_format="%.6g")
-    means = table.pivot_table("auroc", index="method", columns="negatives", sort=False)
-    print(means.rename_axis(columns="mean AUROC").to_string(float_format="%.3f"))

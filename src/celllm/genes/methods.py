@@ -110,14 +110,14 @@ def _of_corpus(manifest: Path, genes: Vocabulary, *, width: int, seed: int) -> e
 
 @contextmanager
 def too_small(network: Path, width: int) -> Iterator[None]:
-    """Say of which file and setting it comes that a network is too small, or too dense, for what is asked."""
+    """Say of which file and setting it comes that a network is too small."""
     try:
         yield
     except ValueError as error:
         raise InputError(
             file=network,
             field="a, b",
-            expected=f"a network of more than {width} genes, most of whose pairs are no edges",
+            expected=f"a network of more than {width} genes",
             found=str(error),
             remedy="choose a smaller encoder.width or genes.method random in the recipe, or another network",
         ) from error

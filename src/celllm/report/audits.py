@@ -53,10 +53,7 @@ def source_tables(
 ) -> list[ReportTable]:
     """Return the batch-confounding probe, what a label rule teaches, and the labels of the corpus.
 
-    Raises
-    ------
-    VocabularyMismatch
-        If the encoder was pretrained on other genes.
+    VocabularyMismatch if the encoder was pretrained on other genes.
     """
     from celllm.bench.diagnostics import views
     from celllm.model.store import load_encoder

@@ -29,10 +29,7 @@ def claims_table(results: Results, catalogue: Catalogue) -> ReportTable:
     no score; `not comparable` where the data are simulated, the number is withheld, or the metric is undefined for a
     split.
 
-    Raises
-    ------
-    InputError
-        If a claim names a method that there is not.
+    InputError if a claim names a method that there is not.
     """
     columns = [
         *(Column(name) for name in ("claim", "task", "method")),

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from celllm.base.report_table import Column, ReportTable, frame_of
+from celllm.base.report_table import Column, ReportTable
 from celllm.config.catalogue import Catalogue
 from celllm.corpus.reader import ShardReader
 from celllm.genes.network import Edges
@@ -75,28 +75,6 @@ def harmonisation_table(harmonisation: Sequence[Harmonisation], catalogue: Catal
         Column("top_lost"),
     ]
     return ReportTable("harmonisation", rows, columns)
-
-
-def samples_table(harmonisation: Sequence[Harmonisation], catalogue: Catalogue) -> ReportTable:
-    """Count each sample's cells, kept and dropped."""
-    counts = ("kept", "empty", "too_few_genes")
-    rows = [
-        {
-            "dataset": report.dataset,
-            "title": title_of_dataset(catalogue, report.dataset),
-            "sample": name,
-            **{count: getattr(sample, count) for count in counts},
-        }
-        for report in harmonisation
-        for name, sample in report.samples.items()
-    ]
-    columns = [
-        Column("title", "data set", is_key=True),
-        Column("sample"),
-        *(Column(name, show=",d") for name in counts),
-    ]
-    note = "Empty cells have no count at all; too few genes: fewer expressed genes at the source than its row asks for."
-    return ReportTable("samples", frame_of(rows, columns), columns, "Cells kept and dropped by sample", note)
 
 
 def vocabulary_table(

@@ -18,9 +18,8 @@ from celllm.config.catalogue import Catalogue
 from celllm.config.recipe import Recipe
 from celllm.genes import network as network_file
 from celllm.harmonise import cells as cells_file
-from celllm.harmonise.harmonisation import Harmonisation
 from celllm.harmonise.vocabulary import Vocabulary
-from celllm.report.data import samples_table, vocabulary_table
+from celllm.report.data import vocabulary_table
 from celllm.report.references import shown_pairs, withheld
 from celllm.report.results import Results
 from celllm.report.titles import metric_title, task_and_method
@@ -33,7 +32,6 @@ def tables_of_details(
     results: Results,
     trials: pd.DataFrame,
     recipes: Mapping[str, Recipe],
-    harmonisation: Sequence[Harmonisation],
     genes: Vocabulary,
     cells: Sequence[Path],
     network: Path | None = None,
@@ -47,7 +45,6 @@ def tables_of_details(
         classes_table(results, catalogue),
         trials_table(trials, results, catalogue),
         choices_table(recipes),
-        samples_table(harmonisation, catalogue),
         vocabulary_table(genes, is_named=is_named, edges=edges, config=catalogue.config),
     ]
 

@@ -67,10 +67,7 @@ READERS: Final = {
 def build(command: str, name: str, inputs: Inputs, **made: object) -> Any:  # noqa: ANN401 - a figure, or a table or several
     """Make a table or figure; `made` are parameters of the item that are no input.
 
-    Raises
-    ------
-    InputError
-        If there is none of that name, or an input that it needs is missing.
+    InputError if there is none of that name, or an input that it needs is missing.
     """
     kind, _, subject = name.partition("/")
     if kind not in ITEMS[command]:

@@ -27,10 +27,7 @@ def stratified(labels: NDArray[np.str_], units: Sequence[str], task: Task, *, se
     refer to the others. What the shares leave over is `unused` too: a few-shot task has train 0.05, validation 0,
     test 0.2. Every class has at least one training cell. The split follows the ids (`units`), not their order.
 
-    Raises
-    ------
-    InputError
-        If fewer than two classes are large enough, or the classes are too many for the test subset.
+    InputError if fewer than two classes are large enough, or the classes are too many for the test subset.
     """
     usable, classes = _usable(labels, units, task)
     n_test, n_validation, n_train = subset_sizes(task, len(usable))
@@ -57,10 +54,7 @@ def by_donor(
     known donor ("") are `unused`. `seed` is the position of the tested donor among the donors with usable cells,
     sorted by name, from 0; and the random seed.
 
-    Raises
-    ------
-    InputError
-        If there are fewer donors, or fewer than two classes or too few cells to train on.
+    InputError if there are fewer donors, or fewer than two classes or too few cells to train on.
     """
     usable, classes = _usable(np.where(donors == "", "", labels), units, task)
     names = np.unique(donors[usable])

@@ -46,10 +46,7 @@ class Split:
     def rows(self, subset: Subset, units: Sequence[str]) -> NDArray[np.int64]:
         """Return where the units of a subset stand in `units`, the task's units as the data has them; ascending.
 
-        Raises
-        ------
-        InputError
-            If the split and the data do not have the same units: one of the two is out of date.
+        InputError if the split and the data do not have the same units: one of the two is out of date.
         """
         subset_of = dict(zip(self.units, self.subsets.tolist(), strict=True))
         strange = next((unit for unit in units if unit not in subset_of), None)
@@ -77,10 +74,7 @@ def write(split: Split, path: Path | str) -> None:
 def read(path: Path | str) -> Split:
     """Read a split.
 
-    Raises
-    ------
-    InputError
-        If a column or the metadata is missing, a unit occurs twice or a subset is unknown.
+    InputError if a column or the metadata is missing, a unit occurs twice or a subset is unknown.
     """
     table = pq.read_table(path)
     stored = (table.schema.metadata or {}).get(KEY)

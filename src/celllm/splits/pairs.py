@@ -30,10 +30,7 @@ def divide(
     No pair of line and drug may come twice. A compound that was screened under two names is one drug under every rule:
     `structures` has one text a compound, as `splits.compounds` gives it.
 
-    Raises
-    ------
-    InputError
-        If a subset that has a share gets nothing.
+    InputError if a subset that has a share gets nothing.
     """
     if task.split == "pairs":
         known = sorted(zip(drugs.tolist(), structures.tolist(), strict=True), reverse=True)

@@ -93,10 +93,7 @@ def cells_from(adata: AnnData | PlainCells) -> Cells:
 def pairs_from(adata: AnnData | PlainCells, responses: Responses, *, file: Path | str) -> Pairs:
     """Join aligned cell lines, named `{dataset}:{line}`, with responses; a pair whose line has no expression falls out.
 
-    Raises
-    ------
-    InputError
-        If a drug has no structure, or two, or if no line of the table has expression; it names `file`.
+    InputError if a drug has no structure, or two, or if no line of the table has expression; it names `file`.
     """
     line_ids = np.array([line_of(name) for name in adata.obs_names], dtype=str)
     kept = with_expression(responses.table, line_ids, file=file)

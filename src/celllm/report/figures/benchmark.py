@@ -25,35 +25,15 @@ from celllm.report.titles import data_title, method_title, metric_title, task_ti
 Curve = tuple[Task, ...]
 
 
-@dataclass(frozen=True)
-class Dot:
-    """One method on one task: mean and interval of the headline metric, or none where it may not be shown.
-
-    `each` holds the values of few donors.
-    """
-
-    task: str
-    method: str
-    mean: float
-    low: float
-    high: float
-    each: tuple[float, ...]
-    is_hidden: bool
-
-
-def dots_of(results: Results, catalogue: Catalogue) -> list[Dot]:
-    """Summarise the headline metric of every task and method, in the order of config/*.tsv."""
+def dots_of(results: Results, catalogue: Catalogue) -> dict[tuple[str, str], Summary | None]:
+    """Summarise the headline metric of every task and method, in the order of config/*.tsv; None: withheld."""
     hidden = withheld(results, catalogue)
-    dots = []
-    for task in catalogue.tasks.values():
-        for method in catalogue.methods.values():
-            found = results.summary(task.task, method.method, task.headline)
-            if not found.n_splits:
-                continue
-            is_hidden = (task.task, method.method) in hidden
-            numbers = (math.nan,) * 3 if is_hidden else (found.mean, found.low, found.high)
-            dots.append(Dot(task.task, method.method, *numbers, () if is_hidden else found.each, is_hidden))
-    return dots
+    found = {
+        (task.task, method): results.summary(task.task, method, task.headline)
+        for task in catalogue.tasks.values()
+        for method in catalogue.methods
+    }
+    return {key: None if key in hidden else dot for key, dot in found.items() if dot.n_splits}
 
 
 def draw_scores(results: Results, catalogue: Catalogue) -> Figure:
@@ -63,18 +43,10 @@ def draw_scores(results: Results, catalogue: Catalogue) -> Figure:
     """
     dots = dots_of(results, catalogue)
     panels: dict[tuple[str, str], list[str]] = {}
-    key: tuple[str, str]
-    for dot in dots:
-        key = (catalogue.tasks[dot.task].kind, catalogue.tasks[dot.task].headline)
-        panels.setdefault(key, [])
-        if dot.task not in panels[key]:
-            panels[key].append(dot.task)
+    for task in dict.fromkeys(task for task, _ in dots):
+        panels.setdefault((catalogue.tasks[task].kind, catalogue.tasks[task].headline), []).append(task)
     methods = {
-        key: [
-            method
-            for method in catalogue.methods.values()
-            if any(dot.method == method.method and dot.task in tasks for dot in dots)
-        ]
+        key: [row for name, row in catalogue.methods.items() if any((task, name) in dots for task in tasks)]
         for key, tasks in panels.items()
     }
     # inches: a line of a method, and as much again between two tasks
@@ -83,7 +55,7 @@ def draw_scores(results: Results, catalogue: Catalogue) -> Figure:
         figure = Figure(figsize=(11, max(sum(heights) + 0.4, 2.6)), layout="constrained")
         axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axis, (key, tasks) in zip(axes, panels.items(), strict=True):
-            shown = [dot for dot in dots if dot.task in tasks]
+            shown = {one: dot for one, dot in dots.items() if one[0] in tasks}
             _draw_panel(axis, shown, tasks, methods[key], catalogue)
             axis.set_xlabel(f"{metric_title(key[1])}: mean and 95 % interval over splits")
         figure.suptitle("All tasks and methods")
@@ -92,7 +64,7 @@ def draw_scores(results: Results, catalogue: Catalogue) -> Figure:
 
 def _draw_panel(
     axis: Axes,
-    dots: Sequence[Dot],
+    dots: Mapping[tuple[str, str], Summary | None],
     tasks: Sequence[str],
     methods: Sequence[Method],
     catalogue: Catalogue,
@@ -103,9 +75,9 @@ def _draw_panel(
     for band in range(0, len(tasks), 2):
         axis.axhspan(band - 0.5, band + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
     places = {method.method: place for place, method in enumerate(methods)}
-    for dot in dots:
-        y = tasks.index(dot.task) + (places[dot.method] - (len(methods) - 1) / 2) * step
-        _draw_dot(axis, dot, y, looks[dot.method], title=method_title(catalogue, dot.method))
+    for (task, name), dot in dots.items():
+        y = tasks.index(task) + (places[name] - (len(methods) - 1) / 2) * step
+        _draw_dot(axis, dot, y, looks[name], title=method_title(catalogue, name))
     handles = [
         axis.plot([], [], linestyle="none", label=_title(method), **looks[method.method])[0] for method in methods
     ]
@@ -115,17 +87,17 @@ def _draw_panel(
     axis.set_ylim(len(tasks) - 0.5, -0.5)
     if catalogue.tasks[tasks[0]].headline not in ERRORS:
         # the whole scale in every panel, so that panels can be compared
-        ends = [end for dot in dots for end in (dot.mean, dot.low) if not math.isnan(end)]
+        ends = [end for dot in dots.values() if dot for end in (dot.mean, dot.low) if not math.isnan(end)]
         axis.set_xlim(min([0.0, *ends]) - 0.02, 1.02)
     axis.grid(axis="x", alpha=0.3)
 
 
-def _draw_dot(axis: Axes, dot: Dot, y: float, look: Mapping[str, Any], *, title: str) -> None:
-    if dot.is_hidden or math.isnan(dot.mean):
+def _draw_dot(axis: Axes, dot: Summary | None, y: float, look: Mapping[str, Any], *, title: str) -> None:
+    if dot is None or math.isnan(dot.mean):
         axis.text(
             0.005,
             y,
-            f"{title}: {WITHHELD if dot.is_hidden else 'undefined'}",
+            f"{title}: {WITHHELD if dot is None else 'undefined'}",
             color=look["color"],
             fontsize=6.5,
             va="center",

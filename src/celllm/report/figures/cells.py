@@ -39,10 +39,7 @@ _LABEL = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none
 def draw_confusions(predictions: Sequence[Predictions], catalogue: Catalogue, subject: str) -> Figure:
     """Draw the confusion matrix of the subject, TASK/METHOD: all its runs together.
 
-    Raises
-    ------
-    InputError
-        If predictions are of another task or method, or no classification.
+    InputError if predictions are of another task or method, or no classification.
     """
     task, method = subject.split("/")
     check(predictions, task=task, methods=[method], kind="classification")

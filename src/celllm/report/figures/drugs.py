@@ -17,12 +17,11 @@ from celllm.base.errors import InputError
 from celllm.base.report_table import Column, ReportTable
 from celllm.bench.metrics import pearson_by
 from celllm.config.catalogue import Catalogue
-from celllm.config.references import linear_reference, references_of
-from celllm.report.figures.style import ALL_FAILED, COLOURS, GREY, MARKS, looks_of_methods, notice, style
+from celllm.config.references import references_of
+from celllm.report.figures.style import ALL_FAILED, GREY, looks_of_methods, notice, style
 from celllm.report.results import Predictions, check
 from celllm.report.titles import method_title, task_title
 
-_OURS = "ours"
 # Fractions of consecutive multiples of the golden ratio lie evenly: dots spread without chance.
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -57,10 +56,7 @@ def correlations_of(predictions: Sequence[Predictions], catalogue: Catalogue, ta
 
     An encoder is there only where its reference baselines are, on the same splits.
 
-    Raises
-    ------
-    InputError
-        If predictions are of another task, or no drug has lines enough.
+    InputError if predictions are of another task, or no drug has lines enough.
     """
     of_kind = {name: row for name, row in catalogue.methods.items() if row.kind == "regression"}
     check(predictions, task=task, methods=of_kind, kind="regression")
@@ -99,22 +95,16 @@ def per_drug_table(predictions: Sequence[Predictions], catalogue: Catalogue, sub
 
 
 def draw_per_drug(predictions: Sequence[Predictions], catalogue: Catalogue, subject: str) -> Figure:
-    """Draw a row of dots a method, a dot a drug; beside it, ours against the linear model, drug by drug."""
+    """Draw a row of dots a method, a dot a drug."""
     values = correlations_of(predictions, catalogue, subject)
     if values.empty:
         return notice(ALL_FAILED)
     titles = {method: method_title(catalogue, method) for method in values.columns}
-    ours = [method for method in values.columns if catalogue.methods[method].role == _OURS]
-    linear = linear_reference(catalogue.tasks[subject], catalogue.methods)
-    has_pair = bool(ours) and linear in values.columns
     looks = looks_of_methods(catalogue.methods.values())
-    height = max(2.6, 0.42 * len(titles) + 1.2)
     with style():
-        figure = Figure(figsize=(6.4 + 3.4 * has_pair, max(height, 3.4 * has_pair)), layout="constrained")
-        axes = figure.subplots(1, 1 + has_pair, squeeze=False, width_ratios=[1.6, 1] if has_pair else [1])[0]
-        _draw_rows(axes[0], values, titles, colours={method: looks[method]["color"] for method in titles})
-        if has_pair:
-            _draw_against(axes[1], values[linear], values[ours[0]], titles=(titles[linear], titles[ours[0]]))
+        figure = Figure(figsize=(6.4, max(2.6, 0.42 * len(titles) + 1.2)), layout="constrained")
+        axis = figure.subplots()
+        _draw_rows(axis, values, titles, colours={method: looks[method]["color"] for method in titles})
         figure.suptitle(f"{task_title(catalogue, subject)}: each of {len(values)} drugs")
         return figure
 
@@ -146,21 +136,6 @@ def _draw_rows(axis: Axes, values: pd.DataFrame, titles: Mapping[str, str], *, c
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("Pearson over the drug's test lines\n(dashed: mean of the drug, 0 by definition)")
     axis.grid(axis="x", alpha=0.3)
-
-
-def _draw_against(axis: Axes, x: pd.Series[float], y: pd.Series[float], *, titles: tuple[str, str]) -> None:
-    """One dot a drug; above the diagonal the method of the y axis is better."""
-    both = np.concatenate([x.to_numpy(), y.to_numpy(), [0.0]])
-    ends = [float(both.min()) - 0.03, float(both.max()) + 0.03]
-    axis.plot(ends, ends, color=GREY, linewidth=1)
-    axis.plot(x, y, linestyle="none", marker=MARKS[0], markersize=3, color=COLOURS[0], alpha=0.6, mew=0)
-    axis.set_xlim(*ends)
-    axis.set_ylim(*ends)
-    axis.set_aspect("equal")
-    axis.set_xlabel(titles[0])
-    axis.set_ylabel(titles[1])
-    axis.set_title(f"{titles[1]} higher for {int((y > x).sum())} of {len(x)} drugs", fontsize=8.5)
-    axis.grid(alpha=0.3)
 
 
 def _distinct(titles: Sequence[str]) -> list[str]:

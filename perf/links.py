@@ -1,4 +1,8 @@
-"""A study of gene embeddings: edges held out before one was made, told from pairs that are no edges (docs/genes.md).
+"""What gene embeddings know of their network: held-out edges told from pairs that are no edges (docs/genes.md).
+
+    python perf/links.py --recipe RECIPE... --network EDGES --vocabulary GENES --out TABLE
+
+A tenth of the edges is held out for each seed; embeddings are made from the others, as the recipe says.
 
 Shapes: E edges of the network, T of them for training, P pairs to be scored, G genes of the vocabulary, D width.
 A pair is a row (a, b) of vocabulary indices, a < b.
@@ -6,19 +10,29 @@ A pair is a row (a, b) of vocabulary indices, a < b.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.preprocessing import normalize
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from line import options
+
+from celllm.config import recipe as recipes
 from celllm.config.recipe_encoder import GeneSettings
 from celllm.genes import embed
+from celllm.genes import network as network_file
 from celllm.genes.graphmae import neighbourhood_features, normalised_adjacency
+from celllm.harmonise import vocabulary as vocabulary_file
 
 Pairs = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -161,3 +175,25 @@ def score_links(
 def _codes(pairs_P2: Pairs) -> NDArray[np.int64]:
     """One number a pair; indices are below 2^31."""
     return (pairs_P2[:, 0] << 32) | pairs_P2[:, 1]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = options(__doc__)
+    parser.add_argument("--recipe", nargs="+", required=True, help="recipes laid over one another")
+    parser.add_argument("--network", type=Path, required=True, help="results/network/edges.parquet")
+    parser.add_argument("--vocabulary", type=Path, required=True, help="results/vocabulary/genes.tsv")
+    parser.add_argument("--out", type=Path, required=True, help="table to write")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    asked = parser.parse_args(arguments)
+    recipe, genes = recipes.of_option(asked.recipe), vocabulary_file.read(asked.vocabulary)
+    edges = network_file.read(asked.network, vocabulary=genes)
+    edges_E2 = np.stack([edges.a_E, edges.b_E], axis=1).astype(np.int64)
+    values: dict[str, Any] = {"n_genes": genes.n_genes, "width": recipe.encoder.width, "settings": recipe.genes}
+    table = pd.DataFrame([row for seed in asked.seeds for row in score_links(edges_E2, seed=seed, **values)])
+    table.to_csv(asked.out, sep="\t", index=False, float_format="%.6g")
+    means = table.pivot_table("auroc", index="method", columns="negatives", sort=False)
+    print(means.rename_axis(columns="mean AUROC").to_string(float_format="%.3f"))
+
+
+if __name__ == "__main__":
+    main()
