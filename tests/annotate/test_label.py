@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pytest
 
@@ -123,8 +124,14 @@ def test_a_clusters_commonest_label_is_each_of_its_cells() -> None:
     assert list(label.majority(names, groups)) == ["b", "b", "b", "a", "a", "a"]
 
 
-def test_a_query_is_refused_before_the_reference_is_judged(tmp_path):
-    with pytest.raises(InputError, match=r"query\.h5ad"):
-        celllm.annotate(
-            tmp_path / "query.h5ad", reference=tmp_path / "reference.h5ad", labels="cell_type", out=tmp_path / "o"
-        )
+@pytest.mark.parametrize("fault", ["none", "older release"])
+def test_a_query_is_refused_before_the_reference_is_judged(
+    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, fault: str
+) -> None:
+    query = tmp_path / "query.h5ad"
+    if fault != "none":
+        own.write_h5ad(query)
+        with h5py.File(query, "r+") as file:
+            del file["obs"].attrs["column-order"]
+    with pytest.raises(InputError, match=rf"query\.h5ad(?s:.)*{'' if fault == 'none' else fault}"):
+        celllm.annotate(query, tmp_path / "none.h5ad", tmp_path / "o", labels="cell_type", encoder=folder.path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -27,6 +29,28 @@ def test_a_finished_file_takes_its_name_and_makes_its_folder(tmp_path):
         part.write_text("whole")
         assert not path.exists()
     assert path.read_text() == "whole"
+
+
+def test_two_runs_at_once_write_whole_files_each(tmp_path):
+    path = tmp_path / "x.txt"
+    with writing(path) as first:
+        first.write_text("half of the fir")
+        with writing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        first.write_text("first")
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "x.txt"
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    (tmp_path / f"x.txt.{gone.pid}-abc.part").write_text("half")
+    with writing(path) as part:
+        part.write_text("whole")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

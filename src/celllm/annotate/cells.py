@@ -30,6 +30,8 @@ from celllm.sources.values import check_values
 
 ENOUGH_MAPPED, ENOUGH_NAMED = 0.8, 0.5
 """Shares of the counts, and of the encoder's genes, below which a user is warned."""
+FEW_COUNTS = 100
+"""Counts of a droplet below which it is taken to hold no cell, as DropletUtils does; a user is warned."""
 
 
 class OwnCells:
@@ -79,15 +81,19 @@ class OwnCells:
         self._total_N = np.zeros(len(var))
         self.n_silent = 0
         """Cells without a count of the encoder's genes, of those that were read."""
+        self.n_shallow = 0
+        """Other cells of fewer than FEW_COUNTS counts."""
 
     def pieces(self, *, show: str | None = None) -> Iterator[sparse.csr_matrix]:
         """Yield counts, C x G, in the order of the source; `show` is what a progress bar is called."""
         self._total_N[:] = 0
-        self.n_silent = 0
+        self.n_silent = self.n_shallow = 0
         with tqdm(total=self.n_cells, desc=show, unit=" cells", disable=None if show else True) as bar:
             for raw in self._source.pieces(self.place):
                 raw = raw[:, self._kept] if self.n_no_genes else raw
                 check_values(raw.data, Units.COUNTS, file=self._source.file, field=self.place)
+                depths_C = np.asarray(raw.sum(axis=1, dtype=np.float64)).ravel()
+                self.n_shallow += int(((depths_C > 0) & (depths_C < FEW_COUNTS)).sum())
                 self._total_N += np.asarray(raw.sum(axis=0, dtype=np.float64)).ravel() * self._is_gene_N
                 counts = to_vocabulary(raw, self._mapping, self._encoder.vocabulary.n_genes).astype(np.float32)
                 counts.eliminate_zeros()
@@ -137,6 +143,11 @@ class OwnCells:
         if self.n_silent:
             lines.append(
                 f"warning: {self.n_silent} cells have no count of the encoder's genes; their embedding is empty"
+            )
+        if self.n_shallow:
+            lines.append(
+                f"warning: {self.n_shallow} cells have 1 to {FEW_COUNTS - 1} counts, as empty droplets do; "
+                "leave them out, or trust neither their embedding nor their label"
             )
         return lines
 

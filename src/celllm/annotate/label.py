@@ -98,6 +98,7 @@ def annotate(
     target.check_out(query, out)
     found = folders.read(encoder)
     with source.opened(query) as cells:  # what a query is refused for is said before minutes of judging
+        target.check_obs(cells)
         if clusters is not None:
             cells.column(clusters, "--clusters")
         OwnCells(cells, found, counts=counts, genes=genes)

@@ -1,12 +1,14 @@
-"""Whole files or none: writers fill `x.part`, which takes its name only when it is complete."""
+"""Whole files or none: writers fill a file of another name, which takes its own only when it is complete."""
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from celllm.base.errors import InputError
@@ -19,8 +21,9 @@ MARGIN = 1 << 22
 def writing(path: Path | str) -> Iterator[Path]:
     """Yield a path to write to; on success it is renamed to `path`, on any failure it is removed.
 
-    The rename is atomic on one file system, so a reader sees the old file, the new one or none,
-    and a run killed in between leaves only a `.part` that nothing reads.
+    The rename is atomic on one file system, so a reader sees the old file, the new one or none. A run killed in
+    between leaves a `x.PID-….part` that nothing reads and the next run removes; of two runs at once into one file each
+    has its own, and the later one's stays.
 
     Parameters
     ----------
@@ -33,10 +36,10 @@ def writing(path: Path | str) -> Iterator[Path]:
         If the disk is full.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(3)}.part")
     try:
         require_room(path)
-        part.unlink(missing_ok=True)
+        _clear(path)
         yield part
         part.replace(path)
     except BaseException as error:
@@ -45,6 +48,17 @@ def writing(path: Path | str) -> Iterator[Path]:
         if _is_full(error) and not isinstance(error, InputError):
             raise _full(path, f"a full disk: {error}") from error
         raise
+
+
+def _clear(path: Path) -> None:
+    """Remove the parts of a file that runs left which are no longer there."""
+    for part in path.parent.glob(f"{escape(path.name)}.*-*.part"):
+        try:
+            os.kill(int(part.name.removeprefix(f"{path.name}.").partition("-")[0]), 0)
+        except ProcessLookupError:
+            part.unlink(missing_ok=True)
+        except (ValueError, OSError):
+            continue  # of another name, or of another user's run
 
 
 def require_room(path: Path, n_bytes: int = 0) -> None:

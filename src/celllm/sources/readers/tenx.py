@@ -62,7 +62,10 @@ def read_tenx_mtx(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     matrices = list(_separate(manifest))
     archives = [file for file in manifest.files if is_archive(file.name)]
     if not matrices and not archives:
-        manifest.ending(".tar.gz", ".tar", ".tgz", ".zip", "matrix.mtx", "matrix.mtx.gz")
+        remedy = (
+            "name the files so at their end, the sample before: SAMPLE_matrix.mtx.gz; or give an archive of the three"
+        )
+        raise manifest.other_files(EXPECTED, remedy)
     if labels and (len(labels) > 1 or len(matrices) + len(archives) > 1):
         expected = "one matrix and one table of labels, or matrices only"
         raise manifest.other_files(expected, "make each matrix with labels a dataset of its own in config/files.tsv")
