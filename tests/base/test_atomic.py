@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from celllm.base.atomic import require_room, writing
+from celllm.base.atomic import check_place, require_room, writing
 from celllm.base.errors import InputError
 
 
@@ -70,6 +70,17 @@ def test_a_full_disk_is_said_so(tmp_path):
     with pytest.raises(InputError, match="a full disk"), writing(tmp_path / "x") as part:  # noqa: PT012 - as above
         part.symlink_to("/dev/full")
         part.write_bytes(b"x")
+
+
+@pytest.mark.parametrize("name", ["file/x", "folder"])
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="a file that can be written"):
+        check_place(tmp_path / name)
+    with pytest.raises(InputError, match="a file that can be written"), writing(tmp_path / name) as part:
+        part.touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
 
 
 def test_room_is_asked_for_before_it_is_needed(tmp_path):

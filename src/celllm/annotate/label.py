@@ -22,6 +22,7 @@ from celllm.annotate.folder import EncoderFolder
 from celllm.annotate.head import LinearHead, Model
 from celllm.annotate.judge import WAYS, Way
 from celllm.annotate.source import Own, Source
+from celllm.base.atomic import check_place
 from celllm.base.errors import InputError
 from celllm.harmonise.normalise import log_normalised
 
@@ -96,6 +97,8 @@ def annotate(
         If counts, gene names or a column are not found, or the reference has fewer than two classes.
     """
     target.check_out(query, out)
+    if save is not None:
+        check_place(save)
     found = folders.read(encoder)
     with source.opened(query) as cells:  # what a query is refused for is said before minutes of judging
         target.check_obs(cells)

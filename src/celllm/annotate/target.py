@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from celllm.annotate.source import Own, Source
-from celllm.base.atomic import writing
+from celllm.base.atomic import check_place, writing
 from celllm.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def check_out(cells: Own, out: Path | str | None) -> None:
     if fault is not None:
         expected, found, remedy = fault
         raise InputError(file=out or str(cells), field="out", expected=expected, found=found, remedy=remedy)
+    if out is not None:
+        check_place(out)
 
 
 def check_obs(cells: Source) -> None:

@@ -33,7 +33,7 @@ def writing(path: Path | str) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If the disk is full.
+        If the disk is full, or nothing can be written there.
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(3)}.part")
@@ -47,7 +47,19 @@ def writing(path: Path | str) -> Iterator[Path]:
             part.unlink(missing_ok=True)
         if _is_full(error) and not isinstance(error, InputError):
             raise _full(path, f"a full disk: {error}") from error
+        if isinstance(error, OSError) and error.filename and Path(error.filename) in {part, path, *path.parents}:
+            raise _closed(path, error.strerror or "") from error
         raise
+
+
+def check_place(path: Path | str) -> None:
+    """Raise InputError if no file can be written there, as is known before any work is done."""
+    path = Path(path)
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir():
+        raise _closed(path, "a folder")
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise _closed(path, f"{there}, which {'cannot be written to' if there.is_dir() else 'is no folder'}")
 
 
 def _clear(path: Path) -> None:
@@ -67,6 +79,13 @@ def require_room(path: Path, n_bytes: int = 0) -> None:
     free = shutil.disk_usage(path.parent).free
     if free < n_bytes + MARGIN:
         raise _full(path, f"{free:,} bytes free, {n_bytes + MARGIN:,} needed next")
+
+
+def _closed(path: Path, found: str) -> InputError:
+    remedy = "name another file, in a folder of your own"
+    return InputError(
+        file=path, field="(whole file)", expected="a file that can be written", found=found, remedy=remedy
+    )
 
 
 def _full(path: Path, found: str) -> InputError:
