@@ -89,6 +89,8 @@ def test_a_saved_model_labels_as_the_reference_did(
     ("options", "said"),
     [
         pytest.param({}, "--model saved.safetensors", id="neither reference nor model"),
+        pytest.param({"labels": "cell_type", "model": "saved"}, "both", id="reference and model"),
+        pytest.param({"labels": "cell_type", "threshold": float("nan")}, "0 to 1", id="threshold"),
         pytest.param({"labels": "type"}, "the columns cell_type, donor", id="no such column"),
         pytest.param({"labels": "cell_type", "donors": "one"}, "two donors or more", id="one donor"),
         pytest.param({"labels": "cell_type", "donors": "barcode"}, "45 in 45 cells", id="a donor a cell"),

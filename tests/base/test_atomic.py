@@ -47,7 +47,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
     path = tmp_path / "x.txt"
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    (tmp_path / f"x.txt.{gone.pid}-abc.part").write_text("half")
+    (tmp_path / f"x.txt.{gone.pid}-abcdef.tmp").mkdir()
     with writing(path) as part:
         part.write_text("whole")
     assert list(tmp_path.iterdir()) == [path]

@@ -26,6 +26,7 @@ from celllm.harmonise.harmonisation import Harmonisation
 from celllm.model import inference
 from celllm.model.device import device_of
 from celllm.sources.readers.genes import is_gene
+from celllm.sources.readers.h5ad import understood
 from celllm.sources.values import check_values
 
 ENOUGH_MAPPED, ENOUGH_NAMED = 0.8, 0.5
@@ -56,9 +57,10 @@ class OwnCells:
         self, source: Source, encoder: EncoderFolder, *, counts: str | None = None, genes: str | None = None
     ) -> None:
         self._source, self._encoder = source, encoder
-        found = find_counts(
-            {name: matrix for name, (matrix, _) in source.matrices.items()}, file=source.file, asked=counts
-        )
+        with understood(source.file):
+            found = find_counts(
+                {name: matrix for name, (matrix, _) in source.matrices.items()}, file=source.file, asked=counts
+            )
         self.place, self.n_cells = found.place, found.n_cells
         """The matrix that holds counts, and its number of cells."""
         var = source.matrices[self.place][1]

@@ -134,18 +134,19 @@ def save(model: Model, path: Path | str) -> None:
     tensors.write(path, form=FORMAT, header=header, tensors=arrays)
 
 
-def load(path: Path | str, *, encoder: str, vocabulary: str) -> Model:
-    """Read a model.
+def load(path: Path | str, *, encoder: str, vocabulary: str, sizes: Mapping[str, int]) -> Model:
+    """Read a model; `sizes` has the number of features of each kind.
 
     Raises
     ------
     InputError
-        If the file is none, or its head was taught on the embedding of another encoder.
+        If the file is none or its parts do not fit, or its head was taught on the embedding of another encoder.
     VocabularyMismatch
         If its genes are others than those of the encoder.
     """
     remedy = "give the file that celllm annotate --save wrote, and the --encoder that it was saved with"
-    header, arrays = tensors.read(path, form=FORMAT, remedy=remedy, vocabulary=vocabulary)
+    entries = ("features", "classes", "temperature", "encoder", "facts")
+    header, arrays = tensors.read(path, form=FORMAT, remedy=remedy, vocabulary=vocabulary, entries=entries)
     if header["features"] == "embedding" and header["encoder"] != encoder:
         raise InputError(
             file=path,
@@ -154,11 +155,19 @@ def load(path: Path | str, *, encoder: str, vocabulary: str) -> Model:
             found=f"encoder {encoder[:12]}…",
             remedy="give that encoder with --encoder, or annotate from the reference again",
         )
+    expected = {"weights": (sizes.get(header["features"]), len(header["classes"])), "bias": (len(header["classes"]),)}
+    found = {name: array.shape for name, array in arrays.items()}
+    temperature = header["temperature"]
+    if found != expected or not isinstance(temperature, (int, float)) or not 0 < temperature < float("inf"):
+        said = f"{found}, temperature {temperature}"
+        raise InputError(
+            file=path, field="weights", expected=f"{expected}, temperature above 0", found=said, remedy=remedy
+        )
     head = LinearHead(
         features=header["features"],
         weights_FK=arrays["weights"].astype(np.float64),
         bias_K=arrays["bias"].astype(np.float64),
         classes=tuple(header["classes"]),
-        temperature=header["temperature"],
+        temperature=temperature,
     )
     return Model(head, header["encoder"], header["vocabulary"], header["facts"])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from celllm.base.errors import InputError
 
 MARGIN = 1 << 22
 """Bytes that HDF5 may hold back until a file is closed."""
+OWN = re.compile(r".+\.(\d{1,9})-[0-9a-f]{6}\.tmp")
+"""Name of the folder that a run writes a file in, with its process."""
 
 
 @contextmanager
@@ -22,8 +25,8 @@ def writing(path: Path | str) -> Iterator[Path]:
     """Yield a path to write to; on success it is renamed to `path`, on any failure it is removed.
 
     The rename is atomic on one file system, so a reader sees the old file, the new one or none. A run killed in
-    between leaves a `x.PID-….part` that nothing reads and the next run removes; of two runs at once into one file each
-    has its own, and the later one's stays.
+    between leaves a folder `x.PID-….tmp` that nothing reads and the next run removes; of two runs at once into one file
+    each has its own, and the later one's stays.
 
     Parameters
     ----------
@@ -36,20 +39,22 @@ def writing(path: Path | str) -> Iterator[Path]:
         If the disk is full, or nothing can be written there.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(3)}.part")
+    own = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
+    part = own / f"{path.name}.part"
     try:
         require_room(path)
-        _clear(path)
+        clear(path.parent, path.name)
+        own.mkdir()
         yield part
         part.replace(path)
     except BaseException as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         if _is_full(error) and not isinstance(error, InputError):
             raise _full(path, f"a full disk: {error}") from error
-        if isinstance(error, OSError) and error.filename and Path(error.filename) in {part, path, *path.parents}:
+        if isinstance(error, OSError) and error.filename and Path(error.filename) in {own, part, path, *path.parents}:
             raise _closed(path, error.strerror or "") from error
         raise
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def check_place(path: Path | str) -> None:
@@ -62,15 +67,16 @@ def check_place(path: Path | str) -> None:
         raise _closed(path, f"{there}, which {'cannot be written to' if there.is_dir() else 'is no folder'}")
 
 
-def _clear(path: Path) -> None:
-    """Remove the parts of a file that runs left which are no longer there."""
-    for part in path.parent.glob(f"{escape(path.name)}.*-*.part"):
+def clear(folder: Path, name: str = "") -> None:
+    """Remove what runs that are no longer there were writing in a folder; of one file only if `name` is given."""
+    for own in folder.glob(f"{escape(name) or '*'}.*.tmp"):
+        found = OWN.fullmatch(own.name)
         try:
-            os.kill(int(part.name.removeprefix(f"{path.name}.").partition("-")[0]), 0)
+            os.kill(int(found[1]) if found else os.getpid(), 0)
         except ProcessLookupError:
-            part.unlink(missing_ok=True)
-        except (ValueError, OSError):
-            continue  # of another name, or of another user's run
+            shutil.rmtree(own, ignore_errors=True)
+        except PermissionError:
+            continue  # another user's run
 
 
 def require_room(path: Path, n_bytes: int = 0) -> None:

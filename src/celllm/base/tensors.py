@@ -6,7 +6,7 @@ Only numbers and JSON: opening the file of a stranger runs nothing of his.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,13 @@ the file's digest."""
 
 
 def read(
-    path: Path | str, *, form: str, remedy: str, vocabulary: str | None, vocabulary_remedy: str | None = None
+    path: Path | str,
+    *,
+    form: str,
+    remedy: str,
+    vocabulary: str | None,
+    vocabulary_remedy: str | None = None,
+    entries: Collection[str] = (),
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read header and tensors.
 
@@ -39,11 +45,13 @@ def read(
         Digest of the vocabulary it must have been made for; None: any.
     vocabulary_remedy
         What to do about one made for another; None: the same as `remedy`.
+    entries
+        What the header must have beside format and vocabulary.
 
     Raises
     ------
     InputError
-        If the file is of another format, or no safetensors file.
+        If the file is of another format, or no safetensors file; if an entry is missing, or a number is not finite.
     VocabularyMismatch
         If its genes are others than those of `vocabulary`.
     """
@@ -58,6 +66,14 @@ def read(
         found = f"no safetensors file ({error})"
     if found != form:
         raise InputError(file=path, field="format", expected=form, found=str(found), remedy=remedy)
+    missing = ", ".join(name for name in ("vocabulary", *entries) if name not in header)
+    if missing:
+        raise InputError(file=path, field="header", expected=f"an entry {missing}", found="none", remedy=remedy)
+    for name, tensor in tensors.items():
+        n_bad = 0 if tensor.dtype.kind != "f" else int((~np.isfinite(tensor)).sum())
+        if n_bad:
+            found = f"{n_bad} of {tensor.size} missing or infinite"
+            raise InputError(file=path, field=name, expected="finite numbers", found=found, remedy=remedy)
     if vocabulary is not None and header["vocabulary"] != vocabulary:
         remedy = vocabulary_remedy or remedy
         raise VocabularyMismatch(file=path, found=header["vocabulary"], expected=vocabulary, remedy=remedy)

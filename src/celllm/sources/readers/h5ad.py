@@ -70,9 +70,15 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
 @contextmanager
 def opening(path: Path, expected: str = "an h5ad file") -> Iterator[h5py.File]:
     """Open an HDF5 file; what HDF5 or AnnData say of a broken one becomes an InputError."""
+    with understood(path, expected), h5py.File(path, "r") as source:
+        yield source
+
+
+@contextmanager
+def understood(path: Path | str, expected: str = "an h5ad file") -> Iterator[None]:
+    """Turn what HDF5 or AnnData say of a broken file into an InputError."""
     try:
-        with h5py.File(path, "r") as source:
-            yield source
+        yield
     except InputError:
         raise
     except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
