@@ -62,7 +62,7 @@ print(time.process_time(), re.search(r"VmHWM:\\s+(\\d+)", status)[1])
 
 getrusage would not do: a child starts with the high-water mark of the process that forked it.
 """
-BAR_GB, BAR_SPREAD, BAR_RATE = 1.5, 0.10, 3_000
+BAR_GB, BAR_SPREAD = 1.5, 0.10
 BLOCK, DISK_BYTES = 1 << 24, 1 << 32
 
 
@@ -190,12 +190,7 @@ def figures(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the lines of what was measured."""
     for row in rows:
         name = f"{row['cells'] / 1e6:g}m"
-        wall_s, aligned = row["write"]["wall_s"], row.get("align")
         yield line(f"genes_a_cell_{name}", row["nonzero"] / row["cells"], "genes")
-        if aligned:
-            rate = row["cells"] / (aligned["wall_s"] + wall_s + row["join"]["wall_s"])
-            yield line(f"h5ad_to_shards_cells_per_s_{name}", rate, "cells/s", at_least=BAR_RATE)
-        yield line(f"write_cells_per_s_{name}", row["cells"] / wall_s, "cells/s")
         for step in ("align", "write", "join"):
             if step in row:
                 yield line(f"{step}_wall_s_{name}", row[step]["wall_s"], "s")
@@ -203,35 +198,18 @@ def figures(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield line(f"{step}_peak_rss_gb_{name}", row[step]["rss_gb"], "GB", at_most=BAR_GB)
         yield line(f"shards_gb_{name}", row["shards_gb"], "GB")
         yield line(f"bytes_a_nonzero_{name}", row["shards_gb"] * 1e9 / row["nonzero"], "bytes")
+        rate = row["shards_gb"] / row["write"]["wall_s"]
         for peer, told in (("disk_gb_per_s", "plain writes"), ("copy_gb_per_s", "a copy in memory")):
-            rate = row["shards_gb"] / wall_s
-            told = f"{told}: {row[peer]:.2f} GB/s"
-            yield line(f"write_{peer}_{name}", rate, "GB/s", peer=told, ratio=rate / row[peer])
+            ratio = rate / row[peer]
+            yield line(f"write_{peer}_{name}", rate, "GB/s", peer=f"{told}: {row[peer]:.2f} GB/s", ratio=ratio)
     peaks = [row["write"]["rss_gb"] for row in rows if row["cells"] >= ALIGNED]
     if peaks:
         yield line("write_peak_rss_spread_from_1m", max(peaks) / min(peaks) - 1, "share", at_most=BAR_SPREAD)
-    last = rows[-1]
     for n_cells in (CELLS_OF_THE_PAPER, COMPUTED):
-        times = n_cells / last["cells"]
-        yield line(f"write_core_hours_{n_cells}_computed", times * last["write"]["wall_s"] / 3600, "hours of one core")
-        yield line(f"shards_gb_{n_cells}_computed", times * last["shards_gb"], "GB")
-
-
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw memory and time against cells."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    memory, seconds = figure.subplots(1, 2)
-    for step, colour in (("align", "#0072B2"), ("write", "#D55E00"), ("join", "#009E73")):
-        name = {"align": "align_cells"}.get(step, f"{step}_shards")
-        found = [row for row in rows if step in row]
-        for axis, key in ((memory, "rss_gb"), (seconds, "wall_s")):
-            axis.plot([r["cells"] for r in found], [r[step][key] for r in found], "o-", color=colour, label=name)
-    memory.set(xscale="log", ylim=(0, None), xlabel="simulated cells", ylabel="peak resident memory (GB)")
-    seconds.set(xscale="log", yscale="log", xlabel="simulated cells", ylabel="wall seconds, one core")
-    memory.legend(fontsize=8)
-    figure.savefig(path, dpi=150)
+        times = n_cells / rows[-1]["cells"]
+        hours = times * rows[-1]["write"]["cpu_s"] / 3600
+        yield line(f"write_cpu_hours_{n_cells}_computed", hours, "hours of one core")
+        yield line(f"shards_gb_{n_cells}_computed", times * rows[-1]["shards_gb"], "GB")
 
 
 def main() -> None:
@@ -240,7 +218,6 @@ def main() -> None:
     parser.add_argument("--cells", type=int, nargs="+", default=sizes, help="sizes; above a million, whole millions")
     parser.add_argument("--genes", type=int, default=MEAN_NONZERO, help="expressed genes of a cell, in the mean")
     parser.add_argument("--folder", type=Path, help="where to put them; default: the system's temporary folder")
-    parser.add_argument("--figure", type=Path, help="draw memory and time against cells into this file")
     args = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
@@ -257,8 +234,6 @@ def main() -> None:
             rows[-1] |= shard(cells, folder)
             say(json.dumps(rows[-1]))
     show(figures(rows), as_json=args.json)
-    if args.figure is not None:
-        draw(rows, args.figure)
 
 
 if __name__ == "__main__":

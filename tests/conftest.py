@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ import pandas as pd
 import pytest
 import yaml
 from scipy import sparse
+from tests.recipes import tiny, tiny_values
 
 from celllm.annotate import commands as annotate_commands
+from celllm.bench import commands as bench_commands
 from celllm.bench.predictions import PredictionsMeta
 from celllm.config import recipe as recipes
 from celllm.config.tables import Task
@@ -148,15 +150,7 @@ def encoder_file(tmp_path: Path, vocabulary: Vocabulary) -> Path:
     from celllm.model.encoder import Encoder
     from celllm.model.store import save_encoder
 
-    recipe = recipes.parse(
-        {
-            "tokens": {"max_length": 24},
-            "genes": {"method": "random"},
-            "encoder": {"width": 16, "depth": 2, "heads": 2, "head_width": 8},
-            "training": {"batch_cells": 8, "chunk_tokens": 128, "steps": 1},
-        },
-        file="tiny",
-    )
+    recipe = tiny()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(5)
         encoder = Encoder(recipe.encoder, n_genes=N_GENES, gene_embedding=torch.randn(N_GENES, 16))
@@ -270,12 +264,12 @@ class Folder:
         """Options of a run of this name: its checkpoints, encoder and history bear it."""
         return self.training_options(checkpoints=name, encoder=f"{name}.safetensors", history=f"{name}.jsonl")
 
-    def pretrain(self, **changes: str) -> None:
+    def pretrain(self, *, probed: Mapping[str, Path] | None = None, **changes: str) -> None:
         options = self.training_options(**changes)
         names, files = options[:-2:2], options[1:-2:2]
         paths = {name.removeprefix("--"): Path(file) for name, file in zip(names, files, strict=True)}
         recipe = recipes.read(paths.pop("recipe"))
-        pretraining.pretrain(recipe=recipe, seed=0, **paths)
+        pretraining.pretrain(recipe=recipe, seed=0, **paths, **(probed or {}))
 
     def embed_cells(self) -> None:
         files = {"encoder": "encoder.safetensors", "cells": "cells.h5ad", "vocabulary": "genes.tsv"}
@@ -283,14 +277,13 @@ class Folder:
         annotate_commands.embed_cells(**{name: self.path / file for name, file in files.items()})
 
     def write_recipe(self, **changes: dict[str, Any]) -> None:
-        values: dict[str, dict[str, Any]] = {
-            "tokens": {"max_length": 24, "target_sum": 100},
+        small: dict[str, dict[str, Any]] = {
+            "tokens": {"target_sum": 100},
             "genes": {"method": "graphmae", "epochs": 5, "hidden": 8},
-            "encoder": {"width": 8, "depth": 1, "heads": 2, "head_width": 4},
-            "training": {"batch_cells": 10, "chunk_tokens": 128, "steps": 4, "log_every": 2, "checkpoint_every": 1},
+            "encoder": {"width": 8, "depth": 1, "head_width": 4},
+            "training": {"batch_cells": 10, "steps": 4, "log_every": 2, "checkpoint_every": 1},
         }
-        for section, keys in changes.items():
-            values[section] = {**values.get(section, {}), **keys}
+        values = tiny_values(**{name: small.get(name, {}) | changes.get(name, {}) for name in {**small, **changes}})
         (self.path / "recipe.yaml").write_text(yaml.safe_dump(values))
 
 
@@ -300,6 +293,19 @@ def training(tmp_path: Path, vocabulary: Vocabulary, generator: np.random.Genera
     made = write_inputs(tmp_path, vocabulary, generator)
     made.write_recipe()
     return made
+
+
+@pytest.fixture
+def probed(training: Folder, generator: np.random.Generator) -> dict[str, Path]:
+    """Files of a probe beside the inputs of `training`: 60 cells of two types, and components of the corpus."""
+    labels = np.array(["a", "b"])[np.arange(60) % 2]
+    rate = np.where((np.arange(training.genes.n_genes) < 20) == (labels[:, None] == "a"), 2.0, 1.0)
+    files = {"probe_cells": training.path / "probe.h5ad", "probe_components": training.path / "pca.safetensors"}
+    counts.write(
+        aligned_cells(generator.poisson(rate), training.genes, dataset="probe", label=labels), files["probe_cells"]
+    )
+    bench_commands.fit_pca(shards=training.path / "manifest.json", pca=files["probe_components"], components=3)
+    return files
 
 
 def write_inputs(path: Path, genes: Vocabulary, generator: np.random.Generator) -> Folder:

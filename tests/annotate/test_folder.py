@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,14 @@ from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.store import load_encoder
 from celllm.sources import raw
+
+
+def published(hgnc: pd.DataFrame, folder: Path) -> Path:
+    """Write HGNC's table as it is published, and return its manifest."""
+    lists = {name: hgnc[name].str.join("|") for name in ("prev_symbol", "alias_symbol")}
+    hgnc.assign(status="Approved", **lists).to_csv(folder / "hgnc.txt", sep="\t", index=False)
+    raw.write("hgnc", [raw.describe(folder / "hgnc.txt")], folder / "hgnc.json")
+    return folder / "hgnc.json"
 
 
 def test_golden_cells_get_their_embeddings_again_and_other_weights_give_others(folder: EncoderFolder) -> None:
@@ -44,15 +55,38 @@ def test_the_command_writes_a_folder_from_the_workflows_files(
     tmp_path: Path, encoder_file: Path, vocabulary: Vocabulary, hgnc: pd.DataFrame, folder: EncoderFolder
 ) -> None:
     vocabulary_file.write(vocabulary, tmp_path / "genes.tsv")
-    lists = {name: hgnc[name].str.join("|") for name in ("prev_symbol", "alias_symbol")}
-    hgnc.assign(status="Approved", **lists).to_csv(tmp_path / "hgnc.txt", sep="\t", index=False)
-    raw.write("hgnc", [raw.describe(tmp_path / "hgnc.txt")], tmp_path / "manifest.json")
-    options = {"encoder": encoder_file, "vocabulary": tmp_path / "genes.tsv", "hgnc": tmp_path / "manifest.json"}
+    options = {"encoder": encoder_file, "vocabulary": tmp_path / "genes.tsv", "hgnc": published(hgnc, tmp_path)}
     commands.package_encoder(**options, folder=tmp_path / "made")
     made = folders.read(tmp_path / "made")
     pd.testing.assert_frame_equal(made.hgnc, hgnc[list(made.hgnc.columns)])
     for name in (folders.GENES, folders.HGNC, folders.CARD, folders.GOLDEN):
         assert (tmp_path / "made" / name).read_bytes() == (folder.path / name).read_bytes()
+
+
+def test_the_card_says_what_the_probe_of_the_run_said_beside_its_rivals(
+    training: Any, probed: dict[str, Path], hgnc: pd.DataFrame
+) -> None:
+    genes = {"method": "graphmae", "epochs": 5, "hidden": 8, "trainable": "trained"}
+    training.write_recipe(training={"probe_every": 4}, genes=genes)
+    training.embed_genes()
+    training.pretrain(probed=probed)
+    files = {"encoder": training.path / "encoder.safetensors", "vocabulary": training.path / "genes.tsv"}
+    files["hgnc"] = published(hgnc, training.path)
+    commands.package_encoder(
+        **files,
+        folder=training.path / "made",
+        shards=training.path / "manifest.json",
+        cells=(probed["probe_cells"],),
+        components=probed["probe_components"],
+        seed=0,
+    )
+    last = json.loads((training.path / "history.jsonl").read_text().splitlines()[-1])
+    card = (training.path / "made" / folders.CARD).read_text()
+    titles = {"components_": "components of the corpus", "untrained_": "untrained", "": "this encoder"}
+    for name, title in {**titles, "joined_": "and the components"}.items():
+        for share in ("5pct", "all"):
+            value = f"{last[f'probe_{name}{share}']:.3f}"
+            assert re.search(rf"^\| [^|]*{title} \| {value} \| {value} \|$", card, re.MULTILINE)
 
 
 def test_an_encoder_too_large_for_the_package_is_refused(

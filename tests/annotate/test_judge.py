@@ -10,6 +10,7 @@ from scipy import sparse
 
 from celllm.annotate import head as heads
 from celllm.annotate import judge as judges
+from celllm.annotate import novelty as novelties
 from celllm.annotate.head import LinearHead
 from celllm.annotate.judge import Reference
 from celllm.base.errors import InputError
@@ -61,19 +62,20 @@ def test_small_classes_and_unlabelled_cells_are_left_out(reference: Reference) -
     assert len(kept.labels) == N - 10 == kept.views["genes"].shape[0] == len(kept.donors)
 
 
-@pytest.mark.parametrize("way", ["embedding", "pca", "genes"])
+@pytest.mark.parametrize("way", list(judges.WAYS))
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"]], ids=["two", "three"])
 def test_one_matrix_says_what_the_pipeline_says(
     reference: Reference, way: str, classes: list[str], monkeypatch
 ) -> None:
     rows = np.flatnonzero(np.isin(reference.labels, classes))
     made = []
-    monkeypatch.setattr(
-        judges, "of_pipeline", lambda model, features: made.append(model) or heads.of_pipeline(model, features)
-    )
+    monkeypatch.setattr(judges, "of_fitted", lambda *fitted: made.append(fitted) or heads.of_fitted(*fitted))
     head = judges.taught(reference, rows, way)
-    view = reference.views[head.features]
-    np.testing.assert_allclose(head.probabilities(view), made[0].predict_proba(view), atol=1e-8)
+    logistic, steps = made[0]
+    views = reference.views
+    seen = [views[name] if step is None else step.transform(views[name]) for name, step in steps.items()]
+    seen = seen[0] if len(seen) == 1 else np.hstack(seen)
+    np.testing.assert_allclose(head.probabilities(views), logistic.predict_proba(seen), atol=1e-8)
     assert list(head.classes) == classes
 
 
@@ -83,17 +85,17 @@ def test_calibrated_confidence_is_the_share_that_is_right(generator: np.random.G
     right = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     classes = np.array(["a", "b", "c"])
     truth = classes[(right.cumsum(1) > generator.random((len(right), 1))).argmax(1)]
-    head = LinearHead("embedding", sureness * np.eye(3), np.zeros(3), tuple(classes))
-    found = heads.calibrated(head, head.probabilities(logits), truth)
+    head = LinearHead({"embedding": sureness * np.eye(3)}, np.zeros(3), tuple(classes))
+    found = heads.calibrated(head, head.probabilities({"embedding": logits}), truth)
     assert found.temperature == pytest.approx(sureness, rel=0.05)
-    said = found.probabilities(logits)
+    said = found.probabilities({"embedding": logits})
     is_right = classes[said.argmax(1)] == truth
     for low, high in ((0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
         among = (said.max(1) > low) & (said.max(1) <= high)
         assert said.max(1)[among].mean() == pytest.approx(is_right[among].mean(), abs=0.03)
 
 
-SAVED = {"encoder": "one", "vocabulary": "genes", "sizes": {"embedding": 2}}
+SAVED = {"encoder": "one", "vocabulary": "genes", "sizes": {"embedding": 2, "genes": 3}}
 
 
 @pytest.mark.parametrize(
@@ -101,17 +103,20 @@ SAVED = {"encoder": "one", "vocabulary": "genes", "sizes": {"embedding": 2}}
     [
         pytest.param({}, {"encoder": "other"}, "encoder one", id="encoder"),
         pytest.param({}, {"vocabulary": "others"}, "vocabulary genes", id="vocabulary"),
-        pytest.param({}, {"sizes": {"embedding": 3}}, r"expected: .*\(3, 2\)", id="features"),
-        pytest.param({"weights_FK": np.full((2, 2), np.nan)}, {}, "weights(?s:.*)finite numbers", id="no numbers"),
-        pytest.param({"classes": ("a",)}, {}, r"expected: .*\(2, 1\)", id="classes"),
+        pytest.param({}, {"sizes": {"embedding": 2, "genes": 4}}, r"expected: .*\(4, 2\)", id="features"),
+        pytest.param({"weights": {}}, {}, "found: .*bias", id="no weights"),
+        pytest.param({"bias_K": np.full(2, np.nan)}, {}, "bias(?s:.)*finite numbers", id="no numbers"),
+        pytest.param({"classes": ("a",)}, {}, r"expected: .*\(3, 1\)", id="classes"),
         pytest.param({"temperature": 0.0}, {}, "temperature above 0", id="temperature"),
     ],
 )
 def test_a_model_is_refused_where_it_means_something_else(tmp_path, head, given, said) -> None:
-    whole = LinearHead("embedding", np.eye(2), np.zeros(2), ("a", "b"), 1.5)
+    whole = LinearHead({"genes": np.eye(3, 2)}, np.zeros(2), ("a", "b"), 1.5)
+    types = novelties.Types(np.eye(2), np.zeros((2, 2)), np.array([0.5, 1.0]))
     for one, name in ((whole, "whole"), (dataclasses.replace(whole, **head), "changed")):
-        heads.save(heads.Model(one, "one", "genes", {"way": "embedding"}), tmp_path / name)
+        heads.save(heads.Model(one, types, "one", "genes", {"way": "genes"}), tmp_path / name)
     found = heads.load(tmp_path / "whole", **SAVED)
-    assert (found.head.classes, found.head.temperature, found.facts) == (("a", "b"), 1.5, {"way": "embedding"})
+    assert (found.head.classes, found.head.temperature, found.facts) == (("a", "b"), 1.5, {"way": "genes"})
+    assert list(found.types.held_out_N) == [0.5, 1.0]
     with pytest.raises(InputError, match=said):
         heads.load(tmp_path / "changed", **SAVED | given)

@@ -11,6 +11,7 @@ import pytest
 
 import celllm
 from celllm.annotate import commands, label
+from celllm.annotate import judge as judges
 from celllm.annotate.folder import EncoderFolder
 from celllm.base.errors import InputError
 
@@ -41,7 +42,7 @@ def test_cells_get_the_labels_of_their_like(
     assert list(found.uns["celllm_annotate"]["classes"]) == ["alpha", "beta", "gamma"]
     said = capsys.readouterr().out
     ways = [line for line in said.splitlines() if "logistic regression on" in line]
-    assert len(ways) == 3
+    assert len(ways) == len(judges.WAYS)
     scores = {line: float(line.split("[")[0].split()[-1]) for line in ways}
     (used,) = (score for line, score in scores.items() if line.endswith("<- used"))
     assert used == max(scores.values())
@@ -52,12 +53,31 @@ def test_below_the_threshold_a_cell_is_unassigned(
     halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, threshold: float
 ) -> None:
     reference, query = halves
-    found = celllm.annotate(query, reference, labels="cell_type", encoder=folder.path, threshold=threshold)
+    options = {"encoder": folder.path, "threshold": threshold, "novelty": 0}
+    found = celllm.annotate(query, reference, labels="cell_type", **options)
     is_unassigned = found.obs["celllm_prediction"] == "unassigned"
     np.testing.assert_array_equal(is_unassigned, found.obs["celllm_confidence"] < threshold)
 
 
-@pytest.mark.parametrize("way", ["embedding", "pca", "genes"])
+def test_a_type_that_the_reference_lacks_is_unassigned_unless_novelty_is_off(
+    halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference, query = halves
+    is_known = (reference.obs["cell_type"] != "gamma").to_numpy()
+    rows = np.flatnonzero((query.obs["cell_type"] != "gamma").to_numpy() | (np.arange(query.n_obs) % 5 == 0))[1:]
+    query = query[rows].copy()
+    unlike = (query.obs["cell_type"] == "gamma").to_numpy()
+    options = {"labels": "cell_type", "encoder": folder.path, "threshold": 0}
+    found = celllm.annotate(query, reference[is_known].copy(), novelty=0.2, **options)
+    refused = (found.obs["celllm_prediction"] == "unassigned").to_numpy()
+    np.testing.assert_array_equal(refused, found.obs["celllm_novelty"] > 0.8)
+    assert refused[unlike].mean() > 0.6 > 0.3 > refused[~unlike].mean()
+    assert f"unlike the reference: {refused.mean():.1%}" in capsys.readouterr().out
+    found = celllm.annotate(query, reference[is_known].copy(), novelty=0, **options)
+    assert "unassigned" not in set(found.obs["celllm_prediction"])
+
+
+@pytest.mark.parametrize("way", list(judges.WAYS))
 def test_a_saved_model_labels_as_the_reference_did(
     tmp_path: Path, halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, way: str
 ) -> None:
@@ -78,7 +98,7 @@ def test_a_saved_model_labels_as_the_reference_did(
     commands.annotate(tmp_path / "query.h5ad", out=tmp_path / "second.h5ad", model=saved, **options)
     first, second = (ad.read_h5ad(tmp_path / f"{name}.h5ad") for name in ("first", "second"))
     assert first.uns["celllm_annotate"]["model"]["way"] == way
-    assert list(first.obs.columns) == ["cell_type", "donor", "celllm_prediction", "celllm_confidence"]
+    assert list(first.obs.columns) == ["cell_type", "donor", "celllm_prediction", "celllm_confidence", "celllm_novelty"]
     assert list(first.obs["celllm_prediction"]) == list(second.obs["celllm_prediction"])
     np.testing.assert_allclose(
         first.obsm["celllm_probabilities"], second.obsm["celllm_probabilities"], rtol=1e-4, atol=1e-6

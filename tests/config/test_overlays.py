@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from tests.recipes import TINY
 
 from celllm.base.errors import InputError
 from celllm.config import overlays, recipe
 
-WHOLE = {
-    "tokens": {"max_length": 24},
-    "genes": {"method": "random"},
-    "encoder": {"width": 16, "depth": 2, "heads": 2, "head_width": 8},
-    "training": {"batch_cells": 8, "chunk_tokens": 128, "steps": 1},
-    "our_choices": ["training.steps"],
-}
+WHOLE = {**TINY, "our_choices": ["training.steps"]}
 
 
 def write(folder, name, **values):

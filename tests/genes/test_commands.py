@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from scipy import sparse
+from tests.recipes import tiny_values
 
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.config import recipe as recipes
@@ -106,12 +107,7 @@ def test_coexpression_comes_from_the_shards(
 
 
 def write_recipe(folder: Path, *, width: int = 4, **genes: Any) -> None:
-    values = {
-        "tokens": {"max_length": 24},
-        "genes": {"method": "gene2vec", **genes},
-        "encoder": {"width": width, "depth": 1, "heads": 2, "head_width": 4},
-        "training": {"batch_cells": 10, "chunk_tokens": 128, "steps": 4},
-    }
+    values = tiny_values(genes={"method": "gene2vec", **genes}, encoder={"width": width})
     (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
 
 

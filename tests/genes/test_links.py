@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from perf import links
+from tests.recipes import tiny_values
 
 from celllm.config.recipe_encoder import GeneSettings
 from celllm.genes import network as network_file
@@ -145,9 +146,7 @@ def test_the_script_writes_a_row_for_each_method_kind_of_negatives_and_seed(tmp_
     vocabulary_file.write(vocabulary, tmp_path / "genes.tsv")
     a, b = (end.astype(np.int32) for end in network()[(network() < 40).all(axis=1)].T)
     network_file.write(Edges(a, b, vocabulary.digest, "test"), tmp_path / "edges.parquet")
-    recipe = {"tokens": {"max_length": 24}, "genes": {"method": "svd", "epochs": 5, "hidden": 8}}
-    recipe |= {"encoder": {"width": 8, "depth": 1, "heads": 2, "head_width": 4}}
-    recipe |= {"training": {"batch_cells": 10, "chunk_tokens": 128, "steps": 4}}
+    recipe = tiny_values(genes={"method": "svd", "epochs": 5, "hidden": 8}, encoder={"width": 8})
     files = {"network": "edges.parquet", "vocabulary": "genes.tsv", "out": "links.tsv"}
     options = [word for name, file in files.items() for word in (f"--{name}", str(tmp_path / file))]
     links.main(["--recipe", json.dumps(recipe), *options])

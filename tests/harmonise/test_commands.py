@@ -238,7 +238,7 @@ def test_cells_that_cannot_be_aligned_stop_the_command(demo, datasets, tmp_path,
 def test_what_is_missing_and_lost_is_counted_and_named(demo, datasets, tmp_path, capsys):
     row = dataclasses.replace(datasets["simulated_drug_cells"], donor_column="donor")
     obs = {"response": ["sensitive", "NA", "unknown"], "sample": ["s", "s", "nan"], "donor": ["d", "", "d"]}
-    manifest = raw_cells(tmp_path / "d", [[60, 5]] * 3, ["FYB", "NOGENE"], **obs)
+    manifest = raw_cells(tmp_path / "d", [[60, 5, 9]] * 3, ["FYB", "NOGENE", "mm10_Cd3d"], **obs)
     cells, report = run(demo, tmp_path, row, manifest)
     assert report.missing == {"label": 2, "donor": 1, "sample": 1}
     assert cells.obs[["label", "donor", "sample"]].to_numpy().tolist() == [
@@ -249,6 +249,8 @@ def test_what_is_missing_and_lost_is_counted_and_named(demo, datasets, tmp_path,
     said = capsys.readouterr().out
     assert "lost, of all counts: NOGENE 7.7%" in said
     assert "2 kept cells without label" in said
+    assert "left out: 1 features, genes of other species" in said
+    assert report.left_out == {"genes of other species": 1}
 
 
 def test_a_lower_threshold_lets_lost_names_pass_and_simulated_cells_say_so(demo, datasets, tmp_path):

@@ -5,23 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix, vstack
+from tests.recipes import tiny
 
-from celllm.config import recipe as recipes
 from celllm.model.encoder import Encoder
 from celllm.model.inference import embed_cells
 from celllm.model.store import PretrainedEncoder
 
 
 def test_a_cells_embedding_does_not_depend_on_order_or_company(generator: np.random.Generator) -> None:
-    recipe = recipes.parse(
-        {
-            "tokens": {"max_length": 16, "embed_length": 24},
-            "genes": {"method": "random"},
-            "encoder": {"width": 8, "depth": 2, "heads": 2, "head_width": 4},
-            "training": {"batch_cells": 4, "chunk_tokens": 64, "steps": 1},
-        },
-        file="recipe",
-    )
+    recipe = tiny(tokens={"max_length": 16, "embed_length": 24}, encoder={"width": 8, "head_width": 4})
     encoder = Encoder(recipe.encoder, n_genes=40, gene_embedding=torch.randn(40, 8)).train()
     pretrained = PretrainedEncoder(encoder, recipe, "abc", None, "digest")
     # sparse and dense cells: some must be cut to 23 genes

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from tests.recipes import tiny
 
 from celllm.base.errors import InputError, VocabularyMismatch
-from celllm.config import recipe as recipes
 from celllm.config.recipe import Recipe
 from celllm.model.encoder import Encoder
 from celllm.model.store import fresh, load_encoder, save_encoder
@@ -21,13 +21,7 @@ BINS = torch.tensor([[6, 1, 2, 0]])
 
 
 def recipe(trainable: str = "frozen", *, width: int = 8) -> Recipe:
-    values = {
-        "tokens": {"max_length": 16},
-        "genes": {"method": "random", "trainable": trainable},
-        "encoder": {"width": width, "depth": 1, "heads": 2, "head_width": 4},
-        "training": {"batch_cells": 4, "chunk_tokens": 64, "steps": 1},
-    }
-    return recipes.parse(values, file="recipe")
+    return tiny(genes={"trainable": trainable}, encoder={"width": width, "depth": 1, "head_width": 4})
 
 
 def saved(path: Path, trainable: str = "frozen", *, panel: list[int] | None = None) -> Encoder:

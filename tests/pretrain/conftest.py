@@ -1,4 +1,4 @@
-"""Fixtures of pretraining: what `tiny` has, processes that start in no time, and the files of a probe."""
+"""Fixtures of pretraining: what `tiny` has, and processes that start in no time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny import TABLE, GroupedCorpus, made_corpus, tiny_recipe
-
-from celllm.bench import commands as bench_commands
-from celllm.harmonise import cells as cell_files
 
 
 @pytest.fixture(scope="session")
@@ -48,16 +45,3 @@ def gene_embedding() -> NDArray[np.float32]:
 def tiny_recipe_fixture() -> Any:
     """The function `tiny_recipe`."""
     return tiny_recipe
-
-
-@pytest.fixture
-def probed(training: Any, aligned: Any, generator: np.random.Generator) -> dict[str, Path]:
-    """Files of a probe beside the inputs of `training`: 60 cells of two types, and components of the corpus."""
-    labels = np.array(["a", "b"])[np.arange(60) % 2]
-    rate = np.where((np.arange(training.genes.n_genes) < 20) == (labels[:, None] == "a"), 2.0, 1.0)
-    files = {"probe_cells": training.path / "probe.h5ad", "probe_components": training.path / "pca.safetensors"}
-    cell_files.write(
-        aligned(generator.poisson(rate), training.genes, dataset="probe", label=labels), files["probe_cells"]
-    )
-    bench_commands.fit_pca(shards=training.path / "manifest.json", pca=files["probe_components"], components=3)
-    return files

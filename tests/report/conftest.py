@@ -65,6 +65,12 @@ def catalogue_file(tmp_path: Path, catalogue: Catalogue) -> Path:
     return tmp_path / "catalogue.json"
 
 
+def listed(**files: object) -> dict[str, list[str]]:
+    """Files as options of a command line."""
+    lists = {name: given if isinstance(given, list) else [given] for name, given in files.items()}
+    return {name: [str(file) for file in given] for name, given in lists.items()}
+
+
 def seen(table: ReportTable) -> list[dict[str, str]]:
     """Rows as readers see them, by heading."""
     rows = table.rows if table.shown is None else table.shown

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
+from tests.report.conftest import listed
 
 from celllm.base.errors import InputError
 from celllm.config import catalogue as catalogues
@@ -15,7 +16,7 @@ from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary as vocabularies
 from celllm.harmonise.quality import cell_hashes
 from celllm.report.commands import report_table
-from celllm.report.inputs import Inputs, Page
+from celllm.report.page import Page
 from celllm.splits import format as splits
 from celllm.splits.format import Split
 
@@ -59,7 +60,7 @@ def shards(folder, *, corpus=("skin",), benchmark=("blood", "lines"), exclude=()
 
 
 def audit(folder, *, corpus=("skin",)):
-    inputs = Inputs(
+    inputs = listed(
         cells=[folder / f"{name}.h5ad" for name in corpus],
         benchmark_cells=[folder / f"{name}.h5ad" for name in ("blood", "lines")],
         splits=[folder / "blood.parquet", folder / "lines.parquet"],
@@ -67,7 +68,7 @@ def audit(folder, *, corpus=("skin",)):
         catalogue=folder / "catalogue.json",
     )
     page = Page(html=folder / "leakage.html", tsv=folder / "audit_leakage.tsv", rows=folder)
-    report_table(table="audit_leakage", page=page, inputs=inputs)
+    report_table(table="audit_leakage", page=page, **inputs)
 
 
 def table(folder, name):

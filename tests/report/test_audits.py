@@ -8,18 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from tests.report.conftest import seen
+from tests.recipes import tiny
+from tests.report.conftest import listed, seen
 
 from celllm.base.errors import VocabularyMismatch
 from celllm.bench.confounding import Answer
 from celllm.config import catalogue as catalogues
-from celllm.config import recipe as recipes
 from celllm.config import tables
 from celllm.config.catalogue import Catalogue
 from celllm.harmonise import cells as cell_files
 from celllm.report.audits import HEAD, embedding_table, head_rows, label_rule_table, labels_table, source_table
 from celllm.report.commands import audit_encoder
-from celllm.report.inputs import Inputs, Page
+from celllm.report.page import Page
 
 DATASETS = """\
 dataset title role reader units simulated label_column sample_column malignancy source_malignancy min_genes citation \
@@ -46,14 +46,14 @@ def catalogue_file(folder):
 
 
 def probe(folder, *, encoder="encoder.safetensors"):
-    inputs = Inputs(
+    inputs = listed(
         shards=folder / "manifest.json",
         encoder=folder / encoder,
         history=[folder / "history.jsonl"],
         catalogue=catalogue_file(folder),
     )
     page = Page(html=folder / "source.html", tsv=folder / "source.tsv", rows=folder)
-    audit_encoder(audit="audit_source", page=page, inputs=inputs)
+    audit_encoder(audit="audit_source", page=page, **inputs)
     return {name: pd.read_table(folder / f"{name}.tsv") for name in ("source", "label_rule", "labels")}
 
 
@@ -82,15 +82,7 @@ def test_an_encoder_of_other_genes_is_refused(training, encoder_file):
 
 
 def recipe(select):
-    return recipes.parse(
-        {
-            "tokens": {"max_length": 24},
-            "genes": {"method": "random"},
-            "encoder": {"width": 16, "depth": 2, "heads": 2, "head_width": 8},
-            "training": {"batch_cells": 8, "chunk_tokens": 8, "steps": 30, "validation_cells": 4, "select": select},
-        },
-        file="tiny",
-    )
+    return tiny(training={"validation_cells": 4, "select": select})
 
 
 @pytest.mark.parametrize(("select", "accuracy"), [("last", 0.5), ("best", 0.75)])
@@ -136,14 +128,14 @@ def test_what_does_not_apply_to_an_embedding_is_an_empty_cell():
 
 
 def diagnose(training, encoder_file):
-    inputs = Inputs(
+    inputs = listed(
         encoder=encoder_file,
         cells=[training.path / "cells.h5ad"],
         vocabulary=training.path / "genes.tsv",
         catalogue=catalogue_file(training.path),
     )
     page = Page(html=training.path / "embeddings.html", tsv=training.path / "embeddings.tsv")
-    audit_encoder(audit="audit_embeddings", page=page, inputs=inputs)
+    audit_encoder(audit="audit_embeddings", page=page, **inputs)
     return pd.read_table(training.path / "embeddings.tsv").set_index("view")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests.report.conftest import listed
 
 from celllm.annotate import embeddings
 from celllm.base.errors import InputError
@@ -19,11 +19,11 @@ from celllm.harmonise import harmonisation
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.pretrain import history
 from celllm.report.commands import report_figure, report_table
-from celllm.report.inputs import Inputs, Page
+from celllm.report.page import Page
 
 
 @pytest.fixture
-def inputs(tmp_path, scores, catalogue_file, training) -> Inputs:
+def inputs(tmp_path, scores, catalogue_file, training) -> dict[str, list[str]]:
     """Scores, harmonisation and shards of a small benchmark."""
     empty = pd.DataFrame(columns=list(score_files.TRIAL_COLUMNS))
     score_files.write(scores, tmp_path / "scores.tsv")
@@ -33,7 +33,7 @@ def inputs(tmp_path, scores, catalogue_file, training) -> Inputs:
     samples = {"s": SampleCells(kept=40, empty=0, too_few_genes=2)}
     report = Harmonisation("blood", 10, 8, 0, 2, 1, 0.95, routes, shares, [("MALAT1", 0.05)], samples, 0.8)
     harmonisation.write(report, tmp_path / "blood.harmonisation.json")
-    return Inputs(
+    return listed(
         catalogue=catalogue_file,
         scores=tmp_path / "scores.tsv",
         trials=tmp_path / "trials.tsv",
@@ -45,8 +45,8 @@ def inputs(tmp_path, scores, catalogue_file, training) -> Inputs:
     )
 
 
-def drawn(folder: Path, figure: str, inputs: Inputs) -> bytes:
-    report_figure(figure=figure, png=folder / "f.png", pdf=folder / "f.pdf", stage="figure-7", inputs=inputs)
+def drawn(folder: Path, figure: str, inputs: dict[str, list[str]]) -> bytes:
+    report_figure(figure=figure, png=folder / "f.png", pdf=folder / "f.pdf", stage="figure-7", **inputs)
     assert (folder / "f.pdf").read_bytes().startswith(b"%PDF")
     return (folder / "f.png").read_bytes()
 
@@ -60,7 +60,7 @@ def drawn(folder: Path, figure: str, inputs: Inputs) -> bytes:
 )
 def test_a_table_is_written_as_a_page_and_as_rows(tmp_path, inputs, table, n_rows):
     files = Page(html=tmp_path / "t.html", tsv=tmp_path / "t.tsv", title="A title", caption="How to read it.")
-    report_table(table=table, page=files, inputs=inputs)
+    report_table(table=table, page=files, **inputs)
     page = files.html.read_text(encoding="utf-8")
     assert "<h1>A title</h1>" in page
     assert "<p>How to read it.</p>" in page
@@ -70,19 +70,20 @@ def test_a_table_is_written_as_a_page_and_as_rows(tmp_path, inputs, table, n_row
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        pytest.param("maim", Inputs(), "did you mean main", id="unknown"),
-        pytest.param("costs", Inputs(), "no scores, catalogue", id="input missing"),
-        pytest.param("per_drug", Inputs(), "no runs, catalogue", id="inputs of a subject missing"),
+        pytest.param("maim", listed(), "did you mean main", id="unknown"),
+        pytest.param("costs", listed(), "no scores, catalogue", id="input missing"),
+        pytest.param("costs", listed(scoers="s.tsv"), "did you mean scores", id="unknown input"),
+        pytest.param("per_drug", listed(), "no runs, catalogue", id="inputs of a subject missing"),
     ],
 )
 def test_an_unknown_item_and_a_missing_input_are_named(tmp_path, name, given, message):
     with pytest.raises(InputError, match=message):
-        report_table(table=name, page=Page(html=tmp_path / "t.html", tsv=tmp_path / "t.tsv"), inputs=given)
+        report_table(table=name, page=Page(html=tmp_path / "t.html", tsv=tmp_path / "t.tsv"), **given)
 
 
 def test_the_page_of_details_has_all_its_tables_and_the_rows_of_each_stand_beside_it(tmp_path, inputs):
     page = Page(html=tmp_path / "details.html", tsv=tmp_path / "details.tsv", rows=tmp_path / "rows")
-    report_table(table="details", page=page, inputs=replace(inputs, recipes="{}"))
+    report_table(table="details", page=page, **inputs, recipes=["{}"])
     names = ["spread", "classes", "trials", "choices", "vocabulary"]
     text = page.html.read_text(encoding="utf-8")
     assert all(f'<h2 id="{name}">' in text for name in ["config", *names])
@@ -99,7 +100,7 @@ def test_curves_of_several_runs_are_drawn(tmp_path, inputs):
     paths = [tmp_path / "celllm/seed0/history.jsonl", tmp_path / "scbert/seed0/history.jsonl"]
     for path in paths:
         history.write([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], path)
-    assert b"scbert/seed0" in drawn(tmp_path, "curves", Inputs(shards=inputs.shards, history=paths))
+    assert b"scbert/seed0" in drawn(tmp_path, "curves", listed(shards=inputs["shards"], history=paths))
 
 
 @pytest.fixture
@@ -131,14 +132,14 @@ def runs_of(tmp_path, made_of):
 
 def test_a_failed_run_is_passed_over_and_where_all_failed_the_figure_says_so(tmp_path, catalogue_file, runs_of):
     one, none = (
-        Inputs(catalogue=catalogue_file, runs=[runs_of(has_failed=has_failed)]) for has_failed in (False, True)
+        listed(catalogue=catalogue_file, runs=[runs_of(has_failed=has_failed)]) for has_failed in (False, True)
     )
     figure = "confusion/blood/celllm"
     assert len(drawn(tmp_path, figure, none)) < len(drawn(tmp_path, figure, one))
 
 
 def test_predictions_of_two_methods_are_not_pooled(tmp_path, catalogue_file, runs_of):
-    given = Inputs(catalogue=catalogue_file, runs=[runs_of(), runs_of("logistic")])
+    given = listed(catalogue=catalogue_file, runs=[runs_of(), runs_of("logistic")])
     with pytest.raises(InputError, match="blood, celllm, classification"):
         drawn(tmp_path, "confusion/blood/celllm", given)
 
@@ -148,12 +149,12 @@ def test_embeddings_are_drawn_beside_principal_components(tmp_path, inputs, trai
     path = tmp_path / "celllm/blood.parquet"
     n_cells = training.cells.n_obs
     embeddings.write(list(training.cells.obs_names), generator.normal(size=(n_cells, 8)), ["x"] * n_cells, path)
-    given = Inputs(catalogue=inputs.catalogue, embeddings=path, cells=inputs.cells)
+    given = listed(catalogue=inputs["catalogue"], embeddings=path, cells=inputs["cells"])
     assert drawn(tmp_path, "umap/blood", given).startswith(b"\x89PNG")
 
 
 def test_embeddings_of_other_cells_are_refused(tmp_path, inputs):
     embeddings.write(["gland:0"], np.ones((1, 8)), [""], tmp_path / "e.parquet")
-    given = Inputs(catalogue=inputs.catalogue, embeddings=tmp_path / "e.parquet", cells=inputs.cells)
+    given = listed(catalogue=inputs["catalogue"], embeddings=tmp_path / "e.parquet", cells=inputs["cells"])
     with pytest.raises(InputError, match="such as gland:0"):
         drawn(tmp_path, "umap/blood", given)

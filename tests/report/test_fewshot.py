@@ -38,10 +38,10 @@ def test_one_task_alone_is_no_curve(with_curve, scores):
 
 def test_points_are_means_at_the_number_of_training_cells(with_curve, results):
     (curve,) = curves_of(with_curve, results)
-    points = {one.method.method: one for one in points_of(curve, with_curve, results)}
+    (first, score), (second, _) = points_of(curve, with_curve, results)["logistic"]
 
-    assert points["logistic"].n_train == (50.0, 800.0)
-    assert points["logistic"].scores[0].mean == pytest.approx(0.8)
+    assert (first, second) == (50.0, 800.0)
+    assert score.mean == pytest.approx(0.8)
 
 
 def test_each_curve_has_a_panel_with_every_method(with_curve, results):

@@ -54,6 +54,15 @@ def written(path, cells, matrix="X"):
     return path
 
 
+def test_features_that_are_no_genes_are_left_out_and_counted(row, tmp_path, read):
+    cells = cells_of()
+    cells.var["feature_types"] = ["Gene Expression", "Antibody Capture", "Gene Expression", "Peaks", "Peaks"]
+    (found,) = read(row, written(tmp_path / "a.h5ad", cells))
+    assert found.names == ["G0", "G2"]
+    assert found.matrix.toarray().tolist() == MATRIX[:, [0, 2]].tolist()
+    assert found.left_out == {"Antibody Capture": 1, "Peaks": 2}
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("matrix", ["X", "raw", "layers:counts"])
 def test_the_matrix_that_the_row_names_is_read(row, tmp_path, form, matrix, read):
@@ -179,14 +188,6 @@ def test_a_file_of_an_old_release_is_read(row, tmp_path, read):
     assert cells.names == GENES
     made = annotate(cells, dataclasses.replace(row, sample_column=None))
     assert made["label"].tolist() == cells.obs["letter"].tolist() == list("rsrrssr")
-
-
-def test_features_that_are_no_genes_are_left_out(row, tmp_path, read):
-    cells = cells_of()
-    cells.var["feature_types"] = ["Gene Expression", "Antibody Capture", *["Gene Expression"] * (N_GENES - 2)]
-    (found,) = read(row, written(tmp_path / "a.h5ad", cells))
-    assert found.names == [GENES[0], *GENES[2:]]
-    assert found.matrix.toarray().tolist() == np.delete(MATRIX, 1, axis=1).tolist()
 
 
 def test_the_callers_warnings_are_as_before_between_pieces(files):

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.sources import raw
 from celllm.sources.readers import tenx
-from celllm.sources.readers.cells import annotate
+from celllm.sources.readers.cells import RawCells, annotate
+from celllm.sources.readers.species import HumanGenes
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 V1 = FIXTURES / "simulated_tenx_v1.tar.gz"
@@ -51,6 +54,48 @@ def test_an_archive_or_hdf5_gives_cells_by_genes_and_no_antibodies(row, name, re
     assert cells.matrix.dtype == np.int32
     assert cells.names == NAMES
     assert list(cells.obs.index) == BARCODES
+    assert cells.left_out == ({"Antibody Capture": 1} if name in {"tenx_v4.tar", "tenx_v3.h5"} else {})
+
+
+def as_h5(folder):
+    """Write PARTS' matrix with genes of two genomes and an antibody, as Cell Ranger 3 and later."""
+    with h5py.File(folder / "barnyard.h5", "w") as file:
+        group = file.create_group("matrix")
+        group["data"], group["indices"] = [9, 1, 7, 4, 5], [0, 1, 2, 1, 0]
+        group["indptr"], group["shape"], group["barcodes"] = [0, 3, 4, 5], [3, 3], [b"AA-1", b"CC-1", b"GG-1"]
+        ids = [b"GRCh38_ENSG00000000001", b"mm10___ENSMUSG00000000002", b"ab"]
+        names = [b"GRCh38_A", b"mm10___A", b"CD3"]
+        types = [b"Gene Expression", b"Gene Expression", b"Antibody Capture"]
+        for name, values in {"id": ids, "name": names, "feature_type": types, "genome": names}.items():
+            group[f"features/{name}"] = values
+    return [folder / "barnyard.h5"]
+
+
+def as_mtx(folder):
+    features = (
+        "GRCh38_ENSG00000000001\tGRCh38_A\tGene Expression\nmm10___ENSMUSG00000000002\tmm10___A\tGene Expression\n"
+    )
+    text = "%%MatrixMarket matrix coordinate integer general\n3 3 5\n1 1 9\n2 1 1\n3 1 7\n2 2 4\n1 3 5\n"
+    return parts(folder, matrix_mtx=text, genes_tsv=f"{features}ab\tCD3\tAntibody Capture\n")
+
+
+def test_a_human_gene_is_of_no_other_species():
+    names = ["RN5-8S1", "MM-1", "DM1-AS", "CD3E_ENSG00000198851.9", "ENSG00000198851"]
+    cells = RawCells(sparse.csr_matrix(np.eye(5)), names, pd.DataFrame(index=list("abcde")), Path("a"))
+    assert HumanGenes().of(cells) is cells
+
+
+@pytest.mark.parametrize("write", [as_h5, as_mtx])
+def test_of_two_species_the_human_genes_are_read_and_each_cells_share_is_said(row, tmp_path, write, read):
+    reader = "tenx_h5" if write is as_h5 else "tenx_mtx"
+    (cells,) = read(dataclasses.replace(row, reader=reader), *write(tmp_path))
+    assert cells.matrix.toarray().tolist() == [[9], [0], [5]]
+    assert cells.names == ["GRCh38_A_ENSG00000000001"]
+    assert cells.left_out == {"Antibody Capture": 1, "genes of other species": 1}
+    assert list(cells.obs["other_species"]) == pytest.approx([0.1, 1, 0])
+    assert list(cells.obs["species"]) == ["human", "other", "human"]
+    kept = dataclasses.replace(row, reader=reader, keep={"species": ["human"]})
+    assert read(kept, *write(tmp_path))[0].matrix.toarray().tolist() == [[9], [5]]
 
 
 @pytest.mark.parametrize("piece", [1, 3, 5])
@@ -62,14 +107,11 @@ def test_hdf5_in_pieces_equals_the_whole(piece):
 
 
 def test_labels_are_joined_by_barcode_and_not_by_order(row, read):
-    (cells,) = read(row, V1, LABELS)
+    (cells,) = read(row, V1, LABELS, use="labels", part="barcodes")
     labels = annotate(cells, row)["label"]
     assert labels.tolist() == ["CD8+ Cytotoxic T", "CD19+ B", "CD56+ NK", "CD14+ Monocyte"]
-
-
-def test_labels_beside_several_matrices_are_refused(row, read):
-    with pytest.raises(InputError, match="one matrix and one table of labels"):
-        read(row, V1, FIXTURES / "simulated_tenx_v4.tar", LABELS)
+    with pytest.raises(InputError, match=r"of labels, the word labels in the column use"):
+        read(row, V1, LABELS)
 
 
 def test_three_files_side_by_side_are_a_matrix(row, tmp_path, read):

@@ -1,6 +1,6 @@
 """Embeddings of cells from a pretrained encoder, and its folder for cells of strangers.
 
-Reads:   results/pretrain/, results/cells/{dataset}.h5ad
+Reads:   results/pretrain/, results/shards/, results/bench/pca.safetensors, results/cells/{dataset}.h5ad
 Writes:  results/embeddings/{recipe}/{dataset}.parquet, results/encoders/{recipe}/
 """
 
@@ -41,7 +41,7 @@ rule embed_cells:
 rule package_encoder:
     """Encoder in half precision, genes, card and golden cells, as `celllm embed --encoder` takes them.
 
-    It waits for no benchmark; where there are scores already, the card has them.
+    The card compares it with cheaper ways on the cells of the tasks; it waits for no benchmark.
     """
     input:
         encoder=f"results/pretrain/{{recipe}}/seed{config['pretrain_seed']}/encoder.safetensors",
@@ -49,6 +49,8 @@ rule package_encoder:
         hgnc=f"resources/raw/{config['gene_annotation']}/manifest.json",
         shards=rules.join_shards.output.manifest,
         catalogue=rules.list_runs.output.catalogue,
+        cells=card_cells(),
+        components=rules.fit_pca.output.pca,
     output:
         encoder="results/encoders/{recipe}/encoder.safetensors",
         genes="results/encoders/{recipe}/genes.tsv",
@@ -69,7 +71,7 @@ rule package_encoder:
         stage=STAGES["package_encoder"],
         seed=config["pretrain_seed"],
         folder=subpath(output.encoder, parent=True),
-        scores=scores_option,
+        files=files_option("cells", "components"),
     shell:
         "python -m celllm package_encoder"
         " --encoder {input.encoder:q}"
@@ -77,7 +79,7 @@ rule package_encoder:
         " --hgnc {input.hgnc:q}"
         " --shards {input.shards:q}"
         " --catalogue {input.catalogue:q}"
-        " {params.scores}"
+        " {params.files}"
         " --seed {params.seed}"
         " --folder {params.folder:q}"
         " --stage {params.stage}"

@@ -160,10 +160,14 @@ def fit_inputs(wildcards) -> dict[str, str]:
     return found
 
 
-def scores_option(_wildcards) -> str:
-    """`--scores FILE` where the benchmark has ended."""
-    scores = Path("results/bench/scores.tsv")
-    return f"--scores {quote(str(scores))}" if scores.is_file() else ""
+def card_cells() -> list[str]:
+    """Aligned cells of the types to be told in the tasks to be run, but those of z-scores: an encoder's card has them."""
+    rows = {TASKS[task].dataset: TASKS[task].kind for task in RUN_TASKS}
+    return [
+        f"results/cells/{dataset}.h5ad"
+        for dataset, kind in sorted(rows.items())
+        if kind == "classification" and DATASETS[dataset].units != "zscore"
+    ]
 
 
 def split_seeds(wildcards) -> str:

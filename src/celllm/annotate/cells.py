@@ -25,7 +25,7 @@ from celllm.harmonise.counts import find_counts
 from celllm.harmonise.harmonisation import Harmonisation
 from celllm.model import inference
 from celllm.model.device import device_of
-from celllm.sources.readers.genes import is_gene
+from celllm.sources.readers.genes import genes_of
 from celllm.sources.readers.h5ad import understood
 from celllm.sources.values import check_values
 
@@ -64,8 +64,8 @@ class OwnCells:
         self.place, self.n_cells = found.place, found.n_cells
         """The matrix that holds counts, and its number of cells."""
         var = source.matrices[self.place][1]
-        self._kept = np.flatnonzero(is_gene(var))
-        self.n_no_genes = len(var) - len(self._kept)
+        self._kept, others = genes_of(var)
+        self.n_no_genes = sum(others.values())
         """Features that are no genes, such as antibodies; they are left out."""
         var = var.iloc[self._kept]
         self._is_gene_N = np.array([SPIKE_IN.fullmatch(str(name)) is None for name in var.index])

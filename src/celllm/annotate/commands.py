@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from celllm.base.app import commands
+from celllm.base.app import Accelerator, Stage, Threads, VocabularyFile, commands
 from celllm.base.errors import InputError
 
 app = commands()
@@ -67,8 +67,9 @@ def annotate(
     model: Path | None = None,
     save: Path | None = None,
     encoder: Path | None = None,
-    way: Literal["embedding", "pca", "genes"] | None = None,
+    way: Literal["embedding", "joined", "pca", "genes"] | None = None,
     threshold: float = 0.5,
+    novelty: float = 0.01,
     clusters: str | None = None,
     counts: str | None = None,
     genes: str | None = None,
@@ -76,9 +77,10 @@ def annotate(
 ) -> None:
     r"""Label the cells of an h5ad file after a reference, in the way that does best on the reference.
 
-    Logistic regression on the embedding, on principal components and on all genes are cross-validated on the
+    Logistic regression on the embedding, on principal components, on both and on all genes are cross-validated on the
     reference; their macro-F1 is printed and the best one is used. The copy of the query gets
-    obs["celllm_prediction"], obs["celllm_confidence"], obsm["celllm_probabilities"] and uns["celllm_annotate"].
+    obs["celllm_prediction"], obs["celllm_confidence"], obs["celllm_novelty"], obsm["celllm_probabilities"] and
+    uns["celllm_annotate"].
 
     Parameters
     ----------
@@ -102,6 +104,8 @@ def annotate(
         the way to take whatever the scores say
     threshold
         smallest confidence; cells below are `unassigned`
+    novelty
+        share of cells like the reference's that may be lost as unlike it, `unassigned` too; 0: none
     clusters
         column of the query's obs: the commonest label of each cluster goes into obs["celllm_majority"]
     counts
@@ -119,7 +123,8 @@ def annotate(
 
     _use(threads)
     of_reference: dict[str, Any] = {"labels": labels, "donors": donors, "way": way, "model": model, "save": save}
-    options: dict[str, Any] = {"threshold": threshold, "clusters": clusters, "counts": counts, "genes": genes}
+    options: dict[str, Any] = {"threshold": threshold, "novelty": novelty, "clusters": clusters}
+    options |= {"counts": counts, "genes": genes}
     annotate(query, reference, out, encoder=encoder, **of_reference, **options)
 
 
@@ -180,15 +185,15 @@ def adapt(
 def package_encoder(
     *,
     encoder: Path,
-    vocabulary: Path,
+    vocabulary: VocabularyFile,
     hgnc: Path,
     folder: Path,
     shards: Path | None = None,
     catalogue: Path | None = None,
-    scores: Path | None = None,
-    notes: Path | None = None,
+    cells: tuple[Path, ...] = (),
+    components: Path | None = None,
     seed: int | None = None,
-    stage: str = "package_encoder",
+    stage: Stage = "package_encoder",
 ) -> None:
     r"""Make the folder of an encoder, which `embed`, `annotate` and `adapt` take: encoder, genes, card, golden cells.
 
@@ -196,8 +201,6 @@ def package_encoder(
     ----------
     encoder
         encoder.safetensors of a pretraining run
-    vocabulary
-        the vocabulary's genes.tsv
     hgnc
         manifest of HGNC's gene annotation
     folder
@@ -206,14 +209,12 @@ def package_encoder(
         manifest of the corpus, for the card
     catalogue
         catalogue of the benchmark, for the card's citations and titles
-    scores
-        scores of the benchmark, for the card
-    notes
-        what else the card is to say, Markdown
+    cells
+        aligned labelled cells, none of the corpus: the card compares the embedding of them with cheaper ways
+    components
+        principal components of the corpus, one of these ways
     seed
         random seed of the pretraining, for the card
-    stage
-        name and version of the workflow's stage
 
     Example::
 
@@ -222,8 +223,8 @@ def package_encoder(
     """
     from celllm.annotate.package import package
 
-    of_card: dict[str, Any] = {"shards": shards, "catalogue": catalogue, "scores": scores, "notes": notes, "seed": seed}
-    written = package(folder, encoder, vocabulary, hgnc, stage=stage, **of_card)
+    of_card: dict[str, Any] = {"shards": shards, "catalogue": catalogue, "cells": cells, "components": components}
+    written = package(folder, encoder, vocabulary, hgnc, seed=seed, stage=stage, **of_card)
     print(f"{folder}: encoder {written.pretrained.digest[:12]}, {written.vocabulary.n_genes:,} genes")
 
 
@@ -232,11 +233,11 @@ def embed_cells(
     *,
     encoder: Path,
     cells: Path,
-    vocabulary: Path,
+    vocabulary: VocabularyFile,
     embeddings: Path,
-    threads: int = 1,
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
-    stage: str = "embed_cells",
+    threads: Threads = 1,
+    accelerator: Accelerator = "auto",
+    stage: Stage = "embed_cells",
 ) -> None:
     r"""Embed cells with a pretrained encoder, frozen.
 
@@ -246,16 +247,8 @@ def embed_cells(
         encoder.safetensors
     cells
         aligned cells, in any units that a fit takes
-    vocabulary
-        the vocabulary's genes.tsv
     embeddings
         file to write the embeddings to, parquet
-    threads
-        threads of torch on a CPU
-    accelerator
-        kind of device; auto: a GPU if there is one
-    stage
-        name and version of the workflow's stage, for the file's provenance
 
     Example::
 

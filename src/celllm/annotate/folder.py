@@ -66,19 +66,10 @@ def packaged() -> Path:
 
 
 def read(path: Path | str | None = None) -> EncoderFolder:
-    """Read an encoder's folder.
+    """Read an encoder's folder, given as such or by the encoder.safetensors in it; None: the one in the package.
 
-    Parameters
-    ----------
-    path
-        The folder, or the encoder.safetensors in it; None: the one in the package.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or is not what its name says.
-    VocabularyMismatch
-        If encoder and genes do not belong together.
+    InputError if a file is missing or is not what its name says; VocabularyMismatch if encoder and genes do not belong
+    together.
     """
     folder = packaged() if path is None else Path(path)
     if path is None and not (folder / ENCODER).is_file():
@@ -132,25 +123,8 @@ def write(
 ) -> EncoderFolder:
     """Write an encoder's folder and return what it now holds; the weights of genes become float16.
 
-    Parameters
-    ----------
-    folder
-        Made if it is missing; files of earlier runs are replaced.
-    pretrained
-        The encoder.
-    vocabulary, hgnc
-        Its genes; the approved genes of HGNC.
-    card
-        Text of card.md.
-    stamp
-        What made it, as celllm.base.provenance.stamp says it.
-    max_bytes
-        Largest encoder.safetensors; None: any.
-
-    Raises
-    ------
-    InputError
-        If the encoder is larger than that.
+    Files of earlier runs are replaced. `hgnc` are the approved genes of HGNC, `card` the text of card.md, `stamp` what
+    made it, as celllm.base.provenance.stamp says it. InputError if encoder.safetensors is larger than `max_bytes`.
     """
     state = pretrained.encoder.state_dict()
     n_bytes = sum(weights.numel() * (2 if name == TABLE else 4) for name, weights in state.items())

@@ -33,34 +33,12 @@ def map_genes(
     asked: str | None = None,
     cells: Callable[[], Iterable[object]] = tuple,
 ) -> tuple[str, Mapping]:
-    """Find the columns of `var` that name genes, and map its names.
+    """Find the columns of `var` that name genes, and map its names; return both.
 
     Those that the workflow takes (ids and symbols together, so a retired id is found by its symbol) are tried first;
-    where they map few counts, the column is taken by which most map.
-
-    Parameters
-    ----------
-    var
-        Of N genes.
-    weights_N
-        Counts of each, of some cells.
-    index, vocabulary
-        As of `harmonise.symbols.map_names`.
-    file
-        Named in errors.
-    asked
-        The column to take alone; `index` is the index.
-    cells
-        Gives names of cells, to tell a matrix of genes x cells.
-
-    Returns
-    -------
-    The columns' names, and where the genes' names go.
-
-    Raises
-    ------
-    InputError
-        If there is no such column, or hardly any name is a human gene's.
+    where they map few of the genes' counts, `weights_N`, the column is taken by which most map. `asked` is the column
+    to take alone; `index` is the index. InputError, of `file`, if there is no such column, or hardly any name is a
+    human gene's. `cells` gives names of cells, to tell a matrix of genes x cells.
     """
     columns: dict[str, pd.Index[Any] | pd.Series[Any]] = {INDEX: var.index, **{str(name): var[name] for name in var}}
     if asked is not None and asked not in columns:

@@ -6,24 +6,24 @@ Shapes: N cells, F features, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from tqdm import tqdm
 
-from celllm.annotate.head import Features, LinearHead, calibrated, of_pipeline
+from celllm.annotate.head import Features, LinearHead, Views, calibrated, of_fitted
 from celllm.base.errors import InputError
 from celllm.base.interval import Mean, mean_over
 
-Way = Literal["embedding", "pca", "genes"]
-WAYS: Final[dict[Way, tuple[Features, str]]] = {
-    "embedding": ("embedding", "logistic regression on the embedding"),
-    "pca": ("genes", "logistic regression on 50 principal components"),
-    "genes": ("genes", "logistic regression on all genes"),
+Way = Literal["embedding", "joined", "pca", "genes"]
+WAYS: Final[dict[Way, tuple[tuple[Features, ...], str]]] = {
+    "embedding": (("embedding",), "logistic regression on the embedding"),
+    "joined": (("embedding", "genes"), "logistic regression on embedding and components"),
+    "pca": (("genes",), "logistic regression on 50 principal components"),
+    "genes": (("genes",), "logistic regression on all genes"),
 }
 """Ways of labelling: what each sees, and what it is called."""
 N_FOLDS, N_COMPONENTS = 5, 50
@@ -33,9 +33,9 @@ MAX_JUDGED = 10_000
 
 @dataclass(frozen=True)
 class Reference:
-    """Labelled cells: embeddings N x D, log-normalised genes N x G, and labels; donors where they are known."""
+    """Labelled cells, in the views that the ways see; donors where they are known."""
 
-    views: Mapping[Features, NDArray[Any] | sparse.csr_matrix]
+    views: Views
     labels: NDArray[np.str_]
     donors: NDArray[np.str_] | None = None
 
@@ -104,23 +104,18 @@ def check(reference: Reference, *, file: str) -> tuple[Reference, dict[str, int]
 
 
 def judge(reference: Reference, *, ways: Sequence[Way]) -> list[Judgement]:
-    """Cross-validate ways of labelling on the same folds; donors are held out whole where they are known.
+    """Cross-validate ways of labelling on the same folds of a reference as `check` leaves it.
 
-    Parameters
-    ----------
-    reference
-        As `check` leaves it.
-    ways
-        Which.
+    Donors are held out whole where they are known.
     """
     classes = np.unique(reference.labels)
-    folds = list(_folds(reference))
+    folds = list(folds_of(reference))
     found = []
     for way in ways:
         scores, rows, probabilities = [], [], []
         for train, test in tqdm(folds, desc=f"judge {way}", unit=" folds", disable=None):
             head = taught(reference, train, way)
-            known_NK = head.probabilities(reference.views[head.features][test])
+            known_NK = head.probabilities({name: reference.views[name][test] for name in head.weights})
             all_NK = np.zeros((len(test), len(classes)))
             all_NK[:, np.searchsorted(classes, np.array(head.classes))] = known_NK
             scores.append(_macro_f1(reference.labels[test], classes[all_NK.argmax(axis=1)]))
@@ -139,17 +134,21 @@ def taught(reference: Reference, rows: NDArray[np.int64], way: Way) -> LinearHea
     """Teach some cells in one way; its principal components are those of these cells."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    features = WAYS[way][0]
-    view = reference.views[features][rows]
-    logistic = LogisticRegression(max_iter=1000)
-    steps: list[Any] = {"embedding": [StandardScaler()], "pca": [], "genes": []}[way]
-    if way == "pca":
-        n = min(N_COMPONENTS, min(view.shape) - 1)
-        steps = [PCA(n, svd_solver="arpack", random_state=0)]
-    return of_pipeline(make_pipeline(*steps, logistic).fit(view, reference.labels[rows]), features)
+    steps: dict[Features, Any] = {}
+    seen: list[Any] = []
+    for features in WAYS[way][0]:
+        view = reference.views[features][rows]
+        step = None
+        if features == "embedding":
+            step = StandardScaler()
+        elif way != "genes":
+            step = PCA(min(N_COMPONENTS, min(view.shape) - 1), svd_solver="arpack", random_state=0)
+        seen.append(view if step is None else step.fit_transform(view))
+        steps[features] = step
+    together = seen[0] if len(seen) == 1 else np.hstack(seen)
+    return of_fitted(LogisticRegression(max_iter=1000).fit(together, reference.labels[rows]), steps)
 
 
 def finished(reference: Reference, judgement: Judgement) -> LinearHead:
@@ -158,7 +157,7 @@ def finished(reference: Reference, judgement: Judgement) -> LinearHead:
     return calibrated(head, judgement.probabilities_NK, reference.labels[judgement.rows])
 
 
-def _folds(reference: Reference) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def folds_of(reference: Reference) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield rows to teach and rows to ask."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 

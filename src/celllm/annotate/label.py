@@ -16,10 +16,11 @@ from celllm import __version__
 from celllm.annotate import folder as folders
 from celllm.annotate import head as heads
 from celllm.annotate import judge as judges
+from celllm.annotate import novelty as novelties
 from celllm.annotate import source, target
 from celllm.annotate.cells import OwnCells, embed_piece, say
 from celllm.annotate.folder import EncoderFolder
-from celllm.annotate.head import LinearHead, Model
+from celllm.annotate.head import Model, Views
 from celllm.annotate.judge import WAYS, Way
 from celllm.annotate.source import Own, Source
 from celllm.base.atomic import check_place
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 UNASSIGNED = "unassigned"
 PREDICTION, CONFIDENCE, PROBABILITIES = "celllm_prediction", "celllm_confidence", "celllm_probabilities"
-MAJORITY, UNS = "celllm_majority", "celllm_annotate"
+NOVELTY, MAJORITY, UNS = "celllm_novelty", "celllm_majority", "celllm_annotate"
 
 
 def annotate(
@@ -47,17 +48,19 @@ def annotate(
     encoder: Path | str | None = None,
     way: Way | None = None,
     threshold: float = 0.5,
+    novelty: float = 0.01,
     clusters: str | None = None,
     counts: str | None = None,
     genes: str | None = None,
 ) -> ad.AnnData | Path:
     """Label cells after a reference whose cells are labelled.
 
-    Three ways are compared by cross-validation on the reference (logistic regression on the embedding, on principal
-    components, on all genes), their macro-F1 is printed, and the best one labels the query. Nothing of the query is
-    changed but what is added: `obs["celllm_prediction"]`; `obs["celllm_confidence"]`, the probability of that label,
-    calibrated on held-out cells of the reference; `obsm["celllm_probabilities"]`, cells x labels in the order of
-    `uns["celllm_annotate"]["classes"]`; and with `clusters` `obs["celllm_majority"]`.
+    Four ways are compared by cross-validation on the reference (logistic regression on the embedding, on principal
+    components, on both, on all genes), their macro-F1 is printed, and the best one labels the query. Nothing of the
+    query is changed but what is added: `obs["celllm_prediction"]`; `obs["celllm_confidence"]`, the probability of that
+    label, calibrated on held-out cells of the reference; `obs["celllm_novelty"]`, the share of such cells that
+    are nearer to one of the reference's types in the embedding; `obsm["celllm_probabilities"]`, cells x labels in the
+    order of `uns["celllm_annotate"]["classes"]`; and with `clusters` `obs["celllm_majority"]`.
 
     Parameters
     ----------
@@ -78,9 +81,12 @@ def annotate(
     encoder
         An encoder's folder; None: the one in the package.
     way
-        The way to take whatever the scores say: `embedding`, `pca` or `genes`.
+        The way to take whatever the scores say: `embedding`, `pca`, `joined` or `genes`.
     threshold
         Smallest confidence; cells below are `unassigned`.
+    novelty
+        Share of cells like the reference's that may be lost as unlike it: cells of a novelty above 1 minus this are
+        `unassigned`; 0: none. It holds for the reference's study; see `uns["celllm_annotate"]["times_as_far"]`.
     clusters
         Column of the query's obs: each cluster's commonest label is written too.
     counts, genes
@@ -129,13 +135,15 @@ def annotate(
     with source.opened(query) as cells:
         groups = None if clusters is None else cells.column(clusters, "--clusters").to_numpy(dtype=object)
         own = OwnCells(cells, found, counts=counts, genes=genes)
-        obs, probabilities = _label(own, found, taught.head, threshold=threshold)
+        obs, probabilities, off = _label(own, found, taught, threshold=threshold, novelty=novelty)
         names = np.asarray(obs[PREDICTION])
         if groups is not None:
             obs[MAJORITY] = pd.Categorical(majority(names, groups))
         facts = {
             "classes": list(taught.head.classes),
             "threshold": threshold,
+            "novelty": novelty,
+            "times_as_far": off,
             "temperature": taught.head.temperature,
             **own.facts(),
             "model": {**taught.facts},
@@ -147,6 +155,10 @@ def annotate(
             target.put(made, "uns", UNS, facts)
     shares = pd.Series(names).value_counts(normalize=True)
     say(own.described(), of="query")
+    unlike = float((np.asarray(obs[NOVELTY]) > 1 - novelty).mean())
+    say([f"unlike the reference: {unlike:.1%}; the query lies {off:.2f} times as far from it as cells held out of it"])
+    if off > novelties.FAR:
+        say(["warning: a query this far off hides cells unlike the reference; look at markers of each label"])
     say(f"{name}: {share:.1%}" for name, share in shares.items())
     return query if out is None else Path(out)
 
@@ -157,14 +169,11 @@ def _teach(
     """Judge the ways on a reference, say how they do, and teach the best one all of it; parameters as of `annotate`."""
     names = reference.column(labels, "--labels").to_numpy(dtype=np.str_)
     of_donors = None if donors is None else reference.column(donors, "--donors").to_numpy(dtype=np.str_)
-    views: dict[heads.Features, list[Any]] = {"embedding": [], "genes": []}
+    embedded, genes = [], []
     for counts_CG in own.pieces(show="reference"):
-        for kind, pieces in views.items():
-            pieces.append(_view(kind, counts_CG, encoder))
-    whole: dict[heads.Features, Any] = {
-        "embedding": np.concatenate(views["embedding"]),
-        "genes": sparse.vstack(views["genes"], format="csr"),
-    }
+        embedded.append(embed_piece(encoder, counts_CG))
+        genes.append(log_normalised(counts_CG))
+    whole: Views = {"embedding": np.concatenate(embedded), "genes": sparse.vstack(genes, format="csr")}
     cells, small = judges.check(judges.Reference(whole, names, of_donors), file=reference.file)
     say(own.described(), of="reference")
     if small:
@@ -187,23 +196,32 @@ def _teach(
         "encoder": encoder.facts,
     }
     head = judges.finished(cells, chosen)
-    return Model(head, encoder.pretrained.digest, encoder.vocabulary.digest, facts)
+    types = novelties.learned(cells.views["embedding"], cells.labels, judges.folds_of(cells))
+    return Model(head, types, encoder.pretrained.digest, encoder.vocabulary.digest, facts)
 
 
 def _label(
-    own: OwnCells, encoder: EncoderFolder, head: LinearHead, *, threshold: float
-) -> tuple[dict[str, pd.Categorical[Any] | NDArray[np.float32]], NDArray[np.float32]]:
-    """Return columns of obs, and probabilities C x K; cells without a count of the encoder's genes are unassigned."""
-    found, silent = [], []
+    own: OwnCells, encoder: EncoderFolder, model: Model, *, threshold: float, novelty: float
+) -> tuple[dict[str, pd.Categorical[Any] | NDArray[np.float32]], NDArray[np.float32], float]:
+    """Return columns of obs, probabilities C x K, and how many times as far as held-out cells the query lies.
+
+    Cells without a count of the encoder's genes are unassigned.
+    """
+    head, found, distances, silent = model.head, [], [], []
     for counts_CG in own.pieces(show="annotate"):
-        found.append(head.probabilities(_view(head.features, counts_CG, encoder)).astype(np.float32))
+        z_CD = embed_piece(encoder, counts_CG)
+        views: Views = {"embedding": z_CD, "genes": log_normalised(counts_CG)}
+        found.append(head.probabilities(views).astype(np.float32))
+        distances.append(model.types.distances(z_CD))
         silent.append(np.diff(counts_CG.indptr) == 0)
     probabilities, is_silent = np.concatenate(found), np.concatenate(silent)
     probabilities[is_silent] = 1 / len(head.classes)
     confidence = np.where(is_silent, np.float32(0), probabilities.max(axis=1))
+    novelty_C = np.ones(len(is_silent), dtype=np.float32)
+    novelty_C[~is_silent], off = model.types.novelty(np.concatenate(distances)[~is_silent])
     names = np.array(head.classes, dtype=object)[probabilities.argmax(axis=1)]
-    names[confidence < threshold] = UNASSIGNED
-    return {PREDICTION: pd.Categorical(names), CONFIDENCE: confidence}, probabilities
+    names[(confidence < threshold) | (novelty_C > 1 - novelty)] = UNASSIGNED
+    return {PREDICTION: pd.Categorical(names), CONFIDENCE: confidence, NOVELTY: novelty_C}, probabilities, off
 
 
 def majority(names: NDArray[Any], groups: NDArray[Any]) -> NDArray[Any]:
@@ -211,7 +229,3 @@ def majority(names: NDArray[Any], groups: NDArray[Any]) -> NDArray[Any]:
     table = pd.crosstab(groups, names)
     commonest: NDArray[Any] = np.array(table.columns, dtype=object)[table.loc[groups].to_numpy().argmax(axis=1)]
     return commonest
-
-
-def _view(features: heads.Features, counts_CG: Any, encoder: EncoderFolder) -> Any:  # noqa: ANN401 - dense or sparse
-    return embed_piece(encoder, counts_CG) if features == "embedding" else log_normalised(counts_CG)

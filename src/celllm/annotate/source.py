@@ -27,21 +27,14 @@ TO_CSR = "python -c \"import anndata; a = anndata.read_h5ad('{0}'); a.X = a.X.to
 
 @dataclass(frozen=True)
 class Source:
-    """Cells with all their matrices.
-
-    Parameters
-    ----------
-    file
-        Named in errors.
-    matrices
-        By name (X, raw, layers:NAME): what rows are sliced from, cells x genes, and the table of its genes.
-    table
-        The file's or the object's `obs`.
-    """
+    """Cells with all their matrices."""
 
     file: str
+    """Named in errors."""
     matrices: Mapping[str, tuple[Any, pd.DataFrame]]
+    """By name (X, raw, layers:NAME): what rows are sliced from, cells x genes, and the table of its genes."""
     table: h5py.Group | pd.DataFrame
+    """The file's or the object's `obs`."""
 
     @cached_property
     def obs(self) -> pd.DataFrame:

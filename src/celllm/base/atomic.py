@@ -28,15 +28,7 @@ def writing(path: Path | str) -> Iterator[Path]:
     between leaves a folder `x.PID-….tmp` that nothing reads and the next run removes; of two runs at once into one file
     each has its own, and the later one's stays.
 
-    Parameters
-    ----------
-    path
-        Where the finished file is to stand. Missing parent folders are made.
-
-    Raises
-    ------
-    InputError
-        If the disk is full, or nothing can be written there.
+    Missing parent folders are made. InputError if the disk is full, or nothing can be written there.
     """
     path = Path(path)
     own = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")

@@ -20,21 +20,14 @@ MANY = 1e6
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over splits.
-
-    Parameters
-    ----------
-    value
-        The mean; nan where there is none.
-    variance
-        Of the mean, over other data sets of the same size and other splits of them; nan where nothing tells of it.
-    freedom
-        Degrees of freedom of `variance`.
-    """
+    """A mean over splits."""
 
     value: float
+    """The mean; nan where there is none."""
     variance: float = math.nan
+    """Of the mean, over other data sets of the same size and other splits of them; nan where nothing tells of it."""
     freedom: float = math.nan
+    """Degrees of freedom of `variance`."""
 
     @property
     def p(self) -> float:

@@ -69,14 +69,7 @@ def _git(*arguments: str, folder: Path) -> str:
 def stamp(stage: str, inputs: Mapping[str, Path | str] | None = None, **extra: Any) -> dict[str, Any]:  # noqa: ANN401
     """Describe the present command as JSON-able values, to be written into the file it makes.
 
-    Parameters
-    ----------
-    stage
-        Name and behaviour version of the workflow's stage, e.g. `pretrain-1`.
-    inputs
-        Files read, by role; each is replaced by its sha256.
-    extra
-        Anything else worth keeping beside them, e.g. the recipe's digest.
+    `stage` has its behaviour version, as in `pretrain-1`; files of `inputs` are replaced by their sha256.
     """
     return {
         "celllm": __version__,

@@ -21,31 +21,21 @@ from celllm.base.errors import InputError
 
 @dataclass(frozen=True)
 class Column:
-    """A column as readers see it.
-
-    Parameters
-    ----------
-    name
-        Column of the rows.
-    title
-        Heading; without one, the name with blanks.
-    show
-        Format of the numbers, such as `,d`, `.3f` or `.1%`; or a function that turns a value into text; "" for text as
-        it stands. A text among numbers stands as it is.
-    is_interval
-        Whether `{name}_low` and `{name}_high` stand in brackets behind the number, where they are known.
-    undefined
-        What stands for nan.
-    is_key
-        Whether the column says what a row is about: it stays in sight when a wide table is moved.
-    """
+    """A column as readers see it."""
 
     name: str
+    """Column of the rows."""
     title: str = ""
+    """Heading; without one, the name with blanks."""
     show: str | Callable[[Any], str] = ""
+    """Format of the numbers, such as `,d`, `.3f` or `.1%`; or a function that turns a value into text; "" for text as
+    it stands. A text among numbers stands as it is."""
     is_interval: bool = False
+    """Whether `{name}_low` and `{name}_high` stand in brackets behind the number, where they are known."""
     undefined: str = ""
+    """What stands for nan."""
     is_key: bool = False
+    """Whether the column says what a row is about: it stays in sight when a wide table is moved."""
 
     @property
     def heading(self) -> str:
@@ -81,36 +71,24 @@ class Column:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table of the report.
-
-    Parameters
-    ----------
-    name
-        File name without ending, and anchor on a page of several tables.
-    rows
-        Plain values at full precision, one row a thing.
-    columns
-        What readers see of them, in this order; a column without any text is left out.
-    title
-        Heading, where a page has several tables.
-    note
-        How to read it: ``code`` and *emphasis* as in reStructuredText.
-    sections
-        Title of the part of the table that each row belongs to; none: the table has one part.
-    shown
-        What readers get in place of the rows, where that is a summary.
-    fault
-        What the table found, if that must stop the workflow; raised once the table is written.
-    """
+    """A table of the report."""
 
     name: str
+    """File name without ending, and anchor on a page of several tables."""
     rows: pd.DataFrame
+    """Plain values at full precision, one row a thing."""
     columns: Sequence[Column]
+    """What readers see of them, in this order; a column without any text is left out."""
     title: str = ""
+    """Heading, where a page has several tables."""
     note: str = ""
+    """How to read it: ``code`` and *emphasis* as in reStructuredText."""
     sections: Sequence[str] | None = None
+    """Title of the part of the table that each row belongs to; none: the table has one part."""
     shown: pd.DataFrame | None = None
+    """What readers get in place of the rows, where that is a summary."""
     fault: InputError | None = None
+    """What the table found, if that must stop the workflow; raised once the table is written."""
 
 
 def frame_of(rows: Iterable[Mapping[str, object]], columns: Sequence[Column]) -> pd.DataFrame:

@@ -31,29 +31,11 @@ def read(
     vocabulary_remedy: str | None = None,
     entries: Collection[str] = (),
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read header and tensors.
+    """Read header and tensors of a file of the format `form`.
 
-    Parameters
-    ----------
-    path
-        The file.
-    form
-        The format it must name.
-    remedy
-        What to do about a file of another format.
-    vocabulary
-        Digest of the vocabulary it must have been made for; None: any.
-    vocabulary_remedy
-        What to do about one made for another; None: the same as `remedy`.
-    entries
-        What the header must have beside format and vocabulary.
-
-    Raises
-    ------
-    InputError
-        If the file is of another format, or no safetensors file; if an entry is missing, or a number is not finite.
-    VocabularyMismatch
-        If its genes are others than those of `vocabulary`.
+    `vocabulary` is the digest of the one it must have been made for; None: any. `entries` are what the header must have
+    beside. InputError if the file is of another format or no safetensors file, or a number is not finite;
+    VocabularyMismatch if its genes are others. Both say the remedy.
     """
     tensors = {}
     try:

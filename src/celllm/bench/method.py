@@ -95,11 +95,8 @@ def build(
 ) -> Classifier | Regressor:
     """Make a method from its row of config/methods.tsv, with the options of this run.
 
-    Raises
-    ------
-    InputError
-        If the module is neither ours nor scikit-learn's or has no such class, an option is unknown, or an encoder is
-        due and none is given.
+    InputError if the module is neither ours nor scikit-learn's or has no such class, an option is unknown, or an
+    encoder is due and none is given.
     """
     if row.encoder is not None and encoder is None:
         is_pca = row.encoder == COMPONENTS
@@ -170,10 +167,7 @@ def take_options(
 ) -> dict[str, Any]:
     """Fill in defaults.
 
-    Raises
-    ------
-    InputError
-        For an option that the method does not know, or a value that is none of its `choices`.
+    InputError for an option that the method does not know, or a value that is none of its `choices`.
     """
     taken = {**defaults, **options}
     for option in taken.keys() - defaults.keys():
@@ -187,10 +181,7 @@ def take_options(
 def labelled(cells: Cells, rows: np.ndarray) -> np.ndarray:
     """Return the labels of the rows to learn from.
 
-    Raises
-    ------
-    InputError
-        If one of them has no label, or if all have the same: there is nothing to tell apart.
+    InputError if one of them has no label, or if all have the same: there is nothing to tell apart.
     """
     labels: np.ndarray = cells.labels[rows]
     classes, n_without = np.unique(labels), int((labels == "").sum())

@@ -14,35 +14,22 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Leakage:
-    """Benchmark cells of one task data set among the cells of one corpus data set.
-
-    Parameters
-    ----------
-    before
-        Cells of the aligned corpus data set with the counts of a benchmark cell.
-    left_out
-        Of these, how many are not in the shards.
-    in_shards
-        Names of cells in the shards with the counts of a benchmark cell; there must be none.
-    """
+    """Benchmark cells of one task data set among the cells of one corpus data set."""
 
     before: int
+    """Cells of the aligned corpus data set with the counts of a benchmark cell."""
     left_out: int
+    """Of these, how many are not in the shards."""
     in_shards: list[str]
+    """Names of cells in the shards with the counts of a benchmark cell; there must be none."""
 
 
 def leakage(benchmark: Collection[str], *, corpus: pd.DataFrame, shards: pd.DataFrame) -> Leakage:
-    """Look for benchmark cells in a corpus data set, before and after exclusion.
+    """Look for benchmark cells, by their hashes, in a corpus data set, before and after exclusion.
 
-    Parameters
-    ----------
-    benchmark
-        Hashes of the cells on which a method is tested.
-    corpus
-        All aligned cells of the data set: columns cell_id, cell_hash.
-    shards
-        Its cells in the shards: the same columns. The hashes of the two are compared with `benchmark` separately, so
-        that one recomputed from the shards' counts finds what a wrong column hides.
+    `corpus` are all aligned cells of the data set, `shards` its cells in the shards: columns cell_id, cell_hash. The
+    hashes of the two are compared with `benchmark` separately, so that one recomputed from the shards' counts finds
+    what a wrong column hides.
     """
     found = corpus.loc[corpus["cell_hash"].isin(benchmark), "cell_id"]
     leaked = shards.loc[shards["cell_hash"].isin(benchmark), "cell_id"]
@@ -55,21 +42,14 @@ def leakage(benchmark: Collection[str], *, corpus: pd.DataFrame, shards: pd.Data
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Cells of a task that have an exact duplicate: another cell with the same counts.
-
-    Parameters
-    ----------
-    n_cells
-        Cells in the split, those in no subset included.
-    n_duplicates
-        Cells with a duplicate anywhere in the task.
-    across
-        By (subset, other subset): cells of `subset` that have a duplicate in `other subset`.
-    """
+    """Cells of a task that have an exact duplicate: another cell with the same counts."""
 
     n_cells: int
+    """Cells in the split, those in no subset included."""
     n_duplicates: int
+    """Cells with a duplicate anywhere in the task."""
     across: Mapping[tuple[str, str], int]
+    """By (subset, other subset): cells of `subset` that have a duplicate in `other subset`."""
 
 
 ACROSS = (("validation", "train"), ("test", "train"), ("test", "validation"))

@@ -90,10 +90,7 @@ def score_columns(table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
 def read(path: Path | str) -> tuple[pd.DataFrame, PredictionsMeta]:
     """Read predictions and how they were made.
 
-    Raises
-    ------
-    InputError
-        If the metadata or a column is missing.
+    InputError if the metadata or a column is missing.
     """
     table = pq.read_table(path)
     held = table.schema.metadata or {}

@@ -67,10 +67,7 @@ def predictions_of(paths: Iterable[Path | str]) -> list[Path]:
 def read(path: Path | str) -> Runs:
     """Read `runs.json`.
 
-    Raises
-    ------
-    InputError
-        If it is no such file.
+    InputError if it is no such file.
     """
     try:
         return _RUNS.validate_json(Path(path).read_bytes())

@@ -43,10 +43,7 @@ def is_quality(metric: str) -> bool:
 def read(path: Path | str) -> pd.DataFrame:
     """Read `scores.tsv`; split and seed are int, value and error float.
 
-    Raises
-    ------
-    InputError
-        If a column is missing, a value is no number, or a run and metric stand twice.
+    InputError if a column is missing, a value is no number, or a run and metric stand twice.
     """
     table = _read(path, COLUMNS)
     try:
@@ -127,10 +124,7 @@ def together(tables: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFra
 def scored(table: pd.DataFrame, meta: PredictionsMeta, *, task: Task) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score the predictions of a run on a task; return its rows of `scores.tsv` and of `trials.tsv`.
 
-    Raises
-    ------
-    InputError
-        If the task's headline is no metric of such predictions.
+    InputError if the task's headline is no metric of such predictions.
     """
     metrics = metrics_of(table, kind=meta.kind)
     headline_of(metrics, task.headline, task=meta.task)

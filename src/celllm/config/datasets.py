@@ -52,8 +52,11 @@ class Dataset:
     """Whom to cite."""
     licence: str | None
     """Licence of the source."""
-    matrix: Annotated[str, matching(r"X|raw|layers:.+", "X, raw or layers:NAME")] = "X"
-    """Which matrix of an h5ad file: `X`, `raw` or `layers:NAME`."""
+    matrix: Annotated[
+        str,
+        matching(r"(X|raw|layers:[^|]+)(\|(X|raw|layers:[^|]+))*", "X, raw or layers:NAME, or several with | between"),
+    ] = "X"
+    """Which matrix of an h5ad file: `X`, `raw` or `layers:NAME`; of several, `raw|X`, the first that the file has."""
     log: Annotated[
         str | None, matching(LOGARITHM.pattern, "a logarithm such as log2(x+1), ln(x+1) or log2(x/10+1)")
     ] = None
@@ -107,7 +110,8 @@ class SourceFile:
     """Further addresses of the same file, tried in order when `url` fails."""
     part: str | None = None
     """What of it is meant: paths in an R object, such as `pbmc@assays$RNA@counts` (sources/readers/robjects.py); of a
-    text with labels, the column with the cells' names, or its number where the table has no header."""
+    text with labels, the column with the cells' names, or its number where the table has no header; of an archive, a
+    pattern of the members to take, whose group is the sample."""
     use: Literal["cells", "labels", "some_labels"] = "cells"
     """What it is for: `cells`; `labels`, one row for each of the cells; `some_labels`: cells may be without, and rows
     without a cell."""

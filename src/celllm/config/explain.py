@@ -35,21 +35,11 @@ def fields_of(model: type[Any]) -> dict[str, FieldInfo]:
 def first_error(
     error: ValidationError, model: type[Any] = object, *, file: Path | str, where: str = "{field}", remedy: str
 ) -> InputError:
-    """Turn the first of pydantic's errors into an `InputError`.
+    """Turn the first of pydantic's errors into an `InputError` about `file`.
 
-    Parameters
-    ----------
-    error
-        What pydantic raised.
-    model
-        What was validated, if users know its keys: an unknown one is answered with the nearest, a missing one with its
-        description.
-    file
-        Named in the message.
-    where
-        How the field is shown: a format with `{field}`, the dotted key.
-    remedy
-        What to do where no nearer advice is at hand.
+    `model` is what was validated, if users know its keys: an unknown one is answered with the nearest, a missing one
+    with its description. `where` says how the field is shown: a format with `{field}`, the dotted key. `remedy` is what
+    to do where no nearer advice is at hand.
     """
     first: dict[str, Any] = dict(error.errors()[0])
     path = [str(part) for part in first["loc"]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -110,6 +111,7 @@ class Aligner:
         self._weight_N = self._total_N = np.empty(0)
         self._tally = Tally()
         self._cells: dict[str, Counter[str]] = {}
+        self._left_out: dict[str, int] = {}
         self._barcodes: list[str] = []
         self._missing = dict.fromkeys(columns_asked(dataset, rule=malignancy_rule), 0)
         self._tumour = TumourRule(dataset) if "is_malignant" in self._missing else None
@@ -123,6 +125,7 @@ class Aligner:
         self._barcodes = self._barcodes or [str(name) for name in raw.obs.index[:N_LOOKED_AT]]
         if raw.names is not self._names:
             self._begin_file(raw.names)
+        self._left_out |= {kind: max(n, self._left_out.get(kind, 0)) for kind, n in raw.left_out.items()}
         n_genes = n_expressed(raw.matrix)
         is_kept = n_genes >= self._dataset.min_genes
         obs = annotate(raw, self._dataset, rule=self._rule)
@@ -152,6 +155,7 @@ class Aligner:
         self._begin_file(())
         samples = {name: SampleCells(*(found[fate] for fate in FATES)) for name, found in self._cells.items()}
         report = self._tally.report(self._dataset.dataset, samples, self._missing, threshold=threshold)
+        report = replace(report, left_out=self._left_out)
         self._check(report)
         if self._tumour is not None:
             self._tumour.check()

@@ -159,16 +159,7 @@ def writing_cells(
 ) -> Iterator[CellsWriter]:
     """Yield what aligned cells are appended to; the file takes its name when all are in it, on any failure none does.
 
-    Parameters
-    ----------
-    path, vocabulary
-        Where the file is to stand; the genes of the columns.
-    dataset, simulated
-        Name of the dataset, and whether its cells come from the simulator.
-    units
-        What the numbers are: counts become int32, all others float32.
-    provenance
-        What made them, as celllm.base.provenance.stamp says it.
+    Counts become int32, all other units float32.
     """
     no_obs = pd.DataFrame(columns=list(OBS_COLUMNS), index=pd.Index([], dtype=object))
     no_cells = build(

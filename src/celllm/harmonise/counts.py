@@ -56,10 +56,7 @@ def find_counts(matrices: Mapping[str, Any], *, file: str, asked: str | None = N
 
     `matrices` are in order of preference among copies; `asked` is taken instead of looking, and checked all the same.
 
-    Raises
-    ------
-    InputError
-        If none holds counts, or several that differ; the message shows what each looks like.
+    InputError if none holds counts, or several that differ; the message shows what each looks like.
     """
     if asked is not None and asked not in matrices:
         offered = ", ".join(matrices) or "no matrix"

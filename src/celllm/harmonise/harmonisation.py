@@ -52,6 +52,8 @@ class Harmonisation:
     """The least mapped_share_of_counts that is accepted."""
     missing: dict[str, int] = field(default_factory=dict)
     """Kept cells without a value, by label, donor, sample and is_malignant, where a column of the source gives them."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Features that are no human genes, by kind; of several files, the most of one."""
 
     @property
     def cells_kept(self) -> int:

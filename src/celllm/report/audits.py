@@ -180,14 +180,7 @@ def label_rule_table(taught: Sequence[Taught], malignancy_rule: str) -> ReportTa
 def labels_table(corpus: ShardReader, catalogue: Catalogue, *, by_source: Mapping[str, int]) -> ReportTable:
     """Count, for all cells of the shards, the labels of either rule and the cells that `by_source` gets wrong.
 
-    Parameters
-    ----------
-    corpus
-        The shards.
-    catalogue
-        Titles of the data sets.
-    by_source
-        By data set: the label of all its cells under the rule of that name; 1 tumour, 0 normal, -1 unknown.
+    `by_source` holds the label of all cells of a data set under the rule of that name: 1 tumour, 0 normal, -1 unknown.
     """
     rows = []
     for name, said in by_source.items():

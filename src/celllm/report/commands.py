@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from celllm.base.app import commands
-from celllm.report.inputs import Inputs, Page
+from celllm.base.app import Accelerator, Stage, Threads, commands
+from celllm.report.page import Page
 
 app = commands()
-InputFiles = Annotated[Inputs, Parameter(name="*")]
 PageFiles = Annotated[Page, Parameter(name="*")]
-_NONE = Inputs()
 
 
 @app.command
-def report_table(*, table: str, page: PageFiles, inputs: InputFiles = _NONE) -> None:
+def report_table(*, table: str, page: PageFiles, **inputs: list[str]) -> None:
     """Write a page of the report, sortable tables that need no other file, and the same rows tab separated.
 
     audit_leakage fails, once it is written, where the shards hold a benchmark cell.
@@ -30,7 +28,7 @@ def report_table(*, table: str, page: PageFiles, inputs: InputFiles = _NONE) -> 
     page
         Where the tables go.
     inputs
-        Files they are made from.
+        Files they are made from, by role: --catalogue, --scores and so on; without them, it says which it needs.
 
     Example::
 
@@ -43,7 +41,7 @@ def report_table(*, table: str, page: PageFiles, inputs: InputFiles = _NONE) -> 
 
 
 @app.command
-def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", inputs: InputFiles = _NONE) -> None:
+def report_figure(*, figure: str, png: Path, pdf: Path, stage: Stage = "report", **inputs: list[str]) -> None:
     """Draw a figure of the report, as PNG and as PDF; both say what made them.
 
     Parameters
@@ -55,10 +53,8 @@ def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", i
         Where to write the figure for screens.
     pdf
         Where to write the figure for print.
-    stage
-        Name and version of the workflow's stage.
     inputs
-        Files it is made from.
+        Files it is made from, by role: --catalogue, --scores and so on; without them, it says which it needs.
 
     Example::
 
@@ -67,9 +63,9 @@ def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", i
     """
     from celllm.base.provenance import stamp
     from celllm.report.figures.style import save
-    from celllm.report.items import build
+    from celllm.report.items import build, files_of
 
-    save(build("report_figure", figure, inputs), png=png, pdf=pdf, provenance=stamp(stage, inputs.files()))
+    save(build("report_figure", figure, inputs), png=png, pdf=pdf, provenance=stamp(stage, files_of(inputs)))
 
 
 @app.command
@@ -77,9 +73,9 @@ def audit_encoder(
     *,
     audit: str,
     page: PageFiles,
-    threads: int = 1,
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
-    inputs: InputFiles = _NONE,
+    threads: Threads = 1,
+    accelerator: Accelerator = "auto",
+    **inputs: list[str],
 ) -> None:
     """Audit a frozen encoder, and write the tables of it as report_table does.
 
@@ -90,12 +86,8 @@ def audit_encoder(
         probe); or audit_embeddings: how embeddings keep labels together, mix batches and spread out.
     page
         Where the tables go.
-    threads
-        CPU threads.
-    accelerator
-        Kind of device; auto: a GPU if there is one.
     inputs
-        Files they are made from.
+        Files they are made from, by role: --catalogue, --encoder and so on; without them, it says which it needs.
 
     Example::
 

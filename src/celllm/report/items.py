@@ -7,12 +7,16 @@ name, such as the task of `per_drug/cell_line_cold`. Modules are imported when a
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Final
 
 from celllm.base.errors import InputError
 from celllm.config.explain import unknown
-from celllm.report.inputs import Inputs
+
+Inputs = Mapping[str, Sequence[str]]
+"""Files by role, as options of a command line."""
 
 ITEMS: Final = {
     "report_table": {
@@ -62,6 +66,8 @@ READERS: Final = {
     },
 }
 """By parameter of an item: the input with its file or files, and what reads them; None: the item does."""
+SEVERAL: Final = ("runs", "harmonisation", "cells", "benchmark_cells", "splits", "history")
+"""Inputs of several files."""
 
 
 def build(command: str, name: str, inputs: Inputs, **made: object) -> Any:  # noqa: ANN401 - a figure, or a table or several
@@ -73,9 +79,14 @@ def build(command: str, name: str, inputs: Inputs, **made: object) -> Any:  # no
     if kind not in ITEMS[command]:
         raise unknown(kind, ITEMS[command], file="command line", field="name")
     make = resolve_name(ITEMS[command][kind])
+    given = {name.replace("-", "_"): files for name, files in inputs.items()}
+    known = [name for name, _ in READERS.values()]
+    for option in given:
+        if option not in known:
+            raise unknown(option, known, file="command line", field=f"inputs of {name}")
     needed = {role: one for role, one in inspect.signature(make).parameters.items() if role not in made}
     has_subject = needed.pop("subject", None) is not None
-    files = {role: getattr(inputs, READERS[role][0]) for role in needed}
+    files = {role: _paths(READERS[role][0], given) for role in needed}
     missing = [READERS[role][0] for role, one in needed.items() if files[role] is None and one.default is one.empty]
     if missing or has_subject != bool(subject):
         raise InputError(
@@ -85,8 +96,22 @@ def build(command: str, name: str, inputs: Inputs, **made: object) -> Any:  # no
             found=f"no {', '.join(missing)}" if missing else f"the name {name}",
             remedy="give the files" if missing else f"name it {kind}/NAME" if has_subject else f"name it {kind}",
         )
-    for role, given in files.items():
+    for role, found in files.items():
         reader = READERS[role][1]
-        if given is not None:
-            made[role] = given if reader is None else resolve_name(reader)(given)
+        if found is not None:
+            made[role] = found if reader is None else resolve_name(reader)(found)
     return make(**made, **({"subject": subject} if has_subject else {}))
+
+
+def _paths(name: str, given: Inputs) -> Path | list[Path] | str | None:
+    """Return the file of an input, or its files; recipes are no file but their JSON."""
+    if name not in given:
+        return None
+    if name in SEVERAL:
+        return [Path(file) for file in given[name]]
+    return given[name][0] if name == "recipes" else Path(given[name][0])
+
+
+def files_of(inputs: Inputs) -> dict[str, Path]:
+    """Return files by role, or by their own path where a role has several."""
+    return {file if name in SEVERAL else name: Path(file) for name, files in inputs.items() for file in files}

@@ -35,19 +35,9 @@ def main_table(
 ) -> ReportTable:
     """Summarise the long table of scores, a row a task and method, in the order of config/*.tsv.
 
-    Parameters
-    ----------
-    results
-        All scores.
-    catalogue
-        Tasks, methods, data sets and published numbers; a task that was not run has one row saying so.
-    failures
-        Failed runs. Means are over the others; a method without any other has the value `failed`.
-
-    Returns
-    -------
-    In the rows: `value`, `value_low`, `value_high` of the task's headline metric, and `each`, the values of few donors;
-    then three such columns a metric. `value` is a text where there is no number to show.
+    A task that was not run has one row saying so; means are over the runs that did not fail, and a method without any
+    has the value `failed`. In the rows: `value`, `value_low`, `value_high` of the task's headline metric, and `each`,
+    the values of few donors; then three such columns a metric. `value` is a text where there is no number to show.
     """
     hidden = withheld(results, catalogue)
     n_failed = Counter() if failures is None else Counter(zip(failures["task"], failures["method"], strict=True))

@@ -31,41 +31,26 @@ Predictions = tuple[pd.DataFrame, PredictionsMeta]
 
 @dataclass(frozen=True)
 class Summary:
-    """A metric of a method on a task.
-
-    Parameters
-    ----------
-    mean, low, high
-        Mean over splits and its 95 % interval; nan without a score, low and high also with a single split and over
-        few donors, which `each` shows one by one.
-    each
-        The values of few donors, in the order of their splits; else empty.
-    n_splits, n_seeds
-        Splits, and model seeds on the split that has most.
-    sd_splits
-        Standard deviation between splits, of their means over model seeds; nan with a single one.
-    sd_seeds
-        Standard deviation between model seeds on the same split, pooled over splits; nan with one seed a split.
-    """
+    """A metric of a method on a task."""
 
     mean: float
     low: float
     high: float
+    """Mean over splits and its 95 % interval; nan without a score, low and high also with a single split and over few
+    donors, which `each` shows one by one."""
     each: tuple[float, ...]
+    """The values of few donors, in the order of their splits; else empty."""
     n_splits: int
     n_seeds: int
+    """Splits, and model seeds on the split that has most."""
     sd_splits: float
+    """Standard deviation between splits, of their means over model seeds; nan with a single one."""
     sd_seeds: float
+    """Standard deviation between model seeds on the same split, pooled over splits; nan with one seed a split."""
 
 
 class Results:
-    """The long table of scores, indexed.
-
-    Parameters
-    ----------
-    table
-        Columns task, method, split, seed, metric, value, error.
-    """
+    """The long table of scores (columns task, method, split, seed, metric, value, error), indexed."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         self._values: dict[tuple[str, str, str], dict[int, list[float]]] = {}

@@ -170,7 +170,8 @@ def _refused(path: Path, name: str, what: str) -> InputError:
 
 
 def _too_large(limit: int, *, name: Path | str) -> InputError:
-    remedy = "get the file from its publisher again; if it is rightly so large, raise LIMIT in sources/archives.py"
+    remedy = "take a larger machine, or a form that is read in pieces, such as h5ad; of text, raise LIMIT in "
+    remedy += "sources/archives.py; a small file that unpacks to so much is damaged: get it again"
     return unreadable(name, f"at most {limit} bytes", "more", field="size once unpacked", remedy=remedy)
 
 

@@ -17,11 +17,12 @@ from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest
 from celllm.config.tables import SourceFile
-from celllm.sources.archives import reading, unreadable
+from celllm.sources.archives import is_archive, reading, unreadable
 from celllm.sources.checksums import FILES, LOCKS, check, expected_of, record_first
 from celllm.sources.download import DownloadError, download, public
 from celllm.sources.mirror import find, has_built, shipped
 from celllm.sources.raw import RawFile
+from celllm.sources.unpack import unpacked
 
 MAX_FAILURES: Final = 5
 """Files of one dataset that may fail before the rest is not tried any more."""
@@ -65,7 +66,8 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
                 if len(failures) == MAX_FAILURES:
                     break
             else:
-                fetched.append(file)
+                is_chosen = file.part is not None and is_archive(file.name)
+                fetched += unpacked(file, context.folder) if is_chosen else [file]
                 if file.source.startswith("http"):
                     sys.stderr.write(f"{row.file}: {file.bytes / 1e6:.1f} MB ({number} of {len(wanted)} files)\n")
     if len(failures) > 1:

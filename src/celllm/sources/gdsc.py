@@ -63,10 +63,7 @@ def read_gdsc_xlsx(manifest: RawManifest) -> tuple[pd.DataFrame, Mapping[str, in
     -------
     The pairs; and how many curves had no DepMap line, no SMILES, or were averaged into another.
 
-    Raises
-    ------
-    InputError
-        If a file is missing, broken or lacks a column; or no pair is left.
+    InputError if a file is missing, broken or lacks a column; or no pair is left.
     """
     releases = [file for file in manifest.ending(".xlsx") if "fitted_dose_response" in file.name]
     if len(releases) != 1:

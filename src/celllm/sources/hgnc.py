@@ -27,10 +27,7 @@ def read(path: Path | str) -> pd.DataFrame:
     One row a gene in the order of the file, index 0…n-1; columns hgnc_id, symbol, locus_group, entrez_id,
     ensembl_gene_id (str, empty where unknown), prev_symbol, alias_symbol (lists of str).
 
-    Raises
-    ------
-    InputError
-        If a column is missing, no entry is approved, or a symbol or HGNC id occurs twice.
+    InputError if a column is missing, no entry is approved, or a symbol or HGNC id occurs twice.
     """
     path = Path(path)
     table = read_frame(path) if path.suffix == ".parquet" else read_texts(path, separator="\t")

@@ -77,7 +77,8 @@ class Inventory:
         fetched = self.raw / name / "manifest.json"
         if fetched.is_file():
             return raw.read(fetched).only().path
-        return find(self.mirrors, dataset=name, file=self.files.row(name).file)
+        files = self.datasets.row(name).built or (self.files.row(name).file,)
+        return find(self.mirrors, dataset=name, file=files[0])
 
     def _state(self, row: SourceFile) -> str:
         scheme = (row.url or "").partition(":")[0]

@@ -138,9 +138,7 @@ def _tenx_h5(path: Path, file: h5py.File, groups: Sequence[str]) -> Found:
         shape = tuple(int(n) for n in file[groups[0]]["shape"][:])
         first = next(read_h5(_raw(path)))
         found.matrices.append(of_cells(groups[0], iter([first]), (shape[1], len(first.names))))
-        if len(first.names) < shape[0]:
-            others = f"{shape[0] - len(first.names):,} of {shape[0]:,}"
-            found.remarks.append(f"{others} features are no genes and are left out")
+        found.remarks += [f"{n:,} features are {kind} and are left out" for kind, n in first.left_out.items()]
     return found
 
 
@@ -215,7 +213,7 @@ def _archive(path: Path) -> Found:
         pieces = read_tenx_mtx(RawManifest(path.name, (_raw(path),), path), None)  # type: ignore[arg-type] # no row needed
         found.matrices.append(of_cells("matrix.mtx", pieces))
     elif folders:
-        found.remarks.append(f"{len(folders)} matrices; unpack it and give each its own row of config/files.tsv")
+        found.remarks.append(f"{len(folders)} matrices: a pattern in the column part of files.tsv names the samples")
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -31,7 +31,7 @@ def plain(text: str) -> str:
     return whole[1] if whole else stripped
 
 
-def texts(column: pd.Series[Any], *, known: Collection[str] = ()) -> pd.Series[Any]:
+def texts(column: pd.Series[Any], *, known: Iterable[str] = ()) -> pd.Series[Any]:
     """Return a column of any type as plain texts, "" where the value is missing; one of `known` never is."""
     named = {plain(value) for value in known}
     codes, values = pd.factorize(column, use_na_sentinel=True)

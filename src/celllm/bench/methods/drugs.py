@@ -37,10 +37,7 @@ N_ATOM_FEATURES = sum(_SIZES)
 def drug_graphs(drugs: Sequence[str], smiles: Sequence[str]) -> Batch:
     """Turn structures into one batch of graphs; atoms are nodes with one-hot features, bonds are edges.
 
-    Raises
-    ------
-    InputError
-        If a structure cannot be read, naming the drug.
+    InputError if a structure cannot be read, naming the drug.
     """
     return Batch.from_data_list([_graph(drug, text) for drug, text in zip(drugs, smiles, strict=True)])
 

@@ -148,10 +148,7 @@ def component_features(
 def estimator_class(module: str, *, name: str) -> type[BaseEstimator]:
     """Import an estimator of scikit-learn, given as `sklearn.<module>:<Estimator>` in the row `name`.
 
-    Raises
-    ------
-    InputError
-        If there is none of that name.
+    InputError if there is none of that name.
     """
     from sklearn.base import BaseEstimator
 

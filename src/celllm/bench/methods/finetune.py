@@ -34,12 +34,8 @@ LAYERS = {"last": -1, "second_last": -2}
 def ready_encoder(method: BenchMethod) -> PretrainedEncoder:
     """Load a method's encoder; with the option `scratch` keep its architecture and gene embedding alone.
 
-    Raises
-    ------
-    VocabularyMismatch
-        If the encoder was pretrained on other genes than those of the method's cells.
-    InputError
-        If there is no encoder.
+    VocabularyMismatch if the encoder was pretrained on other genes than those of the method's cells. InputError if
+    there is no encoder.
     """
     if method.encoder_file is None:
         raise InputError(

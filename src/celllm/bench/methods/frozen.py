@@ -56,10 +56,7 @@ def kept_of(
 
     Weights without pretraining differ by the method's seed.
 
-    Raises
-    ------
-    InputError
-        If the cells are on another gene axis than the encoder.
+    InputError if the cells are on another gene axis than the encoder.
     """
     n_genes = pretrained.encoder.n_genes
     if values.shape[1] != n_genes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
 
@@ -114,15 +113,6 @@ def _title(method: Method) -> str:
     return method.title + (" (trivial)" if method.role == TRIVIAL else "")
 
 
-@dataclass(frozen=True)
-class Points:
-    """A method's scores along a curve, by number of training cells, without tasks whose number may not be shown."""
-
-    method: Method
-    n_train: tuple[float, ...]
-    scores: tuple[Summary, ...]
-
-
 def curves_of(catalogue: Catalogue, results: Results) -> list[Curve]:
     """Return the few-shot curves that were run.
 
@@ -146,21 +136,18 @@ def curves_of(catalogue: Catalogue, results: Results) -> list[Curve]:
     return [tuple(tasks) for tasks in run if len(tasks) > 1]
 
 
-def points_of(curve: Curve, catalogue: Catalogue, results: Results) -> list[Points]:
-    """Return each method's points, in the order of config/methods.tsv."""
+def points_of(curve: Curve, catalogue: Catalogue, results: Results) -> dict[str, list[tuple[float, Summary]]]:
+    """Return each method's points, number of training cells and score, without those that may not be shown."""
     hidden = withheld(results, catalogue)
-    made = []
-    for method in catalogue.methods.values():
-        tasks = [
-            task
+    points = {
+        method: [
+            (results.mean(task.task, method, "n_train"), results.summary(task.task, method, task.headline))
             for task in curve
-            if results.splits(task.task, method.method, task.headline) and (task.task, method.method) not in hidden
+            if results.splits(task.task, method, task.headline) and (task.task, method) not in hidden
         ]
-        if tasks:
-            sizes = tuple(results.mean(task.task, method.method, "n_train") for task in tasks)
-            scores = tuple(results.summary(task.task, method.method, task.headline) for task in tasks)
-            made.append(Points(method, sizes, scores))
-    return made
+        for method in catalogue.methods
+    }
+    return {method: of_method for method, of_method in points.items() if of_method}
 
 
 def draw_fewshot(results: Results, catalogue: Catalogue) -> Figure:
@@ -173,23 +160,23 @@ def draw_fewshot(results: Results, catalogue: Catalogue) -> Figure:
         figure = Figure(figsize=(8.5, 0.4 + 4.2 * len(curves)), layout="constrained")
         axes = figure.subplots(len(curves), 1, squeeze=False)[:, 0]
         for axis, (curve, methods) in zip(axes, curves.items(), strict=True):
-            for place, points in enumerate(methods):
-                means = [score.mean for score in points.scores]
-                below = [_length(score.mean, score.low) for score in points.scores]
-                above = [_length(score.high, score.mean) for score in points.scores]
+            for place, (method, points) in enumerate(methods.items()):
+                means = [score.mean for _, score in points]
+                below = [_length(score.mean, score.low) for _, score in points]
+                above = [_length(score.high, score.mean) for _, score in points]
                 # a little aside, so that intervals of many methods can be told apart
-                x = [size * 1.02 ** (place - len(methods) / 2) for size in points.n_train]
+                x = [size * 1.02 ** (place - len(methods) / 2) for size, _ in points]
                 axis.errorbar(
                     x,
                     means,
                     yerr=[below, above],
                     linewidth=1,
                     elinewidth=0.7,
-                    **looks[points.method.method],
-                    label=points.method.title,
+                    **looks[method],
+                    label=method_title(catalogue, method),
                 )
             axis.set_xscale("log")
-            sizes = sorted({round(size) for points in methods for size in points.n_train})
+            sizes = sorted({round(size) for points in methods.values() for size, _ in points})
             axis.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
             axis.minorticks_off()
             axis.set_xlabel("training cells")

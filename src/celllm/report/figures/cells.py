@@ -63,14 +63,7 @@ def draw_confusion(
 ) -> Figure:
     """Draw the share of each true class (row) that is predicted as each class (column), in percent.
 
-    Parameters
-    ----------
-    truth, predicted
-        Of each test cell, all runs together.
-    classes
-        Order of rows and columns; one that is never true has an empty row.
-    title, subtitle
-        Task, with the word simulated where it is due; method and runs.
+    `classes` gives the order of rows and columns; one that is never true has an empty row.
     """
     counts = pd.crosstab(truth, predicted).reindex(index=list(classes), columns=list(classes), fill_value=0).to_numpy()
     shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))

@@ -27,15 +27,8 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 
 def correlations(predictions: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Return Pearson's correlation over each drug's test lines, drugs x methods.
+    """Return Pearson's correlation over each drug's test lines, drugs x methods, of a table a split and seed.
 
-    Parameters
-    ----------
-    predictions
-        Method and its predictions (columns truth, predicted, drug), one table a split and seed.
-
-    Returns
-    -------
     Means over the tables of a method in which the drug has at least three test lines. Only drugs that all methods
     have, so that methods are compared on the same ones; sorted by name.
     """

@@ -24,17 +24,7 @@ N_NEIGHBOURS: Final = 15
 
 
 def plane(features: np.ndarray, *, seed: int, metric: str) -> np.ndarray:
-    """Return two UMAP coordinates a cell.
-
-    Parameters
-    ----------
-    features
-        Cells x features.
-    metric
-        Distance between cells: `cosine` for embeddings trained with it, `euclidean` for components.
-    seed
-        Fixes the outcome; another seed turns and bends the picture.
-    """
+    """Return two UMAP coordinates a cell, of features cells x features; another seed turns and bends the picture."""
     with warnings.catch_warnings():
         # that Tensorflow is absent; only umap's neural variant needs it
         warnings.simplefilter("ignore", ImportWarning)
@@ -78,17 +68,7 @@ def draw_embeddings(embeddings: Path, cells: Sequence[Path], catalogue: Catalogu
 
 
 def draw_umap(planes: Mapping[str, np.ndarray], labels: np.ndarray, *, title: str) -> Figure:
-    """Draw the same cells on several planes, coloured by label.
-
-    Parameters
-    ----------
-    planes
-        By panel title: cells x 2.
-    labels
-        Label of each cell; "" is drawn pale, as unlabelled.
-    title
-        Name of the data set, with the word simulated where it is due.
-    """
+    """Draw the same cells on several planes, cells x 2 by title, coloured by label; the label "" is pale."""
     names, counts = np.unique(labels[labels != ""], return_counts=True)
     names = names[np.argsort(-counts, kind="stable")]
     longest = max((len(str(name)) for name in names), default=10)

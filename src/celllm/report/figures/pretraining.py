@@ -19,22 +19,15 @@ from celllm.report.figures.style import GREY, look, style
 
 @dataclass(frozen=True)
 class Panel:
-    """One small plot: a quantity over the steps and what it must beat.
-
-    Parameters
-    ----------
-    key
-        Column of the history.
-    title, unit
-        What the axis says.
-    rivals
-        What it is drawn beside, at most one a line style: a column of the history or a constant, and what that is.
-    """
+    """One small plot: a quantity over the steps and what it must beat."""
 
     key: str
+    """Column of the history."""
     title: str
     unit: str
+    """What the axis says."""
     rivals: tuple[tuple[str | float, str], ...] = ()
+    """What it is drawn beside, at most one a line style: a column of the history or a constant, and what that is."""
 
 
 def _neighbours(share: str) -> tuple[tuple[str, str], ...]:

@@ -37,14 +37,21 @@ class RawCells:
     """The sample that the whole file holds, if the manifest or the format names one."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What the list of samples says of that sample: study, tissue, malignancy (`normal`, `tumour` or `unknown`) …"""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Features of the file that are no human genes, by their kind: how many."""
 
     @classmethod
     def of(
-        cls, file: RawFile, matrix: sparse.csr_matrix, names: list[str], cells: pd.DataFrame | Iterable[str]
+        cls,
+        file: RawFile,
+        matrix: sparse.csr_matrix,
+        names: list[str],
+        cells: pd.DataFrame | Iterable[str],
+        left_out: Mapping[str, int] | None = None,
     ) -> RawCells:
         """Give cells of a file; `cells` is their `obs`, or their barcodes where nothing else is known."""
         obs = cells if isinstance(cells, pd.DataFrame) else pd.DataFrame(index=pd.Index(list(cells), dtype=object))
-        return cls(matrix, names, obs, file.path, file.sample, file.facts)
+        return cls(matrix, names, obs, file.path, file.sample, file.facts, left_out or {})
 
 
 Reader = Callable[[RawManifest, Dataset], Iterator[RawCells]]
@@ -70,10 +77,7 @@ def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd
     Columns sample, donor, study, label (str; "" where there is none, or what missing.py lists), is_malignant (int8:
     1 tumour, 0 normal, -1 unknown); index as in `cells.obs`.
 
-    Raises
-    ------
-    InputError
-        If a column that the row names is missing, or a label is not in the row's `label_map`.
+    InputError if a column that the row names is missing, or a label is not in the row's `label_map`.
     """
     made = pd.DataFrame(index=cells.obs.index)
     made["sample"] = cells.sample or dataset.dataset
@@ -116,8 +120,10 @@ class TumourRule:
         self._found |= set(found)
 
     def check(self) -> None:
-        """Raise InputError if no cell had the rule's value."""
-        if plain(self._value).casefold() not in {value.casefold() for value in self._found}:
+        """Raise InputError if no cell had the rule's value; of a list of samples all may be normal."""
+        if self._dataset.samples is None and plain(self._value).casefold() not in {
+            value.casefold() for value in self._found
+        }:
             expected = f"cells with {self._value!r}, tumour as malignancy of {self._dataset.dataset} says"
             found = f"none, but {', '.join(map(repr, sorted(self._found - {''})[:10])) or 'no value at all'}"
             remedy = f"correct obs:{self._column}:VALUE in config/datasets.tsv, or write normal or unknown"

@@ -37,14 +37,19 @@ def cleaned(name: str) -> str:
     return bare[build.end() :] if build else bare
 
 
-def is_gene(var: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Tell which rows of `var` are genes: all, unless a column of TYPE_COLUMNS says so of some."""
+def genes_of(var: pd.DataFrame) -> tuple[npt.NDArray[np.intp], dict[str, int]]:
+    """Return the places of the genes in `var`, and how many features of each other type there are.
+
+    All are genes, unless a column of TYPE_COLUMNS says so of some.
+    """
     for name in TYPE_COLUMNS:
         if name in var:
-            said: npt.NDArray[np.bool_] = var[name].astype(str).str.strip().str.casefold().isin(OF_GENES).to_numpy()
-            if said.any():
-                return said
-    return np.ones(len(var), dtype=bool)
+            types = var[name].astype(str).str.strip()
+            is_gene = types.str.casefold().isin(OF_GENES)
+            if is_gene.any():
+                others = types[~is_gene].value_counts()
+                return np.flatnonzero(is_gene), {str(kind): int(n) for kind, n in others.items()}
+    return np.arange(len(var)), {}
 
 
 def names_of(var: pd.DataFrame) -> list[str]:

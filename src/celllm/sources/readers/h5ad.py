@@ -19,7 +19,7 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells
-from celllm.sources.readers.genes import is_gene, names_of
+from celllm.sources.readers.genes import genes_of, names_of
 from celllm.sources.units import as_units
 
 CONVERT: Final = {
@@ -37,8 +37,8 @@ def read_h5ad(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
     """Read AnnData files: the matrix that the row's `matrix` names (X, raw or layers:NAME), `var`, `obs`.
 
     Where `var` has Ensembl ids beside the symbols, a name is `SYMBOL_ENSG…`: the id settles what a
-    repeated or an ambiguous symbol leaves open. Features that are no genes are left out. A CSR matrix and a dense one
-    are read in pieces; a CSC matrix is read whole, because its cells lie scattered.
+    repeated or an ambiguous symbol leaves open. Features that are no genes are left out and counted. A CSR matrix and a
+    dense one are read in pieces; a CSC matrix is read whole, because its cells lie scattered.
     """
     for file in manifest.ending(".h5ad"):
         yield from read_one(file, matrix=dataset.matrix)
@@ -48,6 +48,7 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
     """Read one AnnData file in pieces of at most `piece` cells."""
     with opening(file.path) as source:
         offered = matrices(source, file.path)
+        matrix = next((name for name in matrix.split("|") if name in offered), matrix)
         if matrix not in offered:
             expected = "the matrix that the column matrix of the dataset names in config/datasets.tsv"
             found, remedy = f"the matrices {', '.join(offered) or '(none)'}", "name one of these in the column matrix"
@@ -58,13 +59,13 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
         if stored.shape != (len(obs), len(genes)):
             found = f"{group} of {stored.shape[0]} x {stored.shape[1]}, {len(obs)} rows of obs, {len(genes)} of {var}"
             raise unreadable(file.path, "a matrix with one row a cell of obs and one column a gene of var", found)
-        kept = np.flatnonzero(is_gene(genes))
+        kept, left_out = genes_of(genes)
         names = names_of(genes.iloc[kept])
         for start in range(0, max(1, len(obs)), piece):
             rows = sparse.csr_matrix(stored[start : start + piece])
             rows.check_format()
-            rows = rows if len(kept) == len(genes) else rows[:, kept]
-            yield RawCells.of(file, rows, names, obs.iloc[start : start + piece])
+            rows = rows[:, kept] if left_out else rows
+            yield RawCells.of(file, rows, names, obs.iloc[start : start + piece], left_out)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """What is done to a source's cells before they are checked: nothing that a row of the tables does not name.
 
-In this order: facts of the file's row become columns of `obs`; tables of labels are put beside the cells; columns get
-the names that the dataset's row uses; cells are kept by a column's values, or once each; counts are recovered from
-multiples of them.
+In this order: genes of other species are taken out; facts of the file's row become columns of `obs`; tables of labels
+are put beside the cells; columns get the names that the dataset's row uses; cells are kept by a column's values, or
+once each; counts are recovered from multiples of them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from scipy import sparse
 
 from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
+from celllm.sources.missing import plain, texts
 from celllm.sources.raw import RawManifest
 from celllm.sources.readers.cells import RawCells, Reader, column_of
 from celllm.sources.readers.labels import Labels
+from celllm.sources.readers.species import HumanGenes
 from celllm.sources.readers.text import narrow
 from celllm.sources.values import without_log
 
@@ -38,7 +40,8 @@ def prepared(manifest: RawManifest, dataset: Dataset, read: Reader) -> Iterator[
     tables = [Labels.read(file) for file in manifest.files if file.use != "cells"]
     files = tuple(file for file in manifest.files if file.use == "cells")
     seen: dict[str, int] = {}
-    for cells in read(replace(manifest, files=files), dataset):
+    human = HumanGenes()
+    for cells in map(human.of, read(replace(manifest, files=files), dataset)):
         obs = cells.obs.assign(**{name: said for name, said in cells.facts.items() if name not in cells.obs.columns})
         for table in tables:
             if table.file.sample in {None, cells.sample}:
@@ -48,7 +51,10 @@ def prepared(manifest: RawManifest, dataset: Dataset, read: Reader) -> Iterator[
         kept = np.ones(len(obs), dtype=bool)
         for name, values in dataset.keep.items():
             found = _column(obs, name, cells.file, dataset)
-            kept &= _is_first(found, cells, seen) if values == ONCE else found.isin(values).to_numpy()
+            if values == ONCE:
+                kept &= _is_first(found, cells, seen)
+            else:
+                kept &= texts(found, known=map(str, values)).isin([plain(str(value)) for value in values]).to_numpy()
         matrix = cells.matrix if kept.all() else cells.matrix[np.flatnonzero(kept)]
         if dataset.recover is not None:
             matrix = recovered(matrix, dataset.recover, file=cells.file)
@@ -78,10 +84,13 @@ def _made(obs: pd.DataFrame, said: str | dict[str, Any], file: Path, dataset: Da
     if isinstance(said, str):
         return _column(obs, said, file, dataset)
     ((name, how),) = said.items()
-    values = _column(obs, name, file, dataset)
+    values = texts(_column(obs, name, file, dataset), known=how if isinstance(how, dict) else ())
     if isinstance(how, str):
-        return values.astype(str).str.extract(how, expand=False)
-    return values.map(lambda value: next((to for one, to in how.items() if fnmatchcase(str(value), one)), None))
+        return values.str.extract(how, expand=False)
+    found = [value for value in values.unique() if value]
+    return values.map(
+        {value: next((to for one, to in how.items() if fnmatchcase(value, one)), None) for value in found}
+    )
 
 
 def _column(obs: pd.DataFrame, name: str, file: Path, dataset: Dataset) -> pd.Series[str]:

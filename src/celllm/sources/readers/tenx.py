@@ -15,7 +15,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
@@ -30,51 +30,40 @@ from celllm.config.tables import Dataset
 from celllm.sources.archives import chained, is_archive, members, opened, reading, unreadable, wrong_members
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells, in_pieces
-from celllm.sources.readers.genes import OF_GENES, named
+from celllm.sources.readers.genes import OF_GENES, genes_of, named
 from celllm.sources.readers.h5ad import opening
-from celllm.sources.readers.labels import Labels
 from celllm.sources.readers.text import narrow
 
 PART: Final = re.compile(r"(.*?)(matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.tsv)(?:\.gz)?$")
 """A part's name: what stands before it (folder, sample) belongs to all three parts."""
 EXPECTED: Final = "matrix.mtx, features.tsv or genes.tsv, and barcodes.tsv of one matrix"
 EXPRESSION: Final = "Gene Expression"
-"""The type of a feature that is a gene; others are antibodies, guides, peaks."""
+"""The type of a feature that is a gene."""
 HEADERS: Final = re.compile(r"(?i)(gene|feature|cell|ensembl)([_ .]?ids?)?|ids?|genes|cells|barcodes?|x|v1")
 """First fields of lines of names, which Cell Ranger does not write."""
 BANNER: Final = re.compile(rb"(?i)%%matrixmarket\s+matrix\s+coordinate\s+(integer|real|double)\s+general\s*$")
-FEATURES: Final = {"id": "id", "name": "name", "type": "feature_type"}
+TYPES: Final = "feature_type"
+FEATURES: Final = ("id", "name", TYPES)
 GENOME: Final = re.compile(r"(?i)grch3[78]|hg19|hg38")
 """A human genome: of several groups its is read."""
 HDF5: Final = "Cell Ranger's HDF5 file with one group, matrix or that of a genome"
-BARCODES: Final = ("barcodes", "barcode", "cell")
-"""Names of the column of barcodes in a table of labels, as in `68k_pbmc_barcodes_annotation.tsv`."""
 
 
 def read_tenx_mtx(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
-    """Read Cell Ranger's matrices, one an archive or one a set of three files, and labels beside them.
+    """Read Cell Ranger's matrices, one an archive or one a set of three files.
 
-    A further text file of the dataset holds labels, one row a cell, in a column `barcodes`: the dataset must then
-    have one matrix. Where Ensembl ids stand beside symbols, a name is `SYMBOL_ENSG…`; features that are no genes are
-    left out. Barcodes without a value are cells without a value. A matrix takes 16 bytes a value while it is read.
+    Where Ensembl ids stand beside symbols, a name is `SYMBOL_ENSG…`; features that are no genes are
+    left out and counted. Barcodes without a value are cells without a value. A matrix takes 16 bytes a value while it
+    is read.
     """
-    labels = [file for file in manifest.files if not is_archive(file.name) and not PART.match(file.name)]
-    matrices = list(_separate(manifest))
     archives = [file for file in manifest.files if is_archive(file.name)]
-    if not matrices and not archives:
-        remedy = (
-            "name the files so at their end, the sample before: SAMPLE_matrix.mtx.gz; or give an archive of the three"
-        )
-        raise manifest.other_files(EXPECTED, remedy)
-    if labels and (len(labels) > 1 or len(matrices) + len(archives) > 1):
-        expected = "one matrix and one table of labels, or matrices only"
-        raise manifest.other_files(expected, "make each matrix with labels a dataset of its own in config/files.tsv")
-    for file, parts in (*matrices, *((file, None) for file in archives)):
-        cells = (parts or _in_archive(file)).cells(file)
-        for table in (Labels.read(one, key=BARCODES) for one in labels):
-            cells = replace(cells, obs=table.beside(cells.obs, cells=file.path))
-            table.check_all_met()
-        yield from in_pieces(cells)
+    others = [file for file in manifest.files if file not in archives and not PART.match(file.name)]
+    if others or not manifest.files:
+        expected = f"archives, or {EXPECTED}; of labels, the word labels in the column use"
+        remedy = "name the files so at their end, the sample before: SAMPLE_matrix.mtx.gz"
+        raise manifest.other_files(expected, remedy)
+    for file, parts in (*_separate(manifest), *((file, None) for file in archives)):
+        yield from in_pieces((parts or _in_archive(file)).cells(file))
 
 
 @dataclass
@@ -107,9 +96,9 @@ class _Parts:
             expected = f"{n_genes} genes x {n_cells} barcodes, as the other two parts have them"
             found, remedy = f"{self.matrix.shape[1]} x {self.matrix.shape[0]}", "take the three parts from one folder"
             raise unreadable(file.path, expected, found, field="matrix.mtx", remedy=remedy)
-        genes = _genes(self.features, file.path)
+        genes, left_out = _genes(self.features, file.path)
         matrix = self.matrix if len(genes) == n_genes else self.matrix[:, genes.index]
-        return RawCells.of(file, matrix, named(genes["id"], genes["name"]), self.barcodes)
+        return RawCells.of(file, matrix, named(genes["id"], genes["name"]), self.barcodes, left_out)
 
 
 def _in_archive(file: RawFile) -> _Parts:
@@ -124,8 +113,8 @@ def _in_archive(file: RawFile) -> _Parts:
         folders.add(found[1])
         if len(folders) > 1:
             said = f"matrices in {' and '.join(sorted(folders))}"
-            remedy = "unpack it, and give the three files of each sample (of several genomes: the human one) rows of "
-            remedy += "their own in config/files.tsv, with the sample's name in the column sample"
+            remedy = "write a pattern of the members to take, whose group is the sample, into the column part of "
+            remedy += f"config/files.tsv, such as ({re.escape(min(folders)).rstrip('/')})/"
             raise unreadable(file.path, EXPECTED, said, field="members", remedy=remedy)
         parts.add(found[2], stream, f"{file.path}: {name}")
     return parts
@@ -170,13 +159,13 @@ def read_mtx(stream: IO[bytes], name: Path | str) -> sparse.csr_matrix:
     return narrow(sparse.csr_matrix(matrix.T))
 
 
-def _genes(features: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Return the features that are genes; InputError if none is."""
-    genes = features[features["type"].str.strip().str.casefold().isin((*OF_GENES, ""))]
-    if len(features) and not len(genes):
-        found = ", ".join(f"{kind or '(none)'} ({n})" for kind, n in features["type"].value_counts().items())
+def _genes(features: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the features that are genes, and how many others there are; InputError if none is a gene."""
+    places, left_out = genes_of(features)
+    if len(features) and not left_out and features[TYPES].iloc[0].strip().casefold() not in OF_GENES:
+        found = ", ".join(f"{kind} ({n})" for kind, n in features[TYPES].value_counts().items())
         raise unreadable(path, f"features of the type {EXPRESSION}", f"the types {found}", field="features")
-    return genes
+    return features.iloc[places], left_out
 
 
 def _fields(stream: IO[bytes]) -> list[list[str]]:
@@ -195,8 +184,10 @@ def _features(stream: IO[bytes], name: Path | str) -> pd.DataFrame:
     if not lines or any(len(line) not in {1, 2, 3, 6} for line in lines):
         found = f"a line of {max((len(line) for line in lines), default=0)} columns" if lines else "an empty file"
         raise unreadable(name, "id, name and type, tab-separated", found, field="columns")
-    rows = [(line[0], line[min(1, len(line) - 1)], line[2] if len(line) > 2 else EXPRESSION) for line in lines]
-    return pd.DataFrame(rows, columns=["id", "name", "type"], dtype=object)
+    rows = [
+        (line[0], line[min(1, len(line) - 1)], line[2] if len(line) > 2 and line[2] else EXPRESSION) for line in lines
+    ]
+    return pd.DataFrame(rows, columns=FEATURES, dtype=object)
 
 
 def read_tenx_h5(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
@@ -225,7 +216,7 @@ def read_h5(file: RawFile, *, piece: int = PIECE) -> Iterator[RawCells]:
             found = f"shape {n_genes} x {n_cells}, {len(features)} features, {len(barcodes)} barcodes, "
             found += f"{len(indptr)} indptr"
             raise unreadable(file.path, "as many features and barcodes as the shape says", found)
-        genes = _genes(features, file.path)
+        genes, left_out = _genes(features, file.path)
         names = named(genes["id"], genes["name"])
         for start in range(0, max(1, n_cells), piece):
             stop = min(start + piece, n_cells)
@@ -234,13 +225,13 @@ def read_h5(file: RawFile, *, piece: int = PIECE) -> Iterator[RawCells]:
             matrix = sparse.csr_matrix(parts, shape=(stop - start, n_genes))
             matrix.check_format()
             kept = matrix if len(genes) == n_genes else matrix[:, genes.index]
-            yield RawCells.of(file, kept, names, barcodes[start:stop])
+            yield RawCells.of(file, kept, names, barcodes[start:stop], left_out)
 
 
 def _h5_features(group: h5py.Group) -> pd.DataFrame:
     """Return id, name and type of the features; of files older than Cell Ranger 3, which hold genes only."""
     if "features" not in group:
         columns = {"id": group["genes"].asstr()[:], "name": group["gene_names"].asstr()[:]}
-        return pd.DataFrame(columns).assign(type=EXPRESSION)
+        return pd.DataFrame(columns).assign(**{TYPES: EXPRESSION})
     features = group["features"]
-    return pd.DataFrame({name: features[key].asstr()[:] for name, key in FEATURES.items()})
+    return pd.DataFrame({name: features[name].asstr()[:] for name in FEATURES})
