@@ -120,11 +120,12 @@ def rows(root):
 
 @pytest.fixture
 def manifest_of(tmp_path):
-    """Make a manifest of files, each with its sample and all with the same facts."""
+    """Make a manifest of files, each with its sample, all with the same facts, the last one with `part` and `use`."""
 
-    def manifest_of(*paths, samples=None, **facts):
+    def manifest_of(*paths, samples=None, part=None, use="cells", **facts):
         samples = samples or [None] * len(paths)
         files = [raw.describe(path, sample=sample, facts=facts) for path, sample in zip(paths, samples, strict=True)]
+        files[-1] = replace(files[-1], part=part, use=use)
         raw.write("d", files, tmp_path / "manifest.json")
         return raw.read(tmp_path / "manifest.json")
 
@@ -135,9 +136,9 @@ def manifest_of(tmp_path):
 def read(manifest_of):
     """Read files as cells of a dataset; AnnData files as those that a mirror holds built."""
 
-    def read(row, *paths, samples=None, **facts):
+    def read(row, *paths, **options):
         if row.built and all(Path(path).suffix == ".h5ad" for path in paths):
             row = replace(row, reader="h5ad", obs={}, keep={}, recover=None)
-        return list(read_raw(manifest_of(*paths, samples=samples, **facts), row))
+        return list(read_raw(manifest_of(*paths, **options), row))
 
     return read

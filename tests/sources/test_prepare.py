@@ -14,7 +14,7 @@ from celllm.sources.fetch import FetchContext, fetch_all
 from celllm.sources.readers.prepare import recovered
 from celllm.sources.readers.registry import read_raw
 
-ROW = Dataset("d", "D", "corpus", "csv_genes_by_cells", "counts", False, None, None, "normal", 0, None, None)
+ROW = Dataset("d", "D", "corpus", "genes_by_cells", "counts", False, None, None, "normal", 0, None, None)
 TABLE = '"","c1","c2","c3"\n"CD3E",1,0,2\n"RPL5",4,5,6\n'
 LABELS = '"kind","n"\n"c1","T",1\n"c2","B",2\n"c3","T",3\n'
 

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 
 from celllm.base.errors import InputError
 from celllm.sources import raw
 from celllm.sources.readers import tenx
-from celllm.sources.readers.cells import annotate
+from celllm.sources.readers.cells import RawCells, annotate
+from celllm.sources.readers.species import HumanGenes
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 V1 = FIXTURES / "simulated_tenx_v1.tar.gz"
@@ -76,6 +79,12 @@ def as_mtx(folder):
     return parts(folder, matrix_mtx=text, genes_tsv=f"{features}ab\tCD3\tAntibody Capture\n")
 
 
+def test_a_human_gene_is_of_no_other_species():
+    names = ["RN5-8S1", "MM-1", "DM1-AS", "CD3E_ENSG00000198851.9", "ENSG00000198851"]
+    cells = RawCells(sparse.csr_matrix(np.eye(5)), names, pd.DataFrame(index=list("abcde")), Path("a"))
+    assert HumanGenes().of(cells) is cells
+
+
 @pytest.mark.parametrize("write", [as_h5, as_mtx])
 def test_of_two_species_the_human_genes_are_read_and_each_cells_share_is_said(row, tmp_path, write, read):
     reader = "tenx_h5" if write is as_h5 else "tenx_mtx"
@@ -98,14 +107,11 @@ def test_hdf5_in_pieces_equals_the_whole(piece):
 
 
 def test_labels_are_joined_by_barcode_and_not_by_order(row, read):
-    (cells,) = read(row, V1, LABELS)
+    (cells,) = read(row, V1, LABELS, use="labels", part="barcodes")
     labels = annotate(cells, row)["label"]
     assert labels.tolist() == ["CD8+ Cytotoxic T", "CD19+ B", "CD56+ NK", "CD14+ Monocyte"]
-
-
-def test_labels_beside_several_matrices_are_refused(row, read):
-    with pytest.raises(InputError, match="one matrix and one table of labels"):
-        read(row, V1, FIXTURES / "simulated_tenx_v4.tar", LABELS)
+    with pytest.raises(InputError, match=r"of labels, the word labels in the column use"):
+        read(row, V1, LABELS)
 
 
 def test_three_files_side_by_side_are_a_matrix(row, tmp_path, read):

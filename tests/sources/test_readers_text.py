@@ -19,6 +19,7 @@ from celllm.sources import raw
 from celllm.sources.readers import text
 from celllm.sources.readers.cells import annotate
 from celllm.sources.readers.labels import Labels
+from celllm.sources.readers.registry import read_raw
 from celllm.sources.readers.text import TextTable, genes_by_cells
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -29,8 +30,8 @@ def gz(path, content):
     return path
 
 
-def counts_row(rows, reader):
-    return dataclasses.replace(rows.row("cancerscem"), reader=reader, malignancy="tumour")
+def counts_row(rows):
+    return rows.row("cancerscem")
 
 
 def test_cancerscem_gives_cells_by_genes_though_its_header_is_one_field_short(rows, read):
@@ -44,7 +45,7 @@ def test_cancerscem_gives_cells_by_genes_though_its_header_is_one_field_short(ro
 
 
 def test_csv_and_dge_of_genes_by_cells_give_cells_by_genes(rows, read):
-    (cells,) = read(counts_row(rows, "csv_genes_by_cells"), FIXTURES / "simulated_genes_by_cells.csv.gz")
+    (cells,) = read(counts_row(rows), FIXTURES / "simulated_genes_by_cells.csv.gz")
     assert cells.names == ["A1BG", "CD3E", "MT-CO1", "NA"]
     assert cells.matrix.toarray()[2].tolist() == [2, 3, 0, 1]
     (cells,) = read(rows.row("gse149383"), FIXTURES / "simulated.dge.txt.gz", samples=["day0"])
@@ -52,27 +53,15 @@ def test_csv_and_dge_of_genes_by_cells_give_cells_by_genes(rows, read):
     assert annotate(cells, rows.row("gse149383"))["label"].tolist() == ["sensitive"] * 4
 
 
-def test_tpm_get_the_labels_and_patients_of_their_cells(rows, read):
+def test_tpm_get_the_labels_and_patients_of_their_cells(rows, tmp_path):
     row = rows.row("gse117872")
-    files = [FIXTURES / f"simulated_good_Data_{part}.txt.gz" for part in ("TPM", "cellinfo")]
-    (cells,) = read(row, *files)
+    tpm, info = (raw.describe(FIXTURES / f"simulated_good_Data_{part}.txt.gz") for part in ("TPM", "cellinfo"))
+    files = (tpm, dataclasses.replace(info, use="labels", part="groups"))
+    (cells,) = read_raw(raw.RawManifest("gse117872", files, tmp_path), row)
     assert cells.matrix.toarray().tolist() == [[0, 12.5, 999987.5], [250000, 0, 750000], [1e6, 0, 0]]
-    assert cells.obs["patient"].tolist() == ["HN120", "HN120", "HN137"]
-    assert annotate(cells, row)["label"].tolist() == ["sensitive", "resistant", ""]
-
-
-def test_cells_without_labels_and_labels_without_cells_are_counted(rows, tmp_path, read):
-    table = "groups\tpatient_id\tcluster\nRHH0001\tHN120\tSensitive\nOTHER\tHN120\tHoliday\n"
-    info = gz(tmp_path / "x_cellinfo.txt.gz", table)
-    with pytest.raises(InputError, match="2 of 3 cells without labels, such as RHH0002"):
-        read(rows.row("gse117872"), FIXTURES / "simulated_good_Data_TPM.txt.gz", info)
-
-
-def test_a_cell_without_a_patient_is_named(rows, tmp_path, read):
-    lines = "".join(f"RHH000{i}\tX\tSensitive\n" for i in (1, 2, 3))
-    info = gz(tmp_path / "x_cellinfo.txt.gz", f"groups\tpatient_id\tcluster\n{lines}")
-    with pytest.raises(InputError, match="X for cell RHH0001"):
-        read(rows.row("gse117872"), FIXTURES / "simulated_good_Data_TPM.txt.gz", info)
+    made = annotate(cells, row)
+    assert made["donor"].tolist() == ["HN120", "HN120", "HN137"]
+    assert made["label"].tolist() == ["sensitive", "resistant", ""]
 
 
 def test_depmap_gives_lines_by_genes_with_the_logarithm_undone(rows, read):
@@ -92,7 +81,7 @@ def test_depmap_gives_lines_by_genes_with_the_logarithm_undone(rows, read):
         pytest.param("GENE\tc1\tc2\nA\t1\t2\nB\t3\t4\t5\n", r"line 3\n.*3 fields\n.*4 fields", id="long"),
         pytest.param("GENE\tc1\tc2\nA\t1\t2\n\nB\t3\t4\n", r"line 3, column c1\n.*a number", id="blank-line"),
         pytest.param("GENE\tc1\tc2\nA\t1\tNA\n", r"line 2, column c2\n.*a number\n.*'NA'", id="NA"),
-        pytest.param("GENE\tc1\tc2\nA\t1\tx\n", r"line 2, column c2\n.*a number\n.*'x'", id="text"),
+        pytest.param("GENE\tc1\tc2\nA\t1\tx\n", r"line 2, column c2\n.*a number\n.*'x'\n.*label_column", id="text"),
         pytest.param("GENE\tc1\tc2\nA\t1\tinf\n", "1 of 2 values not a finite number", id="infinity"),
         pytest.param("GENE\tc1\tc2\nA\t1\tTrue\n", r"line 2, column c2\n.*a number\n.*'True'", id="boolean"),
         pytest.param("c1\nA\t1\t2\n", r"line 1\n.*names of the 3.*\n.*1 names", id="header"),
@@ -180,9 +169,9 @@ def test_suffixes_of_barcodes_are_overlooked_only_where_all_join_then(tmp_path, 
 def test_a_cell_that_is_labelled_twice_is_named(tmp_path):
     (tmp_path / "l.tsv").write_text("barcodes\tcelltype\nAA\tx\nAA\ty\n")
     with pytest.raises(InputError, match="AA more than once"):
-        Labels.read(raw.describe(tmp_path / "l.tsv"), key=("barcodes",))
-    with pytest.raises(InputError, match=r"a column cell(?s:.*)barcodes, celltype"):
-        Labels.read(raw.describe(tmp_path / "l.tsv"), key=("cell",))
+        Labels.read(raw.describe(tmp_path / "l.tsv"))
+    with pytest.raises(InputError, match=r"no cell among barcodes, celltype"):
+        Labels.read(dataclasses.replace(raw.describe(tmp_path / "l.tsv"), part="cell"))
 
 
 def test_the_first_genes_of_a_published_dge_table_equal_its_h5ad_twin(rows, mirror, tmp_path, read):
@@ -213,7 +202,7 @@ def test_the_first_genes_of_a_published_dge_table_equal_its_h5ad_twin(rows, mirr
 @pytest.mark.parametrize("name", ["a.csv", "GSE1_counts.txt.gz"])
 def test_a_table_of_any_separator_is_read(rows, tmp_path, content, name, read):
     (tmp_path / name).write_bytes(gzip.compress(content.encode()) if name.endswith("gz") else content.encode())
-    row = dataclasses.replace(counts_row(rows, "csv_genes_by_cells"), units="expected_counts")
+    row = dataclasses.replace(counts_row(rows), units="expected_counts")
     (cells,) = read(row, tmp_path / name)
     assert cells.matrix.toarray().tolist() == [[1, 0], [2.5, 4]]
     assert (cells.names, list(cells.obs.index)) == (["A", "B"], ["c1", "c2"])
@@ -243,4 +232,4 @@ def test_a_column_or_row_that_is_no_cell_and_no_gene_is_refused(rows, tmp_path, 
     table = change(pd.DataFrame(counts, index=[f"G{i}" for i in range(12)], columns=list("abcde")))
     table.to_csv(tmp_path / "a.csv")
     with pytest.raises(InputError, match=message):
-        read(counts_row(rows, "csv_genes_by_cells"), tmp_path / "a.csv")
+        read(counts_row(rows), tmp_path / "a.csv")

@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.sources import look, raw
+from celllm.sources import look, raw, rfile
 from celllm.sources.readers.cells import annotate
 from celllm.sources.readers.robjects import read_robjects
 from celllm.sources.robjects import find, load, paths
@@ -240,6 +240,12 @@ def test_a_file_that_breaks_off_is_refused(tmp_path, share):
         cells_in(tmp_path / "b.rds")
 
 
+def test_a_file_beyond_the_memory_of_the_machine_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(rfile, "TIMES", 10**9)
+    with pytest.raises(InputError, match=r"size once unpacked\n +expected: at most \d+ bytes\n(?s:.*)larger machine"):
+        cells_in(save_rds(tmp_path / "a.rds", sparse_of()))
+
+
 def test_names_with_signs_and_blanks_stand_in_backticks(tmp_path):
     assert paths("a$`b c`@d t(e)  f") == ["a$`b c`@d", "t(e)", "f"]
     root = load(save(tmp_path / "a.rda", **{"my data": {"x@y": ["one"]}}))
@@ -249,7 +255,7 @@ def test_names_with_signs_and_blanks_stand_in_backticks(tmp_path):
 @pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "ascii", "with_sm2", "dense"])
 def test_every_form_of_rs_save_gives_the_cells_of_panglaodb(rows, how, read):
     path, row = FIXTURES / f"simulated_{how}.sparse.RData", rows.row("panglaodb")
-    (cells,) = read(row, path, samples=["s"], study="SRA1", malignancy="tumour")
+    (cells,) = read(row, path, samples=["s"], part="sm", study="SRA1", malignancy="tumour")
     assert cells.matrix.toarray().tolist() == [[1, 0, 7, 0], [0, 0, 0, 0], [2, 3, 0, 1], [0, 0, 120, 0], [5, 0, 0, 0]]
     assert cells.matrix.dtype == np.int32
     assert cells.names[:2] == ["A1BG_ENSG00000121410.11", "CD3E_ENSG00000198851.9"]
@@ -267,7 +273,7 @@ def test_every_form_of_rs_save_gives_the_cells_of_panglaodb(rows, how, read):
 )
 def test_objects_that_are_not_panglaodbs_are_refused(rows, name, message, read):
     with pytest.raises(InputError, match=message):
-        read(rows.row("panglaodb"), FIXTURES / f"simulated_{name}.sparse.RData")
+        read(rows.row("panglaodb"), FIXTURES / f"simulated_{name}.sparse.RData", part="sm")
 
 
 @pytest.mark.parametrize("how", ["gzip", "bzip2", "xz", "ascii"])
@@ -276,11 +282,11 @@ def test_a_truncated_download_is_refused(rows, tmp_path, how, share, read):
     whole = (FIXTURES / f"simulated_{how}.sparse.RData").read_bytes()
     (tmp_path / "a.RData").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(InputError, match=r"a\.RData: \(whole file\)\n +expected: (R objects|a whole file)"):
-        read(rows.row("panglaodb"), tmp_path / "a.RData")
+        read(rows.row("panglaodb"), tmp_path / "a.RData", part="sm")
 
 
 def test_a_panglaodb_download_has_the_cells_of_its_twin(rows, mirror, read):
-    (cells,) = read(rows.row("panglaodb"), mirror / "raw_format" / "SRA550660_SRS2089637.sparse.RData")
+    (cells,) = read(rows.row("panglaodb"), mirror / "raw_format" / "SRA550660_SRS2089637.sparse.RData", part="sm")
     assert cells.matrix.shape == (661, 8545)
     # the same cells lie in the mirror as h5ad, under the same barcodes
     twin = ad.read_h5ad(mirror / "pbmc_kang2018_ifnb.h5ad", backed="r")

@@ -32,7 +32,7 @@ def checkout(tmp_path, monkeypatch, root):
         tmp_path / "config/datasets.tsv",
         DATASETS,
         "genes Genes genes hgnc - no - - unknown 0 HGNC CC0 -",
-        "many Many corpus panglaodb counts no - - samples 200 Franzén none list",
+        "many Many corpus robjects counts no - - samples 200 Franzén none list",
         "list List samples sample_table - no - - unknown 0 Franzén none -",
         "cells Cells task h5ad counts no - - normal 1 Zheng MIT -",
         "drugs Drugs response gdsc_tgsa - no - - unknown 0 GDSC own -",

@@ -39,6 +39,7 @@ N_FIRST: Final = 512
 """Bytes that tell what a file is."""
 NO_DATA: Final = (
     (re.compile(rb"(?i)\s*<(!doctype html|html|\?xml|error)"), "a page of HTML or XML, as servers send for a file"),
+    (re.compile(rb"(?i)\s*\{\s*\"(message|error|detail)"), "JSON, as servers send for an error"),
     (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS, not the file itself: git lfs pull"),
     (re.compile(rb"(/|\.\./)*(\.git/)?annex/objects/"), "a pointer of git-annex, not the file itself: git annex get"),
     (re.compile(rb"\s*\Z"), "an empty file, as an interrupted download leaves it"),
@@ -169,7 +170,8 @@ def _refused(path: Path, name: str, what: str) -> InputError:
 
 
 def _too_large(limit: int, *, name: Path | str) -> InputError:
-    remedy = "get the file from its publisher again; if it is rightly so large, raise LIMIT in sources/archives.py"
+    remedy = "take a larger machine, or a form that is read in pieces, such as h5ad; of text, raise LIMIT in "
+    remedy += "sources/archives.py; a small file that unpacks to so much is damaged: get it again"
     return unreadable(name, f"at most {limit} bytes", "more", field="size once unpacked", remedy=remedy)
 
 

@@ -182,7 +182,7 @@ def _of_lines(path: Path, lines: Sequence[str], separator: str, n_comments: int)
         found.matrices.append(
             of_values("(whole table)", values, list(read[labels[0]].astype(str)), cells, len(numeric))
         )
-        found.reader = {",": "csv_genes_by_cells", "\t": "dge"}.get(separator)
+        found.reader = "genes_by_cells"
     return found
 
 

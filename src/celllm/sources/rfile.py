@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import warnings
@@ -27,6 +28,8 @@ UNREADABLE: Final = (
 EXPECTED: Final = "R objects, as save() or saveRDS() writes them"
 WORKSPACE: Final = re.compile(rb"RD([XAB])[23]\n")
 """How a file of `save` begins; that of `saveRDS` begins with what stands in it behind: X, A or B and a new line."""
+TIMES: Final = 3
+"""Memory that reading takes, in multiples of what a file unpacks to; 1.9 were seen (10 million numbers, sparse)."""
 DEPTH: Final = 20_000
 """Calls within calls while a file is parsed: R's lists of pairs are nested as deep as they are long."""
 
@@ -34,12 +37,14 @@ DEPTH: Final = 20_000
 def parse(path: Path) -> tuple[RObject, bool]:
     """Read an R file, compressed or not, and return its object, and whether it is the list of objects of `save`.
 
-    What is held at a time is the parsed objects, not the unpacked file beside them.
+    What is held at a time is the parsed objects, not the unpacked file beside them. InputError before a file takes more
+    memory than this machine has.
     """
     # few environments hold it
     import rdata
 
-    with opened(path) as stream, _parsing(path):
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with opened(path, limit=memory // TIMES) as stream, _parsing(path):
         begin = stream.read(2)
         is_workspace = begin == b"RD"
         if is_workspace:

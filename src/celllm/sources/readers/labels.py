@@ -12,7 +12,7 @@ import pandas as pd
 from celllm.base.errors import InputError
 from celllm.sources.archives import unreadable
 from celllm.sources.raw import RawFile
-from celllm.sources.texts import read_texts
+from celllm.sources.texts import read_texts, require
 
 R_FILES: Final = (".rda", ".rds", ".rdata")
 SUFFIX: Final = re.compile(r"-\d+$")
@@ -28,11 +28,11 @@ class Labels:
     met: set[str] = field(default_factory=set)
 
     @classmethod
-    def read(cls, file: RawFile, *, key: tuple[str, ...] = ()) -> Labels:
+    def read(cls, file: RawFile) -> Labels:
         """Read a text table, or the part of an R object.
 
-        Cells are named by the column `part` (a number: the table has no header, and its columns are called 1, 2, …), by
-        the first column of `key` that there is (an error if none is), or by the first column.
+        Cells are named by the column `part` (a number: the table has no header, and its columns are called 1, 2, …), or
+        by the first one.
         """
         if file.name.lower().removesuffix(".gz").endswith(R_FILES):
             from celllm.sources.readers.robjects import columns_of
@@ -43,12 +43,10 @@ class Labels:
         table = read_texts(file.path, header=has_header)
         if not has_header:
             table.columns = pd.Index([str(number) for number in range(1, table.shape[1] + 1)])
-        named = [name for name in (file.part, *key) if name in table.columns]
-        if key and not named:
-            found = ", ".join(map(str, table.columns))
-            raise unreadable(file.path, f"a column {' or '.join(key)}", found, field="columns")
-        if named or isinstance(table.index, pd.RangeIndex):
-            table = table.set_index(named[0] if named else table.columns[0])
+        if file.part is not None:
+            require(table, [file.part], file.path, remedy="correct the column part in config/files.tsv")
+        if file.part is not None or isinstance(table.index, pd.RangeIndex):
+            table = table.set_index(file.part or table.columns[0])
         repeated = table.index[table.index.duplicated()]
         if len(repeated):
             field = str(table.index.name)

@@ -21,19 +21,15 @@ from celllm.sources.readers.prepare import prepared
 from celllm.sources.units import as_units
 
 READERS: Final = {
-    "cancerscem_tsv": "tables",
     "cells_by_genes": "tables",
-    "csv_genes_by_cells": "tables",
     "depmap_csv": "tables",
-    "dge": "tables",
+    "genes_by_cells": "tables",
     "h5ad": "h5ad",
     "loom": "loom",
-    "panglaodb": "robjects",
     "pbmc68k_reduced": "bundled",
     "robjects": "robjects",
     "tenx_h5": "tenx",
     "tenx_mtx": "tenx",
-    "tpm_with_cells": "tables",
     "zscore_table": "bundled",
 }
 """Name that `datasets.tsv` uses, and the module beside this one that holds its function `read_{name}`."""

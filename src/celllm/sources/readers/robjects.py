@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -64,15 +64,6 @@ def read_robjects(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     """Read the matrices that the files' parts name; R's format has no index, so a file is read whole."""
     for file in manifest.ending(".RData", ".rda", ".rds", ".Rds", ".RDS", ".rdata", ".rda.gz", ".rds.gz"):
         yield from _cells(file)
-
-
-def read_panglaodb(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
-    """Read PanglaoDB's files, panglaodb.se `{SRA}_{SRS}.sparse.RData`, one a sample: `sm`, genes x cells.
-
-    Rows are `SYMBOL_ENSG….version`. Where a file holds `sm2` too, `sm` is taken.
-    """
-    for file in manifest.ending(".RData"):
-        yield from _cells(replace(file, part="sm"))
 
 
 def _cells(file: RawFile) -> Iterator[RawCells]:

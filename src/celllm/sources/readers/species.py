@@ -11,7 +11,7 @@ import numpy as np
 from celllm.sources.readers.cells import RawCells
 
 OTHER: Final = re.compile(
-    r"(?i:mm(?:9|10|39)|grcm3[89]|rn[5-7]|mratbn\w+|danrer\d+|grcz\d+|dm[36]|bdgp6|rhemac\d+|mmul_?\d+|sscrofa\w+)[_-]+.+"
+    r"(?i:(?:mm(?:9|10|39)|grcm3[89])[_-]+|(?:rn[5-7]|mratbn[\d.]+|danrer\d+|grcz\d+|dm[36]|bdgp6|rhemac\d+|mmul\d*)_+).+"
     r"|(?:.*_)?ENS[A-Z]{3,4}G\d{11}.*"
 )
 """A gene of another species: its genome before the name, as Cell Ranger writes it, or an Ensembl id that is no ENSG."""

@@ -15,7 +15,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
@@ -32,7 +32,6 @@ from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells, in_pieces
 from celllm.sources.readers.genes import OF_GENES, genes_of, named
 from celllm.sources.readers.h5ad import opening
-from celllm.sources.readers.labels import Labels
 from celllm.sources.readers.text import narrow
 
 PART: Final = re.compile(r"(.*?)(matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.tsv)(?:\.gz)?$")
@@ -48,32 +47,23 @@ FEATURES: Final = ("id", "name", TYPES)
 GENOME: Final = re.compile(r"(?i)grch3[78]|hg19|hg38")
 """A human genome: of several groups its is read."""
 HDF5: Final = "Cell Ranger's HDF5 file with one group, matrix or that of a genome"
-BARCODES: Final = ("barcodes", "barcode", "cell")
-"""Names of the column of barcodes in a table of labels, as in `68k_pbmc_barcodes_annotation.tsv`."""
 
 
 def read_tenx_mtx(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
-    """Read Cell Ranger's matrices, one an archive or one a set of three files, and labels beside them.
+    """Read Cell Ranger's matrices, one an archive or one a set of three files.
 
-    A further text file of the dataset holds labels, one row a cell, in a column `barcodes`: the dataset must then
-    have one matrix. Where Ensembl ids stand beside symbols, a name is `SYMBOL_ENSG…`; features that are no genes are
+    Where Ensembl ids stand beside symbols, a name is `SYMBOL_ENSG…`; features that are no genes are
     left out and counted. Barcodes without a value are cells without a value. A matrix takes 16 bytes a value while it
     is read.
     """
-    labels = [file for file in manifest.files if not is_archive(file.name) and not PART.match(file.name)]
-    matrices = list(_separate(manifest))
     archives = [file for file in manifest.files if is_archive(file.name)]
-    if not matrices and not archives:
-        manifest.ending(".tar.gz", ".tar", ".tgz", ".zip", "matrix.mtx", "matrix.mtx.gz")
-    if labels and (len(labels) > 1 or len(matrices) + len(archives) > 1):
-        expected = "one matrix and one table of labels, or matrices only"
-        raise manifest.other_files(expected, "make each matrix with labels a dataset of its own in config/files.tsv")
-    for file, parts in (*matrices, *((file, None) for file in archives)):
-        cells = (parts or _in_archive(file)).cells(file)
-        for table in (Labels.read(one, key=BARCODES) for one in labels):
-            cells = replace(cells, obs=table.beside(cells.obs, cells=file.path))
-            table.check_all_met()
-        yield from in_pieces(cells)
+    others = [file for file in manifest.files if file not in archives and not PART.match(file.name)]
+    if others or not manifest.files:
+        expected = f"archives, or {EXPECTED}; of labels, the word labels in the column use"
+        remedy = "name the files so at their end, the sample before: SAMPLE_matrix.mtx.gz"
+        raise manifest.other_files(expected, remedy)
+    for file, parts in (*_separate(manifest), *((file, None) for file in archives)):
+        yield from in_pieces((parts or _in_archive(file)).cells(file))
 
 
 @dataclass
