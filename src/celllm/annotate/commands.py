@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from celllm.base.app import commands
+from celllm.base.app import Accelerator, Stage, Threads, VocabularyFile, commands
 
 app = commands()
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
@@ -184,7 +184,7 @@ def adapt(
 def package_encoder(
     *,
     encoder: Path,
-    vocabulary: Path,
+    vocabulary: VocabularyFile,
     hgnc: Path,
     folder: Path,
     shards: Path | None = None,
@@ -192,7 +192,7 @@ def package_encoder(
     cells: tuple[Path, ...] = (),
     components: Path | None = None,
     seed: int | None = None,
-    stage: str = "package_encoder",
+    stage: Stage = "package_encoder",
 ) -> None:
     r"""Make the folder of an encoder, which `embed`, `annotate` and `adapt` take: encoder, genes, card, golden cells.
 
@@ -200,8 +200,6 @@ def package_encoder(
     ----------
     encoder
         encoder.safetensors of a pretraining run
-    vocabulary
-        the vocabulary's genes.tsv
     hgnc
         manifest of HGNC's gene annotation
     folder
@@ -216,8 +214,6 @@ def package_encoder(
         principal components of the corpus, one of these ways
     seed
         random seed of the pretraining, for the card
-    stage
-        name and version of the workflow's stage
 
     Example::
 
@@ -236,11 +232,11 @@ def embed_cells(
     *,
     encoder: Path,
     cells: Path,
-    vocabulary: Path,
+    vocabulary: VocabularyFile,
     embeddings: Path,
-    threads: int = 1,
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
-    stage: str = "embed_cells",
+    threads: Threads = 1,
+    accelerator: Accelerator = "auto",
+    stage: Stage = "embed_cells",
 ) -> None:
     r"""Embed cells with a pretrained encoder, frozen.
 
@@ -250,16 +246,8 @@ def embed_cells(
         encoder.safetensors
     cells
         aligned cells, in any units that a fit takes
-    vocabulary
-        the vocabulary's genes.tsv
     embeddings
         file to write the embeddings to, parquet
-    threads
-        threads of torch on a CPU
-    accelerator
-        kind of device; auto: a GPU if there is one
-    stage
-        name and version of the workflow's stage, for the file's provenance
 
     Example::
 

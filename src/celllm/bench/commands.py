@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from celllm.base.app import commands
+from celllm.base.app import Stage, Threads, VocabularyFile, commands
 from celllm.base.errors import InputError
 from celllm.config.rows import FitBudgetJson, MethodRow, TaskRow, TaskRows
 from celllm.config.settings import FitBudget
@@ -39,7 +39,7 @@ def list_runs(*, catalogue: str, out: Path) -> None:
 
 
 @app.command
-def fit_pca(*, shards: Path, pca: Path, components: int = 50, stage: str = "fit_pca") -> None:
+def fit_pca(*, shards: Path, pca: Path, components: int = 50, stage: Stage = "fit_pca") -> None:
     """Fit principal components to the pretraining corpus, log-normalised, batch by batch; no labels.
 
     Parameters
@@ -50,8 +50,6 @@ def fit_pca(*, shards: Path, pca: Path, components: int = 50, stage: str = "fit_
         Where to write the components.
     components
         Number of components.
-    stage
-        Name and version of the workflow's stage.
 
     Example::
 
@@ -79,7 +77,7 @@ def fit(
     method: MethodRow,
     cells: Path,
     splits: list[Path],
-    vocabulary: Path,
+    vocabulary: VocabularyFile,
     runs: Path,
     responses: Path | None = None,
     encoder: Path | None = None,
@@ -88,12 +86,12 @@ def fit(
     trials: int = 1,
     trial_seconds: float | None = None,
     budget: FitBudgetJson | None = None,
-    threads: int = 1,
+    threads: Threads = 1,
     accelerator: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
     on_failure: Literal["show", "stop"] = "show",
     log: str = "",
-    stage: str = "fit",
+    stage: Stage = "fit",
 ) -> None:
     """Train a method on a task and predict the test subset of each split, whose labels it is not given.
 
@@ -110,8 +108,6 @@ def fit(
         Aligned cells of the task.
     splits
         Splits of the task, each a file `split{number}.parquet`.
-    vocabulary
-        genes.tsv, the gene axis.
     runs
         Where to write what became of each run; predictions go beside it.
     responses
@@ -129,8 +125,6 @@ def fit(
         Time after which a run begins no further trial.
     budget
         How long a method that learns batch by batch may learn, as JSON; keys of fit_budget in config.yaml.
-    threads
-        CPU threads.
     accelerator
         Where methods with torch compute, by default on a GPU if there is one; others need the CPU alone.
     precision
@@ -139,8 +133,6 @@ def fit(
         Record a failed run and go on, or stop there.
     log
         Log of the job, named in the record of a failed run.
-    stage
-        Name and version of the workflow's stage.
 
     Example::
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from celllm.base.app import commands
+from celllm.base.app import Stage, VocabularyFile, commands
 
 app = commands()
 
@@ -16,9 +16,9 @@ def write_shards(
     exclude: list[Path] | None = None,
     benchmark_cells: list[Path] | None = None,
     shared: list[Path] | None = None,
-    vocabulary: Path,
+    vocabulary: VocabularyFile,
     shard_cells: int = 8_192,
-    stage: str = "write_shards",
+    stage: Stage = "write_shards",
     manifest: Path,
 ) -> None:
     r"""Write a data set's pretraining cells as shards: all but the test cells of any task.
@@ -33,12 +33,8 @@ def write_shards(
         aligned cells of the tasks; cells with equal counts stay out of the corpus
     shared
         those of the benchmark cells that the corpus has too: of them only test cells count
-    vocabulary
-        the vocabulary's genes.tsv
     shard_cells
         cells in a shard
-    stage
-        name and version of the workflow's stage
     manifest
         manifest to write, with the shards beside it
 
@@ -74,7 +70,7 @@ def write_shards(
 
 
 @app.command
-def join_shards(*, shards: list[Path], seed: int, stage: str = "join_shards", manifest: Path) -> None:
+def join_shards(*, shards: list[Path], seed: int, stage: Stage = "join_shards", manifest: Path) -> None:
     r"""Join the shards of all data sets into the pretraining corpus, in random order.
 
     Parameters
@@ -83,8 +79,6 @@ def join_shards(*, shards: list[Path], seed: int, stage: str = "join_shards", ma
         manifests of the data sets' shards, which stay where they are
     seed
         random seed of the order of the cells
-    stage
-        name and version of the workflow's stage
     manifest
         manifest to write
 

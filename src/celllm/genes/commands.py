@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celllm.base.app import commands
+from celllm.base.app import Stage, Threads, VocabularyFile, commands
 from celllm.base.errors import InputError
 from celllm.config.recipe import RecipeOption
 
@@ -21,11 +21,11 @@ app = commands()
 def build_network(
     *,
     hgnc: Path,
-    vocabulary: Path,
+    vocabulary: VocabularyFile,
     network: Path,
     edges: Path | None = None,
     coexpression: Path | None = None,
-    stage: str = "build_network",
+    stage: Stage = "build_network",
 ) -> None:
     r"""Build the gene network on the vocabulary, from a published edge list or from co-expression.
 
@@ -33,16 +33,12 @@ def build_network(
     ----------
     hgnc
         manifest of HGNC's gene annotation
-    vocabulary
-        the vocabulary's genes.tsv
     network
         file to write the edges to
     edges
         manifest of a published edge list: STRING's files, or a parquet table of symbols; this or --coexpression
     coexpression
         manifest of the shards in whose cells genes are correlated
-    stage
-        name and version of the workflow's stage, for the file's provenance
 
     Example::
 
@@ -112,14 +108,14 @@ def embed_genes(
     *,
     recipe: RecipeOption,
     network: Path,
-    vocabulary: Path,
+    vocabulary: VocabularyFile,
     seed: int,
     embedding: Path,
     gene2vec: Path | None = None,
     hgnc: Path | None = None,
     shards: Path | None = None,
-    threads: int = 1,
-    stage: str = "embed_genes",
+    threads: Threads = 1,
+    stage: Stage = "embed_genes",
 ) -> None:
     r"""Embed the genes of the vocabulary from their network, the corpus or gene2vec, as a recipe says.
 
@@ -129,8 +125,6 @@ def embed_genes(
         recipe: files laid over one another, or JSON; `genes` says the method, `encoder.width` the width
     network
         the network's edges.parquet
-    vocabulary
-        the vocabulary's genes.tsv
     seed
         random seed of features, initial weights, masks and noise
     embedding
@@ -141,10 +135,6 @@ def embed_genes(
         manifest of HGNC's gene annotation, by which the names of these vectors are mapped
     shards
         manifest of the pretraining cells, for genes.method corpus and corpus_network
-    threads
-        threads of torch on a CPU
-    stage
-        name and version of the workflow's stage, for the file's provenance
 
     Example::
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from celllm.base.app import commands
+from celllm.base.app import Stage, VocabularyFile, commands
 from celllm.config.rows import DatasetRow
 
 app = commands()
@@ -52,10 +52,10 @@ def align_cells(
     dataset: DatasetRow,
     raw: Path,
     hgnc: Path,
-    vocabulary: Path,
+    vocabulary: VocabularyFile,
     mapped_threshold: float = 0.8,
     malignancy_rule: Literal["metadata", "by_source"] = "metadata",
-    stage: str = "align_cells",
+    stage: Stage = "align_cells",
     cells: Path,
     harmonisation: Path,
 ) -> None:
@@ -69,14 +69,10 @@ def align_cells(
         manifest of the data set's files
     hgnc
         manifest of HGNC's gene annotation
-    vocabulary
-        the vocabulary's genes.tsv
     mapped_threshold
         minimum share of counts that must lie on vocabulary genes
     malignancy_rule
         label a cell tumour or normal by the source's metadata, or all cells of a source alike
-    stage
-        name and version of the workflow's stage
     cells
         file to write the aligned cells to
     harmonisation

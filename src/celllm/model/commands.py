@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from celllm.base.app import commands
+from celllm.base.app import Stage, commands
 
 app = commands()
 
@@ -20,7 +20,7 @@ def import_encoder(
     hgnc: Path | None = None,
     max_length: int = 6000,
     vocabulary: Path | None = None,
-    stage: str = "import",
+    stage: Stage = "import",
 ) -> None:
     r"""Turn a published checkpoint, CellLM's or scBERT's, into an encoder file.
 
@@ -40,8 +40,6 @@ def import_encoder(
         longest cell in tokens, CLS included; layout celllm alone
     vocabulary
         file to write the genes to as genes.tsv, for other commands
-    stage
-        name and version of the stage, for the file's provenance
 
     Example::
 

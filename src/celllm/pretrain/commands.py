@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
 
-from celllm.base.app import commands
+from celllm.base.app import Accelerator, Stage, Threads, VocabularyFile, commands
 from celllm.base.errors import InputError
 from celllm.config.recipe import RecipeOption
 
@@ -21,16 +20,16 @@ def pretrain(
     recipe: RecipeOption,
     shards: Path,
     genes: Path,
-    vocabulary: Path,
+    vocabulary: VocabularyFile,
     seed: int,
     checkpoints: Path,
     encoder: Path,
     history: Path,
     probe_cells: Path | None = None,
     probe_components: Path | None = None,
-    threads: int = 1,
-    stage: str = "pretrain",
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: Threads = 1,
+    stage: Stage = "pretrain",
+    accelerator: Accelerator = "auto",
     devices: int = 1,
     nodes: int = 1,
 ) -> None:
@@ -47,8 +46,6 @@ def pretrain(
         Manifest of the corpus.
     genes
         Gene embedding; not used where the recipe learns it.
-    vocabulary
-        The vocabulary, genes.tsv.
     seed
         Random seed of weights, order of cells, masks and dropout.
     checkpoints
@@ -61,12 +58,6 @@ def pretrain(
         Aligned labelled cells of no data set of the corpus, for a recipe with training.probe_every.
     probe_components
         Principal components of the corpus, which the probe is compared with.
-    threads
-        Threads of torch on a CPU.
-    stage
-        Name and version of the workflow's stage.
-    accelerator
-        Kind of device.
     devices
         Processes on each node, one for each GPU.
     nodes
@@ -157,7 +148,7 @@ def plan(
     gpus: list[int] | None = None,
     efficiency: float = 0.5,
     seconds: float = 60,
-    threads: int = 1,
+    threads: Threads = 1,
     seed: int = 0,
     json: bool = False,
 ) -> None:
@@ -184,8 +175,6 @@ def plan(
         Share of a GPU's peaks that is reached; an assumption.
     seconds
         Approximate time budget of the steps that are timed.
-    threads
-        Threads of torch on a CPU.
     seed
         Random seed of the cells drawn.
     json
@@ -235,7 +224,7 @@ def measure_step(
     limit_gb: float,
     out: Path,
     seed: int = 0,
-    threads: int = 1,
+    threads: Threads = 1,
 ) -> None:
     r"""Measure seconds and peak memory of a contrastive step, chunked and full-batch, against its number of cells.
 
@@ -255,8 +244,6 @@ def measure_step(
         Table to write, step_cost.tsv.
     seed
         Random seed of the cells drawn.
-    threads
-        Threads of torch.
 
     Example::
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from celllm.base.app import commands
+from celllm.base.app import Accelerator, Stage, Threads, commands
 from celllm.report.page import Page
 
 app = commands()
@@ -41,7 +41,7 @@ def report_table(*, table: str, page: PageFiles, **inputs: list[str]) -> None:
 
 
 @app.command
-def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", **inputs: list[str]) -> None:
+def report_figure(*, figure: str, png: Path, pdf: Path, stage: Stage = "report", **inputs: list[str]) -> None:
     """Draw a figure of the report, as PNG and as PDF; both say what made them.
 
     Parameters
@@ -53,8 +53,6 @@ def report_figure(*, figure: str, png: Path, pdf: Path, stage: str = "report", *
         Where to write the figure for screens.
     pdf
         Where to write the figure for print.
-    stage
-        Name and version of the workflow's stage.
     inputs
         Files it is made from, by role: --catalogue, --scores and so on; without them, it says which it needs.
 
@@ -75,8 +73,8 @@ def audit_encoder(
     *,
     audit: str,
     page: PageFiles,
-    threads: int = 1,
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: Threads = 1,
+    accelerator: Accelerator = "auto",
     **inputs: list[str],
 ) -> None:
     """Audit a frozen encoder, and write the tables of it as report_table does.
@@ -88,10 +86,6 @@ def audit_encoder(
         probe); or audit_embeddings: how embeddings keep labels together, mix batches and spread out.
     page
         Where the tables go.
-    threads
-        CPU threads.
-    accelerator
-        Kind of device; auto: a GPU if there is one.
     inputs
         Files they are made from, by role: --catalogue, --encoder and so on; without them, it says which it needs.
 

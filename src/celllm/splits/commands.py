@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celllm.base.app import commands
+from celllm.base.app import Stage, commands
 from celllm.config.rows import TaskRow
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def make_splits(
     cells: Path,
     responses: Path | None = None,
     seeds: list[int],
-    stage: str = "make_splits",
+    stage: Stage = "make_splits",
     manifest: Path,
 ) -> None:
     r"""Divide the cells of a task, or its pairs of cell line and drug, into training, validation and test.
@@ -42,8 +42,6 @@ def make_splits(
         aligned drug responses; for tasks of kind regression only
     seeds
         random seeds, a split each; of splits by donors, positions of the tested donors
-    stage
-        name and version of the workflow's stage
     manifest
         list of the splits, written last; each split stands beside it as split{seed}.parquet
 
