@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from celllm.base.app import Accelerator, Stage, Threads, VocabularyFile, commands
+from celllm.base.errors import InputError
 
 app = commands()
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
@@ -276,5 +277,13 @@ def embed_cells(
 def _use(threads: int | None) -> None:
     import torch
 
+    if threads is not None and threads < 1:
+        raise InputError(
+            file="--threads",
+            field="threads",
+            expected="1 or more",
+            found=str(threads),
+            remedy="leave it out: all cores",
+        )
     if threads is not None:
         torch.set_num_threads(threads)
