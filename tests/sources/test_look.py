@@ -132,4 +132,4 @@ def test_an_archive_shows_its_members_and_matrix(tmp_path):
 def test_the_command_prints_a_page_a_file(tmp_path, capsys):
     (tmp_path / "a.csv").write_text("g,AA,CC,GG,TT\nCD3E,1,2,3,4\n")
     commands.look(tmp_path / "a.csv", tmp_path / "a.csv")
-    assert capsys.readouterr().out.count("a.csv: a table separated by commas") == 2
+    assert capsys.readouterr().out.count("a.csv: a comma-separated table") == 2

@@ -271,7 +271,7 @@ def embed_cells(
     embedded_ND = inference.embed_cells(pretrained, aligned.X, units=aligned.uns["units"], device=device)
     provenance = stamp(stage, {"encoder": encoder, "cells": cells, "vocabulary": vocabulary})
     labels = list(aligned.obs["label"])
-    embeddings_file.write(list(aligned.obs_names), embedded_ND, labels, embeddings, provenance=provenance)
+    embeddings_file.write(list(aligned.obs.index), embedded_ND, labels, embeddings, provenance=provenance)
 
 
 def _use(threads: int | None) -> None:
