@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from celllm.base.app import Stage, Threads, VocabularyFile, commands
+from celllm.base.app import Accelerator, Stage, Threads, VocabularyFile, commands
 
 app = commands()
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
@@ -235,7 +235,7 @@ def embed_cells(
     vocabulary: VocabularyFile,
     embeddings: Path,
     threads: Threads = 1,
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+    accelerator: Accelerator = "auto",
     stage: Stage = "embed_cells",
 ) -> None:
     r"""Embed cells with a pretrained encoder, frozen.
@@ -248,8 +248,6 @@ def embed_cells(
         aligned cells, in any units that a fit takes
     embeddings
         file to write the embeddings to, parquet
-    accelerator
-        kind of device; auto: a GPU if there is one
 
     Example::
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -20,6 +20,7 @@ from celllm.base.errors import CellLMError
 
 # Options that many commands have, with their help.
 Stage = Annotated[str, Parameter(help="Name and version of the workflow's stage, for the file's provenance.")]
+Accelerator = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Kind of device; auto: a GPU if there is one.")]
 Threads = Annotated[int, Parameter(help="Threads of torch on a CPU.")]
 VocabularyFile = Annotated[Path, Parameter(help="The vocabulary, genes.tsv.")]
 

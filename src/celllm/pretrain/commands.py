@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
 
-from celllm.base.app import Stage, Threads, VocabularyFile, commands
+from celllm.base.app import Accelerator, Stage, Threads, VocabularyFile, commands
 from celllm.base.errors import InputError
 from celllm.config.recipe import RecipeOption
 
@@ -30,7 +29,7 @@ def pretrain(
     probe_components: Path | None = None,
     threads: Threads = 1,
     stage: Stage = "pretrain",
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+    accelerator: Accelerator = "auto",
     devices: int = 1,
     nodes: int = 1,
 ) -> None:
@@ -59,8 +58,6 @@ def pretrain(
         Aligned labelled cells of no data set of the corpus, for a recipe with training.probe_every.
     probe_components
         Principal components of the corpus, which the probe is compared with.
-    accelerator
-        Kind of device.
     devices
         Processes on each node, one for each GPU.
     nodes

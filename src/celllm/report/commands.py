@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from celllm.base.app import Stage, Threads, commands
+from celllm.base.app import Accelerator, Stage, Threads, commands
 from celllm.report.page import Page
 
 app = commands()
@@ -74,7 +74,7 @@ def audit_encoder(
     audit: str,
     page: PageFiles,
     threads: Threads = 1,
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto",
+    accelerator: Accelerator = "auto",
     **inputs: list[str],
 ) -> None:
     """Audit a frozen encoder, and write the tables of it as report_table does.
@@ -86,8 +86,6 @@ def audit_encoder(
         probe); or audit_embeddings: how embeddings keep labels together, mix batches and spread out.
     page
         Where the tables go.
-    accelerator
-        Kind of device; auto: a GPU if there is one.
     inputs
         Files they are made from, by role: --catalogue, --encoder and so on; without them, it says which it needs.
 
