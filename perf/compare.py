@@ -253,14 +253,13 @@ def on_splits(run: Path, work: Path, pythons: dict[str, str], wanted: list[int])
     from celllm.base.interval import mean_over
     from celllm.bench.influence import influence
     from celllm.config.catalogue import read
-    from celllm.harmonise.cells import read as read_cells
     from celllm.splits import format as split_files
 
     rows = []
     for task in read(run / "results/bench/catalogue.json").tasks.values():
         if task.kind != "classification" or not task.validation:
             continue
-        cells = read_cells(run / f"results/cells/{task.dataset}.h5ad")
+        cells = ad.read_h5ad(run / f"results/cells/{task.dataset}.h5ad")
         cells.obs[LABELS] = cells.obs["label"].astype(str)
         found: dict[str, list[tuple[float, float, float]]] = {tool: [] for tool in pythons}
         for number in wanted:

@@ -23,7 +23,8 @@ def arrays_of(run: Path) -> dict[str, dict[str, np.ndarray]]:
     from celllm.config import catalogue
     from celllm.corpus import components
     from celllm.corpus.components import gene_features, projected
-    from celllm.harmonise import plain, vocabulary
+    from celllm.harmonise import cells as cell_files
+    from celllm.harmonise import vocabulary
     from celllm.model.store import fresh, load_encoder
     from celllm.splits.units import cells_from
 
@@ -38,7 +39,7 @@ def arrays_of(run: Path) -> dict[str, dict[str, np.ndarray]]:
     tasks = catalogue.read(results / "bench/catalogue.json").tasks.values()
     found = {}
     for dataset in dict.fromkeys(task.dataset for task in tasks if task.kind == "classification"):
-        cells = cells_from(plain.read(results / f"cells/{dataset}.h5ad", vocabulary=genes))
+        cells = cells_from(cell_files.read(results / f"cells/{dataset}.h5ad", vocabulary=genes))
         rows = np.flatnonzero(cells.labels != "")
         of_cells = {"components of the corpus": projected(gene_features(cells.counts[rows], cells.values), pca)}
         for name, encoder in encoders.items():

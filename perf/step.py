@@ -31,6 +31,7 @@ from simulated import N_GENES
 from torch import Tensor, nn
 
 from celllm.config import recipe as recipes
+from celllm.config.catalogue import Catalogue
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.memory import MemoryCorpus
 from celllm.model.encoder import Encoder
@@ -42,7 +43,7 @@ from celllm.pretrain.divide import divide_and_conquer
 from celllm.pretrain.losses import info_nce
 from celllm.pretrain.step import StepLoss
 from celllm.pretrain.synthetic import CPU, synthetic_batch, synthetic_encoder, synthetic_lengths, synthetic_module
-from celllm.report.figures.pretraining import draw_step_cost
+from celllm.report.figures.pretraining import draw_cost_of_encoder
 
 SMALL = EncoderSettings(width=32, depth=1, heads=2, head_width=16, dropout=0.1)
 MIDDLE = EncoderSettings(width=64, depth=2, heads=2, head_width=32, dropout=0.1)
@@ -256,8 +257,10 @@ def draw(path: Path, batches: list[int], limit_gb: float) -> Figures:
     lengths, limit_bytes = synthetic_lengths(max(batches)), int(limit_gb * 1e9)
     plan = measure.StepPlan(settings, N_GENES, lengths, max_tokens=16_384, limit_bytes=limit_bytes)
     table = pd.DataFrame(measure.sweep(plan, batches, report=say))
-    what = f"width {settings.width}, depth {settings.depth}, chunks of {plan.max_tokens:,} tokens, one CPU core"
-    draw_step_cost(table, limit_gb=limit_gb, what=what).savefig(path, dpi=150)
+    what = f"of width {settings.width} and depth {settings.depth}, chunks of {plan.max_tokens:,} tokens"
+    config = {"step_cost": {"limit_gb": limit_gb}}
+    catalogue = Catalogue(tasks={}, methods={}, datasets={}, runs={}, not_run=(), claims=(), config=config)
+    draw_cost_of_encoder(table, catalogue, what).savefig(path, dpi=150)
     for mode, rows in table.groupby("mode"):
         over = rows[~rows["fits"]]
         told = f"does not fit: B = {int(over['B'].min()):,}" if len(over) else "all fit"

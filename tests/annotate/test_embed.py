@@ -240,6 +240,15 @@ def mouse(own: ad.AnnData) -> None:
     own.var_names = [f"Gene{number}a" for number in range(40)]
 
 
+def transposed(own: ad.AnnData, path: Path) -> None:
+    own.T.copy().write_h5ad(path)
+
+
+def of_cell_ranger(own: ad.AnnData, path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["matrix/indptr"] = own.X.indptr
+
+
 def logarithms(own: ad.AnnData) -> None:
     own.X = own.X.log1p()
 
@@ -264,7 +273,9 @@ def one_fraction(own: ad.AnnData, path: Path) -> None:
         pytest.param(cut, {}, "h5ad file", id="cut"),
         pytest.param(compressed, {}, "unpacked", id="gzip"),
         pytest.param(multimodal, {}, "MuData", id="MuData"),
+        pytest.param(of_cell_ranger, {}, "read_10x_h5", id="Cell Ranger"),
         pytest.param(changed(mouse), {}, "human genes", id="mouse"),
+        pytest.param(transposed, {}, "transpose it", id="genes x cells"),
         pytest.param(changed(logarithms), {}, "logarithms", id="no counts"),
         pytest.param(changed(two_counts), {}, "--counts layers:spliced", id="counts that differ"),
         pytest.param(one_fraction, {}, "fractional values such as 1.5", id="a fraction where nobody looked"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -11,7 +13,7 @@ from celllm.annotate import judge as judges
 from celllm.annotate import novelty as novelties
 from celllm.annotate.head import LinearHead
 from celllm.annotate.judge import Reference
-from celllm.base.errors import InputError, VocabularyMismatch
+from celllm.base.errors import InputError
 
 N = 300
 
@@ -93,14 +95,28 @@ def test_calibrated_confidence_is_the_share_that_is_right(generator: np.random.G
         assert said.max(1)[among].mean() == pytest.approx(is_right[among].mean(), abs=0.03)
 
 
-def test_a_model_is_refused_where_it_means_something_else(tmp_path) -> None:
-    head = LinearHead({"genes": np.eye(2)}, np.zeros(2), ("a", "b"), 1.5)
+SAVED = {"encoder": "one", "vocabulary": "genes", "sizes": {"embedding": 2, "genes": 3}}
+
+
+@pytest.mark.parametrize(
+    ("head", "given", "said"),
+    [
+        pytest.param({}, {"encoder": "other"}, "encoder one", id="encoder"),
+        pytest.param({}, {"vocabulary": "others"}, "vocabulary genes", id="vocabulary"),
+        pytest.param({}, {"sizes": {"embedding": 2, "genes": 4}}, r"expected: .*\(4, 2\)", id="features"),
+        pytest.param({"weights": {}}, {}, "found: .*bias", id="no weights"),
+        pytest.param({"bias_K": np.full(2, np.nan)}, {}, "bias(?s:.)*finite numbers", id="no numbers"),
+        pytest.param({"classes": ("a",)}, {}, r"expected: .*\(3, 1\)", id="classes"),
+        pytest.param({"temperature": 0.0}, {}, "temperature above 0", id="temperature"),
+    ],
+)
+def test_a_model_is_refused_where_it_means_something_else(tmp_path, head, given, said) -> None:
+    whole = LinearHead({"genes": np.eye(3, 2)}, np.zeros(2), ("a", "b"), 1.5)
     types = novelties.Types(np.eye(2), np.zeros((2, 2)), np.array([0.5, 1.0]))
-    heads.save(heads.Model(head, types, "one", "genes", {"way": "genes"}), tmp_path / "m.safetensors")
-    found = heads.load(tmp_path / "m.safetensors", encoder="one", vocabulary="genes")
+    for one, name in ((whole, "whole"), (dataclasses.replace(whole, **head), "changed")):
+        heads.save(heads.Model(one, types, "one", "genes", {"way": "genes"}), tmp_path / name)
+    found = heads.load(tmp_path / "whole", **SAVED)
     assert (found.head.classes, found.head.temperature, found.facts) == (("a", "b"), 1.5, {"way": "genes"})
     assert list(found.types.held_out_N) == [0.5, 1.0]
-    with pytest.raises(InputError, match="encoder one"):
-        heads.load(tmp_path / "m.safetensors", encoder="other", vocabulary="genes")
-    with pytest.raises(VocabularyMismatch):
-        heads.load(tmp_path / "m.safetensors", encoder="one", vocabulary="others")
+    with pytest.raises(InputError, match=said):
+        heads.load(tmp_path / "changed", **SAVED | given)

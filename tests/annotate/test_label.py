@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pytest
 
@@ -93,6 +94,7 @@ def test_a_saved_model_labels_as_the_reference_did(
         save=saved,
         **options,
     )
+    assert saved.stat().st_mode == (tmp_path / "first.h5ad").stat().st_mode
     commands.annotate(tmp_path / "query.h5ad", out=tmp_path / "second.h5ad", model=saved, **options)
     first, second = (ad.read_h5ad(tmp_path / f"{name}.h5ad") for name in ("first", "second"))
     assert first.uns["celllm_annotate"]["model"]["way"] == way
@@ -107,9 +109,13 @@ def test_a_saved_model_labels_as_the_reference_did(
     ("options", "said"),
     [
         pytest.param({}, "--model saved.safetensors", id="neither reference nor model"),
+        pytest.param({"labels": "cell_type", "model": "saved"}, "both", id="reference and model"),
+        pytest.param({"labels": "cell_type", "threshold": float("nan")}, "0 to 1", id="threshold"),
         pytest.param({"labels": "type"}, "the columns cell_type, donor", id="no such column"),
         pytest.param({"labels": "cell_type", "donors": "one"}, "two donors or more", id="one donor"),
+        pytest.param({"labels": "cell_type", "donors": "barcode"}, "45 in 45 cells", id="a donor a cell"),
         pytest.param({"labels": "one"}, "two classes", id="one label"),
+        pytest.param({"labels": "barcode"}, r"\(1\) and 35 more", id="a label a cell"),
         pytest.param({"labels": "cell_type", "clusters": "leiden"}, "--clusters", id="no such clusters"),
     ],
 )
@@ -122,6 +128,7 @@ def test_what_cannot_be_labelled_after_is_refused_and_nothing_is_left(
 ) -> None:
     reference, query = halves
     reference.obs["one"] = "a"
+    reference.obs["barcode"] = [f"cell {number}" for number in range(reference.n_obs)]
     reference.write_h5ad(tmp_path / "reference.h5ad")
     query.write_h5ad(tmp_path / "query.h5ad")
     before = sorted(tmp_path.iterdir())
@@ -139,8 +146,14 @@ def test_a_clusters_commonest_label_is_each_of_its_cells() -> None:
     assert list(label.majority(names, groups)) == ["b", "b", "b", "a", "a", "a"]
 
 
-def test_a_query_is_refused_before_the_reference_is_judged(tmp_path):
-    with pytest.raises(InputError, match=r"query\.h5ad"):
-        celllm.annotate(
-            tmp_path / "query.h5ad", reference=tmp_path / "reference.h5ad", labels="cell_type", out=tmp_path / "o"
-        )
+@pytest.mark.parametrize("fault", ["none", "older release"])
+def test_a_query_is_refused_before_the_reference_is_judged(
+    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, fault: str
+) -> None:
+    query = tmp_path / "query.h5ad"
+    if fault != "none":
+        own.write_h5ad(query)
+        with h5py.File(query, "r+") as file:
+            del file["obs"].attrs["column-order"]
+    with pytest.raises(InputError, match=rf"query\.h5ad(?s:.)*{'' if fault == 'none' else fault}"):
+        celllm.annotate(query, tmp_path / "none.h5ad", tmp_path / "o", labels="cell_type", encoder=folder.path)

@@ -16,7 +16,6 @@ from celllm.config import tables
 from celllm.config.rows import as_json
 from celllm.config.settings import FitBudget
 from celllm.harmonise import cells as counts
-from celllm.harmonise import plain
 from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.sources import responses
 from celllm.sources.responses import Responses
@@ -204,7 +203,9 @@ def test_without_validation_nothing_is_chosen(predicted, folder):
 
 def test_all_splits_and_seeds_are_run_and_the_data_are_read_once(fit, folder, monkeypatch):
     reads = []
-    monkeypatch.setattr(plain, "read", lambda *args, read=plain.read, **named: reads.append(1) or read(*args, **named))
+    monkeypatch.setattr(
+        counts, "read", lambda *args, read=counts.read, **named: reads.append(1) or read(*args, **named)
+    )
 
     made = fit(MAJORITY, n_splits=3, seeds=[0, 1])
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -115,8 +117,10 @@ def test_one_that_is_cut_short_is_passed_over_aloud(kept: Kept, capsys: pytest.C
 def test_a_folder_without_a_readable_one_is_refused_and_half_written_files_are_cleared(kept: Kept) -> None:
     kept.checkpoints.folder.mkdir()
     kept.checkpoints.path(3).write_bytes(b"half a file")
-    part = kept.checkpoints.folder / "step00000002.safetensors.part"
-    part.write_bytes(b"half")
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    part = kept.checkpoints.folder / f"step00000002.safetensors.{gone.pid}-abcdef.tmp"
+    part.mkdir()
     with pytest.raises(InputError, match=r"step00000003\.safetensors"):
         kept.load()
     assert not part.exists()

@@ -60,7 +60,7 @@ def test_killed_it_goes_on_to_the_same_encoder(training: Any, forked: BaseContex
     assert not (training.path / "killed.safetensors").exists()
     training.pretrain(checkpoints="killed", encoder="killed.safetensors", history="killed.jsonl")
     assert same(training, "straight", "killed")
-    assert not list(training.path.glob("killed/*.part"))
+    assert not list(training.path.glob("killed/*.tmp"))
     # the file that could be watched is whole, too
     assert (training.path / "killed" / "history.jsonl").read_text() == (training.path / "killed.jsonl").read_text()
 

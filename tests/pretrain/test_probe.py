@@ -133,7 +133,7 @@ def test_the_command_reads_cells_and_components_and_samples_large_sets_down(
     corpus = ShardReader(training.path / "manifest.json")
     found = probe.read(*probed.values(), corpus=corpus, vocabulary=training.genes)
     whole = cell_files.read(probed["probe_cells"])
-    rows = whole.obs_names.get_indexer(found.cell_ids)
+    rows = whole.obs.index.get_indexer(found.cell_ids)
     assert len(set(rows)) == 50
     np.testing.assert_array_equal(found.values.toarray(), whole.X[rows].toarray())
     np.testing.assert_array_equal(found.labels, whole.obs["label"].to_numpy(str)[rows])

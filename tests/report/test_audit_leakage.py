@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,7 +96,7 @@ def test_a_leaked_cell_is_found_and_the_command_fails(folder):
 
 def test_a_leaked_cell_is_found_though_its_hash_on_disk_is_wrong(folder):
     file = folder / "skin.h5ad"
-    cells = counts.read(file)
+    cells = ad.read_h5ad(file)
     cells.obs["cell_hash"] = [f"wrong-{number}" for number in range(N_CELLS)]
     counts.write(cells, file)
     shards(folder)

@@ -65,10 +65,12 @@ def test_a_table_shows_its_mess(tmp_path, content, said):
         (b"", "an empty file"),
         (b"<!DOCTYPE html><html>404", "HTML"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "LFS"),
+        (b'{"message": "rate limit"}', "JSON"),
+        (b"\x89HDF\r\n\x1a\n cut off", "a whole HDF5 file"),
         (b"\x80\x04\x95", "pickle"),
         (b"\x00\x01\x02\x03", "binary"),
     ],
-    ids=["empty", "page", "pointer", "pickle", "binary"],
+    ids=["empty", "page", "pointer", "message", "cut", "pickle", "binary"],
 )
 def test_what_is_no_data_is_refused_by_its_kind(tmp_path, content, said):
     (tmp_path / "a.csv").write_bytes(content)
@@ -86,6 +88,8 @@ def test_an_h5ad_shows_which_of_its_matrices_holds_counts(tmp_path):
     assert "counts: layers:raw counts\n" in page
     assert "reader h5ad, units counts, matrix layers:raw counts" in page
     assert "obs:type  1 values: T" in page
+    cells.T.copy().write_h5ad(tmp_path / "a.h5ad")
+    assert "genes in obs: transpose it" in look(tmp_path / "a.h5ad")
 
 
 def write_loom(path):
@@ -128,4 +132,4 @@ def test_an_archive_shows_its_members_and_matrix(tmp_path):
 def test_the_command_prints_a_page_a_file(tmp_path, capsys):
     (tmp_path / "a.csv").write_text("g,AA,CC,GG,TT\nCD3E,1,2,3,4\n")
     commands.look(tmp_path / "a.csv", tmp_path / "a.csv")
-    assert capsys.readouterr().out.count("a.csv: a table separated by commas") == 2
+    assert capsys.readouterr().out.count("a.csv: a comma-separated table") == 2

@@ -81,7 +81,7 @@ def test_depmap_gives_lines_by_genes_with_the_logarithm_undone(rows, read):
         pytest.param("GENE\tc1\tc2\nA\t1\t2\nB\t3\t4\t5\n", r"line 3\n.*3 fields\n.*4 fields", id="long"),
         pytest.param("GENE\tc1\tc2\nA\t1\t2\n\nB\t3\t4\n", r"line 3, column c1\n.*a number", id="blank-line"),
         pytest.param("GENE\tc1\tc2\nA\t1\tNA\n", r"line 2, column c2\n.*a number\n.*'NA'", id="NA"),
-        pytest.param("GENE\tc1\tc2\nA\t1\tx\n", r"line 2, column c2\n.*a number\n.*'x'", id="text"),
+        pytest.param("GENE\tc1\tc2\nA\t1\tx\n", r"line 2, column c2\n.*a number\n.*'x'\n.*label_column", id="text"),
         pytest.param("GENE\tc1\tc2\nA\t1\tinf\n", "1 of 2 values not a finite number", id="infinity"),
         pytest.param("GENE\tc1\tc2\nA\t1\tTrue\n", r"line 2, column c2\n.*a number\n.*'True'", id="boolean"),
         pytest.param("c1\nA\t1\t2\n", r"line 1\n.*names of the 3.*\n.*1 names", id="header"),

@@ -26,10 +26,13 @@ from celllm.harmonise.harmonisation import Harmonisation
 from celllm.model import inference
 from celllm.model.device import device_of
 from celllm.sources.readers.genes import genes_of
+from celllm.sources.readers.h5ad import understood
 from celllm.sources.values import check_values
 
 ENOUGH_MAPPED, ENOUGH_NAMED = 0.8, 0.5
 """Shares of the counts, and of the encoder's genes, below which a user is warned."""
+FEW_COUNTS = 100
+"""Counts of a droplet below which it is taken to hold no cell, as DropletUtils does; a user is warned."""
 
 
 class OwnCells:
@@ -54,9 +57,10 @@ class OwnCells:
         self, source: Source, encoder: EncoderFolder, *, counts: str | None = None, genes: str | None = None
     ) -> None:
         self._source, self._encoder = source, encoder
-        found = find_counts(
-            {name: matrix for name, (matrix, _) in source.matrices.items()}, file=source.file, asked=counts
-        )
+        with understood(source.file):
+            found = find_counts(
+                {name: matrix for name, (matrix, _) in source.matrices.items()}, file=source.file, asked=counts
+            )
         self.place, self.n_cells = found.place, found.n_cells
         """The matrix that holds counts, and its number of cells."""
         var = source.matrices[self.place][1]
@@ -67,21 +71,31 @@ class OwnCells:
         self._is_gene_N = np.array([SPIKE_IN.fullmatch(str(name)) is None for name in var.index])
         weights_N = np.asarray(found.sample[:, self._kept].sum(axis=0, dtype=np.float64)).ravel() * self._is_gene_N
         self.column, self._mapping = map_genes(
-            var, weights_N, index=encoder.index, vocabulary=encoder.vocabulary, file=source.file, asked=genes
+            var,
+            weights_N,
+            index=encoder.index,
+            vocabulary=encoder.vocabulary,
+            file=source.file,
+            asked=genes,
+            cells=lambda: source.obs.index[:1000],
         )
         """The column of `var` that names the genes."""
         self._total_N = np.zeros(len(var))
         self.n_silent = 0
         """Cells without a count of the encoder's genes, of those that were read."""
+        self.n_shallow = 0
+        """Other cells of fewer than FEW_COUNTS counts."""
 
     def pieces(self, *, show: str | None = None) -> Iterator[sparse.csr_matrix]:
         """Yield counts, C x G, in the order of the source; `show` is what a progress bar is called."""
         self._total_N[:] = 0
-        self.n_silent = 0
+        self.n_silent = self.n_shallow = 0
         with tqdm(total=self.n_cells, desc=show, unit=" cells", disable=None if show else True) as bar:
             for raw in self._source.pieces(self.place):
                 raw = raw[:, self._kept] if self.n_no_genes else raw
                 check_values(raw.data, Units.COUNTS, file=self._source.file, field=self.place)
+                depths_C = np.asarray(raw.sum(axis=1, dtype=np.float64)).ravel()
+                self.n_shallow += int(((depths_C > 0) & (depths_C < FEW_COUNTS)).sum())
                 self._total_N += np.asarray(raw.sum(axis=0, dtype=np.float64)).ravel() * self._is_gene_N
                 counts = to_vocabulary(raw, self._mapping, self._encoder.vocabulary.n_genes).astype(np.float32)
                 counts.eliminate_zeros()
@@ -131,6 +145,11 @@ class OwnCells:
         if self.n_silent:
             lines.append(
                 f"warning: {self.n_silent} cells have no count of the encoder's genes; their embedding is empty"
+            )
+        if self.n_shallow:
+            lines.append(
+                f"warning: {self.n_shallow} cells have 1 to {FEW_COUNTS - 1} counts, as empty droplets do; "
+                "leave them out, or trust neither their embedding nor their label"
             )
         return lines
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from celllm.base.app import Accelerator, Stage, Threads, VocabularyFile, commands
+from celllm.base.errors import InputError
 
 app = commands()
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
@@ -270,11 +271,19 @@ def embed_cells(
     embedded_ND = inference.embed_cells(pretrained, aligned.X, units=aligned.uns["units"], device=device)
     provenance = stamp(stage, {"encoder": encoder, "cells": cells, "vocabulary": vocabulary})
     labels = list(aligned.obs["label"])
-    embeddings_file.write(list(aligned.obs_names), embedded_ND, labels, embeddings, provenance=provenance)
+    embeddings_file.write(list(aligned.obs.index), embedded_ND, labels, embeddings, provenance=provenance)
 
 
 def _use(threads: int | None) -> None:
     import torch
 
+    if threads is not None and threads < 1:
+        raise InputError(
+            file="--threads",
+            field="threads",
+            expected="1 or more",
+            found=str(threads),
+            remedy="leave it out: all cores",
+        )
     if threads is not None:
         torch.set_num_threads(threads)

@@ -100,6 +100,14 @@ def read(path: Path | str | None = None) -> EncoderFolder:
             expected=pretrained.vocabulary,
             remedy=f"put the encoder's own genes.tsv beside it: {PACKAGE}",
         )
+    if pretrained.encoder.n_genes != genes.n_genes:
+        raise InputError(
+            file=encoder,
+            field="weights",
+            expected=f"{genes.n_genes} genes, as {GENES} has",
+            found=f"{pretrained.encoder.n_genes}",
+            remedy=f"make the folder again: {PACKAGE}",
+        )
     return EncoderFolder(folder, pretrained, genes, hgnc_file.read(folder / HGNC))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from celllm.sources.readers.genes import INDEX, naming
 
 MIN_MAPPED, MOST = 0.01, 0.5
 """Share of the counts below which names are no names of human genes, and above which they surely are."""
+MIN_CALLED = 0.2
+"""Share of cells called like genes from which on a matrix is taken to be transposed."""
 NUMBERS = re.compile(r"entrez|ncbi|gene_?id", re.IGNORECASE)
 """Columns whose numbers are Entrez ids; other numbers, such as `n_cells`, only look so."""
 
@@ -29,13 +31,14 @@ def map_genes(
     vocabulary: Vocabulary,
     file: str,
     asked: str | None = None,
+    cells: Callable[[], Iterable[object]] = tuple,
 ) -> tuple[str, Mapping]:
     """Find the columns of `var` that name genes, and map its names; return both.
 
     Those that the workflow takes (ids and symbols together, so a retired id is found by its symbol) are tried first;
     where they map few of the genes' counts, `weights_N`, the column is taken by which most map. `asked` is the column
     to take alone; `index` is the index. InputError, of `file`, if there is no such column, or hardly any name is a
-    human gene's.
+    human gene's. `cells` gives names of cells, to tell a matrix of genes x cells.
     """
     columns: dict[str, pd.Index[Any] | pd.Series[Any]] = {INDEX: var.index, **{str(name): var[name] for name in var}}
     if asked is not None and asked not in columns:
@@ -53,6 +56,9 @@ def map_genes(
         expected, names = "symbols, Ensembl or Entrez ids of human genes", _texts(columns[asked or INDEX])
         remedy = "name the column of var that has them: --genes COLUMN; genes of another species: "
         remedy += "replace them by their human orthologues first"
+        of_cells = [name for name in map(str, cells()) if not name.isdecimal()]
+        if (map_names(of_cells, index, vocabulary).index_N >= 0).sum() > MIN_CALLED * len(of_cells):
+            remedy = "the cells are called like genes: transpose it, anndata.read_h5ad(FILE).T.copy().write_h5ad(NEW)"
         field = f"gene names ({asked or INDEX})"
         raise unreadable(file, expected, ", ".join(names[:8]) or "no gene", field=field, remedy=remedy)
     return best[1], best[2]

@@ -123,18 +123,19 @@ def save(model: Model, path: Path | str) -> None:
     tensors.write(path, form=FORMAT, header=header, tensors=single)
 
 
-def load(path: Path | str, *, encoder: str, vocabulary: str) -> Model:
-    """Read a model.
+def load(path: Path | str, *, encoder: str, vocabulary: str, sizes: Mapping[str, int]) -> Model:
+    """Read a model; `sizes` has the number of features of each kind.
 
     Raises
     ------
     InputError
-        If the file is none, or was made with another encoder.
+        If the file is none or its parts do not fit, or was made with another encoder.
     VocabularyMismatch
         If its genes are others than those of the encoder.
     """
     remedy = "give the file that celllm annotate --save wrote, and the --encoder that it was saved with"
-    header, arrays = tensors.read(path, form=FORMAT, remedy=remedy, vocabulary=vocabulary)
+    entries = ("classes", "temperature", "encoder", "facts")
+    header, arrays = tensors.read(path, form=FORMAT, remedy=remedy, vocabulary=vocabulary, entries=entries)
     if header["encoder"] != encoder:
         raise InputError(
             file=path,
@@ -143,6 +144,7 @@ def load(path: Path | str, *, encoder: str, vocabulary: str) -> Model:
             found=f"encoder {encoder[:12]}…",
             remedy="give that encoder with --encoder, or annotate from the reference again",
         )
+    _check_parts(arrays, header, sizes, path=path, remedy=remedy)
     double = {name: array.astype(np.float64) for name, array in arrays.items()}
     head = LinearHead(
         weights={name: double[f"weights.{name}"] for name in get_args(Features) if f"weights.{name}" in double},
@@ -152,3 +154,29 @@ def load(path: Path | str, *, encoder: str, vocabulary: str) -> Model:
     )
     types = Types(double["whitening"], double["centres"], double["held_out"])
     return Model(head, types, header["encoder"], header["vocabulary"], header["facts"])
+
+
+def _check_parts(
+    arrays: Mapping[str, NDArray[Any]],
+    header: Mapping[str, Any],
+    sizes: Mapping[str, int],
+    *,
+    path: Path | str,
+    remedy: str,
+) -> None:
+    """Raise InputError if a part is missing, or parts do not fit each other or the features there are."""
+    n_classes, width, temperature = len(header["classes"]), sizes["embedding"], header["temperature"]
+    expected: dict[str, tuple[int, ...]] = {
+        **{f"weights.{name}": (size, n_classes) for name, size in sizes.items() if f"weights.{name}" in arrays},
+        "bias": (n_classes,),
+        "whitening": (width, width),
+        "centres": (n_classes, width),
+        "held_out": arrays.get("held_out", np.empty(1)).shape,
+    }
+    found = {name: array.shape for name, array in arrays.items()}
+    is_number = isinstance(temperature, (int, float)) and 0 < temperature < float("inf")
+    if found != expected or not any(name.startswith("weights") for name in found) or not is_number:
+        said = f"{found}, temperature {temperature}"
+        raise InputError(
+            file=path, field="weights", expected=f"{expected}, temperature above 0", found=said, remedy=remedy
+        )

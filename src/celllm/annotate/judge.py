@@ -89,11 +89,14 @@ def check(reference: Reference, *, file: str) -> tuple[Reference, dict[str, int]
     classes = np.unique(reference.labels[kept])
     fault: tuple[str, str, str, str] | None = None
     if len(classes) < 2:
-        found = ", ".join(f"{name} ({size})" for name, size in zip(names, sizes, strict=True)) or "no label"
+        found = ", ".join(f"{name} ({size})" for name, size in zip(names[:10], sizes[:10], strict=True)) or "no label"
+        found += f" and {len(names) - 10:,} more" if len(names) > 10 else ""
         fault = ("labels", f"two classes of at least {N_FOLDS} cells", found, "name another column with --labels")
-    elif donors is not None and len(np.unique(donors)) < 2:
+    elif donors is not None and not 2 <= len(np.unique(donors)) <= len(donors) / 2:
         remedy = "name another column with --donors, or none: cells are then held out at random"
-        fault = ("donors", "two donors or more", ", ".join(np.unique(donors)), remedy)
+        said = ", ".join(np.unique(donors)[:5])
+        found = f"{len(np.unique(donors)):,} in {len(donors):,} cells: {said}" if said else "no donor"
+        fault = ("donors", "two donors or more, of several cells each", found, remedy)
     if fault is not None:
         raise InputError(file=file, field=fault[0], expected=fault[1], found=fault[2], remedy=fault[3])
     views = {name: view[kept] for name, view in reference.views.items()}

@@ -23,6 +23,7 @@ from celllm.annotate.folder import EncoderFolder
 from celllm.annotate.head import Model, Views
 from celllm.annotate.judge import WAYS, Way
 from celllm.annotate.source import Own, Source
+from celllm.base.atomic import check_place
 from celllm.base.errors import InputError
 from celllm.harmonise.normalise import log_normalised
 
@@ -102,14 +103,22 @@ def annotate(
         If counts, gene names or a column are not found, or the reference has fewer than two classes.
     """
     target.check_out(query, out)
+    if not 0 <= threshold < 2:  # above 1 all cells are unassigned
+        raise InputError(
+            file="--threshold", field="threshold", expected="0 to 1", found=f"{threshold}", remedy="leave it out: 0.5"
+        )
+    if save is not None:
+        check_place(save)
     found = folders.read(encoder)
     with source.opened(query) as cells:  # what a query is refused for is said before minutes of judging
+        target.check_obs(cells)
         if clusters is not None:
             cells.column(clusters, "--clusters")
         OwnCells(cells, found, counts=counts, genes=genes)
-    if model is not None:
-        taught = heads.load(model, encoder=found.pretrained.digest, vocabulary=found.vocabulary.digest)
-    elif reference is not None and labels is not None:
+    if model is not None and reference is None:
+        sizes = {"embedding": found.pretrained.encoder.embedding_width, "genes": found.vocabulary.n_genes}
+        taught = heads.load(model, encoder=found.pretrained.digest, vocabulary=found.vocabulary.digest, sizes=sizes)
+    elif model is None and reference is not None and labels is not None:
         with source.opened(reference) as cells:
             own = OwnCells(cells, found, counts=counts, genes=genes)
             taught = _teach(cells, own, found, labels, donors=donors, way=way)
@@ -118,7 +127,7 @@ def annotate(
             file="--reference",
             field="reference",
             expected="labelled cells and the column of their labels, or a saved model",
-            found="neither",
+            found="neither" if model is None else "both",
             remedy="--reference reference.h5ad --labels cell_type, or --model saved.safetensors",
         )
     if save is not None:

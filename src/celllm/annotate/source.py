@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,11 @@ from scipy import sparse
 from celllm.sources.archives import unreadable
 from celllm.sources.missing import texts
 from celllm.sources.readers.cells import PIECE, column_of
-from celllm.sources.readers.h5ad import matrices, opening, read_table, stored_matrix
+from celllm.sources.readers.h5ad import CONVERT, matrices, read_table, stored_matrix, understood
 
 Own: TypeAlias = ad.AnnData | Path | str
 """One's own cells: an object, which may be backed by a file, or an h5ad file."""
-CONVERT = "python -c \"import anndata; a = anndata.read_h5ad('{0}'); a.X = a.X.tocsr(); a.write_h5ad('csr.h5ad')\""
+TO_CSR = "python -c \"import anndata; a = anndata.read_h5ad('{0}'); a.X = a.X.tocsr(); a.write_h5ad('csr.h5ad')\""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Source:
     @cached_property
     def obs(self) -> pd.DataFrame:
         """What is known of the cells."""
-        return self.table if isinstance(self.table, pd.DataFrame) else read_table(self.table, Path(self.file))
+        with understood(self.file):
+            return self.table if isinstance(self.table, pd.DataFrame) else read_table(self.table, Path(self.file))
 
     def column(self, name: str, option: str) -> pd.Series[str]:
         """Return a column of `obs` as text, empty where a value is missing; `option` is what named it, to errors."""
@@ -50,7 +51,9 @@ class Source:
         """Read a matrix, `size` cells at a time."""
         matrix = self.matrices[place][0]
         for start in range(0, matrix.shape[0], size):
-            yield sparse.csr_matrix(matrix[start : start + size])
+            with understood(self.file):
+                piece = sparse.csr_matrix(matrix[start : start + size])
+            yield piece
 
 
 @contextmanager
@@ -86,15 +89,16 @@ def _of_object(cells: ad.AnnData) -> Source:
 def _of_file(path: Path) -> Iterator[Source]:
     if not h5py.is_hdf5(path):
         found = "a folder" if path.is_dir() else "no HDF5 file" if path.is_file() else "no such file"
-        remedy = "give an .h5ad file, unpacked; of a zarr folder: anndata.read_zarr(folder).write_h5ad(file)"
-        raise unreadable(path, "an h5ad file", found, remedy=remedy)
-    with opening(path) as file:
-        places = matrices(file, path)
-        tables = {var: read_table(file[var], path) for var in {var for _, var in places.values()}}
-        for group, _ in places.values():
-            _check_fits(file[group], path)
-        found_there = {name: (stored_matrix(file[group], path), tables[var]) for name, (group, var) in places.items()}
-        yield Source(str(path), found_there, file["obs"])
+        raise unreadable(path, "an h5ad file", found, remedy=CONVERT["folder" if path.is_dir() else "text"])
+    with ExitStack() as stack:
+        with understood(path):  # what a caller raises is nothing that the file is to blame for
+            file = stack.enter_context(h5py.File(path, "r"))
+            places = matrices(file, path)
+            tables = {var: read_table(file[var], path) for var in {var for _, var in places.values()}}
+            for group, _ in places.values():
+                _check_fits(file[group], path)
+            held = {name: (stored_matrix(file[group], path), tables[var]) for name, (group, var) in places.items()}
+        yield Source(str(path), held, file["obs"])
 
 
 def _check_fits(stored: h5py.Group | h5py.Dataset, path: Path) -> None:
@@ -106,5 +110,5 @@ def _check_fits(stored: h5py.Group | h5py.Dataset, path: Path) -> None:
     if needed > memory:
         expected = "a CSR matrix, which is read in pieces, or a CSC matrix that fits into memory"
         found = f"a CSC matrix that takes {needed / 1e9:.0f} GB; there are {memory / 1e9:.0f} GB"
-        remedy = f"convert it on a larger machine: {CONVERT.format(path.name)}"
+        remedy = f"convert it on a larger machine: {TO_CSR.format(path.name)}"
         raise unreadable(path, expected, found, field=stored.name, remedy=remedy)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anndata as ad
 import h5py
 import numpy as np
+import pandas as pd
 
-from celllm.annotate.source import Own
-from celllm.base.atomic import writing
+from celllm.annotate.source import Own, Source
+from celllm.base.atomic import check_place, writing
 from celllm.base.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
 Target: TypeAlias = ad.AnnData | h5py.File
@@ -37,6 +37,20 @@ def check_out(cells: Own, out: Path | str | None) -> None:
     if fault is not None:
         expected, found, remedy = fault
         raise InputError(file=out or str(cells), field="out", expected=expected, found=found, remedy=remedy)
+    if out is not None:
+        check_place(out)
+
+
+def check_obs(cells: Source) -> None:
+    """Raise InputError for a file of AnnData before 0.7, to whose `obs` no column can be added."""
+    if not isinstance(cells.table, pd.DataFrame) and "column-order" not in cells.table.attrs:
+        raise InputError(
+            file=cells.file,
+            field="obs",
+            expected="a table of AnnData 0.7 or later, to which columns can be added",
+            found="one of an older release",
+            remedy="write the input anew: anndata.read_h5ad(FILE).write_h5ad(NEW)",
+        )
 
 
 @contextmanager
@@ -60,14 +74,6 @@ def put(target: Target, group: str, key: str, value: Mapping[str, Any] | NDArray
     if isinstance(target, ad.AnnData):
         getattr(target, group)[key] = value
         return
-    if group == "obs" and "column-order" not in target["obs"].attrs:
-        raise InputError(
-            file=target.filename.removesuffix(".part"),
-            field="obs",
-            expected="a table of AnnData 0.7 or later, to which columns can be added",
-            found="one of an older release",
-            remedy="write the input anew: anndata.read_h5ad(file).write_h5ad(new)",
-        )
     if group not in target:
         ad.io.write_elem(target, group, {})
     ad.io.write_elem(target[group], key, value)

@@ -1,42 +1,74 @@
-"""Whole files or none: writers fill `x.part`, which takes its name only when it is complete."""
+"""Whole files or none: writers fill a file of another name, which takes its own only when it is complete."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from celllm.base.errors import InputError
 
 MARGIN = 1 << 22
 """Bytes that HDF5 may hold back until a file is closed."""
+OWN = re.compile(r".+\.(\d{1,9})-[0-9a-f]{6}\.tmp")
+"""Name of the folder that a run writes a file in, with its process."""
 
 
 @contextmanager
 def writing(path: Path | str) -> Iterator[Path]:
     """Yield a path to write to; on success it is renamed to `path`, on any failure it is removed.
 
-    The rename is atomic on one file system, so a reader sees the old file, the new one or none,
-    and a run killed in between leaves only a `.part` that nothing reads.
+    The rename is atomic on one file system, so a reader sees the old file, the new one or none. A run killed in
+    between leaves a folder `x.PID-….tmp` that nothing reads and the next run removes; of two runs at once into one file
+    each has its own, and the later one's stays.
 
-    Missing parent folders are made. InputError if the disk is full.
+    Missing parent folders are made. InputError if the disk is full, or nothing can be written there.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.part")
+    own = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
+    part = own / f"{path.name}.part"
     try:
         require_room(path)
-        part.unlink(missing_ok=True)
+        clear(path.parent, path.name)
+        own.mkdir()
         yield part
         part.replace(path)
     except BaseException as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         if _is_full(error) and not isinstance(error, InputError):
             raise _full(path, f"a full disk: {error}") from error
+        if isinstance(error, OSError) and error.filename and Path(error.filename) in {own, part, path, *path.parents}:
+            raise _closed(path, error.strerror or "") from error
         raise
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def check_place(path: Path | str) -> None:
+    """Raise InputError if no file can be written there, as is known before any work is done."""
+    path = Path(path)
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir():
+        raise _closed(path, "a folder")
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise _closed(path, f"{there}, which {'cannot be written to' if there.is_dir() else 'is no folder'}")
+
+
+def clear(folder: Path, name: str = "") -> None:
+    """Remove what runs that are no longer there were writing in a folder; of one file only if `name` is given."""
+    for own in folder.glob(f"{escape(name) or '*'}.*.tmp"):
+        found = OWN.fullmatch(own.name)
+        try:
+            os.kill(int(found[1]) if found else os.getpid(), 0)
+        except ProcessLookupError:
+            shutil.rmtree(own, ignore_errors=True)
+        except PermissionError:
+            continue  # another user's run
 
 
 def require_room(path: Path, n_bytes: int = 0) -> None:
@@ -45,6 +77,13 @@ def require_room(path: Path, n_bytes: int = 0) -> None:
     free = shutil.disk_usage(path.parent).free
     if free < n_bytes + MARGIN:
         raise _full(path, f"{free:,} bytes free, {n_bytes + MARGIN:,} needed next")
+
+
+def _closed(path: Path, found: str) -> InputError:
+    remedy = "name another file, in a folder of your own"
+    return InputError(
+        file=path, field="(whole file)", expected="a file that can be written", found=found, remedy=remedy
+    )
 
 
 def _full(path: Path, found: str) -> InputError:

@@ -75,10 +75,10 @@ class Job:
     @cached_property
     def data(self) -> Cells | Pairs:
         """The cells of the task, or its pairs of line and drug."""
-        from celllm.harmonise import plain
+        from celllm.harmonise import cells as cell_files
         from celllm.sources import responses
 
-        cells = plain.read(self.files["cells"], vocabulary=self.genes)
+        cells = cell_files.read(self.files["cells"], vocabulary=self.genes)
         if "responses" not in self.files:
             return cells_from(cells)
         table = responses.read(self.files["responses"])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,8 +31,6 @@ from celllm.sources.values import check_values, dtype_of
 
 if TYPE_CHECKING:
     import anndata as ad
-
-    from celllm.harmonise.plain import PlainCells
 
 CATEGORICAL = ("sample", "donor", "study", "label")
 NUMERIC: Final = {"is_malignant": np.int8, "n_counts": np.float64, "n_genes": np.int64}
@@ -78,20 +77,31 @@ def write(cells: ad.AnnData, path: Path | str) -> None:
         cells.write_h5ad(part, compression="lzf")
 
 
-def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> ad.AnnData:
+@dataclass(frozen=True)
+class AlignedCells:
+    """Matrix, `obs` and `uns` by the names of AnnData, whose import takes longer than many methods take to fit."""
+
+    X: sparse.csr_matrix
+    obs: pd.DataFrame
+    uns: Mapping[str, Any]
+
+    def __getitem__(self, rows: npt.NDArray[np.intp]) -> AlignedCells:
+        return AlignedCells(self.X[rows], self.obs.iloc[rows], self.uns)
+
+
+def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> AlignedCells:
     """Read and check aligned cells; columns of text come back as str.
 
     InputError if something of the format is missing, or X holds what its units cannot; VocabularyMismatch if the cells
     were aligned to another vocabulary than the one given.
     """
-    import anndata as ad
-
-    cells = ad.read_h5ad(path)
+    with h5py.File(path) as file:
+        _check_present("obs columns", OBS_COLUMNS, list(file["obs"]), path)
+        uns = _uns(file, path, None if vocabulary is None else vocabulary.digest)
+        parts = tuple(file["X"][name][:] for name in ("data", "indices", "indptr"))
+        matrix = sparse.csr_matrix(parts, shape=tuple(file["X"].attrs["shape"]))
+    cells = AlignedCells(matrix, pd.concat(obs_pieces(path)), uns)
     check(cells, path)
-    for column in (*CATEGORICAL, "cell_hash"):
-        cells.obs[column] = cells.obs[column].astype(str).astype(object)
-    cells.uns["simulated"] = bool(cells.uns["simulated"])
-    check_vocabulary(cells.uns, None if vocabulary is None else vocabulary.digest, path)
     return cells
 
 
@@ -100,14 +110,20 @@ def header(path: Path | str, *, vocabulary: str | None = None) -> dict[str, Any]
 
     Errors as of `read`; `vocabulary` is the digest expected.
     """
-    import anndata as ad
-
     with h5py.File(path) as file:
-        uns = {key: ad.io.read_elem(file["uns"][key]) for key in file.get("uns", ())}
-        _check_present("uns", UNS_KEYS, list(uns), path)
-        check_vocabulary(uns, vocabulary, path)
+        uns = _uns(file, path, vocabulary)
         n_cells, n_genes = map(int, file["X"].attrs["shape"])
         return uns | {"n_cells": n_cells, "n_genes": n_genes}
+
+
+def _uns(file: h5py.File, path: Path | str, vocabulary: str | None) -> dict[str, Any]:
+    """Return `uns`; VocabularyMismatch unless its digest is the expected one, or none is expected."""
+    stored = {key: value[()] for key, value in file.get("uns", {}).items()}
+    _check_present("uns", UNS_KEYS, list(stored), path)
+    uns = {key: value.decode() if isinstance(value, bytes) else value for key, value in stored.items()}
+    if vocabulary not in (None, found := str(uns["vocabulary"])):
+        raise VocabularyMismatch(file=path, found=found, expected=str(vocabulary), remedy=REMEDY)
+    return uns | {"simulated": bool(uns["simulated"])}
 
 
 def named_genes(path: Path | str, *, vocabulary: str | None = None) -> npt.NDArray[np.bool_]:
@@ -159,7 +175,7 @@ def writing_cells(
 ) -> Iterator[CellsWriter]:
     """Yield what aligned cells are appended to; the file takes its name when all are in it, on any failure none does.
 
-    Counts become int32, all other units float32.
+    Counts become int32, all others float32; `provenance` is what celllm.base.provenance.stamp says.
     """
     no_obs = pd.DataFrame(columns=list(OBS_COLUMNS), index=pd.Index([], dtype=object))
     no_cells = build(
@@ -255,28 +271,22 @@ def _extend(stored: h5py.Dataset, values: npt.NDArray[Any]) -> None:
     stored[len(stored) - len(values) :] = values
 
 
-def check_vocabulary(uns: Mapping[str, Any], expected: str | None, path: Path | str) -> None:
-    """Raise VocabularyMismatch, naming `path`, unless two digests are equal or nothing is expected."""
-    if expected not in (None, found := str(uns["vocabulary"])):
-        raise VocabularyMismatch(file=path, found=found, expected=str(expected), remedy=REMEDY)
-
-
 def _check_present(field: str, expected: tuple[str, ...], present: list[str], path: Path | str) -> None:
     if missing := [name for name in expected if name not in present]:
         found = f"no {', '.join(missing)} among {', '.join(map(str, present)) or 'none'}"
         raise InputError(file=path, field=field, expected=", ".join(expected), found=found, remedy=REMEDY)
 
 
-def check(cells: ad.AnnData | PlainCells, path: Path | str) -> None:
+def check(cells: ad.AnnData | AlignedCells, path: Path | str) -> None:
     """Raise InputError, naming `path`, unless the cells follow the format."""
     _check_present("obs columns", OBS_COLUMNS, list(cells.obs.columns), path)
     _check_present("uns", UNS_KEYS, list(cells.uns), path)
-    is_repeated = cells.obs_names.duplicated()
+    is_repeated = cells.obs.index.duplicated()
     strange = sorted(set(cells.obs["is_malignant"]) - {-1, 0, 1})
     units = cells.uns["units"]
     fault: tuple[str, str, str] | None = None
     if is_repeated.any():
-        fault = ("obs index", "each cell id once", f"{cells.obs_names[is_repeated][0]} more than once")
+        fault = ("obs index", "each cell id once", f"{cells.obs.index[is_repeated][0]} more than once")
     elif not isinstance(cells.X, sparse.csr_matrix):
         fault = ("X", "a CSR matrix", type(cells.X).__name__)
     elif strange:

@@ -50,6 +50,7 @@ def load_encoder(path: Path | str, *, vocabulary: str | None = None) -> Pretrain
         remedy="give the encoder.safetensors of a pretraining run: celllm pretrain --help",
         vocabulary=vocabulary,
         vocabulary_remedy="pretrain again on this vocabulary: remove the file, then snakemake --forcerun pretrain",
+        entries=("recipe", "panel"),
     )
     recipe = recipes.parse(header["recipe"], file=path)
     weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from celllm.base.atomic import writing
+from celllm.base.atomic import clear, writing
 from celllm.base.errors import CellLMError, InputError
 
 FORMAT = "celllm-checkpoint-2"
@@ -125,8 +125,7 @@ class Checkpoints:
         One that cannot be read, as a failing disk leaves it, is named on stderr, and the one before it is taken.
         InputError if none is readable, or the last one belongs to another run.
         """
-        for part in self.folder.glob("*.part"):
-            part.unlink(missing_ok=True)  # of a process that was killed
+        clear(self.folder)
         broken: list[InputError] = []
         for step in self.steps():
             try:

@@ -23,8 +23,6 @@ from celllm.report.titles import title_of_dataset
 from celllm.sources.readers.cells import MALIGNANCY
 
 if TYPE_CHECKING:
-    import anndata as ad
-
     from celllm.model.store import PretrainedEncoder
 
 HEAD: Final = "tumour, by the head of pretraining on its validation cells"
@@ -97,12 +95,14 @@ def embeddings_table(
     for file in cells:
         aligned = cell_files.read(file, vocabulary=genes)
         title = title_of_dataset(catalogue, str(aligned.uns["dataset"]))
-        drawn = aligned[chosen_cells(aligned.n_obs, seed=SEED)]
+        drawn = aligned[chosen_cells(len(aligned.obs), seed=SEED)]
         measured += [{"dataset": title, **one} for one in _measured(drawn, pretrained, device=device)]
     return embedding_table(measured)
 
 
-def _measured(drawn: ad.AnnData, pretrained: PretrainedEncoder, *, device: str) -> Iterator[dict[str, object]]:
+def _measured(
+    drawn: cell_files.AlignedCells, pretrained: PretrainedEncoder, *, device: str
+) -> Iterator[dict[str, object]]:
     """Measure each view of a data set; metrics of labels on its labelled cells, if they have two labels."""
     from celllm.bench.diagnostics import batch_metrics, label_metrics, spread, tells_batches, unit, views
 
@@ -118,7 +118,7 @@ def _measured(drawn: ad.AnnData, pretrained: PretrainedEncoder, *, device: str) 
             metrics |= label_metrics(placed, labels, batches)
         if sizes[0] > 1 and tells_batches(labels, batches):
             metrics |= batch_metrics(placed, labels, batches, components_NC=found[COMPONENTS][has_label])
-        yield {"view": name, "cells": drawn.n_obs, "labels": sizes[0], "batches": sizes[1], **metrics}
+        yield {"view": name, "cells": len(drawn.obs), "labels": sizes[0], "batches": sizes[1], **metrics}
 
 
 def head_rows(history: pd.DataFrame, recipe: Recipe) -> list[dict[str, object]]:

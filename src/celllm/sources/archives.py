@@ -39,6 +39,7 @@ N_FIRST: Final = 512
 """Bytes that tell what a file is."""
 NO_DATA: Final = (
     (re.compile(rb"(?i)\s*<(!doctype html|html|\?xml|error)"), "a page of HTML or XML, as servers send for a file"),
+    (re.compile(rb"(?i)\s*\{\s*\"(message|error|detail)"), "JSON, as servers send for an error"),
     (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS, not the file itself: git lfs pull"),
     (re.compile(rb"(/|\.\./)*(\.git/)?annex/objects/"), "a pointer of git-annex, not the file itself: git annex get"),
     (re.compile(rb"\s*\Z"), "an empty file, as an interrupted download leaves it"),

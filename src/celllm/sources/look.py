@@ -76,7 +76,9 @@ def of_cells(where: str, pieces: Iterator[RawCells], shape: tuple[int, int] | No
 
 
 def _hdf5(path: Path) -> Found:
-    with h5py.File(path, "r") as file:
+    from celllm.sources.readers.h5ad import opening
+
+    with opening(path, "a whole HDF5 file") as file:
         top = set(file)
         groups = [name for name in file if isinstance(file[name], h5py.Group) and "indptr" in file[name]]
         if {"obs", "var"} <= top:
@@ -109,6 +111,8 @@ def _h5ad(path: Path, file: h5py.File) -> Found:
             piece = next(read_one(_raw(path), matrix=where))
             found.matrices.append(of_cells(where, iter([piece]), (n_cells, len(piece.names))))
             found.parts = found.parts or look_text.columns(piece.obs, "obs:")
+            if look_text.rows_are(list(piece.obs.index), piece.names) == "genes":
+                found.remarks.append(f"{where} has genes in obs: transpose it, adata.T")
         except InputError as error:
             found.remarks.append(f"{where} cannot be read: expected {error.expected}; found {error.found}")
     return found

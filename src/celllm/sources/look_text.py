@@ -16,17 +16,13 @@ import pandas as pd
 from scipy import sparse
 
 from celllm.sources.archives import no_data, opened, unreadable
+from celllm.sources.readers.text import ANNOTATION, SEPARATORS
 from celllm.sources.units import Evidence, evidence
 
-SEPARATORS: Final = {"\t": "tabs", ",": "commas", ";": "semicolons", " ": "blanks"}
 N_BYTES: Final = 1 << 20
 """Bytes of a text that show its form."""
 N_COLUMNS: Final = 300
 """Columns of numbers that are read to show units."""
-NO_CELLS: Final = re.compile(
-    r"(?i)length|total|sum|start|end|chr|chromosome|strand|width|mean|size|gc|entrez\w*|biotype"
-)
-"""Names of columns that stand beside cells in tables of counts, and hold numbers."""
 GENES: Final = re.compile(
     r"(?:GRCh3[78]_+|hg19_|hg38_)?(?:.*ENSG\d{11}.*|RP[LS]\d+[AXYL]?\d*|MT-\w+|(?:ACTB|GAPDH|B2M|MALAT1|EEF1A1|TMSB4X|FTL|FTH1|"
     r"CD3[DEG]|CD74|CD8A|CD79A|CD44|MS4A1|NKG7|LYZ|CST3|HLA-\w+|KRT\d+|COL\d+A\d|IL\d+R?|CCL\d+|CXCL\d+|S100A\d+|TP53|MYC|"
@@ -148,7 +144,7 @@ def _of_lines(path: Path, lines: Sequence[str], separator: str, n_comments: int)
     texts = [column for column in range(width) if column not in numeric]
     is_short = len(header) == width - 1
     names = [""] * is_short + header
-    beside = [names[column] for column in numeric[:12] if NO_CELLS.fullmatch(names[column] or "-")]
+    beside = [names[column] for column in numeric[:12] if names[column] and ANNOTATION.fullmatch(names[column].strip())]
     remarks = {
         f"{n_comments} lines of comments before the header": n_comments > 0,
         "decimal commas": decimal == ",",
@@ -156,7 +152,7 @@ def _of_lines(path: Path, lines: Sequence[str], separator: str, n_comments: int)
         "no header: the first line holds numbers": len(header) > 2 and all(_is_number(f, decimal) for f in header[1:]),
         f"columns of numbers that are no cells: {', '.join(beside)}": bool(beside),
     }
-    found = Found(f"a table separated by {SEPARATORS[separator]}, {width} columns")
+    found = Found(f"a {SEPARATORS[separator]}-separated table of {width} columns")
     found.remarks = [remark for remark, applies in remarks.items() if applies]
     first = body[0] if body else ["nothing"] * width
     found.parts = [(names[column] or "(first column)", f"text, such as {first[column]}") for column in texts]

@@ -16,9 +16,7 @@ from celllm.config.tables import Task
 from celllm.config.units import Units
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-
-    from celllm.harmonise.plain import PlainCells
+    from celllm.harmonise.cells import AlignedCells
     from celllm.sources.responses import Responses
 
 
@@ -79,23 +77,23 @@ class Pairs:
         return replace(self, response=response)
 
 
-def cells_from(adata: AnnData | PlainCells) -> Cells:
-    """Take cells out of an aligned AnnData."""
+def cells_from(adata: AlignedCells) -> Cells:
+    """Take what a benchmark needs of aligned cells."""
     return Cells(
         counts=_matrix(adata.X),
         values=Units(adata.uns["units"]),
         labels=adata.obs["label"].to_numpy(str),
-        cell_ids=adata.obs_names.to_numpy(str),
+        cell_ids=adata.obs.index.to_numpy(str),
         simulated=bool(adata.uns["simulated"]),
     )
 
 
-def pairs_from(adata: AnnData | PlainCells, responses: Responses, *, file: Path | str) -> Pairs:
+def pairs_from(adata: AlignedCells, responses: Responses, *, file: Path | str) -> Pairs:
     """Join aligned cell lines, named `{dataset}:{line}`, with responses; a pair whose line has no expression falls out.
 
     InputError if a drug has no structure, or two, or if no line of the table has expression; it names `file`.
     """
-    line_ids = np.array([line_of(name) for name in adata.obs_names], dtype=str)
+    line_ids = np.array([line_of(name) for name in adata.obs.index], dtype=str)
     kept = with_expression(responses.table, line_ids, file=file)
     smiles_of = dict(zip(kept["drug"], kept["smiles"], strict=True))
     drugs = sorted(smiles_of)

@@ -46,7 +46,7 @@ def draw_embeddings(embeddings: Path, cells: Sequence[Path], catalogue: Catalogu
     """Draw the cells of a data set by the encoder's embedding, and by principal components of their genes."""
     cell_ids, embedded, labels = embedding_files.read(embeddings)
     aligned = cell_files.read(cells[0], vocabulary=None)
-    unknown = cell_ids.difference(aligned.obs_names)
+    unknown = cell_ids.difference(aligned.obs.index)
     if len(unknown):
         raise InputError(
             file=embeddings,
@@ -56,7 +56,7 @@ def draw_embeddings(embeddings: Path, cells: Sequence[Path], catalogue: Catalogu
             remedy="embed them again: snakemake --forcerun embed_cells",
         )
     rows = chosen_cells(len(cell_ids), seed=0)
-    chosen = aligned[cell_ids[rows]]
+    chosen = aligned[aligned.obs.index.get_indexer(cell_ids[rows])]
     is_proportional = Units(chosen.uns["units"]).is_proportional
     components = principal_components(log_normalised(chosen.X) if is_proportional else chosen.X, seed=0)
     what = "log-normalised counts" if is_proportional else "the values"

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anndata as ad
 import h5py
@@ -21,6 +21,16 @@ from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import PIECE, RawCells
 from celllm.sources.readers.genes import genes_of, names_of
 from celllm.sources.units import as_units
+
+CONVERT: Final = {
+    "10x": "of Cell Ranger's: scanpy.read_10x_h5(FILE).write_h5ad(NEW); of others celllm look FILE says what they are",
+    "loom": "convert it: anndata.io.read_loom(FILE).write_h5ad(NEW), with the package loompy",
+    "folder": "of Cell Ranger's three files: scanpy.read_10x_mtx(FOLDER).write_h5ad(NEW); of a zarr store: "
+    "anndata.read_zarr(FOLDER).write_h5ad(NEW)",
+    "text": "give an .h5ad file, unpacked; of a table of genes x cells: anndata.io.read_csv(FILE, delimiter=…)"
+    ".T.write_h5ad(NEW); of others celllm look FILE says what they are",
+}
+"""What makes an h5ad file of another format."""
 
 
 def read_h5ad(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
@@ -61,9 +71,15 @@ def read_one(file: RawFile, *, matrix: str = "X", piece: int = PIECE) -> Iterato
 @contextmanager
 def opening(path: Path, expected: str = "an h5ad file") -> Iterator[h5py.File]:
     """Open an HDF5 file; what HDF5 or AnnData say of a broken one becomes an InputError."""
+    with understood(path, expected), h5py.File(path, "r") as source:
+        yield source
+
+
+@contextmanager
+def understood(path: Path | str, expected: str = "an h5ad file") -> Iterator[None]:
+    """Turn what HDF5 or AnnData say of a broken file into an InputError."""
     try:
-        with h5py.File(path, "r") as source:
-            yield source
+        yield
     except InputError:
         raise
     except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
@@ -90,7 +106,7 @@ def matrices(source: h5py.File, path: Path) -> dict[str, tuple[str, str]]:
         raise unreadable(path, "an AnnData file", found, remedy=remedy)
     if not {"obs", "var"} <= set(source):
         found = f"the groups {', '.join(source) or '(none)'}"
-        remedy = "write it with anndata: adata.write_h5ad(file)"
+        remedy = CONVERT["loom" if "row_attrs" in source else "10x"]
         raise unreadable(path, "an h5ad file, with obs and var", found, remedy=remedy)
     raw = "raw." if "raw.X" in source else "raw/"  # AnnData before 0.7
     places = {"X": ("X", "var"), "raw": (f"{raw}X", f"{raw}var")}

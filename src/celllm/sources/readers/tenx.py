@@ -60,7 +60,8 @@ def read_tenx_mtx(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     others = [file for file in manifest.files if file not in archives and not PART.match(file.name)]
     if others or not manifest.files:
         expected = f"archives, or {EXPECTED}; of labels, the word labels in the column use"
-        raise manifest.other_files(expected)
+        remedy = "name the files so at their end, the sample before: SAMPLE_matrix.mtx.gz"
+        raise manifest.other_files(expected, remedy)
     for file, parts in (*_separate(manifest), *((file, None) for file in archives)):
         yield from in_pieces((parts or _in_archive(file)).cells(file))
 

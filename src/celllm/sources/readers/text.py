@@ -184,7 +184,10 @@ class TextTable:
             text = str(column.iloc[bad[0]])
             name = self.columns[int(column.name) - self._n_texts]  # type: ignore[call-overload]
             found = repr(text) if text else "nothing, or too few fields in the line"
-            raise unreadable(self._path, "a number", found, field=f"line {line + bad[0]}, column {name}")
+            remedy = (
+                "correct it; a column that is no gene is named in the row (label_column, obs) or taken out of the file"
+            )
+            raise unreadable(self._path, "a number", found, field=f"line {line + bad[0]}, column {name}", remedy=remedy)
         return numbers
 
     def _ragged(self, message: str) -> InputError:
