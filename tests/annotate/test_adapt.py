@@ -36,7 +36,15 @@ def test_an_adapted_encoder_begins_with_the_weights_it_is_given_and_learns(
     assert np.isfinite(embedded).all()
 
 
-def test_a_handful_of_cells_is_refused(tmp_path: Path, own: ad.AnnData, folder: EncoderFolder) -> None:
-    with pytest.raises(InputError, match="at least 16 cells"):
-        celllm.adapt(own[:9].copy(), tmp_path / "out", encoder=folder.path)
+@pytest.mark.parametrize(
+    ("n_cells", "out", "seed", "said"),
+    [(9, "out", 0, "at least 16 cells"), (90, "out", -1, "0 or more"), (90, "file", 0, "which is no folder")],
+    ids=["a handful of cells", "seed", "a file for a folder"],
+)
+def test_what_cannot_be_adapted_is_refused_at_once(
+    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, n_cells: int, out: str, seed: int, said: str
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=said):
+        celllm.adapt(own[:n_cells].copy(), tmp_path / out, encoder=folder.path, seed=seed)
     assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from celllm.base.app import commands, run
+from celllm.base.errors import CellLMError
 
 
 def test_a_path_that_is_not_there_is_named_with_its_option(tmp_path, capsys):
@@ -22,6 +23,21 @@ def test_a_path_that_is_not_there_is_named_with_its_option(tmp_path, capsys):
         run(app, ["count", "--genes", str(tmp_path / "no.tsv")])
     assert end.value.code == 2
     assert capsys.readouterr().err == f"error: --genes {tmp_path / 'no.tsv'}\n  No such file or directory\n"
+
+
+def test_an_error_of_ours_that_is_an_oserror_too_is_printed(capsys):
+    class FullError(CellLMError, OSError):
+        pass
+
+    app = commands()
+
+    @app.command
+    def fill() -> None:
+        raise FullError("no room")
+
+    with pytest.raises(SystemExit) as end:
+        run(app, ["fill"])
+    assert (end.value.code, capsys.readouterr().err) == (2, "error: no room\n")
 
 
 def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word():

@@ -27,6 +27,9 @@ MORE = {"drug_pc9_erlotinib_gse149383": 4}
 CUT = {"RP4-633O19": "ENSG00000223695", "RP1-213J1P": "ENSG00000227838", "RP11-59D5": "ENSG00000236345"}
 """Genes of heart_ipsc_cardiac_day2_day5 whose names the mirror has cut at the wrong place."""
 
+ROUNDED = "pbmc_scp345_scp591_lognorm"
+"""Here the mirror has rounded logarithms to two decimals, so values are not compared."""
+
 
 def key(name):
     """A gene's id where its name has one, else the name, in which R may have put dots for hyphens."""
@@ -53,8 +56,7 @@ def cells_of(row, folder, mirror, *, built):
         matrix.sort_indices()
         sums += np.asarray(abs(matrix[np.flatnonzero(np.diff(matrix.indptr) >= row.min_genes)]).sum(axis=0)).ravel()
         said = annotate(piece, row)[["label", "is_malignant"]].to_numpy().tolist()
-        # the mirror has rounded logarithms to two decimals, so that their last digit may differ
-        values = matrix.data.astype(np.float32) if row.log is None else np.zeros(matrix.nnz)
+        values = np.zeros(matrix.nnz) if row.dataset == ROUNDED else matrix.data.astype(np.float32)
         for (label, is_malignant), begin, end in zip(said, matrix.indptr[:-1], matrix.indptr[1:], strict=True):
             if end - begin >= row.min_genes:
                 content = matrix.indices[begin:end].tobytes() + values[begin:end].tobytes()
@@ -68,7 +70,8 @@ def test_cells_built_from_published_files_equal_those_of_the_mirror(row, mirror,
     published = os.environ.get("CELLLM_RAW_MIRROR")
     if published is None or not (Path(published) / row.dataset).is_dir():
         pytest.skip("no folder CELLLM_RAW_MIRROR with the published files")
-    row = replace(row, min_genes=max(1, row.min_genes))
+    units = row.units if row.log is None else None  # logarithms are compared as they stand
+    row = replace(row, min_genes=max(1, row.min_genes), log=None, units=units)
     ours, names = cells_of(row, tmp_path / "published", Path(published), built=False)
     theirs, twin_names = cells_of(row, tmp_path / "built", mirror, built=True)
     left, right = ours - theirs, theirs - ours

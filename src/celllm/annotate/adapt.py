@@ -16,6 +16,7 @@ from celllm.annotate.cells import OwnCells, embed_piece, say
 from celllm.annotate.folder import EncoderFolder
 from celllm.annotate.judge import Judgement
 from celllm.annotate.source import Own
+from celllm.base.atomic import check_place
 from celllm.base.errors import InputError
 from celllm.base.provenance import stamp
 from celllm.config import recipe as recipes
@@ -77,7 +78,11 @@ def adapt(
     from celllm.pretrain import history, run
     from celllm.pretrain.monitor import Terminal
 
-    out, begun = Path(out), folders.read(encoder)
+    out = Path(out)
+    check_place(out / folders.ENCODER)
+    if seed < 0:
+        raise InputError(file="--seed", field="seed", expected="0 or more", found=str(seed), remedy="leave it out: 0")
+    begun = folders.read(encoder)
     with source.opened(cells) as opened:
         corpus, is_full = _corpus(OwnCells(opened, begun, counts=counts, genes=genes), begun, file=opened.file)
         names = None if labels is None else opened.column(labels, "--labels").to_numpy(dtype=np.str_)[is_full]

@@ -59,17 +59,17 @@ def run(app: Callable[..., Any], argv: Sequence[str] | None = None) -> None:
         # whoever reads what is printed, such as head, has seen enough: write nothing more, not at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
-    except OSError as error:
-        if is_traced or error.filename is None:
-            raise
-        sys.stderr.write(f"error: {_named_by(tokens, str(error.filename))}\n  {error.strerror}\n")
-        raise SystemExit(CellLMError.status) from None
     except CellLMError as error:
         if is_traced:
             raise
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
         sys.stderr.write(f"error: {error}{notes}\n")
         raise SystemExit(error.status) from None
+    except OSError as error:
+        if is_traced or error.filename is None:
+            raise
+        sys.stderr.write(f"error: {_named_by(tokens, str(error.filename))}\n  {error.strerror}\n")
+        raise SystemExit(CellLMError.status) from None
 
 
 def _named_by(tokens: Sequence[str], path: str) -> str:
