@@ -29,7 +29,7 @@ from celllm.annotate import source
 from celllm.annotate.cells import OwnCells, embed_piece
 from celllm.harmonise.normalise import log_normalised
 
-RATE, THRESHOLD = 0.01, 0.5  # the defaults of `celllm annotate`
+RATE, THRESHOLD = 0.02, 0.5  # the defaults of `celllm annotate`
 BLOOD = {"Naive CD4 T": "T", "Memory CD4 T": "T", "CD8 T": "T", "CD14+ Mono": "Monocyte", "FCGR3A+ Mono": "Monocyte"}
 ZHENG = {"CD19+ B": "B", "CD56+ NK": "NK", "CD14+ Monocyte": "Monocyte", "CD34+": "CD34+"}
 

@@ -69,7 +69,7 @@ def annotate(
     encoder: Path | None = None,
     way: Literal["embedding", "joined", "pca", "genes"] | None = None,
     threshold: float = 0.5,
-    novelty: float = 0.01,
+    novelty: float = 0.02,
     clusters: str | None = None,
     counts: str | None = None,
     genes: str | None = None,

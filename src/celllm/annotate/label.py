@@ -48,7 +48,7 @@ def annotate(
     encoder: Path | str | None = None,
     way: Way | None = None,
     threshold: float = 0.5,
-    novelty: float = 0.01,
+    novelty: float = 0.02,
     clusters: str | None = None,
     counts: str | None = None,
     genes: str | None = None,
