@@ -55,8 +55,9 @@ class Scores:
         headline = self.catalogue.tasks[task].headline
         mine, theirs = (self.results.by_split(task, name, headline) for name in (one, other))
         weights = [self.influences.get((task, name), {}) for name in (one, other)]
-        errors = [(weights[0][split] - weights[1][split]).error if weights[0] else math.nan for split in mine]
-        return mean_over([mine[split] - theirs[split] for split in mine], errors, **self.results.shares(task, one))
+        both = [split for split in mine if split in theirs]
+        errors = [(weights[0][split] - weights[1][split]).error if weights[0] else math.nan for split in both]
+        return mean_over([mine[split] - theirs[split] for split in both], errors, **self.results.shares(task, one))
 
     def of_kind(self, task: str, is_wanted: set[str]) -> list[str]:
         """Return the methods of a task that have a score and are among the wanted."""
@@ -122,7 +123,8 @@ def bars(scores: Scores) -> list[tuple[str, str, str]]:
     if pairs:
         found = together([scores.difference(task, name, "pca_logistic") for task, name in pairs])
         names = ", ".join(dict.fromkeys(methods[name].title for _, name in pairs))
-        text = f"{names}: {shown(found)}"
+        same = together([scores.difference(task, "celllm_components", "pca_logistic") for task in few])
+        text = f"{names}: {shown(found)}; {methods['celllm_components'].title} on all: {shown(same)}"
         rows.append(
             (
                 f"5 % of the labels, {len(few)} tasks: best CellLM row from components and logistic, +0.03",
