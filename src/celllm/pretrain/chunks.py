@@ -15,6 +15,10 @@ from torch import Tensor
 
 from celllm.base.errors import CellLMError
 
+LARGE_BYTES = 4 << 20
+"""Of a tensor that is returned to the system when it is freed: chunks have ever new shapes, so a freed block seldom
+fits the next tensor, and the heap would grow with their number. Smaller ones cost more to bring anew than they leave.
+"""
 Rows: TypeAlias = slice | NDArray[np.int64]
 """Which cells of a batch are in a chunk."""
 

@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from celllm.base.errors import CellLMError
+from celllm.base.heap import return_large_blocks
 from celllm.config.recipe import Recipe
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.model.encoder import Encoder
 from celllm.pretrain import optim
 from celllm.pretrain.batch import View
-from celllm.pretrain.chunks import Rows, by_tokens, full_batch
+from celllm.pretrain.chunks import LARGE_BYTES, Rows, by_tokens, full_batch
 from celllm.pretrain.divide import divide_and_conquer
 from celllm.pretrain.flops import step_flops
 from celllm.pretrain.losses import info_nce
@@ -106,6 +107,7 @@ def contrastive_step(
 def measured_step(plan: StepPlan) -> Cost | None:
     """Take the plan's step in this process; None if it needs more memory than the limit."""
     torch.set_num_threads(plan.threads)
+    return_large_blocks(LARGE_BYTES)
     cpu = torch.device("cpu")
     encoder = synthetic_encoder(plan.settings, plan.n_genes)
 

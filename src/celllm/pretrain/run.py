@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from celllm.base.errors import CellLMError
+from celllm.base.heap import return_large_blocks
 from celllm.config.recipe import Recipe
 from celllm.corpus.loader import Loader
 from celllm.corpus.sampler import sampler_of
@@ -24,6 +25,7 @@ from celllm.model.store import PretrainedEncoder
 from celllm.pretrain import optim
 from celllm.pretrain.batch import Corpus, StepBatch, choose_panel, hold_out, make_batch
 from celllm.pretrain.checkpoint import Checkpoints, Progress, RunIdentity
+from celllm.pretrain.chunks import LARGE_BYTES
 from celllm.pretrain.held_out import HeldOut
 from celllm.pretrain.launch import alone
 from celllm.pretrain.monitor import HistoryRow, Monitor, following, history_row
@@ -81,6 +83,7 @@ def pretrain(
     check_probed(recipe, probe)
     fabric = fabric or alone(recipe.training.precision)
     check_ranks(recipe, fabric.world_size)
+    return_large_blocks(LARGE_BYTES)
     identity = RunIdentity(recipe.science_digest, corpus.vocabulary, corpus.digest, gene_digest, seed, stage)
     if probe is not None and recipe.training.select == "probe":
         identity = replace(identity, probe=probe.digest)

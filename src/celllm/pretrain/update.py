@@ -10,7 +10,6 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from celllm.base.heap import give_back_free
 from celllm.config.recipe import Recipe
 from celllm.corpus.loader import Batch
 from celllm.model.randomness import Purpose, seeded, stream_seed
@@ -71,7 +70,6 @@ class Update:
         if self._step_loss.ranks.n_ranks > 1 or tokens < asked or asked < 2:
             raise OutOfMemory(step, tokens, cause)
         gc.collect()
-        give_back_free()
         if self._fabric.device.type == "cuda":
             torch.cuda.empty_cache()
         self.encode_at_once(asked // 2)
