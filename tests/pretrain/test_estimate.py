@@ -263,5 +263,5 @@ def test_json_holds_the_same_by_name_and_lengths_cells_and_size_of_the_shards(ca
     assert (found["n_cells"], found["n_genes"]) == (50, 40)
     tokens = np.minimum(np.diff(training.cells.X.indptr) + 1, 24)
     assert found["tokens"]["mean"] == pytest.approx(tokens.mean(), rel=0.05)
-    parts = [file for file in training.path.iterdir() if file.name.startswith("shard-")]
+    parts = [file for file in training.path.rglob("*") if file.name.startswith("shard-")]
     assert found["disk"]["shards"] == sum(file.stat().st_size for file in parts)

@@ -82,7 +82,7 @@ def test_the_chain_ends_with_tables_figures_and_one_page_and_nothing_is_left_to_
 
 
 def test_no_test_cell_of_any_seed_is_in_the_shards(straight):
-    corpus = pd.concat(pd.read_parquet(path) for path in (straight / "results/shards").glob("*.cells.parquet"))
+    corpus = pd.concat(pd.read_parquet(path) for path in (straight / "results/shards").glob("*/*.cells.parquet"))
     tested = pd.concat(
         split[split["subset"] == "test"]
         for path in (straight / "results/splits/annotation_pbmc68k").glob("*.parquet")
@@ -173,15 +173,14 @@ def test_a_job_is_run_again_by_the_first_line_of_its_log(straight, tmp_path):
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_an_encoder_is_packaged_without_the_benchmark_whose_scores_are_in_its_card_where_it_has_been_run(
-    straight, tmp_path
-):
+def test_an_encoder_is_packaged_without_the_benchmark_and_judged_on_cells_outside_the_corpus(straight, tmp_path):
     target = "results/encoders/celllm/encoder.safetensors"
-    planned = snakemake(tmp_path, "--dry-run", target)
+    planned = snakemake(tmp_path, "--dry-run", "--printshellcmds", target, config=ROOT / "config.yaml")
     assert "rule pretrain:" in planned
     assert "rule fit:" not in planned
+    assert "--cells results/cells/simulated_drug_cells.h5ad --components" in planned
     snakemake(straight, "--nolock", target)  # without an option before it, a second configuration
-    assert "## Scores" in (straight / "results/encoders/celllm/card.md").read_text()
+    assert "## Corpus" in (straight / "results/encoders/celllm/card.md").read_text()
 
 
 def test_a_missing_file_of_the_mirror_is_named_before_anything_is_computed(tmp_path):

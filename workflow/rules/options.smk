@@ -161,12 +161,12 @@ def fit_inputs(wildcards) -> dict[str, str]:
 
 
 def card_cells() -> list[str]:
-    """Aligned cells of the types to be told in the tasks to be run, but those of z-scores: an encoder's card has them."""
+    """Aligned cells that an encoder's card tells of: of tasks with classes, none in the corpus, none z-scores."""
     rows = {TASKS[task].dataset: TASKS[task].kind for task in RUN_TASKS}
     return [
         f"results/cells/{dataset}.h5ad"
         for dataset, kind in sorted(rows.items())
-        if kind == "classification" and DATASETS[dataset].units != "zscore"
+        if kind == "classification" and DATASETS[dataset].units != "zscore" and dataset not in config["corpus"]
     ]
 
 
