@@ -11,7 +11,7 @@ training cells; `--splits` names which:
     python perf/compare.py --run . --work rivals --celltypist celltypist/bin/python --concord concord/bin/python
 
 Every tool runs in a process of its own, on one thread, and is given the same two files of counts. A label that is left
-open would count as wrong, so none is: `celllm annotate` runs with --threshold 0. Finished runs are kept.
+open would count as wrong, so none is: `celllm annotate` runs with --threshold 0 --novelty 0. Finished runs are kept.
 """
 
 from __future__ import annotations
@@ -220,7 +220,8 @@ def compared(name: str, folder: Path, pythons: dict[str, str]) -> list[dict[str,
     """Run what is missing of a pair, and return a row for each tool."""
     query = folder / "query.h5ad"
     ours = [sys.executable, "-m", "celllm", "annotate", str(query), "--reference", str(folder / "reference.h5ad")]
-    ours += ["--labels", LABELS, "--out", str(folder / "celllm.h5ad"), "--threshold", "0", "--threads", "1"]
+    ours += ["--labels", LABELS, "--out", str(folder / "celllm.h5ad"), "--threads", "1"]
+    ours += ["--threshold", "0", "--novelty", "0"]
     commands = {"celllm": ours} | {tool: command_of(tool, python, folder) for tool, python in pythons.items()}
     truth = ad.read_h5ad(query, backed="r").obs[LABELS].astype(str).replace(ZHENG).to_numpy()
     said: dict[str, np.ndarray] = {}

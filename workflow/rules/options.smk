@@ -166,7 +166,9 @@ def card_cells() -> list[str]:
     return [
         f"results/cells/{dataset}.h5ad"
         for dataset, kind in sorted(rows.items())
-        if kind == "classification" and DATASETS[dataset].units != "zscore" and dataset not in config["corpus"]
+        if kind == "classification"
+        and DATASETS[dataset].units != "zscore"
+        and dataset not in config["corpus"]
     ]
 
 
