@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import subprocess
 import sys
 
@@ -43,14 +44,16 @@ def test_two_runs_at_once_write_whole_files_each(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
+def test_what_a_killed_run_left_is_removed_by_the_next_on_its_machine(tmp_path):
     path = tmp_path / "x.txt"
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    (tmp_path / f"x.txt.{gone.pid}-abcdef.tmp").mkdir()
+    (tmp_path / f"x.txt.{gone.pid}-abcdef@{platform.node()}.tmp").mkdir()
+    elsewhere = tmp_path / f"x.txt.{gone.pid}-abcdef@another-node.tmp"  # there the process may run
+    elsewhere.mkdir()
     with writing(path) as part:
         part.write_text("whole")
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path, elsewhere]
 
 
 @pytest.mark.parametrize(

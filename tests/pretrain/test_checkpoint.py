@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import resource
 import subprocess
 import sys
@@ -119,7 +120,7 @@ def test_a_folder_without_a_readable_one_is_refused_and_half_written_files_are_c
     kept.checkpoints.path(3).write_bytes(b"half a file")
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    part = kept.checkpoints.folder / f"step00000002.safetensors.{gone.pid}-abcdef.tmp"
+    part = kept.checkpoints.folder / f"step00000002.safetensors.{gone.pid}-abcdef@{platform.node()}.tmp"
     part.mkdir()
     with pytest.raises(InputError, match=r"step00000003\.safetensors"):
         kept.load()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -16,8 +17,8 @@ from celllm.base.errors import InputError
 
 MARGIN = 1 << 22
 """Bytes that HDF5 may hold back until a file is closed."""
-OWN = re.compile(r".+\.(\d{1,9})-[0-9a-f]{6}\.tmp")
-"""Name of the folder that a run writes a file in, with its process."""
+OWN = re.compile(r".+\.(\d{1,9})-[0-9a-f]{6}@(.*)\.tmp")
+"""Name of the folder that a run writes a file in, with its process and machine."""
 
 
 @contextmanager
@@ -25,13 +26,13 @@ def writing(path: Path | str) -> Iterator[Path]:
     """Yield a path to write to; on success it is renamed to `path`, on any failure it is removed.
 
     The rename is atomic on one file system, so a reader sees the old file, the new one or none. A run killed in
-    between leaves a folder `x.PID-….tmp` that nothing reads and the next run removes; of two runs at once into one file
-    each has its own, and the later one's stays.
+    between leaves a folder `x.PID-…@MACHINE.tmp` that nothing reads and the next run there removes; of two runs at
+    once into one file each has its own, and the later one's stays.
 
     Missing parent folders are made. InputError if the disk is full, or nothing can be written there.
     """
     path = Path(path)
-    own = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
+    own = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(3)}@{platform.node()}.tmp")
     part = own / f"{path.name}.part"
     try:
         require_room(path)
@@ -60,11 +61,16 @@ def check_place(path: Path | str) -> None:
 
 
 def clear(folder: Path, name: str = "") -> None:
-    """Remove what runs that are no longer there were writing in a folder; of one file only if `name` is given."""
+    """Remove what ended runs of this machine were writing in a folder; of one file only if `name` is given.
+
+    Of another machine's process on the same file system nobody here knows whether it still runs.
+    """
     for own in folder.glob(f"{escape(name) or '*'}.*.tmp"):
         found = OWN.fullmatch(own.name)
+        if found is None or found[2] != platform.node():
+            continue
         try:
-            os.kill(int(found[1]) if found else os.getpid(), 0)
+            os.kill(int(found[1]), 0)
         except ProcessLookupError:
             shutil.rmtree(own, ignore_errors=True)
         except PermissionError:
