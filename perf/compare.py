@@ -257,7 +257,8 @@ def on_splits(run: Path, work: Path, pythons: dict[str, str], wanted: list[int])
     from celllm.splits import format as split_files
 
     rows = []
-    for task in read(run / "results/bench/catalogue.json").tasks.values():
+    catalogue = read(run / "results/bench/catalogue.json")
+    for task in (catalogue.tasks[name] for name in catalogue.runs):
         if task.kind != "classification" or not task.validation:
             continue
         cells = ad.read_h5ad(run / f"results/cells/{task.dataset}.h5ad")

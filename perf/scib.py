@@ -36,7 +36,8 @@ def arrays_of(run: Path) -> dict[str, dict[str, np.ndarray]]:
         name, seed = path.parts[-3:-1]
         encoders[f"{name}, {seed}"] = load_encoder(path, vocabulary=genes.digest)
         encoders.setdefault(f"{name}, untrained", fresh(encoders[f"{name}, {seed}"], 0))
-    tasks = catalogue.read(results / "bench/catalogue.json").tasks.values()
+    known = catalogue.read(results / "bench/catalogue.json")
+    tasks = [known.tasks[name] for name in known.runs]
     found = {}
     for dataset in dict.fromkeys(task.dataset for task in tasks if task.kind == "classification"):
         cells = cells_from(cell_files.read(results / f"cells/{dataset}.h5ad", vocabulary=genes))
