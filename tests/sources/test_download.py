@@ -150,10 +150,26 @@ def test_a_file_of_another_size_is_refused_before_it_is_read(server, place, monk
         get([server.at("/a", whole(CONTENT[:-1]))], place)
 
 
-def test_a_file_that_is_there_and_right_is_not_asked_for(server, place):
-    place.write_bytes(CONTENT)
-    assert get([server.at("/a", whole())], place) == (server.at("/a", whole()), SHA)
-    assert server.requests == []
+def test_a_file_that_is_there_is_not_asked_for_if_right_and_stays_until_the_new_one_is(server, place):
+    place.write_bytes(b"old")
+    with pytest.raises(DownloadError):
+        get([server.at("/a", status(404))], place)
+    assert place.read_bytes() == b"old"
+    address = server.at("/b", status(302, Location=server.at("/c", whole())))
+    for _ in range(2):
+        assert get([address], place) == (address, SHA)
+    assert [path for path, _ in server.requests] == ["/a", "/b", "/c"]
+
+
+def test_a_server_that_asks_for_time_is_given_it_and_one_that_packs_a_gzipped_file_is_let(server, place, monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    packed = place.with_name("a.txt.gz")
+    behaviours = [status(429, Retry_After="7"), status(429, Retry_After="0"), whole(Content_Encoding="gzip")]
+    get([server.at("/a", *behaviours)], packed)
+    assert slept[0] == 7
+    assert packed.read_bytes() == CONTENT
+    assert server.requests[0][1]["Accept-Encoding"] == "identity"
 
 
 def test_a_transfer_given_up_keeps_its_part_and_the_next_call_resumes(server, place):
@@ -186,13 +202,6 @@ def test_a_part_that_is_whole_already_is_taken_as_it_is(server, place):
     assert server.ranges() == ["bytes=300000-"]
 
 
-def test_a_server_that_asks_for_time_is_given_it(server, place, monkeypatch):
-    slept = []
-    monkeypatch.setattr("time.sleep", slept.append)
-    get([server.at("/a", status(429, Retry_After="7"), status(429, Retry_After="0"), whole())], place)
-    assert slept[0] == 7
-
-
 @pytest.mark.usefixtures("server")  # little patience
 def test_nobody_at_home_is_said_with_the_reason(place):
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as gone:
@@ -221,26 +230,6 @@ def test_the_next_address_is_asked_where_one_fails_and_all_answers_are_listed(se
         get([gone, wrong], place)
 
 
-def test_a_gzipped_file_comes_as_it_is_and_not_unpacked_on_the_way(server, place):
-    packed = place.with_name("a.txt.gz")
-    get([server.at("/a", whole(Content_Encoding="gzip"))], packed)
-    assert packed.read_bytes() == CONTENT
-    assert server.requests[0][1]["Accept-Encoding"] == "identity"
-
-
-def test_redirects_are_followed(server, place):
-    get([server.at("/a", status(302, Location=server.at("/b", whole())))], place)
-
-
-def test_a_proxy_of_the_environment_is_used(server, place, monkeypatch):
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    # a proxy is asked for the whole address
-    server.at("http://nowhere.invalid/a", whole())
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.port}")
-    get(["http://nowhere.invalid/a"], place)
-
-
 def test_a_transfer_that_is_interrupted_keeps_its_part(server, place, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
@@ -253,15 +242,6 @@ def test_a_transfer_that_is_interrupted_keeps_its_part(server, place, monkeypatc
     assert not place.exists()
     get([address], place)
     assert server.ranges()[1] is not None
-    assert place.read_bytes() == CONTENT
-
-
-def test_a_file_that_is_there_stays_until_the_new_one_is_right(server, place):
-    place.write_bytes(b"old")
-    with pytest.raises(DownloadError):
-        get([server.at("/a", status(404))], place)
-    assert place.read_bytes() == b"old"
-    get([server.at("/a", whole())], place)
     assert place.read_bytes() == CONTENT
 
 

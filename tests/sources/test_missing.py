@@ -9,8 +9,8 @@ import pytest
 from scipy import sparse
 
 from celllm.base.errors import InputError
-from celllm.sources.missing import is_missing, texts
 from celllm.sources.readers.cells import RawCells, TumourRule, annotate
+from celllm.sources.texts import is_missing, texts
 
 
 @pytest.mark.parametrize(

@@ -3,30 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from rdkit import Chem
-from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 
 from celllm.harmonise.normalise import log_normalised
 from celllm.sources import simulate, simulate_lines
-
-# PubChem
-FORMULAS = {
-    "erlotinib": "C22H23N3O4",
-    "gefitinib": "C22H24ClFN4O3",
-    "imatinib": "C29H31N7O",
-    "sorafenib": "C21H16ClF3N4O3",
-    "vemurafenib": "C23H18ClF2N3O3S",
-    "fluorouracil": "C4H3FN2O2",
-    "gemcitabine": "C9H11F2N3O4",
-    "methotrexate": "C20H22N8O5",
-    "vorinostat": "C14H20N2O3",
-    "tamoxifen": "C26H29NO",
-    "temozolomide": "C6H6N6O2",
-    "olaparib": "C24H23FN4O3",
-}
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +93,6 @@ def test_drug_responses_are_neither_trivial_nor_hopeless_and_need_data(genes):
     assert np.mean(few) < np.mean(full) - 0.05
 
 
-def test_samples_do_not_give_the_drug_response_away(genes, generator):
-    cells = simulate.drug_cells(genes, 500, generator)
-    share = cells.obs["response"].eq("resistant").groupby(cells.obs["sample"]).mean()
-    assert len(share) == 3
-    assert share.between(0.3, 0.5).all()
-
-
 def test_cell_lines_are_bulk_and_most_pairs_are_measured(genes, generator):
     lines, responses = simulate_lines.cell_lines(genes, 80, generator)
 
@@ -138,12 +113,6 @@ def test_lines_respond_alike_to_drugs_of_one_target_beyond_drug_and_line_means(g
     assert correlation.loc["erlotinib", "gefitinib"] > 0.5
     assert correlation.loc["erlotinib", "olaparib"] < 0.2
     assert table.corr().loc["erlotinib", "olaparib"] > 0.1  # a line is sensitive in general
-
-
-def test_a_drugs_structure_is_that_of_the_drug():
-    formulas = {name: CalcMolFormula(Chem.MolFromSmiles(smiles)) for name, (_, smiles) in simulate_lines.DRUGS.items()}
-    assert formulas == FORMULAS
-    assert {target for target, _ in simulate_lines.DRUGS.values()} == set(simulate_lines.PATHWAYS)
 
 
 def test_too_few_genes_are_refused(hgnc):

@@ -57,7 +57,7 @@ def fetch(
     Example::
 
         python -m celllm fetch \
-            --dataset '{"dataset": "pbmc", "title": "PBMC", "role": "task", "reader": "pbmc68k_reduced",
+            --dataset '{"dataset": "pbmc", "title": "PBMC", "role": "task", "reader": "h5ad",
                 "units": "counts", "simulated": false, "label_column": "bulk_labels", "sample_column": null,
                 "malignancy": "normal", "min_genes": 1, "citation": null, "licence": null}' \
             --files '[{"dataset": "pbmc", "file": "pbmc.h5ad", "bytes": null, "sha256": null, "sample": null,

@@ -11,9 +11,8 @@ import pandas as pd
 
 from celllm.base.parquet import read_frame
 from celllm.sources.archives import BROKEN, unreadable
-from celllm.sources.missing import plain
 from celllm.sources.raw import RawFile, RawManifest
-from celllm.sources.texts import read_texts, require
+from celllm.sources.texts import plain, read_texts, require
 
 FITTED: Final = ("DATASET", "COSMIC_ID", "CELL_LINE_NAME", "SANGER_MODEL_ID", "DRUG_ID", "DRUG_NAME", "LN_IC50")
 """The columns that are used of GDSC's fitted responses."""

@@ -13,8 +13,8 @@ from scipy import sparse
 
 from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
-from celllm.sources.missing import plain, texts
 from celllm.sources.raw import RawFile, RawManifest
+from celllm.sources.texts import plain, texts
 
 PIECE: Final = 2048
 """Cells that a reader gives at once, where its format can be read in pieces."""
@@ -74,7 +74,7 @@ def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd
 
     Returns
     -------
-    Columns sample, donor, study, label (str; "" where there is none, or what missing.py lists), is_malignant (int8:
+    Columns sample, donor, study, label (str; "" where there is none, or what texts.py lists), is_malignant (int8:
     1 tumour, 0 normal, -1 unknown); index as in `cells.obs`.
 
     InputError if a column that the row names is missing, or a label is not in the row's `label_map`.

@@ -1,4 +1,4 @@
-"""Readers of published text tables, genes x cells (CancerSCEM, Drop-seq, csv, TPM) or cells x genes (GEO, DepMap)."""
+"""Readers of published tables: genes x cells (CancerSCEM, Drop-seq, TPM), cells x genes (GEO, DepMap), z-scores."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import IO, Final
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
+from celllm.base.parquet import read_frame
 from celllm.config.tables import Dataset
-from celllm.sources.archives import chained, opened, reading
+from celllm.sources.archives import chained, opened, reading, unreadable
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import RawCells, in_pieces
 from celllm.sources.readers.text import TextTable, genes_by_cells
@@ -64,6 +66,25 @@ def read_depmap_csv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
                 is_default = obs[DEFAULT].eq("Yes").to_numpy() if DEFAULT in obs else np.ones(len(obs), dtype=bool)
                 kept = obs.index[is_default]
                 yield replace(cells, matrix=cells.matrix[np.flatnonzero(is_default)], obs=pd.DataFrame(index=kept))
+
+
+def read_zscore_table(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+    """Read a table of z-scores, lines x genes, as parquet: line names in the index, symbols as column names.
+
+    A csv is TGSA's `exp.csv`, whose columns are `(Entrez id)`: its logarithms become z-scores by gene, as there.
+    """
+    for file in manifest.ending(".parquet", ".csv"):
+        try:
+            if file.name.endswith(".csv"):
+                table = pd.read_csv(file.path, index_col=0)
+                table = ((table - table.mean()) / table.std(ddof=0).replace(0, 1)).fillna(0)
+                table.columns = table.columns.str.strip("()")
+            else:
+                table = read_frame(file.path)
+        except (OSError, ValueError, TypeError) as error:
+            raise unreadable(file.path, "a table of numbers, lines x genes", error) from None
+        matrix, names = sparse.csr_matrix(table.to_numpy(dtype=np.float32)), [str(name) for name in table.columns]
+        yield from in_pieces(RawCells.of(file, matrix, names, pd.DataFrame(index=table.index.astype(str))))
 
 
 def _cells_by_genes(
