@@ -46,8 +46,8 @@ def run(place, rows):
     return run
 
 
-def source(file="a.tsv", url=None, size=None, sha256=None, sample=None, mirrors=(), dataset="d"):
-    return SourceFile(dataset, file, url, size, sha256, sample, mirrors)
+def source(file="a.tsv", url=None, size=None, sha256=None, sample=None, dataset="d"):
+    return SourceFile(dataset, file, url, size, sha256, sample)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_failed_download_says_what_was_asked_and_where_else_the_file_may_lie(r
 
 @pytest.mark.parametrize("known", [{"sha256": SHA}, {}])
 def test_a_download_is_checked_kept_and_asked_for_again_only_where_it_has_changed_here(place, run, served, known):
-    row, table = source(url=served.gone, mirrors=(served.address,), **known), place / "checksums.tsv"
+    row, table = source(url=served.address, **known), place / "checksums.tsv"
     first = run(row, checksums=table)
     assert (first.files[0].sha256, first.files[0].source) == (SHA, served.address)
     assert sorted(path.name for path in (place / "raw/d").iterdir()) == ["a.tsv", "manifest.json"]

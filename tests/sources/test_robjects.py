@@ -87,10 +87,6 @@ def save(path, **objects):
     return path
 
 
-def strings(one):
-    return None if one is None else list(one)
-
-
 def sparse_of(kind="C", *, names=True, counts=COUNTS):
     matrix = {"C": sparse.csc_matrix, "R": sparse.csr_matrix, "T": sparse.coo_matrix}[kind](counts.T.astype(float))
     slots = {"x": matrix.data}
@@ -102,9 +98,8 @@ def sparse_of(kind="C", *, names=True, counts=COUNTS):
     return R(f"dg{kind}Matrix", slots)
 
 
-def dense(kind=np.float64, *, names=True):
-    values = COUNTS.T.astype(kind)
-    return R("matrix", {"dimnames": [GENES, CELLS]} if names else {}, values)
+def dense():
+    return R("matrix", {"dimnames": [GENES, CELLS]}, COUNTS.T.astype(float))
 
 
 def frame(columns, rows):
@@ -135,8 +130,7 @@ CONTAINERS = {
     "dgCMatrix": (sparse_of("C"), None),
     "dgRMatrix": (sparse_of("R"), None),
     "dgTMatrix": (sparse_of("T"), None),
-    "matrix of reals": (dense(), None),
-    "matrix of whole numbers": (dense(np.int32), None),
+    "matrix": (dense(), None),
     "data.frame": (frame(FRAME, GENES), None),
     "data.frame with a column of genes": (
         frame({"gene": GENES, **FRAME}, np.array([-(2**31), -4], dtype=np.int32)),
@@ -146,10 +140,6 @@ CONTAINERS = {
     "list of lists": ([{"a": {"my counts": sparse_of()}}], "[[1]]$a$`my counts`"),
     "Seurat 2": (R("seurat", {"raw.data": sparse_of(), "meta.data": META}), None),
     "Seurat 3": (R("Seurat", {"assays": {"RNA": R("Assay", {"counts": sparse_of()})}, "meta.data": META}), None),
-    "Seurat 3 by path": (
-        R("Seurat", {"assays": {"RNA": R("Assay", {"counts": sparse_of()})}, "meta.data": META}),
-        "@assays$RNA@counts",
-    ),
     "Seurat 5": (
         R(
             "Seurat",

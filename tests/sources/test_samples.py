@@ -130,11 +130,10 @@ def test_studies_are_left_out_with_a_remark(read):
 
 
 def test_a_template_is_filled_in_and_its_address_quoted():
-    row = SourceFile("d", "{run}.gz", "https://x/?a={run}", None, None, None, ("https://y/{run}",))
+    row = SourceFile("d", "{run}.gz", "https://x/?a={run}", None, None, None)
     sample = Sample("s1", {"run": "a+b"})
     filled = samples.fill(row, sample)
-    assert (filled.file, filled.url) == ("a+b.gz", "https://x/?a=a%2Bb")
-    assert (filled.mirrors, filled.sample) == (("https://y/a%2Bb",), "s1")
+    assert (filled.file, filled.url, filled.sample) == ("a+b.gz", "https://x/?a=a%2Bb", "s1")
     row = SourceFile("d", "{srx}.gz", None, None, None, None)
     with pytest.raises(InputError, match=r"(?s)template of d.*\{sra\}, \{srs\}.*found: +\{srx\} in \{srx\}\.gz"):
         samples.fill(row, Sample("s", {"sra": "1", "srs": "2"}))

@@ -35,7 +35,6 @@ N_LOOKED_AT = 200
 MAX_CONFLICTS = 0.05
 """Largest share of a file's Ensembl ids whose symbol is another gene's; annotations of two years differ in few."""
 NAMES = "gene names"
-"""Field of errors."""
 FATES = ("kept", "empty", "too_few_genes")
 """What becomes of a cell, in the order of `SampleCells`."""
 ROUTES = (*MAPPED_ROUTES, *UNMAPPED_ROUTES)
@@ -229,11 +228,10 @@ def to_vocabulary(
     *,
     combine: Literal["sum", "mean"] = "sum",
 ) -> sparse.csr_matrix:
-    """Move values from the source's axis to the vocabulary's; unmapped names are dropped.
+    """Move values from the source's axis to the vocabulary's, indices sorted; unmapped names are dropped.
 
-    `combine` says what becomes of several names of one gene: counts are summed, z-scores averaged. Returns cells x
-    genes, CSR with sorted indices. The type of the values stays, unless some had to be combined: these are float64,
-    which holds every whole number below 2^53, so sums stay exact.
+    `combine` says what becomes of several names of one gene. The type of the values stays, unless some had to be
+    combined: these are float64, which holds every whole number below 2^53, so sums stay exact.
     """
     mapped = np.flatnonzero(mapping.index_N >= 0)
     by_gene = mapped[np.argsort(mapping.index_N[mapped], kind="stable")]

@@ -48,11 +48,9 @@ class Mapping:
     """Where N names of a source go."""
 
     names: list[str]
-    """As the source gives them."""
     index_N: npt.NDArray[np.int64]
     """Vocabulary index of each, -1 where it does not map."""
     routes: list[str]
-    """One of MAPPED_ROUTES or UNMAPPED_ROUTES for each."""
     conflicts: list[str] = field(default_factory=list)
     """Names whose Ensembl id is one gene's and whose symbol is another's; the id has decided."""
 

@@ -34,11 +34,8 @@ class FetchContext:
     """Where files go and may come from."""
 
     folder: Path
-    """The dataset's: `resources/raw/{dataset}`."""
     mirrors: Sequence[Path] = ()
-    """Folders that are looked in before the network."""
     checkout: Path = Path()
-    """Folder that `repo:` addresses start from."""
     checksums: Path | None = None
     """`config/checksums.tsv`, committed; none: not kept."""
     built: tuple[str, ...] = ()
@@ -150,33 +147,23 @@ def _published(row: SourceFile, place: Path, context: FetchContext) -> tuple[str
             sha256 = digest(part)
             check(expected, file=held, size=part.stat().st_size, sha256=sha256)
         return "mirror", sha256
-    addresses = _addresses(row, context)
+    field = f"url of {row.dataset}"
+    if row.url is None:
+        folder = context.mirrors[0].absolute() if context.mirrors else FILES
+        wanted = f"{row.file} of {row.dataset} in a mirror folder; it has no address to download from"
+        raise unreadable(folder, wanted, _looked(row, context), field=row.file, remedy=_by_hand(row, context))
+    if not row.url.startswith(("https://", "http://")):
+        wanted = "https://…, package:<module>:<path>, repo:<path> or -"
+        raise unreadable(FILES, wanted, public(row.url), field=field, remedy="correct the address")
     if place.is_symlink():
         place.unlink()
     try:
-        source, sha256 = download(addresses, place, expected=expected)
+        sha256 = download(row.url, place, expected=expected)
     except DownloadError as error:
-        wanted, found = (
-            f"{row.file} from {' or '.join(map(public, addresses))}",
-            f"{error}; and {_looked(row, context)}",
-        )
         remedy = f"try again later, or {_by_hand(row, context)}"
-        raise unreadable(FILES, wanted, found, field=f"url of {row.dataset}", remedy=remedy) from None
-    return public(source), sha256
-
-
-def _addresses(row: SourceFile, context: FetchContext) -> list[str]:
-    """Return all addresses of a file; InputError if it has none, or one of a kind that is unknown here."""
-    addresses = [address for address in (row.url, *row.mirrors) if address is not None]
-    if not addresses:
-        place = context.mirrors[0].absolute() if context.mirrors else FILES
-        expected = f"{row.file} of {row.dataset} in a mirror folder; it has no address to download from"
-        raise unreadable(place, expected, _looked(row, context), field=row.file, remedy=_by_hand(row, context))
-    for address in addresses:
-        if not address.startswith(("https://", "http://")):
-            expected, field = "https://…, package:<module>:<path>, repo:<path> or -", f"url of {row.dataset}"
-            raise unreadable(FILES, expected, public(address), field=field, remedy="correct the address")
-    return addresses
+        wanted, found = f"{row.file} from {public(row.url)}", f"{error}; and {_looked(row, context)}"
+        raise unreadable(FILES, wanted, found, field=field, remedy=remedy) from None
+    return public(row.url), sha256
 
 
 def _looked(row: SourceFile, context: FetchContext) -> str:

@@ -31,8 +31,7 @@ TEXTS: Final = tuple(f"{ending}{packed}" for ending in (".tsv", ".csv", ".txt", 
 def read_genes_by_cells(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     """Read tables of genes x cells, one file a sample, whose line 1 holds the cells' names.
 
-    CancerSCEM's and others that R wrote, comma-separated or not; Drop-seq tools' digital expression, whose barcodes are
-    not filtered: most may be nearly empty. No part of such a table is complete before its end.
+    No part of such a table is complete before its end.
     """
     for file in manifest.ending(*TEXTS):
         with reading(file.path, "genes x cells as text"), opened(file.path) as stream:
@@ -55,9 +54,8 @@ def read_cells_by_genes(manifest: RawManifest, dataset: Dataset) -> Iterator[Raw
 def read_depmap_csv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     """Read DepMap's `CCLE_expression.csv`: cell lines x genes, log2(TPM + 1), comma-separated.
 
-    Line 1 is an empty field and `SYMBOL (Entrez id)` a gene; rows begin with the line's DepMap id, `ACH-000001`. Since
-    2025 columns of texts stand before the genes: the line is then `ModelID`, and profiles that are not its default
-    are left out.
+    Rows begin with the line's DepMap id, `ACH-000001`. Since 2025 columns of texts stand before the genes: the line is
+    then `ModelID`, and profiles that are not its default are left out.
     """
     for file in manifest.ending("expression.csv", "expression.csv.gz"):
         with opened(file.path) as stream:
