@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from celllm.config import tables
-from celllm.harmonise.align import Aligner, to_vocabulary
-from celllm.harmonise.symbols import MAPPED_ROUTES, map_names
+from celllm.harmonise.align import Aligner
+from celllm.harmonise.symbols import map_names
 from celllm.sources.readers.cells import RawCells
 
 NAMES = [
@@ -80,24 +80,3 @@ def test_the_order_of_genes_and_cells_never_matters(source, data, row, genes):
     assert turned_report.by_route == report.by_route
     assert turned_report.merged == report.merged
     assert turned_report.mapped_share_of_counts == pytest.approx(report.mapped_share_of_counts)
-
-
-@PROPERTY
-@given(names=st.lists(st.one_of(st.sampled_from(NAMES), st.text(max_size=12)), max_size=20))
-def test_mapping_twice_changes_nothing(names, genes):
-    index, vocabulary = genes
-    once = map_names(names, index, vocabulary)
-    mapped = [vocabulary.symbols[i] for i in once.index_N if i >= 0]
-    again = map_names(mapped, index, vocabulary)
-    assert again.index_N.tolist() == [i for i in once.index_N if i >= 0]
-    assert set(again.routes) <= {"approved"}
-    assert all((route in MAPPED_ROUTES) == (i >= 0) for route, i in zip(once.routes, once.index_N, strict=True))
-
-
-@PROPERTY
-@given(source=sources())
-def test_aligning_what_is_aligned_changes_nothing(source, row, genes):
-    names, counts = source
-    matrix, _, _ = aligned(names, counts, row, genes)
-    again = to_vocabulary(sparse.csr_matrix(matrix), map_names(genes[1].symbols, *genes), genes[1].n_genes)
-    np.testing.assert_array_equal(again.toarray(), matrix)

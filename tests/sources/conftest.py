@@ -18,7 +18,7 @@ from celllm.sources.readers.registry import read_raw
 
 CONTENT = np.random.default_rng(5).bytes(300_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
-QUICK = {"ATTEMPTS": 4, "FIRST_WAIT_S": 0.001, "MAX_WAIT_S": 0.01, "READ_S": 0.1}
+QUICK = {"ATTEMPTS": 4, "FIRST_WAIT_S": 0.001, "MAX_WAIT_S": 0.01, "READ_S": 1.0}  # a busy machine answers late
 
 
 class Handler(BaseHTTPRequestHandler):

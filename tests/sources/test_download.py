@@ -73,7 +73,7 @@ def stalling(handler):
     handler.end_headers()
     handler.wfile.write(CONTENT[:120_000])
     handler.wfile.flush()
-    threading.Event().wait(2 * downloads.READ_S)
+    threading.Event().wait(1.5 * downloads.READ_S)
     handler.hang_up()
 
 

@@ -29,6 +29,9 @@ def test_responses_read_back_what_was_written(tmp_path):
     back = responses.read(tmp_path / "r.parquet")
     pd.testing.assert_frame_equal(back.table, TABLE)
     assert back.simulated is True
+    TABLE.to_parquet(tmp_path / "r.parquet")
+    with pytest.raises(InputError, match="metadata simulated"):
+        responses.read(tmp_path / "r.parquet")
 
 
 @pytest.mark.parametrize(
@@ -44,12 +47,6 @@ def test_a_table_out_of_form_is_refused(tmp_path, table, message):
     with pytest.raises(InputError, match=message):
         responses.write(Responses(table=table, simulated=False), tmp_path / "r.parquet")
     assert not (tmp_path / "r.parquet").exists()
-
-
-def test_a_table_that_does_not_say_whether_it_is_simulated_is_refused(tmp_path):
-    TABLE.to_parquet(tmp_path / "r.parquet")
-    with pytest.raises(InputError, match="metadata simulated"):
-        responses.read(tmp_path / "r.parquet")
 
 
 def test_gdsc_pairs_get_the_smiles_of_their_drug_and_one_without_is_named(tmp_path, rows, manifest_of):
@@ -92,8 +89,11 @@ def release(manifest_of):
     return lambda **changed: manifest_of(*(RELEASE | changed).values())
 
 
-def test_a_gdsc_release_gets_depmap_lines_and_smiles(rows, release):
-    made = responses.read_raw(release(), rows.row("gdsc2"))
+def test_a_gdsc_release_gets_depmap_lines_and_smiles_whatever_lies_beside_it(tmp_path, rows, release):
+    shutil.copyfile(RELEASE["fitted"], tmp_path / "Cell_Lines_Details.xlsx")
+    (tmp_path / "screened_compounds.csv").write_bytes("DRUG_ID,SYNONYMS\n1003,\u00b5\n".encode("latin-1"))
+    beside = {"details": tmp_path / "Cell_Lines_Details.xlsx", "compounds": tmp_path / "screened_compounds.csv"}
+    made = responses.read_raw(release(**beside), rows.row("gdsc2"))
     # PFSK-1 and A673 are found by their Sanger id, ES3 by its COSMIC id; A673 with 1003 was measured twice
     assert made.table.to_dict("list") == {
         "line": ["ACH-000001", "ACH-000003", "ACH-000052", "ACH-000052"],
@@ -109,20 +109,6 @@ def test_a_gdsc_release_gets_depmap_lines_and_smiles(rows, release):
     assert sum(made.left_out.values()) + len(made.table) == 7
 
 
-def test_files_that_a_release_has_beside_the_needed_ones_are_passed_over(tmp_path, rows, manifest_of):
-    shutil.copyfile(RELEASE["fitted"], tmp_path / "Cell_Lines_Details.xlsx")
-    (tmp_path / "screened_compounds.csv").write_bytes("DRUG_ID,SYNONYMS\n1003,\u00b5\n".encode("latin-1"))
-    others = {"details": tmp_path / "Cell_Lines_Details.xlsx", "compounds": tmp_path / "screened_compounds.csv"}
-    made = responses.read_raw(manifest_of(*(others | RELEASE).values()), rows.row("gdsc2"))
-    assert len(made.table) == 4
-
-
-def test_two_releases_in_one_dataset_are_refused(tmp_path, rows, release):
-    shutil.copyfile(RELEASE["fitted"], tmp_path / "GDSC1_fitted_dose_response.xlsx")
-    with pytest.raises(InputError, match="one file GDSC"):
-        responses.read_raw(release(other=tmp_path / "GDSC1_fitted_dose_response.xlsx"), rows.row("gdsc2"))
-
-
 def test_an_id_that_means_two_depmap_lines_means_none(tmp_path, rows, release):
     (tmp_path / "lines.csv").write_text(RELEASE["lines"].read_text() + "ACH-999999,other,684052,SIDM00848\n")
     made = responses.read_raw(release(lines=tmp_path / "lines.csv"), rows.row("gdsc2"))
@@ -130,16 +116,17 @@ def test_an_id_that_means_two_depmap_lines_means_none(tmp_path, rows, release):
     assert made.left_out["curves without a DepMap line"] == 5
 
 
-def test_a_release_without_a_table_of_lines_is_refused_with_what_is_there(rows, release):
-    message = r"a csv file with the columns DepMap_ID, COSMICID, Sanger_Model_ID(?s:.*)drug_id, Name, PubCHEM"
-    with pytest.raises(InputError, match=message):
-        responses.read_raw(release(lines=RELEASE["drugs"]), rows.row("gdsc2"))
-
-
-def test_a_release_of_which_nothing_joins_is_refused(tmp_path, rows, release):
+def test_a_release_that_lacks_something_is_refused_with_what_is_there(tmp_path, rows, release):
+    shutil.copyfile(RELEASE["fitted"], tmp_path / "GDSC1_fitted_dose_response.xlsx")
     (tmp_path / "s.txt").write_text("1\tCCO\n")
-    with pytest.raises(InputError, match=r"none among 7 curves \(6 with a line\)"):
-        responses.read_raw(release(smiles=tmp_path / "s.txt"), rows.row("gdsc2"))
+    columns = r"a csv file with the columns DepMap_ID, COSMICID, Sanger_Model_ID(?s:.*)drug_id, Name, PubCHEM"
+    for changed, message in (
+        ({"other": tmp_path / "GDSC1_fitted_dose_response.xlsx"}, "one file GDSC"),
+        ({"lines": RELEASE["drugs"]}, columns),
+        ({"smiles": tmp_path / "s.txt"}, r"none among 7 curves \(6 with a line\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            responses.read_raw(release(**changed), rows.row("gdsc2"))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -61,15 +60,12 @@ class Tally:
         for i in np.flatnonzero(~is_mapped & (total_N > 0)):
             self._lost[mapping.names[i]] = self._lost.get(mapping.names[i], 0.0) + float(total_N[i])
 
-    def report(
-        self, dataset: str, samples: dict[str, SampleCells], missing: dict[str, int], *, threshold: float
-    ) -> Harmonisation:
-        """Sum up; `samples`, `missing` and `threshold` are only written down."""
+    def report(self, **rest: Any) -> Harmonisation:  # noqa: ANN401 - fields of it
+        """Sum up; the `rest` of the report is only written down."""
         total = sum(self._counts.values())
         shares = {route: self._counts[route] / total if total else 0.0 for route in ROUTES}
         top = sorted(self._lost.items(), key=lambda item: (-item[1], item[0]))[:N_TOP_LOST]
         return Harmonisation(
-            dataset=dataset,
             n_names=sum(self._n_names.values()),
             mapped=sum(self._n_names[route] for route in MAPPED_ROUTES),
             ambiguous=self._n_names["ambiguous"],
@@ -79,9 +75,7 @@ class Tally:
             by_route=dict(self._n_names),
             share_by_route=shares,
             top_lost=[(name, counts / total) for name, counts in top],
-            samples=samples,
-            threshold=threshold,
-            missing=missing,
+            **rest,
         )
 
 
@@ -152,9 +146,13 @@ class Aligner:
     def report(self, *, threshold: float) -> Harmonisation:
         """Sum up; InputError if less than `threshold` of the counts has landed on the axis, or no cell is left."""
         self._begin_file(())
-        samples = {name: SampleCells(*(found[fate] for fate in FATES)) for name, found in self._cells.items()}
-        report = self._tally.report(self._dataset.dataset, samples, self._missing, threshold=threshold)
-        report = replace(report, left_out=self._left_out)
+        report = self._tally.report(
+            dataset=self._dataset.dataset,
+            samples={name: SampleCells(*(found[fate] for fate in FATES)) for name, found in self._cells.items()},
+            threshold=threshold,
+            missing=self._missing,
+            left_out=self._left_out,
+        )
         self._check(report)
         if self._tumour is not None:
             self._tumour.check()

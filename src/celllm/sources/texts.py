@@ -48,20 +48,18 @@ def read_texts(
     path: Path,
     *,
     separator: str | None = None,
-    columns: Collection[str] = (),
     header: bool = True,
     n_rows: int | None = None,
     errors: str = "strict",
-    remedy: str = CHECK,
 ) -> pd.DataFrame:
     """Read a table as text, packed or not, "" where a field is empty; a comma separates where its name says csv.
 
-    `errors` says what becomes of bytes that are not UTF-8. InputError if it is no table, or lacks one of `columns`.
+    `errors` says what becomes of bytes that are not UTF-8. InputError if it is no table.
     """
     separator = separator or ("," if ".csv" in path.name else "\t")
     with reading(path, "a table of text"), opened(path) as stream:
         try:
-            table = pd.read_csv(
+            return pd.read_csv(
                 stream,
                 sep=separator,
                 header=0 if header else None,
@@ -72,17 +70,9 @@ def read_texts(
             )
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise unreadable(path, "a table of text", str(error).strip()) from None
-    require(table, columns, path, remedy=remedy)
-    return table
 
 
-def require(
-    table: pd.DataFrame,
-    columns: Collection[str],
-    file: Path | str,
-    *,
-    remedy: str = CHECK,
-) -> None:
+def require(table: pd.DataFrame, columns: Collection[str], file: Path | str, *, remedy: str = CHECK) -> None:
     """Raise InputError if a table lacks a column."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
