@@ -1,4 +1,4 @@
-"""Pairs of line and drug: what is held out is held out whole, and nothing hangs on the order of the pairs."""
+"""Pairs of line and drug: what is held out is held out whole, a compound under all its names."""
 
 from dataclasses import replace
 
@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from celllm.base.errors import InputError
+from celllm.splits.compounds import compounds
 from celllm.splits.pairs import divide
 
 RULES = ("pairs", "lines", "drugs", "both")
 LINES = np.repeat([f"line{number}" for number in range(50)], 20)
 DRUGS = np.tile([f"drug{number}" for number in range(20)], 50)
 SUBSETS = ("train", "validation", "test")
+ERLOTINIB = "COCCOc1cc2ncnc(Nc3cccc(C#C)c3)c2cc1OCCOC"
 EACH_FIFTH = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
@@ -107,3 +109,23 @@ def test_a_sparse_table_that_leaves_both_without_a_test_pair_is_refused(split):
     with pytest.raises(InputError, match="test of lines") as caught:
         split("both", *map(np.array, met), **shares)
     assert caught.value.found == "2 pairs of its lines, 2 of its drugs"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(ERLOTINIB, f"{ERLOTINIB}.Cl", id="salt"),
+        pytest.param("CC(=O)[O-].[Na+]", "CC(O)=O", id="charge"),
+        pytest.param("C[C@H](N)C(=O)O", "CC(N)C(=O)O", id="stereo"),
+        pytest.param("OCC", "CCO", id="spelling"),
+    ],
+)
+def test_salts_charges_stereo_and_spelling_make_no_other_compound(one, other):
+    found = compounds(np.array([one, other, "c1ccccc1", one]))
+
+    assert found[0] == found[1] == found[3] == min(one, other)
+    assert found[2] == "c1ccccc1"
+
+
+def test_a_structure_that_cannot_be_read_is_a_compound_of_its_own():
+    assert compounds(np.array(["s", "t", "s"])).tolist() == ["s", "t", "s"]
