@@ -1,5 +1,7 @@
 """From names to genes: hand-written cases of everything a source does to a name."""
 
+from collections import Counter
+
 import pandas as pd
 import pytest
 
@@ -155,8 +157,8 @@ def test_the_order_of_the_gene_table_does_not_matter_and_a_name_counts_each_time
     turned = map_names(names, SymbolIndex(table()[::-1].reset_index(drop=True)), vocabulary)
     straight = map_names(names, index, vocabulary)
     assert (turned.routes, turned.index_N.tolist()) == (straight.routes, straight.index_N.tolist())
-    counted = {route: n for route, n in straight.by_route().items() if n}
-    assert counted == {"approved": 2, "previous": 1, "ambiguous": 3, "repaired": 1, "outside_vocabulary": 1}
+    counted = {"approved": 2, "previous": 1, "ambiguous": 3, "repaired": 1, "outside_vocabulary": 1}
+    assert Counter(straight.routes) == counted
 
 
 def test_the_most_trusted_name_stands_for_a_gene_and_of_equals_the_first(index, vocabulary):

@@ -7,7 +7,6 @@ Otherwise the old symbol of a non-coding gene could hit a coding gene that merel
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -53,11 +52,6 @@ class Mapping:
     routes: list[str]
     conflicts: list[str] = field(default_factory=list)
     """Names whose Ensembl id is one gene's and whose symbol is another's; the id has decided."""
-
-    def by_route(self) -> dict[str, int]:
-        """Count the names by route; routes without a name are 0."""
-        counted = Counter(self.routes)
-        return {route: counted[route] for route in (*MAPPED_ROUTES, *UNMAPPED_ROUTES)}
 
 
 class SymbolIndex:
