@@ -170,6 +170,22 @@ def test_the_first_genes_of_a_published_dge_table_equal_its_h5ad_twin(rows, mirr
     assert (matrix[:, [found[0].names.index(gene) for gene in genes]] != twin[:, genes].X).nnz == 0
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param('"";"c1";"c2"\n"A";1,0;2,5\n"B";0;4\n', id="semicolons and decimal commas"),
+        pytest.param('"c1" "c2"\n"A" 1 2.5\n"B" 0 4\n', id="R's write.table"),
+        pytest.param("\ufeffgene\tc1\tc2\r\nA\t1\t2.5\r\nB\t0\t4\r\n", id="byte order mark"),
+        pytest.param("#made by X\n#\ngene|c1|c2\nA|1|2.5\nB|0|4\n", id="bars and remarks"),
+    ],
+)
+def test_a_table_of_any_separator_is_read(rows, tmp_path, content, read):
+    (tmp_path / "a.csv").write_text(content)
+    (cells,) = read(dataclasses.replace(rows.row("cancerscem"), units="expected_counts"), tmp_path / "a.csv")
+    assert cells.matrix.toarray().tolist() == [[1, 0], [2.5, 4]]
+    assert (cells.names, list(cells.obs.index)) == (["A", "B"], ["c1", "c2"])
+
+
 def test_depmaps_texts_before_the_genes_are_no_genes_and_a_line_is_its_default_profile(rows, tmp_path, read):
     header = ",SequencingID,ModelID,IsDefaultEntryForModel,TP53 (7157),ACTB (60)"
     lines = "0,CDS-1,ACH-1,Yes,1.0,2.0\n1,CDS-2,ACH-1,No,9.0,9.0\n2,CDS-3,ACH-2,Yes,0.0,3.0\n"
