@@ -52,9 +52,9 @@ class Tally:
         """Add a file's names, and the counts of each."""
         codes = np.array([ROUTES.index(route) for route in mapping.routes], dtype=np.int64)
         n_names, counts = (np.bincount(codes, weights=of, minlength=len(ROUTES)) for of in (None, total_N))
-        for i, route in enumerate(ROUTES):
-            self._n_names[route] += int(n_names[i])
-            self._counts[route] += float(counts[i])
+        for code, route in enumerate(ROUTES):
+            self._n_names[route] += int(n_names[code])
+            self._counts[route] += float(counts[code])
         is_mapped = mapping.index_N >= 0
         self._n_merged += int(is_mapped.sum()) - len(np.unique(mapping.index_N[is_mapped]))
         for i in np.flatnonzero(~is_mapped & (total_N > 0)):
