@@ -6,8 +6,7 @@ import torch
 
 from celllm.bench.methods import frozen
 from celllm.bench.methods.finetune import n_frozen_layers
-from celllm.bench.methods.frozen import DRAWS, FrozenLayers, Kept
-from celllm.bench.tokens import token_source
+from celllm.bench.methods.frozen import DRAWS, FrozenLayers, Kept, token_source
 from celllm.model.store import load_encoder
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from celllm.bench.tokens import token_source
+from celllm.bench.methods.frozen import token_source
 from celllm.config.recipe_encoder import TokenSettings
 from celllm.corpus.tokens import PAD
 

@@ -16,8 +16,7 @@ from celllm.corpus.commands import join_shards, write_shards
 from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary as vocabularies
 from celllm.harmonise.quality import cell_hashes
-from celllm.report.commands import report_table
-from celllm.report.page import Page
+from celllm.report.commands import Page, report_table
 from celllm.splits import format as splits
 from celllm.splits.format import Split
 

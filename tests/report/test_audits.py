@@ -12,14 +12,12 @@ from tests.recipes import tiny
 from tests.report.conftest import listed, seen
 
 from celllm.base.errors import VocabularyMismatch
-from celllm.bench.confounding import Answer
 from celllm.config import catalogue as catalogues
 from celllm.config import tables
 from celllm.config.catalogue import Catalogue
 from celllm.harmonise import cells as cell_files
 from celllm.report.audits import HEAD, embedding_table, head_rows, label_rule_table, labels_table, source_table
-from celllm.report.commands import audit_encoder
-from celllm.report.page import Page
+from celllm.report.commands import Page, audit_encoder
 
 DATASETS = """\
 dataset title role reader units simulated label_column sample_column malignancy source_malignancy min_genes citation \
@@ -96,8 +94,8 @@ def test_a_head_that_was_not_trained_has_no_row():
 
 
 def test_the_table_has_the_probes_and_the_head():
-    metrics = {"accuracy": 0.51234, "macro_f1": 0.4, "auroc": math.nan}
-    table = source_table([Answer("tumour", "CellLM", 10, 1000, metrics)], head_rows(HISTORY, recipe("last")))
+    answer = {"question": "tumour", "view": "CellLM", "n_train": 10, "n_test": 1000, "accuracy": 0.51234}
+    table = source_table([answer, *head_rows(HISTORY, recipe("last"))])
     assert list(table.rows["question"]) == ["tumour", HEAD, HEAD]
     first, *heads = seen(table)
     assert (first["held-out cells"], first["accuracy"], first["AUROC"]) == ("1,000", "0.512", "")

@@ -18,8 +18,7 @@ from celllm.bench.runs import Failure, Runs
 from celllm.harmonise import harmonisation
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.pretrain import history
-from celllm.report.commands import report_figure, report_table
-from celllm.report.page import Page
+from celllm.report.commands import Page, report_figure, report_table
 
 
 @pytest.fixture

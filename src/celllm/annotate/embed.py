@@ -14,6 +14,7 @@ from celllm.annotate import quality, source, target
 from celllm.annotate.cells import OwnCells, embed_piece, say
 from celllm.annotate.folder import EncoderFolder
 from celllm.annotate.source import Own
+from celllm.bench.diagnostics import chosen_cells
 
 if TYPE_CHECKING:
     import anndata as ad
@@ -85,7 +86,7 @@ def _embedded(
     own: OwnCells, encoder: EncoderFolder, lines: list[str], facts: dict[str, Any]
 ) -> Iterator[NDArray[np.float32]]:
     """Yield embeddings piece by piece; once they are through, `lines` says how it went and `facts` what was done."""
-    chosen = quality.looked_at(own.n_cells)
+    chosen = chosen_cells(own.n_cells)
     views, depths, start = [], [], 0
     for counts_CG in own.pieces(show="embed"):
         z_CD = embed_piece(encoder, counts_CG)

@@ -10,31 +10,13 @@ from numpy.typing import NDArray
 
 from celllm.pretrain.diagnostics import effective_rank, mean_cosine
 
-MAX_CELLS = 5_000
-"""Cells that are looked at, drawn at random."""
 MAX_COSINE, MIN_RANK = 0.95, 3.0
 """Beyond these a user is warned: our choice."""
 
 
-def looked_at(n_cells: int) -> NDArray[np.int64]:
-    """Return the rows to look at, ascending: all, or a random choice that only their number decides."""
-    if n_cells <= MAX_CELLS:
-        return np.arange(n_cells)
-    return np.sort(np.random.default_rng(0).choice(n_cells, MAX_CELLS, replace=False))
-
-
 def quality(z_ND: NDArray[np.float32], depths_N: NDArray[np.float64]) -> dict[str, float]:
-    """Measure how spread out embeddings are, and how much of them is sequencing depth.
+    """Measure how spread out embeddings are, and how much of them is sequencing depth, the counts of each cell.
 
-    Parameters
-    ----------
-    z_ND
-        Embeddings.
-    depths_N
-        Counts of each cell.
-
-    Returns
-    -------
     mean_cosine (1: all point the same way), effective_rank (1 to D) and r2_of_depth: the share of the variance of
     log counts that a linear model of the embedding explains in the half of the cells it was not fitted to; at most 1,
     and 0 where it does no better than their mean. Nan where there are too few cells.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -45,13 +44,12 @@ def fitted(
     make: Callable[[Mapping[str, Any]], Classifier | Regressor],
     search: Mapping[str, Sequence[Any]],
     trials: int,
-    seconds: float | None,
     seed: int,
 ) -> tuple[Choice[Classifier | Regressor], Cells | Pairs]:
     """Choose the method's options and fit it; return it and the data as it may see them.
 
     Options are chosen under the protocol clean alone, and only where there is a validation subset. `make` makes the
-    method with given options; `search`, `trials`, `seconds` and `seed` are as of `choose_options`, `trials` its budget.
+    method with given options; `search`, `seed` and `trials`, the budget, are as of `choose_options`.
     """
     is_compat = task.protocol == "compat"
     chooses = len(subsets["validation"]) > 0 and not is_compat
@@ -74,7 +72,6 @@ def fitted(
         options=row.options,
         search=search,
         budget=trials if chooses else 1,
-        seconds=seconds,
         seed=seed,
         metric=task.headline,
     )
@@ -136,14 +133,13 @@ def choose_options(
     options: Mapping[str, Any],
     search: Mapping[str, Sequence[Any]],
     budget: int,
-    seconds: float | None = None,
     seed: int,
     metric: str,
 ) -> Choice[Fitted]:
     """Fit every candidate, judge it on the validation subset by `metric`, keep the best; the earlier one wins a tie.
 
     `options` are fixed; `search`, `budget` and `seed` are as of `candidates`. With one candidate nothing is judged, and
-    there is no trial to tell of. After `seconds` no further candidate is begun.
+    there is no trial to tell of.
 
     Raises
     ------
@@ -159,10 +155,7 @@ def choose_options(
     value_of_best = math.nan
     trials: list[Trial] = []
     failures: list[CellLMError | ValueError] = []
-    start = time.perf_counter()
     for values in tried:
-        if trials and seconds is not None and time.perf_counter() - start > seconds:
-            break
         chosen = {**options, **values}
         try:
             fitted = fit(chosen)

@@ -98,8 +98,6 @@ class Settings(_Section):
     trials: Annotated[int, Field(ge=1)]
     """Combinations of options that a method may try on the validation cells of a split; 1: defaults. With 2 or more,
     methods that fit in seconds try all of theirs."""
-    trial_seconds: Annotated[float, Field(gt=0)] | None
-    """Time after which a fit begins no further trial; null: none. With it outcomes depend on the machine."""
     fit_budget: FitBudget
     """How long methods that learn batch by batch may learn."""
     on_failure: Literal["show", "stop"]

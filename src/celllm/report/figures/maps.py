@@ -55,7 +55,7 @@ def draw_embeddings(embeddings: Path, cells: Sequence[Path], catalogue: Catalogu
             found=f"{len(unknown)} that are not, such as {unknown[0]}",
             remedy="embed them again: snakemake --forcerun embed_cells",
         )
-    rows = chosen_cells(len(cell_ids), seed=0)
+    rows = chosen_cells(len(cell_ids))
     chosen = aligned[aligned.obs.index.get_indexer(cell_ids[rows])]
     is_proportional = Units(chosen.uns["units"]).is_proportional
     components = principal_components(log_normalised(chosen.X) if is_proportional else chosen.X, seed=0)
