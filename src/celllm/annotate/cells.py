@@ -36,21 +36,9 @@ FEW_COUNTS = 100
 
 
 class OwnCells:
-    """Cells of a source: their counts found, their genes mapped.
+    """Cells of a source: their counts found, their genes mapped to those of the encoder.
 
-    Parameters
-    ----------
-    source
-        Where they are.
-    encoder
-        Says which genes, and how they are called.
-    counts, genes
-        The matrix and the column of `var` to take; None: found.
-
-    Raises
-    ------
-    InputError
-        If counts or genes are not found.
+    `counts` and `genes` are the matrix and the column of `var` to take; None: found. InputError if they are not.
     """
 
     def __init__(

@@ -34,24 +34,24 @@ def embed(
 ) -> ad.AnnData | Path:
     """Embed cells with a pretrained encoder, which stays as it is.
 
-    Nothing of the object is changed but what is added: `obsm["X_celllm"]`, cells x width, float32; and
-    `uns["celllm"]`, what was done: version, encoder and its digests, matrix of counts, column of gene names, shares
-    that were mapped, and the diagnostics that are printed.
+    Nothing is changed but what is added: `obsm["X_celllm"]`, cells x width, float32; and `uns["celllm"]`, what was
+    done: version, encoder and its digests, matrix of counts, column of gene names, shares that were mapped, and the
+    diagnostics that are printed.
 
     Parameters
     ----------
     cells
         Human cells, with raw counts in X, raw or a layer, and symbols, Ensembl or Entrez ids as the index or a column
-        of `var`. All genes: an encoder asks for more than the highly variable ones. An AnnData object, or an h5ad
-        file, of which memory holds a piece.
+        of `var`. All genes: an encoder asks for more than the highly variable ones. An h5ad file, of which memory holds
+        a piece; in Python an AnnData object too.
     out
         For a file: the copy of it that gets the embedding.
     encoder
-        An encoder's folder; None: the one in the package.
+        An encoder's folder; by default the one in the package.
     counts
-        The matrix of counts: `X`, `raw` or `layers:NAME`; None: found by its values.
+        The matrix of counts: `X`, `raw` or `layers:NAME`; by default found by its values.
     genes
-        The column of `var` that names genes, or `index`; None: found by its names.
+        The column of `var` that names genes, or `index`; by default found by its names.
 
     Returns
     -------

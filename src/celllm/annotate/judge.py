@@ -67,17 +67,9 @@ def _over_folds(values: Sequence[float]) -> Mean:
 
 
 def check(reference: Reference, *, file: str) -> tuple[Reference, dict[str, int]]:
-    """Take the cells that can be taught from.
+    """Take cells of known donors, of classes with cells for every fold; return also the sizes of the other classes.
 
-    Returns
-    -------
-    Cells of classes with enough cells for every fold, of known donors, and the classes left out with their number of
-    cells.
-
-    Raises
-    ------
-    InputError
-        If fewer than two classes are left, or there are fewer than two donors.
+    InputError if fewer than two classes are left, or there are fewer than two donors.
     """
     names, sizes = np.unique(reference.labels[reference.labels != ""], return_counts=True)
     small = {str(name): int(size) for name, size in zip(names, sizes, strict=True) if size < N_FOLDS}

@@ -1,11 +1,8 @@
 """Embedding diagnostics: views of the same cells, how spread out they are, and how well they keep labels together.
 
 Labels and batches are measured as scIB does it, by the package scib-metrics. Those values lie between 0 and 1 except
-the adjusted Rand index, which may be below 0; larger is better. Shapes: N cells, D numbers of an embedding.
-
-Notes
------
-Luecken et al. 2022, Nat Methods 19:41 (scIB).
+the adjusted Rand index, which may be below 0; larger is better (Luecken et al. 2022, Nat Methods 19:41).
+Shapes: N cells, D numbers of an embedding.
 """
 
 from __future__ import annotations

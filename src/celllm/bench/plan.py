@@ -100,11 +100,8 @@ def plan(
 ) -> pd.DataFrame:
     """Compute the hours of every job that starts from a pretrained encoder, at a share (`efficiency`) of a GPU's peaks.
 
-    `recipes` are by encoder; `sizes` by data set: cells (or lines), and mean tokens a cell.
-
-    Returns
-    -------
-    Columns task, method, runs, hours on one GPU.
+    `recipes` are by encoder; `sizes` by data set: cells (or lines), and mean tokens a cell. Returns columns task,
+    method, runs, hours on one GPU.
     """
     rows = []
     for name, of_task in runs.items():

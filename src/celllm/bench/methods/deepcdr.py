@@ -127,8 +127,6 @@ class _GraphLayer(nn.Module):
 class DeepCDR(nn.Module):
     """Drug graph and gene expression, each a vector of 100, joined by a small convolutional network.
 
-    Notes
-    -----
     Written anew from the paper's description. Not theirs: atoms have the features of `bench.methods.drugs` instead of
     DeepChem's 75; a drug has no padding atoms (theirs fill up to 100, and those take part in batch norm and pooling);
     there is no branch for mutations or methylation.

@@ -25,20 +25,10 @@ if TYPE_CHECKING:
 class SklearnMethod(BenchMethod):
     """An estimator of scikit-learn.
 
-    Parameters
-    ----------
-    estimator
-        Class of the estimator.
-    options
-        The method's own, and parameters of the estimator by scikit-learn's own names. A value
-        `sklearn.<module>:<Estimator>` becomes such an estimator, whose parameters follow as `estimator__C`.
-    **made_with
-        As of `BenchMethod`; `seed` is the estimator's `random_state`, where it has one and the row gives none.
-
-    Raises
-    ------
-    InputError
-        For a parameter that it has not, and for another kind of estimator.
+    `options` are the method's own, and parameters of the estimator by scikit-learn's own names. A value
+    `sklearn.<module>:<Estimator>` becomes such an estimator, whose parameters follow as `estimator__C`. `seed` is the
+    estimator's `random_state`, where it has one and the row gives none. InputError for a parameter that it has not, and
+    for another kind of estimator.
     """
 
     is_cheap = True

@@ -131,21 +131,9 @@ def train(
 ) -> None:
     """Train by Adam without a rate schedule, as in the released fine-tuning, and keep the best check's weights.
 
-    Parameters
-    ----------
-    method
-        With the option `learning_rate`; is told how many weights were trained and how many units were shown.
-    lesson, loss_of
-        What is learned from, and the loss of a batch.
-    encoders, heads
-        Modules whose weights are trained where they are not frozen; in the heads dropout is on.
-    score
-        Score on the validation subset, larger is better; None: nothing is chosen.
-
-    Raises
-    ------
-    InputError
-        If the loss is no number any more.
+    The method is told how many weights were trained and how many units were shown. `loss_of` is of a batch. Weights of
+    `encoders` and `heads` are trained where they are not frozen; in the heads dropout is on. `score` is that on the
+    validation subset, larger is better; None: nothing is chosen. InputError if the loss is no number any more.
     """
     modules = [*encoders, *heads]
     weights = [weight for module in modules for weight in module.parameters() if weight.requires_grad]
