@@ -132,7 +132,7 @@ def test_ten_long_class_names_do_not_overlap():
 @pytest.mark.slow
 def test_one_seed_makes_one_map(generator):
     features = np.concatenate([generator.normal(0, 1, (20, 5)), generator.normal(9, 1, (20, 5))])
-    first, second = (plane(features, seed=3, metric="euclidean") for _ in range(2))
+    first, second = (plane(features, "euclidean") for _ in range(2))
     np.testing.assert_array_equal(first, second)
     near, far = np.linalg.norm(first[0] - first[1:20], axis=1), np.linalg.norm(first[0] - first[20:], axis=1)
     assert near.max() < far.min()

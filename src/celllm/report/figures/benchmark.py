@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -120,20 +121,13 @@ def curves_of(catalogue: Catalogue, results: Results) -> list[Curve]:
     all are tested on the same cells.
     """
     found: dict[tuple[object, ...], list[Task]] = {}
-    for task in catalogue.tasks.values():
-        if (
-            task.kind == "classification"
-            and task.split == "random"
-            and not task.validation
-            and task.protocol == "clean"
-        ):
+    for task in sorted(catalogue.tasks.values(), key=lambda task: task.train):
+        is_fewshot = (task.kind, task.split, task.protocol) == ("classification", "random", "clean")
+        was_run = any(results.splits(task.task, method, task.headline) for method in catalogue.methods)
+        if is_fewshot and was_run and not task.validation:
             key = (task.dataset, task.test, task.min_class_size, task.headline)
             found.setdefault(key, []).append(task)
-    run = [
-        sorted((task for task in tasks if _was_run(task, catalogue, results)), key=lambda task: task.train)
-        for tasks in found.values()
-    ]
-    return [tuple(tasks) for tasks in run if len(tasks) > 1]
+    return [tuple(tasks) for tasks in found.values() if len(tasks) > 1]
 
 
 def points_of(curve: Curve, catalogue: Catalogue, results: Results) -> dict[str, list[tuple[float, Summary]]]:
@@ -162,35 +156,25 @@ def draw_fewshot(results: Results, catalogue: Catalogue) -> Figure:
         for axis, (curve, methods) in zip(axes, curves.items(), strict=True):
             for place, (method, points) in enumerate(methods.items()):
                 means = [score.mean for _, score in points]
-                below = [_length(score.mean, score.low) for _, score in points]
-                above = [_length(score.high, score.mean) for _, score in points]
+                lengths = [(score.mean - score.low, score.high - score.mean) for _, score in points]
                 # a little aside, so that intervals of many methods can be told apart
                 x = [size * 1.02 ** (place - len(methods) / 2) for size, _ in points]
                 axis.errorbar(
                     x,
                     means,
-                    yerr=[below, above],
+                    yerr=np.nan_to_num(lengths).T,
                     linewidth=1,
                     elinewidth=0.7,
                     **looks[method],
                     label=method_title(catalogue, method),
                 )
-            axis.set_xscale("log")
             sizes = sorted({round(size) for points in methods.values() for size, _ in points})
+            axis.set_xscale("log")
             axis.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
             axis.minorticks_off()
-            axis.set_xlabel("training cells")
-            axis.set_ylabel(metric_title(curve[0].headline))
+            axis.set(xlabel="training cells", ylabel=metric_title(curve[0].headline))
             axis.set_title(f"{data_title(catalogue, curve[0].task)}: mean and 95 % interval over splits")
             axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
             axis.grid(axis="y", alpha=0.3)
         figure.supxlabel(f"Methods that are missing: {WITHHELD}, or not run.", fontsize=7, x=0.01, ha="left")
         return figure
-
-
-def _was_run(task: Task, catalogue: Catalogue, results: Results) -> bool:
-    return any(results.splits(task.task, method.method, task.headline) for method in catalogue.methods.values())
-
-
-def _length(upper: float, lower: float) -> float:
-    return 0.0 if math.isnan(upper - lower) else upper - lower

@@ -81,8 +81,7 @@ def draw_confusion(
         labels = [f"{name}  (n = {int((truth == name).sum()):,})" for name in classes]
         axis.set_xticks(range(len(classes)), labels=list(classes), rotation=45, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(len(classes)), labels=labels)
-        axis.set_xlabel("predicted class")
-        axis.set_ylabel("true class")
+        axis.set(xlabel="predicted class", ylabel="true class")
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
         bar = figure.colorbar(image, ax=axis, shrink=0.8, pad=0.02)
@@ -94,9 +93,8 @@ def draw_confusion(
 
 def draw_harmonisation(harmonisation: Sequence[Harmonisation], catalogue: Catalogue) -> Figure:
     """Draw, for each data set, the way its counts went and the way its names went."""
-    reports = harmonisation
+    reports = list(harmonisation)
     names = [title_of_dataset(catalogue, report.dataset) for report in reports]
-    rows = range(len(reports))
     longest = max(len(name) for name in names)
     with style():
         figure = Figure(figsize=(8.4 + 0.07 * longest, 0.34 * len(reports) + 2.0), layout="constrained")
@@ -107,12 +105,10 @@ def draw_harmonisation(harmonisation: Sequence[Harmonisation], catalogue: Catalo
             left.plot([report.threshold] * 2, [row - 0.4, row + 0.4], color="#D55E00", linewidth=2)
             left.text(0.02, row, f"{report.mapped_share_of_counts:.1%}", va="center", fontsize=7.5, bbox=_LABEL)
         left.plot([], [], color="#D55E00", linewidth=2, label="minimum share accepted")
-        left.set_xlabel("share of counts (z-scores: of names)")
-        left.set_yticks(list(rows), labels=names)
-        left.set_ylim(len(reports) - 0.5, -0.5)
-        right.set_xlabel("share of gene names")
+        left.set_yticks(range(len(reports)), labels=names)
+        left.set(xlabel="share of counts (z-scores: of names)", xlim=(0, 1), ylim=(len(reports) - 0.5, -0.5))
+        right.set(xlabel="share of gene names", xlim=(0, 1))
         for axis in (left, right):
-            axis.set_xlim(0, 1)
             axis.tick_params(axis="y", length=0)
         legend = {
             label: handle
