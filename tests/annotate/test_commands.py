@@ -1,9 +1,5 @@
 """`embed_cells` embeds aligned cells in any units that a fit takes."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,10 +10,9 @@ from celllm.base.errors import VocabularyMismatch
 from celllm.harmonise import cells as cells_file
 from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.harmonise.vocabulary import Vocabulary
-from celllm.splits.units import Cells
 
 
-def embedded(folder: Path, values: np.ndarray, units: str, encoder: Path, genes: Vocabulary) -> np.ndarray:
+def embedded(folder, values, units, encoder, genes):
     vocabulary_file.write(genes, folder / "genes.tsv")
     obs = {"sample": "s", "donor": "s", "study": "d", "label": "x", "is_malignant": 0}
     obs |= {"n_counts": 1.0, "n_genes": 1, "cell_hash": "a"}
@@ -44,27 +39,21 @@ def embedded(folder: Path, values: np.ndarray, units: str, encoder: Path, genes:
     return found
 
 
-def test_tpm_is_embedded_as_the_counts_that_it_is_proportional_to(
-    tmp_path: Path, cells: Cells, encoder_file: Path, vocabulary: Vocabulary
-) -> None:
+def test_tpm_is_embedded_as_the_counts_that_it_is_proportional_to(tmp_path, cells, encoder_file, vocabulary):
     counts = cells.counts.toarray()
     tpm = (counts / counts.sum(axis=1, keepdims=True) * 1e6).astype(np.float32)
     ours = embedded(tmp_path, tpm, "tpm", encoder_file, vocabulary)
     np.testing.assert_allclose(ours, embedded(tmp_path, counts, "counts", encoder_file, vocabulary), atol=1e-5)
 
 
-def test_z_scores_below_their_mean_are_silent(
-    tmp_path: Path, generator: np.random.Generator, encoder_file: Path, vocabulary: Vocabulary
-) -> None:
+def test_z_scores_below_their_mean_are_silent(tmp_path, generator, encoder_file, vocabulary):
     scores = generator.normal(size=(5, vocabulary.n_genes)).astype(np.float32)
     ours = embedded(tmp_path, scores, "zscore", encoder_file, vocabulary)
     other = embedded(tmp_path, np.maximum(scores, 0), "zscore", encoder_file, vocabulary)
     np.testing.assert_array_equal(ours, other)
 
 
-def test_cells_of_another_vocabulary_are_refused(
-    tmp_path: Path, cells: Cells, encoder_file: Path, vocabulary: Vocabulary
-) -> None:
+def test_cells_of_another_vocabulary_are_refused(tmp_path, cells, encoder_file, vocabulary):
     turned = Vocabulary(vocabulary.genes[::-1].reset_index(drop=True))
     with pytest.raises(VocabularyMismatch, match="pretrain again"):
         embedded(tmp_path, cells.counts.toarray(), "counts", encoder_file, turned)

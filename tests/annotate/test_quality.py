@@ -1,7 +1,5 @@
 """Collapse, and depth in place of biology, are measured and told."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

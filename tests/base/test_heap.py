@@ -1,12 +1,9 @@
 """Free memory of the C library goes back to the system."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -38,7 +35,7 @@ print(resident_mb())
 """
 
 
-def printed(body: str, root: Path) -> list[float]:
+def printed(body, root):
     found = subprocess.run(
         [sys.executable, "-c", CHILD.format(body=body)],
         env={**os.environ, "PYTHONPATH": str(root / "src")},
@@ -50,6 +47,6 @@ def printed(body: str, root: Path) -> list[float]:
 
 
 @pytest.mark.skipif(not GLIBC, reason="elsewhere it does nothing")
-def test_large_blocks_go_back_when_they_are_freed(root: Path) -> None:
+def test_large_blocks_go_back_when_they_are_freed(root):
     (without,), (with_limit,) = (printed(GROWING.format(is_set=is_set), root) for is_set in (False, True))
     assert with_limit < without - 50

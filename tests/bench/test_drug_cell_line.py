@@ -80,14 +80,6 @@ def test_answers_of_several_subsets_are_averaged(made, long_lines, divided, monk
     assert (single[0] != single[1]).any()
 
 
-def test_subsets_change_nothing_for_lines_that_fit_whole(answered, pairs, divided):
-    few = replace(pairs, expression=pairs.expression.multiply(pairs.expression > 0.4).tocsr())
-    assert np.diff(few.expression.indptr).max() <= 23
-    answers = [answered("celllm_response", few, divided, **BRIEF, subsets=subsets) for subsets in (1, 4)]
-
-    np.testing.assert_array_equal(*answers)
-
-
 def test_truncation_to_the_top_ignores_what_is_expressed_least(answered, long_lines, divided):
     # of 40 genes 23 fit; without the 17 least expressed of each line nothing may change
     dense = long_lines.expression.toarray()

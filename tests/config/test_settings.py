@@ -1,7 +1,5 @@
 """A typo in the configuration dies before the first job, and the message says what was meant."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import json

@@ -1,7 +1,5 @@
 """Shards, cells and an encoder become the batch-confounding probe and the embedding diagnostics."""
 
-from __future__ import annotations
-
 import math
 from types import SimpleNamespace
 

@@ -1,9 +1,5 @@
 """The commands of the report on small inputs on disk."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +18,7 @@ from celllm.report.commands import Page, report_figure, report_table
 
 
 @pytest.fixture
-def inputs(tmp_path, scores, catalogue_file, training) -> dict[str, list[str]]:
+def inputs(tmp_path, scores, catalogue_file, training):
     """Scores, harmonisation and shards of a small benchmark."""
     empty = pd.DataFrame(columns=list(score_files.TRIAL_COLUMNS))
     score_files.write(scores, tmp_path / "scores.tsv")
@@ -44,7 +40,7 @@ def inputs(tmp_path, scores, catalogue_file, training) -> dict[str, list[str]]:
     )
 
 
-def drawn(folder: Path, figure: str, inputs: dict[str, list[str]]) -> bytes:
+def drawn(folder, figure, inputs):
     report_figure(figure=figure, png=folder / "f.png", pdf=folder / "f.pdf", stage="figure-7", **inputs)
     assert (folder / "f.pdf").read_bytes().startswith(b"%PDF")
     return (folder / "f.png").read_bytes()
@@ -106,7 +102,7 @@ def test_curves_of_several_runs_are_drawn(tmp_path, inputs):
 def runs_of(tmp_path, made_of):
     """Write the runs of a method on blood, one finished and one failed, or both failed."""
 
-    def write(method: str = "celllm", *, has_failed: bool = False) -> Path:
+    def write(method="celllm", *, has_failed=False):
         table = pd.DataFrame(
             {
                 "unit": ["a", "b", "c"],

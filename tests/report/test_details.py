@@ -1,7 +1,5 @@
 """The page of details: spreads, classes, trials, choices, configuration; and the tables about data."""
 
-from __future__ import annotations
-
 import math
 from types import SimpleNamespace
 

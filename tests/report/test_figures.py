@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -7,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from celllm.config import tables
 from celllm.harmonise.harmonisation import Harmonisation
@@ -22,13 +19,13 @@ REAL = SimpleNamespace(datasets={"d": {"simulated": False}})
 LONG = [f"CD{i}+/CD45RA+/CD25- Naive T cell" for i in range(10)]
 
 
-def texts(figure: Figure) -> list[str]:
+def texts(figure):
     """Everything a figure says, in titles, labels, ticks, legends and panels."""
     figure.canvas.draw()
     return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
 
 
-def overlapping(figure: Figure) -> list[tuple[str, str]]:
+def overlapping(figure):
     """Pairs of texts whose boxes overlap by more than a pixel; turned text is left out, its box is too large."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -47,11 +44,11 @@ def overlapping(figure: Figure) -> list[tuple[str, str]]:
     ]
 
 
-def history(**columns) -> pd.DataFrame:
+def history(**columns):
     return pd.DataFrame({"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0]} | columns)
 
 
-def reports(n: int) -> list[Harmonisation]:
+def reports(n):
     routes = {"approved": 70, "previous": 10, "ambiguous": 5, "outside_vocabulary": 10, "unknown": 5}
     return [
         Harmonisation(f"d{i}", 100, 80, 5, 15, 0, 0.9 if i else 0.1, routes, {}, [("X", 0.1)], {}, 0.8)

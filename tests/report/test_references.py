@@ -1,7 +1,5 @@
 """No number of an encoder without its baselines, and none of simulated data without that word, wherever it stands."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pandas as pd
@@ -80,7 +78,7 @@ def test_simulated_data_are_called_simulated_in_every_row(with_class, catalogue,
 
 
 @pytest.fixture
-def with_class(scores) -> pd.DataFrame:
+def with_class(scores):
     """The scores, with the F1 of a class and a second model seed."""
     of_class = scores[scores["metric"] == "macro_f1"].assign(metric="f1:B cell")
     return pd.concat([scores, of_class, scores.assign(seed=1)])
