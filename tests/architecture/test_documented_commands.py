@@ -261,21 +261,3 @@ def test_a_documented_benchmark_is_there_with_its_options(line):
     script = (ROOT / line.words[1]).read_text() + (ROOT / "perf/line.py").read_text()  # where --json is
     for word in line.words[2:]:
         assert not word.startswith("--") or f'"{word}"' in script, word
-
-
-@pytest.mark.slow
-def test_make_works_in_a_folder_whose_name_has_a_blank(tmp_path):
-    folder = tmp_path / "my folder"
-    folder.mkdir()
-    (folder / "Makefile").write_text((ROOT / "Makefile").read_text())
-    (folder / "requirements.lock").write_text("")
-    make = ["make", f"PYTHON={sys.executable}", "--directory", str(folder)]
-    done = subprocess.run([*make, ".venv/complete"], env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    ruff = folder / ".venv/bin/ruff"
-    ruff.write_text("#!/bin/sh\necho formatted here\n")
-    ruff.chmod(0o755)
-    (folder / ".venv/bin/snakefmt").symlink_to(ruff)
-    done = subprocess.run([*make, "format"], env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("formatted here") >= 3

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from celllm.config import tables
 from celllm.harmonise.harmonisation import Harmonisation
 from celllm.report.figures import style
-from celllm.report.figures.benchmark import dots_of, draw_scores
+from celllm.report.figures.benchmark import draw_scores
 from celllm.report.figures.cells import draw_confusion, draw_harmonisation
 from celllm.report.figures.maps import draw_umap, plane
 from celllm.report.figures.pretraining import PANELS, draw_cost_of_encoder, draw_curves
@@ -64,11 +64,6 @@ def test_equal_figures_make_equal_files_which_say_what_made_them(tmp_path):
         assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
     assert b"report-7" in (tmp_path / "a.png").read_bytes()
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
-
-
-def test_each_colour_meets_each_mark_once_before_the_first_look_comes_again():
-    n_looks = len(style.COLOURS) * len(style.MARKS)
-    assert len({style.look(i) for i in range(n_looks)}) == n_looks
 
 
 def test_no_two_methods_of_one_kind_share_colour_and_mark(root):
@@ -142,12 +137,6 @@ def test_the_map_draws_each_label_and_calls_the_bare_cells_so(generator):
     said = texts(figure)
     assert {*LONG, "no label"} <= set(said)
     assert overlapping(figure) == []
-
-
-def test_dots_are_means_of_the_headline_metric(scores, catalogue):
-    dots = dots_of(Results(scores), catalogue)
-    assert dots[("blood", "logistic")].mean == pytest.approx(0.8)
-    assert len(dots) == 12
 
 
 def test_every_method_has_a_line_of_its_own_and_texts_are_apart(scores, catalogue):

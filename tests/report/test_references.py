@@ -30,10 +30,6 @@ TABLES = {
 TITLED = TABLES | {"costs": costs_table, "controls": controls_table}
 
 
-def test_nothing_is_withheld_where_all_ran(scores, catalogue):
-    assert withheld(Results(scores), catalogue) == set()
-
-
 @pytest.mark.parametrize("absent", ["logistic", "celllm_scratch"])
 def test_an_encoder_is_withheld_where_a_reference_did_not_run(scores, catalogue, absent):
     rest = scores[(scores["method"] != absent) | (scores["task"] != "blood")]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from celllm import CALLS
+import celllm
 from celllm.base.app import Accelerator, Stage, Threads, VocabularyFile, commands
 from celllm.base.errors import InputError
 
@@ -22,7 +22,7 @@ Cores = Annotated[int | None, Parameter(help="Threads of torch on a CPU; by defa
 
 def helped(command: Callable[..., None]) -> Callable[..., None]:
     """Explain a command by the docstring of the Python call of its name, which is not imported: torch takes seconds."""
-    spec = find_spec(CALLS[command.__name__])
+    spec = find_spec(celllm.CALLS[command.__name__])
     tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     summary, _, example = cleandoc(command.__doc__ or "").partition("\n\n")
