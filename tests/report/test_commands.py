@@ -86,7 +86,7 @@ def test_the_page_of_details_has_all_its_tables_and_the_rows_of_each_stand_besid
     assert page.tsv.read_text().startswith("key\tvalue")
 
 
-@pytest.mark.parametrize("figure", ["scores", "fewshot", "harmonisation"])
+@pytest.mark.parametrize("figure", ["scores", "fewshot"])
 def test_a_figure_is_drawn_and_says_what_made_it(tmp_path, inputs, figure):
     assert b"figure-7" in drawn(tmp_path, figure, inputs)
 

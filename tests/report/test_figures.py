@@ -1,4 +1,3 @@
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,10 +6,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from celllm.config import tables
-from celllm.harmonise.harmonisation import Harmonisation
 from celllm.report.figures import style
 from celllm.report.figures.benchmark import draw_scores
-from celllm.report.figures.cells import draw_confusion, draw_harmonisation
+from celllm.report.figures.cells import draw_confusion
 from celllm.report.figures.maps import draw_umap, plane
 from celllm.report.figures.pretraining import PANELS, draw_cost_of_encoder, draw_curves
 from celllm.report.results import Results
@@ -46,14 +44,6 @@ def overlapping(figure):
 
 def history(**columns):
     return pd.DataFrame({"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0]} | columns)
-
-
-def reports(n):
-    routes = {"approved": 70, "previous": 10, "ambiguous": 5, "outside_vocabulary": 10, "unknown": 5}
-    return [
-        Harmonisation(f"d{i}", 100, 80, 5, 15, 0, 0.9 if i else 0.1, routes, {}, [("X", 0.1)], {}, 0.8)
-        for i in range(n)
-    ]
 
 
 def test_equal_figures_make_equal_files_which_say_what_made_them(tmp_path):
@@ -151,16 +141,6 @@ def test_every_method_has_a_line_of_its_own_and_texts_are_apart(scores, catalogu
     height = figure.axes[0].get_window_extent().height / figure.dpi
     # two tasks of six methods, marks of 4.2 points: lines must lie 5 points apart or more
     assert height * 72 / 2 * 0.8 / 6 > 5
-
-
-@pytest.mark.parametrize("n", [1, 12])
-def test_bars_of_coverage_keep_their_texts_apart_and_shares_of_names_fill_the_bar(catalogue, n):
-    blood = catalogue.datasets["blood"]
-    named = {f"d{i}": replace(blood, title=f"A data set with quite a long title, number {i}") for i in range(n)}
-    figure = draw_harmonisation(reports(n), catalogue.model_copy(update={"datasets": named}))
-    assert overlapping(figure) == []
-    assert "10.0%" in texts(figure)
-    assert sum(bar.get_width() for bar in figure.axes[1].patches) == pytest.approx(n)
 
 
 def test_a_step_that_does_not_fit_is_named(catalogue):

@@ -91,7 +91,6 @@ ITEM_INPUTS = {
         "catalogue": SCORED["catalogue"],
         "cost": "results/step_cost/{subject}.tsv",
     },
-    "figures/harmonisation": NAMED,
 }
 REPORT_TABLES = [
     *("main", "comparisons", "claims", "costs", "failures", "controls"),
@@ -99,7 +98,7 @@ REPORT_TABLES = [
     *(f"per_drug/{task}" for task in REGRESSIONS),
 ]
 REPORT_FIGURES = [
-    *("scores", "fewshot", "curves", "harmonisation"),
+    *("scores", "fewshot", "curves"),
     *(f"per_drug/{task}" for task in REGRESSIONS),
     *(
         f"confusion/{task}/{method}"

@@ -90,7 +90,7 @@ def report_figure(*, figure: str, png: Path, pdf: Path, stage: Stage = "report",
     Parameters
     ----------
     figure
-        Name of the figure: scores, fewshot, harmonisation, curves, step_cost/ENCODER, confusion/TASK/METHOD,
+        Name of the figure: scores, fewshot, curves, step_cost/ENCODER, confusion/TASK/METHOD,
         per_drug/TASK or umap/DATASET.
     png
         Where to write the figure for screens.

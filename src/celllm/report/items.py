@@ -40,7 +40,6 @@ ITEMS: Final = {
         "umap": "celllm.report.figures.maps:draw_embeddings",
         "curves": "celllm.report.figures.pretraining:draw_curves",
         "step_cost": "celllm.report.figures.pretraining:draw_cost_of_encoder",
-        "harmonisation": "celllm.report.figures.cells:draw_harmonisation",
     },
     "audit_encoder": {
         "audit_source": "celllm.report.audits:source_tables",
