@@ -48,8 +48,6 @@ class FitBudget(_Section):
     """How often the validation subset is asked meanwhile, in even distances; the best weights are kept."""
     patience: Annotated[int, Field(ge=1)] = 3
     """Checks without a better score after which learning ends."""
-    seconds: Annotated[float, Field(gt=0)] | None = None
-    """CPU seconds after which learning ends, checks among them; with it, outcomes depend on the machine."""
 
 
 class StepCost(_Section):

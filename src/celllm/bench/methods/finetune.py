@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,7 +140,7 @@ def train(
     schedule = schedule_of(method, lesson)
     # fused, since the heads are wide
     optimiser = torch.optim.Adam(weights, lr=method.options["learning_rate"], fused=True)
-    n_since, number, start = 0, 0, time.process_time()
+    n_since, number = 0, 0
     # where it starts is a candidate too, so that a fit that only loses leaves the weights as they were
     best, kept = (-math.inf, []) if score is None else (score(), _state_of(modules))
     for head in heads:
@@ -160,7 +159,7 @@ def train(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        is_last = number == schedule.n_batches or time.process_time() - start > schedule.seconds
+        is_last = number == schedule.n_batches
         is_due = number % schedule.batches_a_check == 0 or is_last
         if is_due and score is not None:
             n_since += 1
@@ -176,12 +175,11 @@ def train(
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train: batches, batches from one check to the next, checks without a better score, CPU seconds."""
+    """How long to train: batches, batches from one check to the next, checks without a better score."""
 
     n_batches: int
     batches_a_check: int
     patience: int
-    seconds: float = math.inf
 
 
 def schedule_of(method: BenchMethod, lesson: Lesson) -> Schedule:
@@ -192,7 +190,7 @@ def schedule_of(method: BenchMethod, lesson: Lesson) -> Schedule:
         return Schedule(epochs * lesson.n_batches, lesson.n_batches, patience)
     passes = min(budget.epochs, getattr(budget, lesson.unit) / lesson.n_train)
     n_in_all = max(1, math.ceil(passes * lesson.n_batches))
-    return Schedule(n_in_all, math.ceil(n_in_all / budget.checks), patience, budget.seconds or math.inf)
+    return Schedule(n_in_all, math.ceil(n_in_all / budget.checks), patience)
 
 
 def _state_of(modules: Sequence[nn.Module]) -> list[dict[str, Any]]:
