@@ -30,7 +30,6 @@ def method(vocabulary, encoder_file):
         ("last_layer", "last", {"layers.1", "norm"}),
         ("last_layer", "second_last", {"layers.0", "norm"}),
         ("full", "last", {"layers.0", "layers.1", "norm", "embedding.expression"}),
-        ("frozen", "last", set()),
     ],
 )
 def test_a_mode_trains_what_it_says(method, mode, layer, trained):

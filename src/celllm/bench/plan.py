@@ -57,7 +57,7 @@ def uses_of(task: Task, method: Method, runs: Runs, budget: FitBudget, *, n: int
     n_test = (task.test or 1 / max(2, len(task.split_seeds))) * n
     shown = n_fits * passes * n_train
     asked = n_fits * n_checks * n_validation + n_runs * n_test
-    is_frozen = options.get("mode", "last_layer") in ("last_layer", "frozen")
+    is_frozen = options.get("mode", "last_layer") == "last_layer"
     frozen = n_kept + (1 - n_kept / n) * (shown + asked) if is_frozen else shown + asked
     return Uses(frozen, shown + asked, shown)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from celllm.bench.method import Classifier, labelled
-from celllm.bench.methods.finetune import LEARNING_RATES, Lesson, computing, layers_of, ready_encoder, rule_of, thaw
+from celllm.bench.methods.finetune import LEARNING_RATES, Lesson, computing, layers_of, ready_encoder, thaw
 from celllm.bench.methods.finetune import train as learn
 from celllm.bench.methods.frozen import FrozenLayers
 from celllm.model.encoder import Encoder, evaluating
@@ -108,8 +108,7 @@ class EncoderClassifier(Classifier):
             return self._probabilities(self._layers(cells), rows)
 
     def _layers(self, cells: Cells) -> FrozenLayers:
-        rule = rule_of(self._pretrained, self.options)
-        return layers_of(self, self._pretrained, cells.counts, cells.values, rule=rule)
+        return layers_of(self, self._pretrained, cells.counts, cells.values)
 
     def _start_head(self, layers: FrozenLayers, cells: Cells, train: np.ndarray) -> None:
         """Make the linear head the logistic regression on the standardised hidden states of CLS."""

@@ -51,10 +51,10 @@ def ready_encoder(method: BenchMethod) -> PretrainedEncoder:
 def thaw(encoder: Encoder, options: Mapping[str, Any]) -> None:
     """Make the weights trainable that the option `mode` trains, and freeze all others.
 
-    `last_layer`: one layer, that of the option `layer`, and the final LayerNorm; below the layer torch keeps no graph.
-    `full`: all but a gene table that is frozen. `lora`: low-rank updates, added here. `frozen`: none.
+    `last_layer`, also without the option: one layer, that of the option `layer`, and the final LayerNorm; below the
+    layer torch keeps no graph. `full`: all but a gene table that is frozen. `lora`: low-rank updates, added here.
     """
-    mode = options["mode"]
+    mode = options.get("mode", "last_layer")
     if mode == "last_layer":
         # a model of one layer has no second-last one
         encoder.train_only([max(LAYERS[options["layer"]], -len(encoder.layers))])
@@ -62,38 +62,33 @@ def thaw(encoder: Encoder, options: Mapping[str, Any]) -> None:
         add_low_rank(encoder, rank=options["rank"], alpha=options["alpha"])
     else:
         has_learned_genes = encoder.embedding.genes.weight.requires_grad
-        encoder.requires_grad_(mode == "full")
-        encoder.embedding.genes.weight.requires_grad_(mode == "full" and has_learned_genes)
+        encoder.requires_grad_()
+        encoder.embedding.genes.weight.requires_grad_(has_learned_genes)
     encoder.to_expression.requires_grad_(False)  # noqa: FBT003 - predicts masked bins; no task uses it
 
 
 def n_frozen_layers(encoder: Encoder, options: Mapping[str, Any]) -> int | None:
     """Return how many of the lowest layers a fit leaves as they are; None where not even the embedding of tokens is."""
-    depth, mode = len(encoder.layers), options["mode"]
-    if mode in ("full", "lora"):
+    depth = len(encoder.layers)
+    if options.get("mode", "last_layer") != "last_layer":
         return None
-    return depth + max(LAYERS[options["layer"]], -depth) if mode == "last_layer" else depth
+    return depth + max(LAYERS[options["layer"]], -depth)
 
 
 def layers_of(
-    method: BenchMethod,
-    pretrained: PretrainedEncoder,
-    values: sparse.csr_matrix,
-    units: Units,
-    *,
-    rule: TokenSettings,
+    method: BenchMethod, pretrained: PretrainedEncoder, values: sparse.csr_matrix, units: Units
 ) -> FrozenLayers:
     """Return what runs a method's encoder on cells x genes; what its frozen layers say is kept for the whole job."""
-    n_frozen = n_frozen_layers(pretrained.encoder, method.options)
+    n_frozen, rule = n_frozen_layers(pretrained.encoder, method.options), rule_of(pretrained, method.options)
     kept = kept_of(method, pretrained, values, units, rule=rule, what=n_frozen)
     return FrozenLayers(kept, pretrained.encoder, n_frozen=n_frozen)
 
 
 def rule_of(pretrained: PretrainedEncoder, options: Mapping[str, Any]) -> TokenSettings:
-    """Return how cells become tokens: as in pretraining, or as in embedding where nothing is trained or attended to."""
-    recipe = pretrained.recipe
-    is_light = options["mode"] == "frozen" or recipe.encoder.attention == "none"
-    return recipe.embedding_tokens if is_light else recipe.tokens
+    """Return how cells become tokens: as in pretraining, without attention as in embedding; or by `truncation`."""
+    recipe, truncation = pretrained.recipe, options.get("truncation")
+    rule = recipe.embedding_tokens if recipe.encoder.attention == "none" else recipe.tokens
+    return rule if truncation is None else rule.model_copy(update={"truncation": truncation})
 
 
 @contextmanager
