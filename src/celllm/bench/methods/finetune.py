@@ -67,19 +67,14 @@ def thaw(encoder: Encoder, options: Mapping[str, Any]) -> None:
     encoder.to_expression.requires_grad_(False)  # noqa: FBT003 - predicts masked bins; no task uses it
 
 
-def n_frozen_layers(encoder: Encoder, options: Mapping[str, Any]) -> int | None:
-    """Return how many of the lowest layers a fit leaves as they are; None where not even the embedding of tokens is."""
-    depth = len(encoder.layers)
-    if options.get("mode", "last_layer") != "last_layer":
-        return None
-    return depth + max(LAYERS[options["layer"]], -depth)
-
-
 def layers_of(
     method: BenchMethod, pretrained: PretrainedEncoder, values: sparse.csr_matrix, units: Units
 ) -> FrozenLayers:
     """Return what runs a method's encoder on cells x genes; what its frozen layers say is kept for the whole job."""
-    n_frozen, rule = n_frozen_layers(pretrained.encoder, method.options), rule_of(pretrained, method.options)
+    is_last = method.options.get("mode", "last_layer") == "last_layer"
+    # None: not even the embedding of tokens stays as it is
+    n_frozen = max(0, len(pretrained.encoder.layers) + LAYERS[method.options["layer"]]) if is_last else None
+    rule = rule_of(pretrained, method.options)
     kept = kept_of(method, pretrained, values, units, rule=rule, what=n_frozen)
     return FrozenLayers(kept, pretrained.encoder, n_frozen=n_frozen)
 

@@ -78,9 +78,8 @@ def _draw_panel(
     for (task, name), dot in dots.items():
         y = tasks.index(task) + (places[name] - (len(methods) - 1) / 2) * step
         _draw_dot(axis, dot, y, looks[name], title=method_title(catalogue, name))
-    handles = [
-        axis.plot([], [], linestyle="none", label=_title(method), **looks[method.method])[0] for method in methods
-    ]
+    titles = {method.method: method.title + " (trivial)" * (method.role == TRIVIAL) for method in methods}
+    handles = [axis.plot([], [], linestyle="none", label=titles[name], **looks[name])[0] for name in titles]
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
     axis.set_yticks(range(len(tasks)), labels=[fill(task_title(catalogue, task), 34) for task in tasks])
     axis.tick_params(axis="y", length=0)
@@ -108,10 +107,6 @@ def _draw_dot(axis: Axes, dot: Summary | None, y: float, look: Mapping[str, Any]
         axis.plot([dot.low, dot.high], [y, y], color=look["color"], linewidth=1.1, solid_capstyle="round")
     axis.plot(dot.each, [y] * len(dot.each), linestyle="none", marker="|", markersize=4, color=look["color"])
     axis.plot(dot.mean, y, linestyle="none", **look)
-
-
-def _title(method: Method) -> str:
-    return method.title + (" (trivial)" if method.role == TRIVIAL else "")
 
 
 def curves_of(catalogue: Catalogue, results: Results) -> list[Curve]:
