@@ -20,9 +20,7 @@ from celllm.report.commands import Page, report_figure, report_table
 @pytest.fixture
 def inputs(tmp_path, scores, catalogue_file, training):
     """Scores, harmonisation and shards of a small benchmark."""
-    empty = pd.DataFrame(columns=list(score_files.TRIAL_COLUMNS))
     score_files.write(scores, tmp_path / "scores.tsv")
-    score_files.write_trials(empty, tmp_path / "trials.tsv")
     score_files.write_failures([], tmp_path / "failures.json")
     routes, shares = {"approved": 8, "unknown": 2}, {"approved": 0.95, "unknown": 0.05}
     samples = {"s": SampleCells(kept=40, empty=0, too_few_genes=2)}
@@ -31,12 +29,10 @@ def inputs(tmp_path, scores, catalogue_file, training):
     return listed(
         catalogue=catalogue_file,
         scores=tmp_path / "scores.tsv",
-        trials=tmp_path / "trials.tsv",
         failures=tmp_path / "failures.json",
         harmonisation=[tmp_path / "blood.harmonisation.json"],
         shards=training.path / "manifest.json",
         cells=[training.path / "cells.h5ad"],
-        vocabulary=training.path / "genes.tsv",
     )
 
 
@@ -79,7 +75,7 @@ def test_an_unknown_item_and_a_missing_input_are_named(tmp_path, name, given, me
 def test_the_page_of_details_has_all_its_tables_and_the_rows_of_each_stand_beside_it(tmp_path, inputs):
     page = Page(html=tmp_path / "details.html", tsv=tmp_path / "details.tsv", rows=tmp_path / "rows")
     report_table(table="details", page=page, **inputs, recipes=["{}"])
-    names = ["spread", "classes", "trials", "choices", "vocabulary"]
+    names = ["spread", "classes", "choices"]
     text = page.html.read_text(encoding="utf-8")
     assert all(f'<h2 id="{name}">' in text for name in ["config", *names])
     assert {path.stem for path in page.rows.iterdir()} == set(names)

@@ -6,9 +6,8 @@ import pandas as pd
 import pytest
 from tests.report.conftest import seen
 
-from celllm.bench.scores import TRIAL_COLUMNS
 from celllm.report.comparisons import comparisons_table, controls_table
-from celllm.report.details import classes_table, spread_table, trials_table
+from celllm.report.details import classes_table, spread_table
 from celllm.report.figures.benchmark import curves_of, dots_of, points_of
 from celllm.report.main_table import costs_table, main_table
 from celllm.report.references import missing_references, withheld
@@ -19,13 +18,6 @@ TABLES = {
     "comparisons": comparisons_table,
     "classes": classes_table,
     "spread": spread_table,
-    "trials": lambda results, catalogue: trials_table(
-        pd.DataFrame(
-            [(task, "celllm", 0, 0, 0, "{}", 0.123, "yes") for task in ("blood", "invented")], columns=TRIAL_COLUMNS
-        ),
-        results,
-        catalogue,
-    ),
 }
 TITLED = TABLES | {"costs": costs_table, "controls": controls_table}
 

@@ -63,13 +63,7 @@ ITEM_INPUTS = {
         "cells": expand("results/cells/{dataset}.h5ad", dataset=config["embed"]),
         "vocabulary": "results/vocabulary/genes.tsv",
     },
-    "tables/details": SCORED
-    | {
-        "trials": "results/bench/trials.tsv",
-        "cells": expand("results/cells/{dataset}.h5ad", dataset=CELL_DATASETS),
-        "vocabulary": "results/vocabulary/genes.tsv",
-        "network": published_network(),
-    },
+    "tables/details": SCORED,
     "figures/scores": SCORED,
     "figures/fewshot": SCORED,
     "figures/per_drug": {"catalogue": SCORED["catalogue"]},

@@ -207,13 +207,6 @@ def fit_minutes(wildcards) -> int:
     return min(1440, 240 * len(runs.splits) * len(runs.seeds))
 
 
-def published_network() -> list[str]:
-    """The gene network's file, unless the network is made from the corpus."""
-    return (
-        [] if config["network"] == "coexpression" else ["results/network/edges.parquet"]
-    )
-
-
 def network_option(_wildcards, input) -> str:
     """Where the gene network comes from: the corpus itself, or a published edge list."""
     kind = "--coexpression" if config["network"] == "coexpression" else "--edges"

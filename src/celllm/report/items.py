@@ -51,7 +51,6 @@ READERS: Final = {
     "catalogue": ("catalogue", "celllm.config.catalogue:read"),
     "results": ("scores", "celllm.report.results:read"),
     "failures": ("failures", "celllm.bench.scores:read_failures"),
-    "trials": ("trials", "celllm.bench.scores:read_trials"),
     "predictions": ("runs", "celllm.report.results:read_predictions"),
     "harmonisation": ("harmonisation", "celllm.report.data:read_harmonisation"),
     "corpus": ("shards", "celllm.corpus.reader:ShardReader"),
@@ -59,10 +58,7 @@ READERS: Final = {
     "cost": ("cost", "celllm.pretrain.step_cost:read"),
     "recipes": ("recipes", "celllm.report.details:read_recipes"),
     "genes": ("vocabulary", "celllm.harmonise.vocabulary:read"),
-    **{
-        name: (name, None)
-        for name in ("embeddings", "encoder", "cells", "benchmark_cells", "splits", "network", "runs")
-    },
+    **{name: (name, None) for name in ("embeddings", "encoder", "cells", "benchmark_cells", "splits", "runs")},
 }
 """By parameter of an item: the input with its file or files, and what reads them; None: the item does."""
 SEVERAL: Final = ("runs", "harmonisation", "cells", "benchmark_cells", "splits", "history")
