@@ -39,7 +39,9 @@ def test_the_schema_in_the_checkout_is_the_generated_one(root):
     ("changes", "field", "words"),
     [
         pytest.param({"corpsu": ["a"]}, "corpsu", "did you mean corpus?", id="misspelt key"),
-        pytest.param({"threads": {"pretrain": 1, "fit": 1, "fitt": 1}}, "threads.fitt", "did you mean fit?", id="nested key"),
+        pytest.param(
+            {"threads": {"pretrain": 1, "fit": 1, "fitt": 1}}, "threads.fitt", "did you mean fit?", id="nested key"
+        ),
         pytest.param({"corpus": []}, "corpus", "at least 1", id="empty corpus"),
         pytest.param({"accelerator": "tpu"}, "accelerator", "one of cpu, gpu", id="unknown accelerator"),
         pytest.param({"mapped_threshold": 80}, "mapped_threshold", "less than or equal to 1", id="per cent for share"),
