@@ -116,13 +116,13 @@ def curves_of(catalogue: Catalogue, results: Results) -> list[Curve]:
     all are tested on the same cells.
     """
     found: dict[tuple[object, ...], list[Task]] = {}
-    for task in sorted(catalogue.tasks.values(), key=lambda task: task.train):
+    for task in catalogue.tasks.values():
         is_fewshot = (task.kind, task.split, task.protocol) == ("classification", "random", "clean")
         was_run = any(results.splits(task.task, method, task.headline) for method in catalogue.methods)
         if is_fewshot and was_run and not task.validation:
             key = (task.dataset, task.test, task.min_class_size, task.headline)
             found.setdefault(key, []).append(task)
-    return [tuple(tasks) for tasks in found.values() if len(tasks) > 1]
+    return [tuple(sorted(tasks, key=lambda task: task.train)) for tasks in found.values() if len(tasks) > 1]
 
 
 def points_of(curve: Curve, catalogue: Catalogue, results: Results) -> dict[str, list[tuple[float, Summary]]]:
