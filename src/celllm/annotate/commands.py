@@ -9,15 +9,17 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 import celllm
 from celllm.base.app import Accelerator, Stage, Threads, VocabularyFile, commands
-from celllm.base.errors import InputError
 
 app = commands()
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
-Cores = Annotated[int | None, Parameter(help="Threads of torch on a CPU; by default all cores.")]
+Cores = Annotated[
+    int | None,
+    Parameter(help="Threads of torch on a CPU; by default all cores.", validator=validators.Number(gte=1)),
+]
 
 
 def helped(command: Callable[..., None]) -> Callable[..., None]:
@@ -216,13 +218,5 @@ def embed_cells(
 def _use(threads: int | None) -> None:
     import torch
 
-    if threads is not None and threads < 1:
-        raise InputError(
-            file="--threads",
-            field="threads",
-            expected="1 or more",
-            found=str(threads),
-            remedy="leave it out: all cores",
-        )
     if threads is not None:
         torch.set_num_threads(threads)
