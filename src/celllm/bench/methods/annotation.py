@@ -75,7 +75,6 @@ class EncoderClassifier(Classifier):
         self._has_cls_head = (self.options["head"] or ("cls" if is_bag else "gene_scatter")) == "cls"
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose when to stop on `validation`."""
         encoder, options, layers = self._pretrained.encoder, self.options, self._layers(cells)
         self.classes_ = np.unique(labelled(cells, train))
         with computing(self, encoder) as device:
@@ -103,7 +102,6 @@ class EncoderClassifier(Classifier):
             learn(self, lesson, loss_of, encoders=[encoder], heads=[self._head], score=judge)
 
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
-        """Return class probabilities, rows x `classes_`."""
         with computing(self, self._pretrained.encoder):
             return self._probabilities(self._layers(cells), rows)
 

@@ -53,7 +53,6 @@ class DeepCDRResponse(GraphRegressor):
     search: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate": LEARNING_RATES}
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return the responses of the rows, ln IC50."""
         drugs, drug_of_row = np.unique(pairs.drug[rows], return_inverse=True)
         with computing(self, self._model) as device, evaluating(self._model):
             genes_LG = self._genes(pairs, device)

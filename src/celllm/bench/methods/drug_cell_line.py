@@ -60,7 +60,6 @@ class EncoderResponse(GraphRegressor):
         self._check_subsets()
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return the responses of the rows, ln IC50."""
         lines, line_of_row = np.unique(pairs.line[rows], return_inverse=True)
         predicted = np.empty(len(rows))
         modules = self._pretrained.encoder, self._drugs, self._head

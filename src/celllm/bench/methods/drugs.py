@@ -57,7 +57,6 @@ class GraphRegressor(Regressor):
     """
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose when to stop on `validation`."""
         if len(train) == 0:
             raise InputError(
                 file="split",

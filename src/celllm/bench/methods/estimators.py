@@ -86,13 +86,11 @@ class SklearnClassifier(SklearnMethod, Classifier):
     """
 
     def prepare(self) -> bool:
-        """Read the file that it starts from; return whether what the estimator sees is dense."""
         file, vocabulary = self.encoder_file, self.vocabulary.digest
         self._components = None if file is None else components.read(file, vocabulary=vocabulary)
         return self._components is not None
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""
         labels = labelled(cells, train)
         n_neighbors = self.model.get_params().get("n_neighbors")
         if n_neighbors is not None:

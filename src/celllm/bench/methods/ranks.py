@@ -33,7 +33,6 @@ class RankedGenes(Classifier):
     search: ClassVar[Mapping[str, Sequence[Any]]] = {"C": [1.0, 0.1, 0.01], "genes": [1000, 3000]}
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""
         labels = labelled(cells, train)
         self._genes = np.unique(cells.counts[train].indices)
         ranks = self._ranks(cells, train)
@@ -50,7 +49,6 @@ class RankedGenes(Classifier):
         self.trained_parameters = int(regression.coef_.size + regression.intercept_.size)
 
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
-        """Return probabilities, rows x `classes_`."""
         return np.asarray(self._model.predict_proba(self._ranks(cells, rows)))
 
     def _ranks(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
