@@ -7,7 +7,6 @@ import pytest
 from celllm.annotate import commands, embeddings
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.base.parquet import read_frame
-from celllm.harmonise import cells as cells_file
 from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.harmonise.vocabulary import Vocabulary
 
@@ -19,7 +18,7 @@ def embedded(tmp_path, aligned, encoder_file, vocabulary):
     def run(values, units, genes=vocabulary):
         vocabulary_file.write(genes, tmp_path / "genes.tsv")
         made = aligned(values, genes, units=units)
-        cells_file.write(made, tmp_path / "cells.h5ad")
+        made.write_h5ad(tmp_path / "cells.h5ad")
         files = {"cells": "cells.h5ad", "vocabulary": "genes.tsv", "embeddings": "e.parquet"}
         commands.embed_cells(encoder=encoder_file, **{name: tmp_path / file for name, file in files.items()})
         ids, found, labels = embeddings.read(tmp_path / "e.parquet")
