@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import TABLE, GroupedCorpus, made_corpus, run_out, tiny_recipe
+from tiny import SPEEDS, TABLE, GroupedCorpus, made_corpus, run_out, tiny_recipe
 
 from celllm.base.errors import InputError
 from celllm.model.encoder import Encoder
 from celllm.pretrain import history
 from celllm.pretrain.checkpoint import BEST, Checkpoints
-from celllm.pretrain.monitor import SPEEDS, Files, HistoryRow, Monitor, history_row
+from celllm.pretrain.monitor import Files, HistoryRow, Monitor, history_row
 from celllm.pretrain.run import PretrainingResult, Run, pretrain
 from celllm.pretrain.step import check_ranks
 from celllm.pretrain.stopping import DivergedError, OutOfMemory, Stopped, WrongGradientError, is_out_of_memory
@@ -242,7 +242,9 @@ def test_a_wrong_gradient_stops_the_run_and_says_what_to_do(monkeypatch: pytest.
 
     monkeypatch.setattr(Encoder, "at", drifting)
     training = {"check_every": 1, "chunk_tokens": 400}
-    with pytest.raises(WrongGradientError, match=rf"(?s)step [12]: {figure} may be .*do this:  set training\.compile"):
+    with pytest.raises(
+        WrongGradientError, match=rf"(?s)step [12]: {figure} may be .*do this:  set training\.keep_tokens"
+    ):
         train(training=training if figure == "check_difference" else {}, objectives={"masked": {"weight": 0}})
 
 

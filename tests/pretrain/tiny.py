@@ -83,6 +83,8 @@ STEPS = {
     "plain": {"masked": {"weight": 1.0}, "contrastive": {"weight": 0.5}, "malignancy": {"weight": 2.0}},
     "views": {"contrastive": {"views": "thinning_subset"}, "shared_masked_view": True},
 }
+SPEEDS = ("step_s", "cells_per_s", "tokens_per_s", "loader_wait", "probe_s")
+"""What of a row of the history depends on the machine; all else is the same whenever a run is repeated."""
 SHARED = ("loss", "masked", "masked_accuracy", "masked_cell_mode", "malignancy", "contrastive", "contrastive_depth")
 
 

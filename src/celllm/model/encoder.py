@@ -18,9 +18,6 @@ from celllm.model.dropout import Dropout
 from celllm.model.embedding import TokenEmbedding, mean_of_genes
 from celllm.model.released import filled_up
 
-KERNELS = 32
-"""Ways to call a layer that torch.compile may write kernels for, before it gives up on them."""
-
 
 class Layer(nn.Module):
     """Pre-LayerNorm attention, if any, and feed-forward, each added to its input, with dropout on what is added."""
@@ -210,17 +207,6 @@ class Encoder(nn.Module):
         for module in self.modules():
             if isinstance(module, Attention):
                 module.redraw(generator)
-
-    def compile_layers(self) -> None:
-        """Let torch.compile write kernels for the layers, once for all lengths of cells.
-
-        Names of parameters stay. A kernel is written for each way in which a layer is called: with padding or without,
-        for all tokens or some, with a graph or without.
-        """
-        Dropout.stay_out_of_graphs()
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, KERNELS)
-        for layer in self.layers:
-            layer.compile(dynamic=True)
 
     def train_only(self, layers: Iterable[int]) -> None:
         """Freeze everything but the final LayerNorm and the given layers (-1: the last).

@@ -110,10 +110,8 @@ class ChunkCost:
 
     constant_bytes: float
     token_bytes: float
-    forward_traffic: float
-    """Forwards, without a graph."""
     step_traffic: float
-    """All passes of a step."""
+    """Of all passes of a step."""
 
     def peak_bytes(self, n_tokens: int) -> float:
         """Return the most that a chunk of so many tokens, padding included, holds."""
@@ -137,7 +135,6 @@ def chunk_cost(recipe: Recipe, length: int, *, layout: Layout = "gpu") -> ChunkC
     return ChunkCost(
         constant_bytes=few.peak_bytes - slope * PROBED_CELLS[0] * length,
         token_bytes=slope + INPUT_BYTES,
-        forward_traffic=forward,
         step_traffic=forward * n_forwards + both * n_backwards,
     )
 

@@ -133,8 +133,6 @@ class Run:
         self._module = initial_module(
             recipe, corpus.n_genes, gene_embedding, seed=seed, device=fabric.device, initial=initial
         )
-        if settings.compile:
-            self._module.encoder.compile_layers()
         self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)
         cells = hold_out(corpus.n_cells, settings.validation_cells)
         self._training = cells.training

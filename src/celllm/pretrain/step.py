@@ -19,7 +19,7 @@ from celllm.base.errors import InputError
 from celllm.config.recipe import ObjectiveSettings, Recipe
 from celllm.corpus.tokens import MASK
 from celllm.model.encoder import Encoder, evaluating
-from celllm.model.heads import MalignancyHead, Projection
+from celllm.model.heads import MalignancyHead
 from celllm.model.randomness import Purpose, seeded, stream_seed
 from celllm.pretrain import losses
 from celllm.pretrain.batch import IGNORED, StepBatch, positions
@@ -38,7 +38,10 @@ class Pretrained(nn.Module):
         self.encoder = encoder
         self.malignancy_head = MalignancyHead(encoder.width)
         is_projected = objectives is not None and objectives.contrastive.projection == "mlp"
-        self.projection = Projection(encoder.embedding_width) if is_projected else None
+        width = encoder.embedding_width
+        self.projection: nn.Module | None = None
+        if is_projected:  # SimCLR's: Chen et al. 2020, arXiv:2002.05709
+            self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
 
 def check_trainable(recipe: Recipe) -> None:
@@ -146,7 +149,7 @@ class StepLoss:
                 record=record,
             )
         else:
-            loss = sum_over_chunks(self._chunk_loss, n_cells=len(batch), chunks=chunks)
+            loss = sum_over_chunks(self._chunk_loss, chunks)
             self.ranks.sum_gradients(parameters)
             loss = self.ranks.sum(loss)
             if health:
@@ -220,7 +223,7 @@ class StepLoss:
             return z_BD, (hidden_BQD, targets_BQ, is_hidden_BQ)
 
     def _projected(self, z_BD: Tensor) -> Tensor:
-        return z_BD if self.module.projection is None else self.module.projection(z_BD)
+        return z_BD if self.module.projection is None else self.module.projection(z_BD)  # type: ignore[no-any-return]
 
     def _chunk_loss(self, rows: Rows, encoded: tuple[Tensor, Tensor, Tensor] | None) -> Tensor | None:
         settings = self.settings
