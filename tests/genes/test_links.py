@@ -133,15 +133,6 @@ def test_scores_of_the_network_are_those_of_networkx(monkeypatch: pytest.MonkeyP
         np.testing.assert_allclose(found, [*expected, 0, 0], rtol=1e-12)
 
 
-def test_the_score_of_an_embedding_is_the_cosine_and_none_for_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "BLOCK_PAIRS", 2)
-    vectors = np.array([[0.5, 0], [2, 2], [0, 0], [-3, 0]], dtype=np.float32)
-    monkeypatch.setattr(links.embed, "from_network", lambda *_, **__: (vectors, {}))
-    pairs = np.array([[0, 1], [0, 2], [0, 3]])
-    found = links.scores("svd", pairs, pairs, n_genes=4, width=2, settings=SETTINGS, seed=0)
-    np.testing.assert_allclose(found, [0.5**0.5, 0, -1], atol=1e-7)
-
-
 def test_the_script_writes_a_row_for_each_method_kind_of_negatives_and_seed(tmp_path, vocabulary, capsys) -> None:
     vocabulary_file.write(vocabulary, tmp_path / "genes.tsv")
     a, b = (end.astype(np.int32) for end in network()[(network() < 40).all(axis=1)].T)

@@ -50,6 +50,7 @@ def test_the_papers_encoder_has_the_papers_parameters_and_ours_a_mask_token_and_
     ours, whole = parameters_of(paper, 19_379)
     assert ours.total - published.total == 512 + 513  # its embedding, and a row of the output layer
     assert whole.total - ours.total == 513  # tumour or normal
+    assert ours.buffers == 10 * 266 * 64  # int(64 ln 64) random features a layer
     assert whole.trained == whole.total - whole.gene_embedding
     frozen, learned = (parameters_of(tiny_recipe(genes={"trainable": t}), 40)[1] for t in ("frozen", "trained"))
     assert learned.trained - frozen.trained == 42 * 16

@@ -178,18 +178,6 @@ def test_without_a_contrastive_weight_no_view_is_encoded(monkeypatch: pytest.Mon
     assert figures["masked"] == pytest.approx(figures["loss"])
 
 
-@pytest.mark.parametrize(("is_shared", "n_forwards"), [(False, 4), (True, 3)])
-def test_a_shared_masked_view_saves_one_forward_pass(
-    monkeypatch: pytest.MonkeyPatch, is_shared: bool, n_forwards: int
-) -> None:
-    step = Step(shared_masked_view=is_shared)
-    seen: list[int] = []
-    real = step.module.encoder.at
-    monkeypatch.setattr(step.module.encoder, "at", lambda *tokens: (seen.append(1), real(*tokens))[1])
-    step.take(max_tokens=1000)
-    assert len(seen) == n_forwards
-
-
 def test_a_batch_without_labels_has_no_malignancy_figures() -> None:
     loss, figures = Step(is_labelled=False).take()
     assert torch.isfinite(loss)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -30,8 +30,9 @@ from celllm.pretrain.batch import make_batch
 from celllm.pretrain.chunks import NonFiniteError
 from celllm.pretrain.divide import Record, divide_and_conquer
 from celllm.pretrain.losses import info_nce
-from celllm.pretrain.measure import process_bytes
+from celllm.pretrain.measure import StepPlan, measured_step, process_bytes
 from celllm.pretrain.ranks import Alone, Ranks
+from celllm.pretrain.run import pretrain
 from celllm.pretrain.step import StepLoss
 from celllm.pretrain.stopping import is_out_of_memory
 from celllm.pretrain.synthetic import synthetic_batch, synthetic_module
@@ -165,3 +166,29 @@ def run_out() -> None:
         step.accumulate(batch)
     except (RuntimeError, MemoryError) as error:
         raise SystemExit(42 if is_out_of_memory(error) else 1) from None
+
+
+def left_behind(n_mb: int) -> int:
+    """Bytes that a block of so many MiB still takes once it is freed, when a block behind it is not."""
+    before = process_bytes("VmRSS")
+    block, behind = np.ones(n_mb << 17), np.ones(1 << 17)
+    del block
+    return process_bytes("VmRSS") - before - behind.nbytes
+
+
+def free_after(work: Callable[[], object]) -> None:
+    """The exit status is 0 if freed blocks stay before the work, and go back to the system after it."""
+    torch.set_num_threads(1)
+    np.ones(3 << 20)  # a block of 24 MiB that is freed teaches glibc to keep blocks up to that size
+    kept = left_behind(16)
+    work()
+    raise SystemExit(not left_behind(20) < 4 << 20 < kept)
+
+
+def train_a_step() -> None:
+    pretrain(tiny_recipe(training={"steps": 1}), made_corpus(), gene_embedding=TABLE, gene_digest="genes", seed=0)
+
+
+def measure_a_step() -> None:
+    settings = tiny_recipe().encoder
+    assert measured_step(StepPlan(settings, n_genes=50, lengths_B=np.array([5, 9, 7, 6]), max_tokens=16))

@@ -178,6 +178,6 @@ def test_bars_of_coverage_keep_their_texts_apart_and_shares_of_names_fill_the_ba
 
 
 def test_a_step_that_does_not_fit_is_named(catalogue):
-    rows = [(4, "chunked", 1.0, 0.5, True), (4, "full-batch", None, None, False)]
-    table = pd.DataFrame(rows, columns=["B", "mode", "seconds", "peak_gb", "fits"])
+    rows = [(4, "chunked", 1.0, 0.5), (4, "full-batch", None, None)]
+    table = pd.DataFrame(rows, columns=["B", "mode", "seconds", "peak_gb"])
     assert "4 cells do not fit" in texts(draw_cost_of_encoder(table, catalogue, "celllm"))

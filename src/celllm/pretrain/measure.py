@@ -157,7 +157,7 @@ def sweep(
             seconds, peak_gb = (float("nan"),) * 2 if cost is None else (cost.seconds, cost.peak_bytes / 1e9)
             told = "does not fit" if cost is None else f"{seconds:.2f} s, {peak_gb:.2f} GB"
             report(f"{mode}, {n_cells} cells: {told}")
-            rows.append({"B": n_cells, "mode": mode, "seconds": seconds, "peak_gb": peak_gb, "fits": cost is not None})
+            rows.append({"B": n_cells, "mode": mode, "seconds": seconds, "peak_gb": peak_gb})
             if cost is None:
                 break
     return rows
