@@ -13,7 +13,6 @@ import torch
 
 from celllm.base.errors import InputError
 from celllm.config.recipe import Recipe
-from celllm.corpus.tokens import N_TOKENS
 from celllm.model.encoder import Encoder
 from celllm.pretrain.chunks import by_tokens, padding_fraction
 from celllm.pretrain.flops import Flops, Layout, Passes, probe, step_flops
@@ -85,11 +84,11 @@ class Disk:
     encoder: int
 
 
-def parameters_of(recipe: Recipe, n_genes: int, *, n_tokens: int = N_TOKENS) -> tuple[Parameters, Parameters]:
+def parameters_of(recipe: Recipe, n_genes: int) -> tuple[Parameters, Parameters]:
     """Count the parameters of the encoder alone, and of all that is trained with it."""
     with torch.device("meta"):
         table = torch.empty(n_genes, recipe.encoder.width)
-        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, n_tokens=n_tokens)
+        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table)
         encoder.embedding.genes.weight.requires_grad_(recipe.genes.is_trained)
         whole = Pretrained(encoder, recipe.objectives)
 

@@ -21,10 +21,6 @@ class Alone:
         """Return the embeddings of all ranks, A x D."""
         return z_BD
 
-    def sum(self, number: Tensor) -> Tensor:
-        """Return the sum of one detached number of each rank."""
-        return number
-
     def total(self, number: float, device: torch.device) -> float:
         """Return the sum of one number of each rank."""
         del device
@@ -71,10 +67,6 @@ class Ranks(Alone):
         parts = [part[:n] for part, n in zip(received, sizes, strict=True)]
         parts[self.rank] = z_BD
         return torch.cat(parts)
-
-    def sum(self, number: Tensor) -> Tensor:
-        """Add up in float64."""
-        return number.new_tensor(self.total(float(number), number.device))
 
     def total(self, number: float, device: torch.device) -> float:
         """Add up in float64."""

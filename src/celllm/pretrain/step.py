@@ -151,7 +151,7 @@ class StepLoss:
         else:
             loss = sum_over_chunks(self._chunk_loss, chunks)
             self.ranks.sum_gradients(parameters)
-            loss = self.ranks.sum(loss)
+            loss = loss.new_tensor(self._total(float(loss)))
             if health:
                 record.embeddings = self._embedded(chunks)
         contrasted = record.coupled_loss / weight if weight > 0 else None
