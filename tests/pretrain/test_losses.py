@@ -129,16 +129,11 @@ def test_the_majority_is_the_share_of_the_commonest_known_class() -> None:
 def test_masked_losses_of_chunks_add_up_to_that_of_all() -> None:
     logits = torch.randn(11, 9, dtype=torch.float64)
     targets = torch.randint(6, (11,))
-    is_hidden = torch.arange(11) % 3 == 0
-    whole = masked_loss(logits, targets, is_hidden)
-    parts = [
-        masked_loss(logits[rows], targets[rows], is_hidden[rows]) for rows in (slice(0, 4), slice(4, 4), slice(4, 11))
-    ]
+    whole = masked_loss(logits, targets)
+    parts = [masked_loss(logits[rows], targets[rows]) for rows in (slice(0, 4), slice(4, 4), slice(4, 11))]
     expected = -logits.log_softmax(-1)[torch.arange(11), targets].sum()
     torch.testing.assert_close(whole.loss_sum, expected)
     torch.testing.assert_close(torch.stack([part.loss_sum for part in parts]).sum(), expected)
     assert sum(part.n for part in parts) == 11
-    is_right = logits.argmax(-1) == targets
-    assert sum(part.n_correct for part in parts) == whole.n_correct == int(is_right.sum())
-    hidden = sum(part.n_correct_hidden for part in parts)
-    assert hidden == whole.n_correct_hidden == int((is_right & is_hidden).sum())
+    n_right = int((logits.argmax(-1) == targets).sum())
+    assert sum(part.n_correct for part in parts) == whole.n_correct == n_right
