@@ -225,7 +225,7 @@ def whole_step(overlays: list[dict[str, Any]], corpus: MemoryCorpus) -> tuple[Ca
         return make_batch(corpus, cells, recipe, panel=None, seed=0, step=1, device=CPU)
 
     budgets = {"max_tokens": training.chunk_tokens, "keep_tokens": training.keep_tokens}
-    step, batch = StepLoss(module, recipe.objectives, **budgets, autocast=nullcontext), make()
+    step, batch = StepLoss(module, **budgets, autocast=nullcontext), make()
 
     def take() -> None:
         module.zero_grad(set_to_none=True)

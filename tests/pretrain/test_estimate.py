@@ -79,7 +79,7 @@ def test_a_steps_flops_are_those_that_torch_counts_in_a_real_step(
     lengths, targets = np.array([9, 24, 17, 12, 20]), np.array([1, 3, 2, 1, 3])
     targets *= recipe.objectives.masked.weight > 0
     module, settings = synthetic_module(recipe, 40), {"max_tokens": 40, "keep_tokens": keep_tokens}
-    step = StepLoss(module, recipe.objectives, **settings, autocast=nullcontext)
+    step = StepLoss(module, **settings, autocast=nullcontext)
     with FlopCounterMode(display=False) as counted:
         step.accumulate(synthetic_batch(lengths, targets, n_genes=40), health=False)
     flops = step_flops(recipe, lengths, targets, by_tokens(lengths, 40))

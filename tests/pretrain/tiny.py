@@ -101,7 +101,7 @@ def pretraining_step(own: slice, ranks: Alone, name: str) -> dict[str, Any]:
     cells = np.arange(20)[::2][:9][own]
     batch = make_batch(corpus, cells, recipe, panel=None, seed=0, step=1, device=torch.device("cpu"))
     module = synthetic_module(recipe, 30).double()
-    step = StepLoss(module, recipe.objectives, max_tokens=60, keep_tokens=120, autocast=nullcontext, ranks=ranks)
+    step = StepLoss(module, max_tokens=60, keep_tokens=120, autocast=nullcontext, ranks=ranks)
     loss, figures = step.accumulate(batch)
     return {"loss": float(loss), "figures": figures, "gradients": gradients_of(module.named_parameters())}
 
@@ -144,6 +144,7 @@ def take_steps(rank: int, folder: Path) -> None:
     own, ranks = PARTS[rank], Ranks()
     steps = {name: pretraining_step(own, ranks, name) for name in STEPS}
     steps |= {"small": small_step(own, ranks, check=True), "poisoned": small_step(own, ranks, poisoned=True)}
+    steps["agree"] = [ranks.agree(number, torch.device("cpu")) for number in (7, rank)]
     (folder / f"{rank}.json").write_text(json.dumps(steps))
     dist.destroy_process_group()  # its threads must not outlive the interpreter
 
@@ -159,7 +160,7 @@ def run_out() -> None:
     sizes = {"width": 64, "depth": 4, "heads": 4, "head_width": 32}
     module = synthetic_module(tiny_recipe(tokens={"max_length": 300}, encoder=sizes), 300)
     batch = synthetic_batch(np.full(60, 300), np.full(60, 40), n_genes=300)
-    step = StepLoss(module, tiny_recipe().objectives, max_tokens=18_000, autocast=nullcontext)
+    step = StepLoss(module, max_tokens=18_000, autocast=nullcontext)
     limit = process_bytes("VmSize") + (60 << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     try:

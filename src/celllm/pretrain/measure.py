@@ -224,7 +224,7 @@ def time_steps(
         lengths = np.minimum(lengths_B[:n_cells], max_length)
         targets = np.minimum(targets_B[:n_cells] * lengths // lengths_B[:n_cells], lengths - 1)
         budget = max(1, min(recipe.training.chunk_tokens, int(lengths.sum()) // MIN_CHUNKS))
-        loss = StepLoss(module, recipe.objectives, max_tokens=budget, autocast=autocast)
+        loss = StepLoss(module, max_tokens=budget, autocast=autocast)
         batch = synthetic_batch(lengths, targets, n_genes=n_genes, device=device)
         optimiser.zero_grad(set_to_none=True)
         started = now()

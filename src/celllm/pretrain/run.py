@@ -143,16 +143,13 @@ class Run:
         self.panel = choose_panel(corpus, recipe.tokens.panel_size) if recipe.tokens.layout == "full" else None
         self._step_loss = StepLoss(
             self._module,
-            recipe.objectives,
             max_tokens=settings.chunk_tokens,
             autocast=fabric.autocast,
             ranks=self._ranks,
         )
         self._update = Update(self._step_loss, self._optimiser, recipe, seed=seed, fabric=fabric)
         pretrained = PretrainedEncoder(self._module.encoder, recipe, corpus.vocabulary, self.panel, digest="")
-        self._held_out = HeldOut(
-            pretrained, self._step_loss, corpus, cells.validation, probe=probe, fabric=fabric, ranks=self._ranks
-        )
+        self._held_out = HeldOut(pretrained, self._step_loss, corpus, cells.validation, probe=probe, fabric=fabric)
         self._checkpoints: Checkpoints | None = None
         self._saved_step = -1
         self._is_best = False

@@ -32,14 +32,13 @@ from celllm.pretrain.ranks import ALONE, Alone
 class Pretrained(nn.Module):
     """What pretraining trains: the encoder, the head that tells tumour from normal, and perhaps a projection."""
 
-    def __init__(self, encoder: Encoder, objectives: ObjectiveSettings | None = None) -> None:
+    def __init__(self, encoder: Encoder, objectives: ObjectiveSettings) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.objectives = encoder, objectives
         self.malignancy_head = MalignancyHead(encoder.width)
-        is_projected = objectives is not None and objectives.contrastive.projection == "mlp"
         width = encoder.embedding_width
         self.projection: nn.Module | None = None
-        if is_projected:  # SimCLR's: Chen et al. 2020, arXiv:2002.05709
+        if objectives.contrastive.projection == "mlp":  # SimCLR's: Chen et al. 2020, arXiv:2002.05709
             self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
 
@@ -107,18 +106,14 @@ class StepLoss:
     def __init__(
         self,
         module: Pretrained,
-        settings: ObjectiveSettings,
         *,
         max_tokens: int,
         keep_tokens: int = 0,
         autocast: Callable[[], AbstractContextManager[Any]],
         ranks: Alone = ALONE,
     ) -> None:
-        self.module, self.settings, self.max_tokens, self.autocast = module, settings, max_tokens, autocast
+        self.module, self.settings, self.max_tokens, self.autocast = module, module.objectives, max_tokens, autocast
         self.keep_tokens, self.ranks = keep_tokens, ranks
-        if (settings.contrastive.projection == "mlp") != (module.projection is not None):
-            msg = "the module and the recipe disagree about a projection: make it by Pretrained(encoder, objectives)"
-            raise ValueError(msg)
 
     def accumulate(
         self, batch: StepBatch, *, check: bool = False, health: bool = True
