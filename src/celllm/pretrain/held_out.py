@@ -56,9 +56,8 @@ class HeldOut:
             loss = float(found["loss"] or 0.0)
         if settings.probe_every is not None and (step % settings.probe_every == 0 or is_last):
             probed: dict[str, float | None] = {} if self._probe is None else self._probe.figures(self._pretrained)
-            score = self._step_loss.ranks.total(
-                score_of(probed) if probed else 0.0, self._fabric.device
-            )  # the others wait here
+            own = score_of(probed) if probed else 0.0
+            score = self._step_loss.ranks.total(own, self._fabric.device)  # the others wait here
             figures |= probed
             return figures, 1 - score if settings.select == "probe" else loss
         return figures, None if settings.select == "probe" else loss

@@ -13,7 +13,7 @@ import pandas as pd
 from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 
-TYPES = {"B": "int64", "mode": str, "seconds": float, "peak_gb": float}
+TYPES = {"B": "int64", "mode": "str", "seconds": "float64", "peak_gb": "float64"}
 MODES = ("chunked", "full-batch")
 
 
