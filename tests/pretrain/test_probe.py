@@ -26,7 +26,7 @@ TRAINING = {"steps": 6, "log_every": 1, "probe_every": 2}
 
 @pytest.fixture(autouse=True)
 def few_splits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "N_SPLITS", 2)
+    monkeypatch.setattr(probe, "N_SPLITS", 3)
 
 
 @pytest.fixture
