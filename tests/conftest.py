@@ -301,9 +301,8 @@ def probed(training: Folder, generator: np.random.Generator) -> dict[str, Path]:
     labels = np.array(["a", "b"])[np.arange(60) % 2]
     rate = np.where((np.arange(training.genes.n_genes) < 20) == (labels[:, None] == "a"), 2.0, 1.0)
     files = {"probe_cells": training.path / "probe.h5ad", "probe_components": training.path / "pca.safetensors"}
-    counts.write(
-        aligned_cells(generator.poisson(rate), training.genes, dataset="probe", label=labels), files["probe_cells"]
-    )
+    cells = aligned_cells(generator.poisson(rate), training.genes, dataset="probe", label=labels)
+    cells.write_h5ad(files["probe_cells"])
     bench_commands.fit_pca(shards=training.path / "manifest.json", pca=files["probe_components"], components=3)
     return files
 
@@ -316,7 +315,7 @@ def write_inputs(path: Path, genes: Vocabulary, generator: np.random.Generator) 
     network.write(Edges(a, b, genes.digest, "test"), path / "edges.parquet")
     matrix = sparse.csr_matrix(generator.poisson(1.0, (N_CELLS, genes.n_genes)))
     cells = aligned_cells(matrix, genes, simulated=True, is_malignant=np.arange(N_CELLS) % 2)
-    counts.write(cells, path / "cells.h5ad")
+    cells.write_h5ad(path / "cells.h5ad")
     writer.write(
         path / "cells.h5ad",
         path / "simulated" / "manifest.json",

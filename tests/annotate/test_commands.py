@@ -30,7 +30,7 @@ def embedded(folder: Path, values: np.ndarray, units: str, encoder: Path, genes:
         simulated=True,
         provenance={},
     )
-    cells_file.write(aligned, folder / "cells.h5ad")
+    aligned.write_h5ad(folder / "cells.h5ad")
     files = {"cells": "cells.h5ad", "vocabulary": "genes.tsv", "embeddings": "e.parquet"}
     commands.embed_cells(encoder=encoder, **{name: folder / file for name, file in files.items()})
     ids, found, labels = embeddings.read(folder / "e.parquet")

@@ -59,6 +59,7 @@ def test_a_misspelt_nested_key_is_named_with_its_path(demo, check):
     [
         pytest.param("corpus", [], "at least 1", id="empty corpus"),
         pytest.param("accelerator", "tpu", "one of cpu, gpu", id="unknown accelerator"),
+        pytest.param("locus_group", "proteins", "one of protein-coding gene, non-coding RNA", id="unknown genes"),
         pytest.param("mapped_threshold", 80, "less than or equal to 1", id="per cent for share"),
     ],
 )
@@ -81,7 +82,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(demo, check, key, value, 
 )
 def test_a_probe_is_labelled_and_held_out_of_everything(root, probe, facts, found):
     asking = recipe.read(root / "config/recipes/paper.yaml", {"training": {"probe_every": 5}})
-    given = {"labels": True, "corpus": ["b"], "tested": ["c"], "recipes": {"e": asking}, "files": [], **facts}
+    given = {"labels": True, "corpus": ["b"], "tested": ["c"], "recipes": {"e": asking}, "file": "c", **facts}
     with contextlib.nullcontext() if found is None else pytest.raises(InputError, match=found):
         settings.check_probe(probe, **given)
 
@@ -99,16 +100,23 @@ def test_a_key_that_stands_twice_is_refused_by_its_line(demo, tmp_path):
         settings.check(demo, files=[file])
 
 
-def test_a_key_from_the_command_line_is_said_to_come_from_there(demo, tmp_path):
-    file = tmp_path / "config.yaml"
-    file.write_text(yaml.safe_dump(demo))
-    with pytest.raises(InputError, match="--config on the command line"):
-        settings.check({**demo, "miror": "x"}, files=[file])
+@pytest.mark.parametrize(
+    ("changes", "source"),
+    [
+        pytest.param({"miror": "x"}, "--config on the command line", id="unknown key"),
+        pytest.param({"locus_group": "proteins"}, "--config on the command line", id="other value"),
+        pytest.param({"threads": {"pretrain": 0, "fit": 1}}, "--config on the command line", id="nested"),
+        pytest.param({"trials": 0}, "over.yaml", id="an overlay's"),
+    ],
+)
+def test_a_wrong_value_is_said_to_come_from_where_it_does(demo, tmp_path, changes, source):
+    files = [tmp_path / "config.yaml", tmp_path / "over.yaml"]
+    files[0].write_text(yaml.safe_dump(demo))
+    files[1].write_text("trials: 0\nthreads: {fit: 1}\n")
+    with pytest.raises(InputError, match=source):
+        settings.check({**demo, **changes}, files=files)
 
 
-def test_a_name_that_is_no_row_is_refused_with_the_nearest_row(tmp_path):
-    file = tmp_path / "config.yaml"
-    file.write_text("corpus: [anotation]")
-    with pytest.raises(InputError, match="did you mean annotation") as caught:
-        settings.check_names(["anotation"], ["annotation"], field="corpus", table="datasets.tsv", files=[file])
-    assert caught.value.file == str(file)
+def test_a_name_that_is_no_row_is_refused_with_the_nearest_row():
+    with pytest.raises(InputError, match="did you mean annotation"):
+        settings.check_names(["anotation"], ["annotation"], field="corpus", table="datasets.tsv", file="c")

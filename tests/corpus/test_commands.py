@@ -7,7 +7,6 @@ from scipy.sparse import csr_matrix
 
 from celllm.corpus.commands import join_shards, write_shards
 from celllm.corpus.reader import ShardReader
-from celllm.harmonise import cells as cells_file
 from celllm.harmonise import vocabulary
 from celllm.harmonise.quality import cell_hashes
 from celllm.harmonise.vocabulary import Vocabulary
@@ -28,7 +27,7 @@ def write_cells(aligned, tmp_path):
         matrix = csr_matrix(np.arange(first, first + N_CELLS * genes.n_genes).reshape(N_CELLS, -1))
         simulated = dataset.startswith("simulated")
         cells = aligned(matrix, genes, dataset=dataset, simulated=simulated, cell_hash=cell_hashes(matrix))
-        cells_file.write(cells, tmp_path / f"{dataset}.h5ad")
+        cells.write_h5ad(tmp_path / f"{dataset}.h5ad")
 
     return write
 

@@ -18,7 +18,6 @@ from celllm.config import recipe as recipes
 from celllm.corpus import writer
 from celllm.genes import commands, gene2vec, gene_embedding, network
 from celllm.genes.network import Edges
-from celllm.harmonise import cells as cells_file
 from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.harmonise.normalise import log_normalised
 from celllm.harmonise.vocabulary import Vocabulary, of_locus_group
@@ -80,7 +79,7 @@ def test_the_string_network_keeps_most_of_its_edges(mirror: Path, tmp_path: Path
 
 
 def write_shards(folder: Path, cells: ad.AnnData, genes: Vocabulary) -> Path:
-    cells_file.write(cells, folder / "d.h5ad")
+    cells.write_h5ad(folder / "d.h5ad")
     options = {"n_genes": genes.n_genes, "shard_cells": 50, "tested": (), "hashes": {}, "provenance": {}}
     writer.write(folder / "d.h5ad", folder / "shards.json", vocabulary=genes.digest, **options)
     return folder / "shards.json"

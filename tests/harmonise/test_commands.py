@@ -15,8 +15,8 @@ from celllm.config import tables
 from celllm.harmonise import cells as cells_file
 from celllm.harmonise import harmonisation, vocabulary
 from celllm.harmonise.align import Aligner
-from celllm.harmonise.commands import align_cells, align_responses, build_vocabulary
-from celllm.sources import raw, responses
+from celllm.harmonise.commands import align_cells, build_vocabulary
+from celllm.sources import raw
 from celllm.sources.readers.cells import in_pieces
 from celllm.sources.readers.registry import read_raw
 
@@ -112,17 +112,6 @@ def test_an_unknown_group_is_refused_with_those_there_are(demo, tmp_path):
     assert not (tmp_path / "genes.tsv").exists()
 
 
-def test_published_responses_are_brought_into_form(datasets, tmp_path):
-    pairs = pd.DataFrame({"drug": ["d1", "d1"], "DepMap_ID": ["l2", "l1"], "ln_ic50": [1.0, 2.0]})
-    pairs.to_parquet(tmp_path / "p.parquet")
-    (tmp_path / "s.csv").write_text("drug,smiles\nd1,CCO\n")
-    raw.write("g", [raw.describe(tmp_path / name) for name in ("p.parquet", "s.csv")], tmp_path / "manifest.json")
-    align_responses(dataset=datasets["gdsc_tgsa"], raw=tmp_path / "manifest.json", responses=tmp_path / "r.parquet")
-    made = responses.read(tmp_path / "r.parquet")
-    assert made.table[["line", "response", "smiles"]].to_numpy().tolist() == [["l1", 2.0, "CCO"], ["l2", 1.0, "CCO"]]
-    assert not made.simulated
-
-
 def test_the_demo_cells_stand_on_the_vocabulary(demo, datasets, source, tmp_path, capsys):
     cells, report = run(demo, tmp_path, datasets["pbmc68k_reduced"], demo / "cells.json")
     assert "700 cells kept, 0 dropped" in capsys.readouterr().out
@@ -153,20 +142,15 @@ def test_empty_cells_are_told_apart_from_shallow_ones_by_sample(demo, datasets, 
         run(demo, tmp_path, dataclasses.replace(row, min_genes=9999), tmp_path / "d/manifest.json")
 
 
-def test_cells_of_several_files_are_told_apart_by_their_sample(datasets, source, demo_genes):
-    files = [dataclasses.replace(source, sample=sample) for sample in ("s1", "s2")]
-    _, obs, report = aligned(files, datasets["pbmc68k_reduced"], **demo_genes)
-    assert obs.index[0].startswith("pbmc68k_reduced:s1:")
-    assert obs["sample"].iloc[-1] == obs["donor"].iloc[-1] == "s2"
-    assert obs.index.is_unique
-    assert {name: sample.kept for name, sample in report.samples.items()} == {"s1": 700, "s2": 700}
-
-
 @pytest.mark.parametrize(("n_cells", "size"), [(20, 1), (700, 300)])
-def test_pieces_of_any_size_give_the_same_cells_and_report(datasets, source, demo_genes, n_cells, size):
+def test_pieces_of_any_size_of_any_file_give_the_same_cells_and_report(datasets, source, demo_genes, n_cells, size):
     row, cells = datasets["pbmc68k_reduced"], next(in_pieces(source, n_cells))
-    whole = aligned([cells], row, **demo_genes)
-    cut = aligned(in_pieces(cells, size), row, **demo_genes)
+    files = [dataclasses.replace(cells, sample=sample) for sample in ("s1", "s2")]
+    whole = aligned(files, row, **demo_genes)
+    cut = aligned([piece for file in files for piece in in_pieces(file, size)], row, **demo_genes)
+    assert whole[1].index[0].startswith("pbmc68k_reduced:s1:")
+    assert whole[1]["sample"].iloc[-1] == whole[1]["donor"].iloc[-1] == "s2"
+    assert {name: sample.kept for name, sample in whole[2].samples.items()} == {"s1": n_cells, "s2": n_cells}
     assert (whole[0] != cut[0]).nnz == 0
     pd.testing.assert_frame_equal(whole[1], cut[1])
     assert whole[2] == cut[2]
@@ -252,6 +236,9 @@ def test_what_is_missing_and_lost_is_counted_and_named(demo, datasets, tmp_path,
     assert "2 kept cells without label" in said
     assert "left out: 1 features, genes of other species" in said
     assert report.left_out == {"genes of other species": 1}
+    (tmp_path / "h.json").write_text((tmp_path / "h.json").read_text().replace("n_names", "n_nams"))
+    with pytest.raises(InputError, match=r"(?s)a harmonisation report.*n_nams"):
+        harmonisation.read(tmp_path / "h.json")
 
 
 def test_a_lower_threshold_lets_lost_names_pass_and_simulated_cells_say_so(demo, datasets, tmp_path):

@@ -46,19 +46,9 @@ def test_the_matrix_that_holds_counts_is_found(matrices, place, form):
         pytest.param({"X": COUNTS[:, :9], "raw": COUNTS}, None, "--counts X or --counts raw", id="several"),
         pytest.param({"X": COUNTS, "layers:log": LOGGED}, "layers:log", "layers:log", id="asked for, no counts"),
         pytest.param({"X": COUNTS}, "layers:counts", "name one: --counts X", id="asked for, not there"),
+        pytest.param({"X": np.vstack([COUNTS, COUNTS + 0.5])}, None, "mixed values", id="the last cells"),
     ],
 )
 def test_what_holds_no_counts_or_could_is_shown_and_refused(matrices, asked, said):
     with pytest.raises(InputError, match=said):
         find_counts(matrices, file="my.h5ad", asked=asked)
-
-
-def test_named_one_of_several_is_taken():
-    assert find_counts({"X": COUNTS[:, :9], "raw": COUNTS}, file="my.h5ad", asked="raw").n_genes == 30
-
-
-def test_cells_of_beginning_middle_and_end_are_looked_at():
-    counts = COUNTS.copy()
-    counts[-1, 0] = 0.5
-    with pytest.raises(InputError, match="mixed values"):
-        find_counts({"X": counts}, file="my.h5ad")

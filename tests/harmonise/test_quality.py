@@ -16,10 +16,6 @@ def test_equal_cells_have_equal_hashes_wherever_they_stand():
     hashes = cell_hashes(values)
     assert len(set(hashes)) == 5
     assert cell_hashes(values[[3, 0]].astype(np.float32)) == [hashes[3], hashes[0]]
-
-
-def test_the_order_in_which_entries_are_stored_does_not_change_a_hash():
-    turned = sparse.csr_matrix((np.array([7, 5, 0]), np.array([2, 0, 1]), np.array([0, 3])), shape=(1, 3))
-    straight = sparse.csr_matrix(np.array([[5, 0, 7]]))
-    assert cell_hashes(turned) == cell_hashes(straight)
+    turned = sparse.csr_matrix((np.array([2, 1, 0]), np.array([2, 0, 1]), np.array([0, 3])), shape=(1, 3))
+    assert cell_hashes(turned) == [hashes[2]]
     assert turned.indices.tolist() == [2, 0, 1]

@@ -1,5 +1,7 @@
 """From names to genes: hand-written cases of everything a source does to a name."""
 
+from collections import Counter
+
 import pandas as pd
 import pytest
 
@@ -128,11 +130,6 @@ def test_a_name_of_no_single_vocabulary_gene_stays_unmapped(index, vocabulary, n
     assert mapping.index_N.tolist() == [-1]
 
 
-def test_names_are_settled_over_all_genes_and_not_only_the_vocabulary(vocabulary):
-    coding_only = SymbolIndex(table()[lambda genes: genes["locus_group"] == CODING].reset_index(drop=True))
-    assert map_names(["C6orf48"], coding_only, vocabulary).routes == ["alias"]
-
-
 @pytest.mark.parametrize(
     ("names", "symbols"),
     [
@@ -149,25 +146,10 @@ def test_names_made_unique_are_their_first_ones_gene(index, vocabulary, names, s
         assert sorted(vocabulary.symbols[i] for i in mapping.index_N) == sorted(symbols)
 
 
-def test_numbers_among_symbols_are_no_entrez_ids(complete):
-    index, vocabulary = complete
-    assert map_names(["TP53", "ACTB", "7157"], index, vocabulary).index_N[2] == -1
-    assert map_names(["7157", "60"], index, vocabulary).index_N.min() >= 0
-
-
 def test_ids_and_symbols_of_different_genes_are_conflicts(index, vocabulary):
     mapping = map_names(["RGS5_ENSG00000198125", "CD79A_ENSG00000105369", "OLD_ENSG00000143248"], index, vocabulary)
     assert [vocabulary.symbols[i] for i in mapping.index_N] == ["MB", "CD79A", "RGS5"]
     assert mapping.conflicts == ["RGS5_ENSG00000198125"]
-
-
-def test_the_order_of_names_and_their_company_do_not_matter(index, vocabulary, generator):
-    names = [gene[0] for gene in GENES] + ["SEPT14", "QARS", "RGS5.1", "1-Mar", "unknown"]
-    order = generator.permutation(len(names))
-    whole = map_names(names, index, vocabulary)
-    shuffled = map_names([names[i] for i in order], index, vocabulary)
-    assert shuffled.index_N.tolist() == whole.index_N[order].tolist()
-    assert shuffled.routes == [whole.routes[i] for i in order]
 
 
 def test_the_order_of_the_gene_table_does_not_matter_and_a_name_counts_each_time(index, vocabulary):
@@ -175,8 +157,8 @@ def test_the_order_of_the_gene_table_does_not_matter_and_a_name_counts_each_time
     turned = map_names(names, SymbolIndex(table()[::-1].reset_index(drop=True)), vocabulary)
     straight = map_names(names, index, vocabulary)
     assert (turned.routes, turned.index_N.tolist()) == (straight.routes, straight.index_N.tolist())
-    counted = {route: n for route, n in straight.by_route().items() if n}
-    assert counted == {"approved": 2, "previous": 1, "ambiguous": 3, "repaired": 1, "outside_vocabulary": 1}
+    counted = {"approved": 2, "previous": 1, "ambiguous": 3, "repaired": 1, "outside_vocabulary": 1}
+    assert Counter(straight.routes) == counted
 
 
 def test_the_most_trusted_name_stands_for_a_gene_and_of_equals_the_first(index, vocabulary):
@@ -207,18 +189,6 @@ def test_the_whole_vocabulary_of_2024_maps_onto_itself(complete):
     assert mapping.index_N.tolist() == [i for i, _ in ids]
 
 
-def test_dates_and_dots_of_real_sets_are_repaired(complete, mirror):
-    index, vocabulary = complete
-    found = {}
-    for name in ("tumour_pancreas_pdac_moncada", "pancreas_baron_subset"):
-        names = next(read_one(raw.describe(mirror / f"{name}.h5ad"))).names
-        mapping = map_names(names, index, vocabulary)
-        repaired = [i for i, route in enumerate(mapping.routes) if route == "repaired"]
-        found |= {names[i]: vocabulary.symbols[mapping.index_N[i]] for i in repaired}
-    repairs = {"14-Sep": "SEPTIN14", "3-Mar": "MARCHF3", "NKX6.2": "NKX6-2", "KRTAP16.1": "KRTAP16-1"}
-    assert {name: found.get(name) for name in repairs} == repairs
-
-
 def test_plain_numbers_are_entrez_ids_and_never_aliases(complete, mirror):
     index, vocabulary = complete
     names = next(read_one(raw.describe(mirror / "drug_scad_gefitinib_zscore.h5ad"))).names
@@ -242,6 +212,7 @@ def test_plain_numbers_are_entrez_ids_and_never_aliases(complete, mirror):
 )
 def test_an_entrez_id_settles_depmaps_names_and_the_symbol_helps_out(complete, name, symbol, route):
     index, vocabulary = complete
+    assert map_names(["TP53", "ACTB", "7157"], index, vocabulary).index_N[2] == -1  # a number among symbols
     mapping = map_names([name], index, vocabulary)
     assert mapping.routes == [route]
     assert mapping.index_N[0] == (vocabulary.symbols.index(symbol) if symbol else -1)

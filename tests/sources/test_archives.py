@@ -31,26 +31,17 @@ def read(path, **options):
     return {name: stream.read() for name, stream in archives.members(path, **options)}
 
 
-@pytest.mark.parametrize("mode", ["w", "w:gz"])
-def test_members_of_a_tar_come_with_gzip_undone(tmp_path, mode):
-    path = tar(
-        tmp_path / "a.tar", ("x/a.txt", TEXT), ("x/b.txt.gz", gzip.compress(TEXT)), ("x", (tarfile.DIRTYPE,)), mode=mode
-    )
-    before = sorted(tmp_path.iterdir())
-    assert read(path) == {"x/a.txt": TEXT, "x/b.txt.gz": TEXT}
-    assert sorted(tmp_path.iterdir()) == before
-
-
-def test_members_of_a_zip_come_with_gzip_undone(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("x/a.txt", TEXT)
-        archive.writestr("b.gz", gzip.compress(TEXT))
-    assert read(tmp_path / "a.zip") == {"x/a.txt": TEXT, "b.gz": TEXT}
-
-
-def test_files_that_macos_adds_are_passed_over(tmp_path):
-    path = tar(tmp_path / "a.tar", ("x/._a.txt", b"1"), ("__MACOSX/a.txt", b"2"), ("x/a.txt", b"3"))
-    assert read(path) == {"x/a.txt": b"3"}
+@pytest.mark.parametrize("form", ["w", "w:gz", "zip"])
+def test_members_come_with_gzip_undone_without_what_macos_adds_and_nothing_is_written(tmp_path, form):
+    members = {"x/a.txt": TEXT, "b.gz": gzip.compress(TEXT), "x/._a.txt": b"1", "__MACOSX/a.txt": b"2"}
+    if form == "zip":
+        with zipfile.ZipFile(tmp_path / "a", "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    else:
+        tar(tmp_path / "a", *members.items(), ("x", (tarfile.DIRTYPE,)), mode=form)
+    assert read(tmp_path / "a") == {"x/a.txt": TEXT, "b.gz": TEXT}
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../out.txt", "x/../../out.txt", "C:/out.txt", "..\\out.txt"])
@@ -88,7 +79,7 @@ def test_a_member_that_unpacks_to_more_than_the_limit_is_refused(tmp_path):
         read(tmp_path / "a.zip", limit=99_999)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
 def test_a_truncated_archive_is_refused(tmp_path, share):
     whole = tar(tmp_path / "a.tar.gz", ("a", TEXT), ("b", TEXT), mode="w:gz").read_bytes()
     (tmp_path / "cut.tar.gz").write_bytes(whole[: int(len(whole) * share)])
@@ -103,9 +94,3 @@ def test_a_damaged_archive_is_refused_though_the_damage_lies_behind_its_last_mem
     (tmp_path / "a.tar.gz").write_bytes(whole)
     with pytest.raises(InputError, match="CRC check failed"):
         read(tmp_path / "a.tar.gz")
-
-
-def test_a_file_that_is_no_archive_is_refused(tmp_path):
-    (tmp_path / "a.tar").write_bytes(b"<html>not found</html>")
-    with pytest.raises(InputError, match=r"a\.tar: \(whole file\)\n +expected: a tar or zip archive"):
-        read(tmp_path / "a.tar")

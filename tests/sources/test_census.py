@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from celllm.config.tables import read_datasets, read_files
+from celllm.config.tables import read_files
 from celllm.sources import samples
-from celllm.sources.readers.cells import TumourRule, annotate
+from celllm.sources.readers.cells import annotate
 from celllm.sources.readers.registry import read_raw
 
 COUNTS = np.array([[3, 0, 7], [0, 5, 1], [2, 2, 0], [1, 0, 4], [6, 1, 0], [0, 9, 2]])
@@ -16,18 +16,12 @@ DISEASES = ["normal", "lung adenocarcinoma", "COVID-19", "benign neoplasm", "gli
 IDS = ["ENSG00000198851", "ENSG00000122406", "ENSG00000198804"]
 
 
-@pytest.fixture
-def census(root):
-    return read_datasets(root / "config/datasets.tsv").row("census")
-
-
-def write(path, *, has_raw, diseases=DISEASES):
+def write(path, *, has_raw):
     """Write cells as CELLxGENE does: raw counts in raw.X, logarithms in X; counts in X where nothing is normalised."""
     obs = {
         "cell_type": ["neuron", "malignant cell", "T cell", "unknown", "malignant cell", "neuron"],
         "donor_id": ["d1", "d2", "d2", "d3", "d4", "d1"],
-        "disease": diseases,
-        "disease_ontology_term_id": "PATO:0000461",
+        "disease": DISEASES,
         "tissue": "lung",
     }
     table = pd.DataFrame(obs, index=[f"c{number}" for number in range(6)]).astype("category")
@@ -51,8 +45,9 @@ def test_each_data_set_of_the_list_has_its_address(root):
 
 
 @pytest.mark.parametrize("has_raw", [True, False])
-def test_primary_cells_come_with_counts_labels_donors_and_what_the_disease_says(census, tmp_path, manifest_of, has_raw):
+def test_primary_cells_come_with_counts_labels_donors_and_what_the_disease_says(rows, tmp_path, manifest_of, has_raw):
     manifest = manifest_of(write(tmp_path / "a.h5ad", has_raw=has_raw), samples=["a"], study="collection")
+    census = rows.row("census")
     (cells,) = read_raw(manifest, census)
     assert cells.matrix.toarray().tolist() == COUNTS[:5].tolist()
     assert cells.names == [f"{name}_{one}" for name, one in zip(("CD3E", "RPL5", "MT-CO1"), IDS, strict=True)]
@@ -60,11 +55,3 @@ def test_primary_cells_come_with_counts_labels_donors_and_what_the_disease_says(
     assert made["label"].tolist() == ["neuron", "malignant cell", "T cell", "", "malignant cell"]
     assert made["is_malignant"].tolist() == [0, 1, -1, -1, 1]
     assert made[["donor", "study", "sample"]].iloc[1].tolist() == ["d2", "collection", "a"]
-
-
-def test_a_list_may_hold_normal_tissue_only(census, tmp_path, manifest_of):
-    manifest = manifest_of(write(tmp_path / "a.h5ad", has_raw=True, diseases=["normal"] * 6), samples=["a"])
-    rule = TumourRule(census)
-    for cells in read_raw(manifest, census):
-        rule.see(cells)
-    rule.check()

@@ -39,17 +39,10 @@ def test_writers_in_threads_and_processes_lose_no_row(tmp_path, root):
     assert len(checksums.read(path)) == 40
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        pytest.param("d\ta\tmany\t" + "0" * 64 + "\tmirror\t2026-01-31", "bytes of d.*a valid integer", id="size"),
-        pytest.param("d\ta\t7\t-\tmirror\t2026-01-31", "sha256 of d.*a valid string", id="no checksum"),
-    ],
-)
-def test_a_row_that_says_nothing_is_refused(tmp_path, line, message):
+def test_a_row_that_says_nothing_is_refused(tmp_path):
     path = tmp_path / "checksums.tsv"
-    path.write_text(f"{checksums.HEADER}{line}\n")
-    with pytest.raises(InputError, match=f"(?s){message}"):
+    path.write_text(f"{checksums.HEADER}d\ta\t7\t-\tmirror\t2026-01-31\n")
+    with pytest.raises(InputError, match=r"(?s)sha256 of d.*a valid string"):
         checksums.read(path)
 
 

@@ -33,16 +33,11 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def row(rows):
-    return rows.row("panglaodb")
-
-
-@pytest.fixture
-def run(place, row):
+def run(place, rows):
     """Fetch files of a dataset through the command, as its rows say, and read the manifest."""
 
     def run(*files, dataset="d", reader="h5ad", mirror=("mirror",), **options):
-        dataset_row = replace(row, dataset=dataset, title=f"The {dataset}", reader=reader)
+        dataset_row = replace(rows.row("panglaodb"), dataset=dataset, title=f"The {dataset}", reader=reader)
         manifest = place / f"raw/{dataset}/manifest.json"
         folders = [place / name for name in mirror]
         commands.fetch(dataset=dataset_row, files=list(files), manifest=manifest, mirror=folders, **options)
@@ -51,8 +46,8 @@ def run(place, row):
     return run
 
 
-def source(file="a.tsv", url=None, size=None, sha256=None, sample=None, mirrors=(), dataset="d"):
-    return SourceFile(dataset, file, url, size, sha256, sample, mirrors)
+def source(file="a.tsv", url=None, size=None, sha256=None, sample=None, dataset="d"):
+    return SourceFile(dataset, file, url, size, sha256, sample)
 
 
 @pytest.fixture
@@ -61,12 +56,8 @@ def served(place, server, monkeypatch):
     monkeypatch.setattr(fetch, "download", DOWNLOAD)
     server.body = CONTENT
     server.address = server.at("/a", lambda handler: handler.file(server.body))
-    server.at("/gone", lambda handler: handler.answer(404))
+    server.gone = server.at("/gone", lambda handler: handler.answer(404))
     return server
-
-
-def asked(server):
-    return [path for path, _ in server.requests]
 
 
 def test_a_file_of_the_mirror_is_linked_and_written_down(place, run):
@@ -80,11 +71,23 @@ def test_a_file_of_the_mirror_is_linked_and_written_down(place, run):
     assert run(row).files == (file,)
 
 
-def test_a_file_the_mirror_lacks_is_named_with_the_folder_and_the_remedy(place, run):
-    with pytest.raises(InputError, match=rf"(?s){place}/mirror: a\.tsv.*has no file a\.tsv.*put a\.tsv into {place}"):
-        run(source())
-    with pytest.raises(InputError, match=r"(?s)no mirror folder was given.*--config mirror=FOLDER"):
-        run(source(), mirror=())
+@pytest.mark.parametrize(
+    ("row", "options", "message"),
+    [
+        (source(), {}, r"mirror: a\.tsv.*has no file a\.tsv.*put a\.tsv into .*mirror"),
+        (source(), {"mirror": ()}, "no mirror folder was given.*--config mirror=FOLDER"),
+        (source(url="repo:tables/none.tsv"), {}, "url of d.*the file repo:tables/none.tsv"),
+        (source(url="package:celllm:none.py"), {}, "url of d.*the file package:celllm:none.py"),
+        (source(url="package:no_such_package:a"), {}, "url of d.*the file package:no_such_package:a"),
+        (source(url="ftp://x/a.tsv"), {}, r"https://….*found: +ftp://x"),
+        (source("{sra}.RData", url="https://x/{sra}"), {}, r"a template, https://x/\{sra\}.*the column samples of d"),
+        (source(), {"reader": "sample_table"}, r"put a\.tsv into .*mirror: The d: tab-separated under that name"),
+    ],
+    ids=["mirror", "no mirror", "checkout", "package", "no package", "address", "template", "list"],
+)
+def test_what_cannot_be_had_is_named_with_the_remedy(place, run, row, options, message):
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        run(row, **options)
     assert not (place / "raw/d/manifest.json").exists()
 
 
@@ -115,51 +118,27 @@ def test_files_of_the_checkout_and_of_packages_are_copied(place, run):
     assert b"class InputError" in package.path.read_bytes()
 
 
-@pytest.mark.parametrize("url", ["repo:tables/none.tsv", "package:celllm:none.py", "package:no_such_package:a"])
-def test_a_file_that_package_or_checkout_lacks_is_named(run, url):
-    with pytest.raises(InputError, match=rf"(?s)url of d.*the file {url}"):
-        run(source(url=url))
-
-
-def test_an_address_of_another_kind_is_refused(run):
-    with pytest.raises(InputError, match=r"(?s)https://….*found: +ftp://x"):
-        run(source(url="ftp://x/a.tsv"))
-
-
-def test_what_no_mirror_has_is_downloaded_and_checked(place, run, served):
-    (file,) = run(source(url=served.address, size=len(CONTENT), sha256=SHA)).files
-    assert (file.sha256, file.source) == (SHA, served.address)
-    assert (place / "raw/d/a.tsv").read_bytes() == CONTENT
-    assert sorted(path.name for path in (place / "raw/d").iterdir()) == ["a.tsv", "manifest.json"]
-
-
 def test_a_failed_download_says_what_was_asked_and_where_else_the_file_may_lie(run, served):
     with pytest.raises(InputError, match=r"(?s)a\.tsv from http://127.*404.*mirror has no file a\.tsv"):
-        run(source(url=served.address.replace("/a", "/gone")))
-
-
-def test_a_further_address_gives_what_the_first_has_not(run, served):
-    gone = served.address.replace("/a", "/gone")
-    run(source(url=gone, mirrors=(gone, served.address), sha256=SHA))
-    assert asked(served) == ["/gone", "/gone", "/a"]
+        run(source(url=served.gone))
 
 
 @pytest.mark.parametrize("known", [{"sha256": SHA}, {}])
-def test_what_has_arrived_is_not_asked_for_again_unless_it_has_changed_here(place, run, served, known):
+def test_a_download_is_checked_kept_and_asked_for_again_only_where_it_has_changed_here(place, run, served, known):
     row, table = source(url=served.address, **known), place / "checksums.tsv"
     first = run(row, checksums=table)
+    assert (first.files[0].sha256, first.files[0].source) == (SHA, served.address)
+    assert sorted(path.name for path in (place / "raw/d").iterdir()) == ["a.tsv", "manifest.json"]
     (place / "raw/d/manifest.json").unlink()  # as a killed run leaves it
-    assert run(row, checksums=table) == first
-    assert asked(served) == ["/a"]
+    assert [file.sha256 for file in run(row, checksums=table).files] == [SHA]
+    assert [path for path, _ in served.requests].count("/a") == 1
     (place / "raw/d/a.tsv").write_bytes(CONTENT[::-1])
     assert run(row, checksums=table) == first
-    assert asked(served) == ["/a", "/a"]
+    assert [path for path, _ in served.requests].count("/a") == 2
     assert (place / "raw/d/a.tsv").read_bytes() == CONTENT
 
 
-def test_the_first_download_is_locked_and_a_later_change_refused_until_its_line_is_deleted(
-    place, run, served, monkeypatch
-):
+def test_the_first_download_is_locked_and_a_later_change_refused_until_its_line_is_deleted(place, run, served):
     row, lock = source(url=served.address), place / "checksums.tsv"
     run(row, checksums=lock)
     (line,) = checksums.read(lock)
@@ -176,56 +155,44 @@ def test_the_first_download_is_locked_and_a_later_change_refused_until_its_line_
     assert checksums.of(lock, dataset="d", file="a.tsv").sha256 == file.sha256 != SHA
 
 
-def test_a_file_of_the_mirror_is_locked_and_held_to_the_lock_too(place, run):
+def test_a_file_of_the_mirror_is_locked_too_and_one_of_ones_own_may_change(place, run):
+    table = place / "checksums.tsv"
     (place / "mirror/a.tsv").write_bytes(CONTENT)
-    row = source(url="https://example.org/a.tsv")
-    run(row, checksums=place / "checksums.tsv")
-    assert [(line.source, line.sha256) for line in checksums.read(place / "checksums.tsv")] == [("mirror", SHA)]
+    run(source(), checksums=table)
+    assert not table.exists()
+    published = source(url="https://example.org/a.tsv")
+    run(published, checksums=table)
+    assert [(line.source, line.sha256) for line in checksums.read(table)] == [("mirror", SHA)]
     (place / "mirror/a.tsv").write_bytes(CONTENT[::-1])
     with pytest.raises(InputError, match=r"mirror/a\.tsv: sha256"):
-        run(row, checksums=place / "checksums.tsv")
+        run(published, checksums=table)
 
 
-def test_a_file_of_ones_own_is_not_locked_and_may_change(place, run):
-    for content in (CONTENT, CONTENT[::-1]):
-        (place / "mirror/a.tsv").write_bytes(content)
-        (file,) = run(source(), checksums=place / "checksums.tsv").files
-        assert file.path.read_bytes() == content
-    assert not (place / "checksums.tsv").exists()
-
-
-def test_a_lock_that_cannot_be_written_is_said_with_the_line_to_add(place, run, served, capsys, monkeypatch):
+def test_a_lock_or_folder_that_cannot_be_written_is_said(place, run, served, capsys, monkeypatch):
     def read_only(_row, path, **_):
         raise PermissionError(13, "read-only", str(path))
 
     monkeypatch.setattr(checksums, "record", read_only)
     run(source(url=served.address), checksums=place / "checksums.tsv")
     assert f"add this line to it:\nd\ta.tsv\t{len(CONTENT)}\t{SHA}\t{served.address}" in capsys.readouterr().err
-
-
-def test_a_folder_that_cannot_be_written_is_named(place, run, monkeypatch):
     (place / "mirror/a.tsv").write_bytes(CONTENT)
     monkeypatch.setattr(fetch.Path, "symlink_to", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(InputError, match=r"(?s)room enough.*No space left.*make room"):
         run(source())
 
 
-@pytest.mark.parametrize("name", ["a.tsv.gz", "d/a.tsv.gz"])
-def test_a_file_that_the_mirror_holds_gzipped_is_unpacked_and_checked_inside(place, run, name):
-    (place / "mirror/d").mkdir()
-    (place / "mirror" / name).write_bytes(gzip.compress(CONTENT))
+def test_a_file_that_the_mirror_holds_gzipped_is_unpacked_and_checked_inside(place, run):
+    packed = place / "mirror/d/a.tsv.gz"
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress(CONTENT))
     (file,) = run(source(size=len(CONTENT), sha256=SHA)).files
     assert not file.path.is_symlink()
     assert file.path.read_bytes() == CONTENT
     with pytest.raises(InputError, match=r"a\.tsv\.gz: sha256"):
         run(source(sha256="0" * 64))
-
-
-def test_a_broken_gzip_file_of_the_mirror_is_named(place, run):
-    (place / "mirror/a.tsv.gz").write_bytes(gzip.compress(CONTENT)[:-4])
+    packed.write_bytes(gzip.compress(CONTENT)[:-4])
     with pytest.raises(InputError, match=r"(?s)a\.tsv\.gz.*a whole gzip file"):
         run(source())
-    assert not (place / "raw/d/a.tsv").exists()
 
 
 def test_mirror_folders_are_asked_in_order_each_for_four_names(tmp_path):
@@ -241,10 +208,8 @@ def test_mirror_folders_are_asked_in_order_each_for_four_names(tmp_path):
 
 def test_two_processes_do_not_fetch_the_same_dataset_at_once(place, run):
     (place / "raw/.locks").mkdir(parents=True)
-    with (
-        FileLock(place / "raw/.locks/d.lock"),
-        pytest.raises(InputError, match=r"(?s)one process that fetches it.*another one at it"),
-    ):
+    message = r"(?s)one process that fetches it.*another one at it"
+    with FileLock(place / "raw/.locks/d.lock"), pytest.raises(InputError, match=message):
         run(source())
 
 
@@ -261,46 +226,27 @@ def template(served, path="a?{sample}"):
     return source("{sample}.gz", url=served.address.removesuffix("a") + path)
 
 
-def test_a_template_gives_a_file_a_sample_with_its_facts(run, served, listed, capsys):
-    files = run(template(served), **listed).files
-    assert [file.name for file in files] == [f"s{n}.gz" for n in range(8)]
-    assert [file.sample for file in files] == [f"s{n}" for n in range(8)]
-    assert files[4].facts == {"study": "study0", "malignancy": "normal", "path": "a"}
-    assert len(served.requests) == 8
-    said = capsys.readouterr().err
-    assert "8 samples; 8 normal, 0 tumour, 0 unknown" in said
-    assert "(8 of 8 files)" in said
-
-
-def test_a_template_without_a_list_asks_for_one(run):
-    with pytest.raises(InputError, match=r"(?s)url of d.*a template, https://x/\{sra\}.*the column samples of d"):
-        run(source("{sra}.RData", url="https://x/{sra}"))
-
-
-def test_excluded_studies_are_left_out(run, served, listed, capsys):
+def test_a_template_gives_a_file_a_sample_with_its_facts_without_excluded_studies(run, served, listed, capsys):
     files = run(template(served), **listed, exclude_studies=["study1", "other"]).files
-    assert [file.sample for file in files] == ["s0", "s2", "s4", "s6"]
-    assert "study study1 is left out: 4 samples" in capsys.readouterr().err
+    assert [(file.name, file.sample) for file in files] == [(f"s{n}.gz", f"s{n}") for n in (0, 2, 4, 6)]
+    assert files[2].facts == {"study": "study0", "malignancy": "normal", "path": "a"}
+    said = capsys.readouterr().err
+    for words in ("8 samples; 8 normal, 0 tumour", "study study1 is left out: 4 samples", "(4 of 4 files)"):
+        assert words in said
     with pytest.raises(InputError, match=r"(?s)at least one sample.*shorten exclude_studies"):
         run(template(served), **listed, exclude_studies=["study1", "study0"])
 
 
-def test_one_sample_that_fails_does_not_keep_the_others_from_arriving(place, run, served, listed):
+def test_one_sample_that_fails_does_not_stop_the_others_and_many_end_it(place, run, served, listed):
     with pytest.raises(InputError, match=r"(?s)s3\.gz from .*404"):
         run(template(served, "{path}"), **listed)
     assert len(list((place / "raw/d").glob("*.gz"))) == 7
     assert not (place / "raw/d/manifest.json").exists()
-
-
-def test_after_a_few_failures_the_rest_is_not_tried(run, served, listed):
+    shutil.rmtree(place / "raw/d")
+    served.requests.clear()
     with pytest.raises(InputError, match=r"(?s)5 files.*expected: +8 files.*404"):
         run(template(served, "gone?{sample}"), **listed)
     assert len(served.requests) == 5
-
-
-def test_a_list_without_an_address_is_said_how_to_make(run):
-    with pytest.raises(InputError, match=r"(?s)put list\.tsv into .*mirror: The list: tab-separated under that name"):
-        run(source("list.tsv", dataset="list"), dataset="list", reader="sample_table")
 
 
 def test_the_demo_needs_neither_mirror_nor_internet(place, root):

@@ -11,7 +11,7 @@ from celllm.sources import hgnc
 HEADER = ["hgnc_id", "symbol", "locus_group", "status", "alias_symbol", "prev_symbol", "entrez_id", "ensembl_gene_id"]
 ROWS = [
     ["HGNC:1", "AAA", "protein-coding gene", "Approved", "A1|A2", "OLD1", "11", "ENSG01"],
-    ["HGNC:2", "BBB", "non-coding RNA", "Approved", "", "", "", ""],
+    ["HGNC:2", "NA", "non-coding RNA", "Approved", "NULL", "", "", ""],
     ["HGNC:3", "CCC", "protein-coding gene", "Entry Withdrawn", "", "OLD3", "", ""],
 ]
 
@@ -20,30 +20,17 @@ def table(rows=ROWS, header=HEADER):
     return "\n".join("\t".join(row) for row in [header, *rows]) + "\n"
 
 
-def test_withdrawn_entries_are_left_out_and_lists_are_split(tmp_path):
-    (tmp_path / "hgnc.txt").write_text(table())
-    genes = hgnc.read(tmp_path / "hgnc.txt")
-    assert list(genes["symbol"]) == ["AAA", "BBB"]
-    assert genes["alias_symbol"][0] == ["A1", "A2"]
-    assert genes["prev_symbol"][1] == []
-    assert genes["entrez_id"][1] == ""
-
-
 def test_text_gzip_and_parquet_give_the_same(tmp_path):
     (tmp_path / "hgnc.txt").write_text(table())
     (tmp_path / "hgnc.txt.gz").write_bytes(gzip.compress(table().encode()))
     frame = pd.DataFrame(ROWS, columns=HEADER).replace("", None)
     frame.to_parquet(tmp_path / "hgnc.parquet")
     expected = hgnc.read(tmp_path / "hgnc.txt")
+    assert list(expected["symbol"]) == ["AAA", "NA"]  # a name, and not missing; CCC is withdrawn
+    assert expected["alias_symbol"].tolist() == [["A1", "A2"], ["NULL"]]
+    assert [expected[column][1] for column in ("prev_symbol", "entrez_id")] == [[], ""]
     for name in ("hgnc.txt.gz", "hgnc.parquet"):
         pd.testing.assert_frame_equal(hgnc.read(tmp_path / name), expected)
-
-
-def test_a_gene_called_na_stays_a_name(tmp_path):
-    (tmp_path / "hgnc.txt").write_text(table([["HGNC:1", "NA", "other", "Approved", "NULL", "", "", ""]]))
-    genes = hgnc.read(tmp_path / "hgnc.txt")
-    assert genes["symbol"][0] == "NA"
-    assert genes["alias_symbol"][0] == ["NULL"]
 
 
 @pytest.mark.parametrize(

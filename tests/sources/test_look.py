@@ -1,8 +1,5 @@
 """What `look` says of files: format, orientation, names, units with their evidence, and which part holds counts."""
 
-import gzip
-import tarfile
-
 import anndata as ad
 import h5py
 import numpy as np
@@ -46,7 +43,7 @@ def test_a_table_shows_separator_orientation_and_units(tmp_path, rows, separator
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("a,b\r\n1,5;2,5\n" and "g;AA;CC\nCD3E;1,5;2\nRPL5;2,5;0\n", "decimal commas"),
+        ("g;AA;CC\nCD3E;1,5;2\nRPL5;2,5;0\n", "decimal commas"),
         ("g\tLength\tAA\tCC\tGG\nCD3E\t1500\t1\t2\t3\n", "columns of numbers that are no cells: Length"),
         ("CD3E\t1\t2\t3\t4\nRPL5\t1\t2\t3\t4\n", "no header: the first line holds numbers"),
         ('"AA"\t"CC"\t"GG"\t"TT"\n"CD3E"\t1\t2\t3\t4\n', "one field short, as R writes it"),
@@ -114,22 +111,10 @@ def test_loom_is_read_with_ids_beside_symbols(tmp_path, monkeypatch):
     assert "counts: matrix" in look(path)
 
 
-def test_an_archive_shows_its_members_and_matrix(tmp_path):
-    for name, text in {
-        "matrix.mtx": "%%MatrixMarket matrix coordinate integer general\n2 2 2\n1 1 3\n2 2 4\n",
-        "features.tsv": "ENSG1\tCD3E\tGene Expression\nENSG2\tRPL5\tGene Expression\n",
-        "barcodes.tsv": "AAACCTGAGC-1\nCCCCCTGAGC-1\n",
-    }.items():
-        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        for path in sorted(tmp_path.glob("*.gz")):
-            archive.add(path, f"s1/{path.name}")
-    page = look(tmp_path / "a.tar")
-    assert "s1/matrix.mtx.gz    matrix.mtx" in page
-    assert "counts: matrix.mtx\n" in page
-
-
-def test_the_command_prints_a_page_a_file(tmp_path, capsys):
-    (tmp_path / "a.csv").write_text("g,AA,CC,GG,TT\nCD3E,1,2,3,4\n")
-    commands.look(tmp_path / "a.csv", tmp_path / "a.csv")
-    assert capsys.readouterr().out.count("a.csv: a comma-separated table") == 2
+def test_the_command_prints_a_page_a_file_and_an_archive_shows_its_members(root, capsys):
+    folder = root / "tests/fixtures"
+    commands.look(folder / "simulated_CCLE_expression.csv", folder / "simulated_tenx_v4.tar")
+    said = capsys.readouterr().out
+    for words in ("simulated_CCLE_expression.csv: a comma-separated table", "sample/matrix.mtx.gz    matrix.mtx"):
+        assert words in said
+    assert "counts: matrix.mtx\n" in said

@@ -44,51 +44,6 @@ def test_the_bundled_pbmc_have_their_whole_counts_back(rows, bundled, read):
     assert (labels["is_malignant"] == 0).all()
 
 
-def test_bundled_pbmc_that_are_no_logarithms_of_counts_are_refused(rows, tmp_path, read):
-    cells = sc.datasets.pbmc68k_reduced()
-    raw_part = cells.raw.to_adata()
-    raw_part.X.data *= np.float32(1.01)
-    cells.raw = raw_part
-    cells.write_h5ad(tmp_path / "spoilt.h5ad")
-    with pytest.raises(InputError, match=r"(?s)raw\.X.*expected: +ln\(1 \+ 10,000 x count"):
-        read(rows.row("pbmc68k_reduced"), tmp_path / "spoilt.h5ad")[0]
-
-
-def test_an_h5ad_without_raw_is_no_bundled_pbmc(rows, tmp_path, read):
-    with pytest.raises(InputError, match="no raw"):
-        read(rows.row("pbmc68k_reduced"), small(tmp_path / "a.h5ad", [[1, 2]]))[0]
-
-
-@pytest.mark.parametrize(
-    ("matrix", "message"),
-    [
-        pytest.param([[1, -2.18]], r"negative value -2\.18", id="scaled"),
-        pytest.param([[1, 8.4]], r"log-normalised: max 8\.4, fractional", id="log"),
-    ],
-)
-def test_values_that_are_no_counts_are_refused_by_file_and_field(rows, tmp_path, matrix, message, read):
-    path = small(tmp_path / "a.h5ad", matrix, response=["r"])
-    with pytest.raises(InputError, match=rf"(?s)a\.h5ad: units.*whole counts, 0 or more.*{message}"):
-        read(rows.row("simulated_drug_cells"), path)[0]
-
-
-def test_an_h5ad_without_the_label_column_is_refused_with_the_columns_it_has(rows, tmp_path, read):
-    cells = read(rows.row("simulated_drug_cells"), small(tmp_path / "a.h5ad", [[1, 2]], celltype=["B"]))[0]
-    row = dataclasses.replace(rows.row("simulated_drug_cells"), sample_column=None)
-    with pytest.raises(InputError, match=r"(?s)a\.h5ad: obs column response.*label_column.*the columns celltype"):
-        annotate(cells, row)
-
-
-@pytest.mark.parametrize(
-    ("rule", "expected"),
-    [("normal", [0, 0]), ("tumour", [1, 1]), ("unknown", [-1, -1])],
-)
-def test_malignancy_follows_the_rule_of_the_row(rows, tmp_path, rule, expected, read):
-    path = small(tmp_path / "a.h5ad", [[1], [1]], state=["normal", "cancer"])
-    row = dataclasses.replace(rows.row("simulated_drug_cells"), malignancy=rule, label_column=None, sample_column=None)
-    assert annotate(read(row, path)[0], row)["is_malignant"].tolist() == expected
-
-
 def test_a_sample_of_the_manifest_goes_before_the_sample_column(rows, tmp_path, manifest_of):
     paths = [small(tmp_path / f"{name}.h5ad", [[1]], response=["r"], sample=["inside"]) for name in "ab"]
     row = rows.row("simulated_drug_cells")
@@ -106,7 +61,6 @@ def test_a_reader_that_does_not_exist_is_named_with_those_that_do(rows, tmp_path
     ("reader", "name"),
     [
         ("h5ad", "a.h5ad"),
-        ("pbmc68k_reduced", "a.h5ad"),
         ("robjects", "a.RData"),
         ("zscore_table", "a.parquet"),
         ("tenx_h5", "a.h5"),

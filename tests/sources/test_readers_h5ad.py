@@ -29,7 +29,7 @@ def row(rows):
     return rows.row("simulated_drug_cells")
 
 
-def cells_of(form="csr", factor=1, genes=GENES):
+def cells_of(form="csr"):
     obs = pd.DataFrame(
         {
             "response": pd.Categorical(["r", "s", "r", "r", "s", None, "s"]),
@@ -39,7 +39,7 @@ def cells_of(form="csr", factor=1, genes=GENES):
         },
         index=CELLS,
     )
-    return ad.AnnData(FORMS[form](MATRIX * factor), obs, pd.DataFrame(index=genes))
+    return ad.AnnData(FORMS[form](MATRIX), obs, pd.DataFrame(index=GENES))
 
 
 def written(path, cells, matrix="X"):
@@ -100,36 +100,6 @@ def test_pieces_of_any_size_equal_the_whole(files, piece, form):
     assert all(cells.names is found[0].names for cells in found)
 
 
-def test_duplicate_genes_and_an_empty_cell_are_kept(row, tmp_path, read):
-    with pytest.warns(UserWarning, match="names are not unique"):
-        cells = cells_of(genes=["A", "B", "A", "C", "A"])
-    (found,) = read(row, written(tmp_path / "a.h5ad", cells))
-    assert found.names == ["A", "B", "A", "C", "A"]
-    assert found.matrix.getnnz(axis=1)[2] == 0
-    assert found.matrix.shape == (N_CELLS, N_GENES)
-
-
-@pytest.mark.parametrize(
-    ("form", "value", "message"),
-    [
-        ("csr", np.nan, r"a\.h5ad: units\n(?s:.*)not a finite number"),
-        ("dense", np.inf, r"a\.h5ad: units\n(?s:.*)not a finite number"),
-        ("csc", 2**31, "a count of 2147483648, beyond the largest that 32 bits hold"),
-        ("dense", 2**31, "a count of 2147483648, beyond the largest that 32 bits hold"),
-        ("csr", 2**31 - 1, None),
-    ],
-)
-def test_a_value_that_is_no_count_of_32_bits_is_refused(row, tmp_path, form, value, message, read):
-    matrix = MATRIX.astype(np.float64)
-    matrix[0, 0] = value
-    path = written(tmp_path / "a.h5ad", ad.AnnData(FORMS[form](matrix), cells_of().obs, cells_of().var))
-    if message is None:
-        assert read(row, path)[0].matrix.max() == value
-        return
-    with pytest.raises(InputError, match=message):
-        read(row, path)
-
-
 def cut(name, names):
     def change(file):
         del file[name]
@@ -152,22 +122,18 @@ def wild(file):
         pytest.param("csr", lambda file: file["X"].attrs.update(FORMAT), "encoding coo_matrix", id="format"),
         pytest.param("csr", wild, "ValueError", id="index"),
         pytest.param("csc", wild, "ValueError", id="index, csc"),
+        pytest.param("csr", None, "OSError", id="cut off"),
     ],
 )
 def test_a_file_whose_parts_do_not_fit_is_refused(row, tmp_path, form, change, message, read):
     path = written(tmp_path / "a.h5ad", cells_of(form))
-    with h5py.File(path, "a") as file:
-        change(file)
+    if change is None:
+        path.write_bytes(path.read_bytes()[:-1000])
+    else:
+        with h5py.File(path, "a") as file:
+            change(file)
     with pytest.raises(InputError, match=rf"a\.h5ad: \(whole file\)\n(?s:.*){message}"):
         read(row, path)
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_a_truncated_file_is_refused(row, tmp_path, share, read):
-    whole = written(tmp_path / "whole.h5ad", cells_of()).read_bytes()
-    (tmp_path / "a.h5ad").write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(InputError, match=r"a\.h5ad: \(whole file\)\n(?s:.*)OSError"):
-        read(row, tmp_path / "a.h5ad")
 
 
 def test_a_file_of_an_old_release_is_read(row, tmp_path, read):
@@ -198,15 +164,6 @@ def test_the_callers_warnings_are_as_before_between_pieces(files):
     pieces.close()
 
 
-def test_a_real_file_in_pieces_equals_anndatas_own_reading(mirror):
-    path = mirror / "cellline_liposarcoma_mls_g1.h5ad"
-    whole = ad.read_h5ad(path)
-    found = list(h5ad.read_one(raw.describe(path), piece=97))
-    assert sum(cells.matrix.shape[0] for cells in found) == whole.n_obs
-    assert (sparse.vstack([cells.matrix for cells in found]) != sparse.csr_matrix(whole.X)).nnz == 0
-    assert [name for cells in found for name in cells.obs.index] == list(whole.obs_names)
-
-
 IDS = [f"ENSG0000000000{i}" for i in range(N_GENES)]
 SYMBOLS = ["CD3D", "LYZ", "NKG7", "MS4A1", "GNLY"]
 JOINED = [f"{symbol}_{identifier}" for symbol, identifier in zip(SYMBOLS, IDS, strict=True)]
@@ -231,34 +188,6 @@ def test_genes_are_named_by_the_columns_that_hold_names(row, tmp_path, var, name
         tmp_path / "a.h5ad"
     )
     assert read(row, tmp_path / "a.h5ad")[0].names == names
-
-
-def test_a_column_of_an_unknown_encoding_is_left_out(row, tmp_path, read):
-    path = written(tmp_path / "a.h5ad", cells_of())
-    with h5py.File(path, "a") as file:
-        for table in ("obs", "var"):
-            note = file[table].create_group("note")
-            note.attrs.update({"encoding-type": "of-tomorrow", "encoding-version": "9.0.0"})
-            file[table].attrs["column-order"] = np.array([*file[table].attrs["column-order"], "note"], dtype=object)
-    (cells,) = read(row, path)
-    assert cells.names == GENES
-    assert "note" not in cells.obs
-
-
-def test_a_table_without_attributes_is_read_by_its_index(row, tmp_path, read):
-    path = written(tmp_path / "a.h5ad", cells_of())
-    with h5py.File(path, "a") as file:
-        del file["var"]
-        file.create_group("var")
-        file["var/_index"] = np.array(SYMBOLS, dtype="S5")
-    assert read(row, path)[0].names == SYMBOLS
-
-
-def test_mudata_is_told(row, tmp_path, read):
-    with h5py.File(tmp_path / "a.h5ad", "w") as file:
-        file.create_group("mod/rna/X")
-    with pytest.raises(InputError, match="MuData with the modalities rna"):
-        read(row, tmp_path / "a.h5ad")
 
 
 def test_wrong_units_are_refused_with_the_matrices_that_would_pass(row, tmp_path, read):

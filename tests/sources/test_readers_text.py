@@ -18,7 +18,7 @@ from celllm.base.errors import InputError
 from celllm.sources import raw
 from celllm.sources.readers import text
 from celllm.sources.readers.cells import annotate
-from celllm.sources.readers.labels import Labels
+from celllm.sources.readers.prepare import Labels
 from celllm.sources.readers.registry import read_raw
 from celllm.sources.readers.text import TextTable, genes_by_cells
 
@@ -28,10 +28,6 @@ FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 def gz(path, content):
     path.write_bytes(gzip.compress(content if isinstance(content, bytes) else content.encode()))
     return path
-
-
-def counts_row(rows):
-    return rows.row("cancerscem")
 
 
 def test_cancerscem_gives_cells_by_genes_though_its_header_is_one_field_short(rows, read):
@@ -45,7 +41,7 @@ def test_cancerscem_gives_cells_by_genes_though_its_header_is_one_field_short(ro
 
 
 def test_csv_and_dge_of_genes_by_cells_give_cells_by_genes(rows, read):
-    (cells,) = read(counts_row(rows), FIXTURES / "simulated_genes_by_cells.csv.gz")
+    (cells,) = read(rows.row("cancerscem"), FIXTURES / "simulated_genes_by_cells.csv.gz")
     assert cells.names == ["A1BG", "CD3E", "MT-CO1", "NA"]
     assert cells.matrix.toarray()[2].tolist() == [2, 3, 0, 1]
     (cells,) = read(rows.row("gse149383"), FIXTURES / "simulated.dge.txt.gz", samples=["day0"])
@@ -105,14 +101,6 @@ def test_a_table_that_is_not_of_its_format_is_refused_by_line(rows, tmp_path, co
         read(rows.row("gse149383"), path)
 
 
-def test_a_truncated_table_is_refused(rows, tmp_path, read):
-    lines = "".join(f"G{i}\t{i}\t{i * 7919 % 1000}\n" for i in range(5000))
-    whole = gz(tmp_path / "whole.gz", "GENE\tc1\tc2\n" + lines).read_bytes()
-    (tmp_path / "a.dge.txt.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"a\.dge\.txt\.gz: \(whole file\)\n(?s:.*)EOFError"):
-        read(rows.row("gse149383"), tmp_path / "a.dge.txt.gz")
-
-
 def test_an_error_far_down_is_named_by_its_line(rows, tmp_path, monkeypatch, read):
     monkeypatch.setattr(text, "AT_ONCE", 30)
     lines = [f"G{i}\t{i}\t{i}" for i in range(100)]
@@ -120,13 +108,6 @@ def test_an_error_far_down_is_named_by_its_line(rows, tmp_path, monkeypatch, rea
         content = "\n".join(["GENE\tc1\tc2", *lines[:77], spoilt, *lines[78:]]) + "\n"
         with pytest.raises(InputError, match=message):
             read(rows.row("gse149383"), gz(tmp_path / "a.dge.txt.gz", content))
-
-
-def test_whole_numbers_written_with_a_point_are_counts(rows, tmp_path, read):
-    path = gz(tmp_path / "a.dge.txt.gz", "GENE\tc1\tc2\nA\t1.0\t2e2\nB\t0.0\t0\n")
-    (cells,) = read(rows.row("gse149383"), path)
-    assert cells.matrix.dtype == np.int32
-    assert cells.matrix.toarray().tolist() == [[1, 0], [200, 0]]
 
 
 @settings(deadline=None, max_examples=20)
@@ -194,16 +175,13 @@ def test_the_first_genes_of_a_published_dge_table_equal_its_h5ad_twin(rows, mirr
     [
         pytest.param('"";"c1";"c2"\n"A";1,0;2,5\n"B";0;4\n', id="semicolons and decimal commas"),
         pytest.param('"c1" "c2"\n"A" 1 2.5\n"B" 0 4\n', id="R's write.table"),
-        pytest.param("gene\tc1\tc2\nA\t1\t2.5\nB\t0\t4\n", id="tabs"),
-        pytest.param("\ufeffgene,c1,c2\r\nA,1,2.5\r\nB,0,4\r\n", id="byte order mark"),
+        pytest.param("\ufeffgene\tc1\tc2\r\nA\t1\t2.5\r\nB\t0\t4\r\n", id="byte order mark"),
         pytest.param("#made by X\n#\ngene|c1|c2\nA|1|2.5\nB|0|4\n", id="bars and remarks"),
     ],
 )
-@pytest.mark.parametrize("name", ["a.csv", "GSE1_counts.txt.gz"])
-def test_a_table_of_any_separator_is_read(rows, tmp_path, content, name, read):
-    (tmp_path / name).write_bytes(gzip.compress(content.encode()) if name.endswith("gz") else content.encode())
-    row = dataclasses.replace(counts_row(rows), units="expected_counts")
-    (cells,) = read(row, tmp_path / name)
+def test_a_table_of_any_separator_is_read(rows, tmp_path, content, read):
+    (tmp_path / "a.csv").write_text(content)
+    (cells,) = read(dataclasses.replace(rows.row("cancerscem"), units="expected_counts"), tmp_path / "a.csv")
     assert cells.matrix.toarray().tolist() == [[1, 0], [2.5, 4]]
     assert (cells.names, list(cells.obs.index)) == (["A", "B"], ["c1", "c2"])
 
@@ -232,4 +210,4 @@ def test_a_column_or_row_that_is_no_cell_and_no_gene_is_refused(rows, tmp_path, 
     table = change(pd.DataFrame(counts, index=[f"G{i}" for i in range(12)], columns=list("abcde")))
     table.to_csv(tmp_path / "a.csv")
     with pytest.raises(InputError, match=message):
-        read(counts_row(rows), tmp_path / "a.csv")
+        read(rows.row("cancerscem"), tmp_path / "a.csv")

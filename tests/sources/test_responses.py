@@ -29,6 +29,9 @@ def test_responses_read_back_what_was_written(tmp_path):
     back = responses.read(tmp_path / "r.parquet")
     pd.testing.assert_frame_equal(back.table, TABLE)
     assert back.simulated is True
+    TABLE.to_parquet(tmp_path / "r.parquet")
+    with pytest.raises(InputError, match="metadata simulated"):
+        responses.read(tmp_path / "r.parquet")
 
 
 @pytest.mark.parametrize(
@@ -46,12 +49,6 @@ def test_a_table_out_of_form_is_refused(tmp_path, table, message):
     assert not (tmp_path / "r.parquet").exists()
 
 
-def test_a_table_that_does_not_say_whether_it_is_simulated_is_refused(tmp_path):
-    TABLE.to_parquet(tmp_path / "r.parquet")
-    with pytest.raises(InputError, match="metadata simulated"):
-        responses.read(tmp_path / "r.parquet")
-
-
 def test_gdsc_pairs_get_the_smiles_of_their_drug_and_one_without_is_named(tmp_path, rows, manifest_of):
     pairs = pd.DataFrame({"drug": ["d2", "d1"], "DepMap_ID": ["l1", "l1"], "ln_ic50": [1.0, 2.0]})
     pairs.to_parquet(tmp_path / "p.parquet")
@@ -65,13 +62,6 @@ def test_gdsc_pairs_get_the_smiles_of_their_drug_and_one_without_is_named(tmp_pa
     (tmp_path / "s.csv").write_text("drug,smiles\nd1,C\n")
     with pytest.raises(InputError, match="none for d2"):
         responses.read_raw(manifest_of(tmp_path / "p.parquet", tmp_path / "s.csv"), rows.row("gdsc_tgsa"))
-
-
-def test_simulated_responses_keep_saying_so(tmp_path, rows, manifest_of):
-    TABLE.sample(frac=1, random_state=1).to_parquet(tmp_path / "p.parquet")
-    made = responses.read_raw(manifest_of(tmp_path / "p.parquet"), rows.row("simulated_cell_lines"))
-    pd.testing.assert_frame_equal(made.table, TABLE)
-    assert made.simulated
 
 
 def test_a_reader_that_gives_no_responses_is_named(tmp_path, rows, manifest_of):
@@ -99,8 +89,11 @@ def release(manifest_of):
     return lambda **changed: manifest_of(*(RELEASE | changed).values())
 
 
-def test_a_gdsc_release_gets_depmap_lines_and_smiles(rows, release):
-    made = responses.read_raw(release(), rows.row("gdsc2"))
+def test_a_gdsc_release_gets_depmap_lines_and_smiles_whatever_lies_beside_it(tmp_path, rows, release):
+    shutil.copyfile(RELEASE["fitted"], tmp_path / "Cell_Lines_Details.xlsx")
+    (tmp_path / "screened_compounds.csv").write_bytes("DRUG_ID,SYNONYMS\n1003,\u00b5\n".encode("latin-1"))
+    beside = {"details": tmp_path / "Cell_Lines_Details.xlsx", "compounds": tmp_path / "screened_compounds.csv"}
+    made = responses.read_raw(release(**beside), rows.row("gdsc2"))
     # PFSK-1 and A673 are found by their Sanger id, ES3 by its COSMIC id; A673 with 1003 was measured twice
     assert made.table.to_dict("list") == {
         "line": ["ACH-000001", "ACH-000003", "ACH-000052", "ACH-000052"],
@@ -116,20 +109,6 @@ def test_a_gdsc_release_gets_depmap_lines_and_smiles(rows, release):
     assert sum(made.left_out.values()) + len(made.table) == 7
 
 
-def test_files_that_a_release_has_beside_the_needed_ones_are_passed_over(tmp_path, rows, manifest_of):
-    shutil.copyfile(RELEASE["fitted"], tmp_path / "Cell_Lines_Details.xlsx")
-    (tmp_path / "screened_compounds.csv").write_bytes("DRUG_ID,SYNONYMS\n1003,\u00b5\n".encode("latin-1"))
-    others = {"details": tmp_path / "Cell_Lines_Details.xlsx", "compounds": tmp_path / "screened_compounds.csv"}
-    made = responses.read_raw(manifest_of(*(others | RELEASE).values()), rows.row("gdsc2"))
-    assert len(made.table) == 4
-
-
-def test_two_releases_in_one_dataset_are_refused(tmp_path, rows, release):
-    shutil.copyfile(RELEASE["fitted"], tmp_path / "GDSC1_fitted_dose_response.xlsx")
-    with pytest.raises(InputError, match="one file GDSC"):
-        responses.read_raw(release(other=tmp_path / "GDSC1_fitted_dose_response.xlsx"), rows.row("gdsc2"))
-
-
 def test_an_id_that_means_two_depmap_lines_means_none(tmp_path, rows, release):
     (tmp_path / "lines.csv").write_text(RELEASE["lines"].read_text() + "ACH-999999,other,684052,SIDM00848\n")
     made = responses.read_raw(release(lines=tmp_path / "lines.csv"), rows.row("gdsc2"))
@@ -137,16 +116,17 @@ def test_an_id_that_means_two_depmap_lines_means_none(tmp_path, rows, release):
     assert made.left_out["curves without a DepMap line"] == 5
 
 
-def test_a_release_without_a_table_of_lines_is_refused_with_what_is_there(rows, release):
-    message = r"a csv file with the columns DepMap_ID, COSMICID, Sanger_Model_ID(?s:.*)drug_id, Name, PubCHEM"
-    with pytest.raises(InputError, match=message):
-        responses.read_raw(release(lines=RELEASE["drugs"]), rows.row("gdsc2"))
-
-
-def test_a_release_of_which_nothing_joins_is_refused(tmp_path, rows, release):
+def test_a_release_that_lacks_something_is_refused_with_what_is_there(tmp_path, rows, release):
+    shutil.copyfile(RELEASE["fitted"], tmp_path / "GDSC1_fitted_dose_response.xlsx")
     (tmp_path / "s.txt").write_text("1\tCCO\n")
-    with pytest.raises(InputError, match=r"none among 7 curves \(6 with a line\)"):
-        responses.read_raw(release(smiles=tmp_path / "s.txt"), rows.row("gdsc2"))
+    columns = r"a csv file with the columns DepMap_ID, COSMICID, Sanger_Model_ID(?s:.*)drug_id, Name, PubCHEM"
+    for changed, message in (
+        ({"other": tmp_path / "GDSC1_fitted_dose_response.xlsx"}, "one file GDSC"),
+        ({"lines": RELEASE["drugs"]}, columns),
+        ({"smiles": tmp_path / "s.txt"}, r"none among 7 curves \(6 with a line\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            responses.read_raw(release(**changed), rows.row("gdsc2"))
 
 
 @pytest.mark.parametrize(
@@ -154,19 +134,15 @@ def test_a_release_of_which_nothing_joins_is_refused(tmp_path, rows, release):
     [
         pytest.param(lambda table: table.drop(columns="LN_IC50"), r"columns\n(?s:.*)no LN_IC50", id="column"),
         pytest.param(lambda table: table.assign(LN_IC50="x"), r"LN_IC50 in row 2\n(?s:.*)'x'", id="text"),
+        pytest.param(None, r"response\.xlsx: \(whole file\)\n +expected: an xlsx file", id="cut off"),
     ],
 )
 def test_a_release_of_another_layout_is_refused(tmp_path, rows, change, message, release):
-    change(pd.read_excel(RELEASE["fitted"])).to_excel(tmp_path / "fitted_dose_response.xlsx", index=False)
+    if change is None:
+        (tmp_path / "fitted_dose_response.xlsx").write_bytes(RELEASE["fitted"].read_bytes()[:-200])
+    else:
+        change(pd.read_excel(RELEASE["fitted"])).to_excel(tmp_path / "fitted_dose_response.xlsx", index=False)
     with pytest.raises(InputError, match=message):
-        responses.read_raw(release(fitted=tmp_path / "fitted_dose_response.xlsx"), rows.row("gdsc2"))
-
-
-@pytest.mark.parametrize("share", [0.0, 0.98])
-def test_a_truncated_release_is_refused(tmp_path, rows, share, release):
-    whole = RELEASE["fitted"].read_bytes()
-    (tmp_path / "fitted_dose_response.xlsx").write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(InputError, match=r"response\.xlsx: \(whole file\)\n +expected: an xlsx file"):
         responses.read_raw(release(fitted=tmp_path / "fitted_dose_response.xlsx"), rows.row("gdsc2"))
 
 

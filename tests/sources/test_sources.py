@@ -66,17 +66,13 @@ def told(capsys, *config, mirror=None):
 
 
 def test_a_configuration_needs_its_genes_corpus_lists_tasks_and_responses_and_nothing_simulated(checkout, capsys):
-    found = told(capsys, "mine.yaml")
-    assert list(found) == ["genes", "list", "many", "cells", "drugs"]
-
-
-def test_a_configuration_with_gene_vectors_needs_them(checkout, capsys):
-    (checkout / "vectors.yaml").write_text(MINE + "gene2vec: other\n")
-    assert "other" in told(capsys, "mine.yaml", "vectors.yaml")
-
-
-def test_without_a_configuration_all_datasets_are_listed(checkout, capsys):
+    assert list(told(capsys, "mine.yaml")) == ["genes", "list", "many", "cells", "drugs"]
+    (checkout / "more.yaml").write_text("gene2vec: other\n")
+    assert "other" in told(capsys, "mine.yaml", "more.yaml")
     assert list(told(capsys)) == ["genes", "many", "list", "cells", "drugs", "other"]
+    (checkout / "more.yaml").write_text("corpuss: [many]\n")
+    with pytest.raises(InputError, match=r"more\.yaml: corpuss"):
+        told(capsys, "more.yaml")
 
 
 def test_each_file_is_where_it_is(checkout, capsys):
@@ -135,12 +131,6 @@ def test_of_many_missing_files_a_few_stand_for_all(checkout, capsys):
     text = capsys.readouterr().out
     assert text.count("  many: https://") == inventory.MAX_NAMED
     assert "  many: and 14 more of this kind" in text
-
-
-def test_an_unknown_key_of_a_configuration_is_named(checkout):
-    (checkout / "mine.yaml").write_text("corpuss: [many]\n")
-    with pytest.raises(InputError, match=r"mine\.yaml: corpuss"):
-        commands.sources(config=[Path("mine.yaml")])
 
 
 @pytest.mark.parametrize("name", ["paper", "real"])

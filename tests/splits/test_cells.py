@@ -59,27 +59,18 @@ def test_few_shot_trains_on_a_share_of_all_cells_and_is_tested_on_those_of_full_
     np.testing.assert_array_equal(split() == "test", few == "test")
     assert [np.sum(few == subset) for subset in ("train", "validation", "test")] == [25, 0, 98]
     assert set(few[~IS_USABLE]) == {"unused"}
+    for seed in range(5):
+        assert set(LABELS[split(seed, train=0.01, validation=0.0) == "train"]) == {"T", "B", "NK", "rare"}
+    with pytest.raises(
+        InputError, match=r"min_class_size, test of types\n(?s:.*)1 classes of at least 200 labelled cells"
+    ):
+        split(min_class_size=200)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_every_class_has_a_training_cell_even_in_few_shot(split, seed):
-    assert set(LABELS[split(seed, train=0.01, validation=0.0) == "train"]) == {"T", "B", "NK", "rare"}
-
-
-def test_seeds_differ_one_seed_repeats_and_the_order_of_the_cells_does_not_matter(split):
+def test_splits_depend_on_the_seed_and_not_on_the_order_of_cells_or_the_hash_seed_of_the_process(split, root):
     order = np.random.default_rng(7).permutation(len(LABELS))
-
     np.testing.assert_array_equal(split(3, order), split(3)[order])
     assert (split(4) != split(3)).any()
-
-
-def test_classes_that_are_all_too_small_are_refused(split):
-    with pytest.raises(InputError, match="1 classes of at least 200 labelled cells") as caught:
-        split(min_class_size=200)
-    assert (caught.value.file, caught.value.field) == ("config/tasks.tsv", "min_class_size, test of types")
-
-
-def test_splits_do_not_depend_on_the_hash_seed_of_the_process(root):
     outputs = {
         subprocess.run(
             [sys.executable, "-c", PROGRAM],

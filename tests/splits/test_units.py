@@ -24,12 +24,17 @@ def _responses(*, simulated=False, **changes):
 
 
 def test_pairs_point_to_the_row_of_their_line_and_lines_without_expression_fall_out(lines):
-    pairs = pairs_from(lines, _responses(), file="r")
+    pairs = pairs_from(lines, _responses(simulated=True), file="r")
 
     assert pairs.units == ["L1|b", "L:3|a"]
     np.testing.assert_array_equal(pairs.expression[pairs.line].toarray(), [[2, 3], [4, 5]])
     assert [pairs.smiles[drug] for drug in pairs.drug] == ["CC", "C"]
     np.testing.assert_array_equal(pairs.response, [1, 2])
+    assert pairs.simulated
+    cells = cells_from(lines)
+    assert cells.units == ["set:L2", "set:L1", "set:L:3"]
+    assert cells.labels.tolist() == ["", "x", ""]
+    assert (cells.values, cells.simulated) == ("counts", False)
 
 
 @pytest.mark.parametrize(
@@ -49,10 +54,6 @@ def test_a_table_without_common_lines_or_one_structure_a_drug_is_refused(lines, 
         pairs_from(lines, _responses(**changes), file="r")
 
 
-def test_simulated_responses_mark_the_pairs(lines):
-    assert pairs_from(lines, _responses(simulated=True), file="r").simulated
-
-
 def test_hiding_blanks_the_answers_of_these_rows_and_leaves_the_original(cells, pairs):
     rows = np.array([2, 5])
 
@@ -64,14 +65,6 @@ def test_hiding_blanks_the_answers_of_these_rows_and_leaves_the_original(cells, 
     response = pairs.hiding(rows).response
     assert np.flatnonzero(np.isnan(response)).tolist() == [2, 5]
     assert not np.isnan(pairs.response).any()
-
-
-def test_cells_keep_their_order_labels_and_unit_of_values(lines):
-    cells = cells_from(lines)
-
-    assert cells.units == ["set:L2", "set:L1", "set:L:3"]
-    assert cells.labels.tolist() == ["", "x", ""]
-    assert (cells.values, cells.simulated) == ("counts", False)
 
 
 def test_index_arrays_of_two_types_as_anndata_reads_them_become_one(lines, tmp_path):

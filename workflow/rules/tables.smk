@@ -51,6 +51,11 @@ def runs_table() -> Path:
     return here if here.is_file() else Path(workflow.basedir) / here
 
 
+def source_of(field: str) -> str:
+    """The configuration file, or the command line, that a key's value comes from."""
+    return settings.holder(field, config, CONFIG_FILES)
+
+
 def read_everything() -> tuple:
     """Read the tables and recipes, and check the configuration against its model and against them."""
     settings.check(config, files=CONFIG_FILES)
@@ -69,7 +74,7 @@ def read_everything() -> tuple:
             [*datasets.names, *networks],
             field=field,
             table=datasets.file,
-            files=CONFIG_FILES,
+            file=source_of(field),
         )
     if config["step_cost"]:
         settings.check_names(
@@ -77,12 +82,12 @@ def read_everything() -> tuple:
             recipes,
             field="step_cost.encoder",
             table="encoders",
-            files=CONFIG_FILES,
+            file=source_of("step_cost.encoder"),
         )
     for name, read in recipes.items():
         if read.genes.method == "gene2vec" and config["gene2vec"] is None:
             raise InputError(
-                file=", ".join(CONFIG_FILES),
+                file=source_of("gene2vec"),
                 field="gene2vec",
                 expected=f"a data set of gene vectors, which encoder {name} asks for",
                 found="null",
@@ -102,7 +107,7 @@ def read_everything() -> tuple:
         corpus=config["corpus"],
         tested=[tasks.row(task).dataset for task in runs.runs],
         recipes=recipes,
-        files=CONFIG_FILES,
+        file=source_of("probe"),
     )
     for task in tasks:
         for name in (task.dataset, task.response):
@@ -111,7 +116,7 @@ def read_everything() -> tuple:
     role = datasets.row(config["gene_annotation"]).role
     if role != "genes":
         raise InputError(
-            file=", ".join(CONFIG_FILES),
+            file=source_of("gene_annotation"),
             field="gene_annotation",
             expected=f"a data set of the role genes in {datasets.file}",
             found=f"{config['gene_annotation']}, of the role {role}",
@@ -119,7 +124,7 @@ def read_everything() -> tuple:
         )
     if config["mirror"] and not Path(config["mirror"]).expanduser().is_dir():
         raise InputError(
-            file=", ".join(CONFIG_FILES),
+            file=source_of("mirror"),
             field="mirror",
             expected="a folder",
             found=f"no folder {Path(config['mirror']).expanduser().absolute()}",

@@ -111,7 +111,7 @@ class OwnCells:
         """Return what became of the names and of the counts that were read."""
         tally = Tally()
         tally.add(self._mapping, self._total_N)
-        return tally.report(Path(self._source.file).stem, {}, {}, threshold=ENOUGH_MAPPED)
+        return tally.report(dataset=Path(self._source.file).stem, samples={}, threshold=ENOUGH_MAPPED)
 
     def facts(self) -> dict[str, Any]:
         """Return what was found, to be written beside what was made of it."""

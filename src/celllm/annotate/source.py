@@ -16,9 +16,9 @@ import pandas as pd
 from scipy import sparse
 
 from celllm.sources.archives import unreadable
-from celllm.sources.missing import texts
 from celllm.sources.readers.cells import PIECE, column_of
 from celllm.sources.readers.h5ad import CONVERT, matrices, read_table, stored_matrix, understood
+from celllm.sources.texts import texts
 
 Own: TypeAlias = ad.AnnData | Path | str
 """One's own cells: an object, which may be backed by a file, or an h5ad file."""

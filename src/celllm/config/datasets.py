@@ -106,8 +106,6 @@ class SourceFile:
     """Checksum in hex; none where unknown."""
     sample: str | None
     """Name of the sample that the file holds, where a data set has one file a sample."""
-    mirrors: Words = ()
-    """Further addresses of the same file, tried in order when `url` fails."""
     part: str | None = None
     """What of it is meant: paths in an R object, such as `pbmc@assays$RNA@counts` (sources/readers/robjects.py); of a
     text with labels, the column with the cells' names, or its number where the table has no header; of an archive, a

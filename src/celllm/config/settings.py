@@ -72,7 +72,7 @@ class Settings(_Section):
     """gpu: pretraining, and fits that start from an encoder, ask for one (resource gpu=1); cpu: no job does."""
     gene_annotation: str
     """Data set of role genes: a table in the format of HGNC's complete set."""
-    locus_group: str
+    locus_group: Literal["protein-coding gene", "non-coding RNA", "pseudogene", "other"]
     """HGNC locus group whose genes make the vocabulary."""
     mapped_threshold: Annotated[float, Field(ge=0, le=1)]
     """Smallest share of a data set's counts that must reach the vocabulary, else its alignment fails."""
@@ -119,7 +119,7 @@ class Settings(_Section):
 
 
 def check(config: Mapping[str, Any], *, files: Sequence[Path | str]) -> Settings:
-    """Check the configuration in force; errors name the last of `files` that holds the key.
+    """Check the configuration in force; errors name where the wrong value comes from, as `holder` says.
 
     InputError for the first unknown key, missing key or wrong value, and for a key that stands twice in a file.
     """
@@ -128,9 +128,9 @@ def check(config: Mapping[str, Any], *, files: Sequence[Path | str]) -> Settings
     try:
         return Settings.model_validate(dict(config))
     except ValidationError as error:
-        path = [str(part) for part in error.errors()[0]["loc"]]
+        path = ".".join(str(part) for part in error.errors()[0]["loc"])
         remedy = "correct it; every key is explained in docs/configuration.md"
-        raise first_error(error, Settings, file=_holder(path, files), remedy=remedy) from None
+        raise first_error(error, Settings, file=holder(path, config, files), remedy=remedy) from None
 
 
 def check_names(
@@ -139,7 +139,7 @@ def check_names(
     *,
     field: str,
     table: Path | str,
-    files: Sequence[Path | str],
+    file: Path | str,
 ) -> None:
     """Check that each name a configuration key lists is a row of its table (or a file of its folder).
 
@@ -148,7 +148,6 @@ def check_names(
     known = list(known)
     for name in names:
         if name not in known:
-            file = _holder(field.split("."), files)
             raise unknown(name, known, file=file, field=field, expected=f"names that stand in {table}")
 
 
@@ -159,7 +158,7 @@ def check_probe(
     corpus: Iterable[str],
     tested: Iterable[str],
     recipes: Mapping[str, Recipe],
-    files: Sequence[Path | str],
+    file: Path | str,
 ) -> None:
     """Check that what encoders are looked at by, and perhaps chosen by, is neither trained on nor reported.
 
@@ -179,7 +178,7 @@ def check_probe(
     else:
         return
     raise InputError(
-        file=_holder(["probe"], files),
+        file=file,
         field="probe",
         expected="a labelled data set that is neither in the corpus nor in a task of the runs",
         found=found,
@@ -192,17 +191,17 @@ def schema() -> str:
     return json.dumps(Settings.model_json_schema(), indent=2) + "\n"
 
 
-def _holder(path: Sequence[str], files: Sequence[Path | str]) -> str:
-    """Return the last file that holds the key at `path`; the command line where none does."""
+def holder(field: str, config: Mapping[str, Any], files: Sequence[Path | str]) -> str:
+    """Return the last of `files` from which the value of a dotted key comes; the command line where it is of none."""
     for file in reversed(files):
-        values: Any = read_mapping(Path(file))
-        for part in path:
-            values = values.get(part) if isinstance(values, dict) else None
-            if values is None:
+        own, in_force = read_mapping(Path(file)), config
+        for part in field.split("."):
+            if not isinstance(own, Mapping) or not isinstance(in_force, Mapping) or part not in in_force:
                 break
-        else:
+            own, in_force = own.get(part, ...), in_force[part]
+        if own == in_force or (isinstance(own, Mapping) and isinstance(in_force, Mapping)):
             return str(file)
-    return "--config on the command line" if path else str(files[-1] if files else "configuration")
+    return "--config on the command line" if files else "configuration"
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -35,7 +34,6 @@ N_LOOKED_AT = 200
 MAX_CONFLICTS = 0.05
 """Largest share of a file's Ensembl ids whose symbol is another gene's; annotations of two years differ in few."""
 NAMES = "gene names"
-"""Field of errors."""
 FATES = ("kept", "empty", "too_few_genes")
 """What becomes of a cell, in the order of `SampleCells`."""
 ROUTES = (*MAPPED_ROUTES, *UNMAPPED_ROUTES)
@@ -53,24 +51,21 @@ class Tally:
     def add(self, mapping: Mapping, total_N: np.ndarray) -> None:
         """Add a file's names, and the counts of each."""
         codes = np.array([ROUTES.index(route) for route in mapping.routes], dtype=np.int64)
-        counts = np.bincount(codes, weights=total_N, minlength=len(ROUTES)).tolist()
-        for route, n_names, count in zip(ROUTES, mapping.by_route().values(), counts, strict=True):
-            self._n_names[route] += n_names
-            self._counts[route] += count
+        n_names, counts = (np.bincount(codes, weights=of, minlength=len(ROUTES)) for of in (None, total_N))
+        for code, route in enumerate(ROUTES):
+            self._n_names[route] += int(n_names[code])
+            self._counts[route] += float(counts[code])
         is_mapped = mapping.index_N >= 0
         self._n_merged += int(is_mapped.sum()) - len(np.unique(mapping.index_N[is_mapped]))
         for i in np.flatnonzero(~is_mapped & (total_N > 0)):
             self._lost[mapping.names[i]] = self._lost.get(mapping.names[i], 0.0) + float(total_N[i])
 
-    def report(
-        self, dataset: str, samples: dict[str, SampleCells], missing: dict[str, int], *, threshold: float
-    ) -> Harmonisation:
-        """Sum up; `samples`, `missing` and `threshold` are only written down."""
+    def report(self, **rest: Any) -> Harmonisation:  # noqa: ANN401 - fields of it
+        """Sum up; the `rest` of the report is only written down."""
         total = sum(self._counts.values())
         shares = {route: self._counts[route] / total if total else 0.0 for route in ROUTES}
         top = sorted(self._lost.items(), key=lambda item: (-item[1], item[0]))[:N_TOP_LOST]
         return Harmonisation(
-            dataset=dataset,
             n_names=sum(self._n_names.values()),
             mapped=sum(self._n_names[route] for route in MAPPED_ROUTES),
             ambiguous=self._n_names["ambiguous"],
@@ -80,9 +75,7 @@ class Tally:
             by_route=dict(self._n_names),
             share_by_route=shares,
             top_lost=[(name, counts / total) for name, counts in top],
-            samples=samples,
-            threshold=threshold,
-            missing=missing,
+            **rest,
         )
 
 
@@ -153,9 +146,13 @@ class Aligner:
     def report(self, *, threshold: float) -> Harmonisation:
         """Sum up; InputError if less than `threshold` of the counts has landed on the axis, or no cell is left."""
         self._begin_file(())
-        samples = {name: SampleCells(*(found[fate] for fate in FATES)) for name, found in self._cells.items()}
-        report = self._tally.report(self._dataset.dataset, samples, self._missing, threshold=threshold)
-        report = replace(report, left_out=self._left_out)
+        report = self._tally.report(
+            dataset=self._dataset.dataset,
+            samples={name: SampleCells(*(found[fate] for fate in FATES)) for name, found in self._cells.items()},
+            threshold=threshold,
+            missing=self._missing,
+            left_out=self._left_out,
+        )
         self._check(report)
         if self._tumour is not None:
             self._tumour.check()
@@ -229,11 +226,10 @@ def to_vocabulary(
     *,
     combine: Literal["sum", "mean"] = "sum",
 ) -> sparse.csr_matrix:
-    """Move values from the source's axis to the vocabulary's; unmapped names are dropped.
+    """Move values from the source's axis to the vocabulary's, indices sorted; unmapped names are dropped.
 
-    `combine` says what becomes of several names of one gene: counts are summed, z-scores averaged. Returns cells x
-    genes, CSR with sorted indices. The type of the values stays, unless some had to be combined: these are float64,
-    which holds every whole number below 2^53, so sums stay exact.
+    `combine` says what becomes of several names of one gene. The type of the values stays, unless some had to be
+    combined: these are float64, which holds every whole number below 2^53, so sums stay exact.
     """
     mapped = np.flatnonzero(mapping.index_N >= 0)
     by_gene = mapped[np.argsort(mapping.index_N[mapped], kind="stable")]

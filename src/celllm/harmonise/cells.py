@@ -51,7 +51,7 @@ def build(
     simulated: bool,
     provenance: Mapping[str, Any],
 ) -> ad.AnnData:
-    """Put aligned cells into the form this module writes; parameters as of `CellsWriter.append`, `writing_cells`."""
+    """Put aligned cells into the form of the file; parameters as of `CellsWriter.append`, `writing_cells`."""
     import anndata as ad
 
     ordered = sparse.csr_matrix(matrix, dtype=dtype_of(units))
@@ -68,13 +68,6 @@ def build(
             "provenance": json.dumps(provenance, sort_keys=True),
         },
     )
-
-
-def write(cells: ad.AnnData, path: Path | str) -> None:
-    """Check and write aligned cells."""
-    check(cells, path)
-    with writing(path) as part:
-        cells.write_h5ad(part, compression="lzf")
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ def read(path: Path | str, *, vocabulary: Vocabulary | None = None) -> AlignedCe
         parts = tuple(file["X"][name][:] for name in ("data", "indices", "indptr"))
         matrix = sparse.csr_matrix(parts, shape=tuple(file["X"].attrs["shape"]))
     cells = AlignedCells(matrix, pd.concat(obs_pieces(path)), uns)
-    check(cells, path)
+    _check(cells, path)
     return cells
 
 
@@ -274,25 +267,22 @@ def _extend(stored: h5py.Dataset, values: npt.NDArray[Any]) -> None:
 def _check_present(field: str, expected: tuple[str, ...], present: list[str], path: Path | str) -> None:
     if missing := [name for name in expected if name not in present]:
         found = f"no {', '.join(missing)} among {', '.join(map(str, present)) or 'none'}"
-        raise InputError(file=path, field=field, expected=", ".join(expected), found=found, remedy=REMEDY)
+        raise _refused(path, field, ", ".join(expected), found)
 
 
-def check(cells: ad.AnnData | AlignedCells, path: Path | str) -> None:
+def _check(cells: AlignedCells, path: Path | str) -> None:
     """Raise InputError, naming `path`, unless the cells follow the format."""
-    _check_present("obs columns", OBS_COLUMNS, list(cells.obs.columns), path)
-    _check_present("uns", UNS_KEYS, list(cells.uns), path)
-    is_repeated = cells.obs.index.duplicated()
+    repeated = cells.obs.index[cells.obs.index.duplicated()]
     strange = sorted(set(cells.obs["is_malignant"]) - {-1, 0, 1})
     units = cells.uns["units"]
-    fault: tuple[str, str, str] | None = None
-    if is_repeated.any():
-        fault = ("obs index", "each cell id once", f"{cells.obs.index[is_repeated][0]} more than once")
-    elif not isinstance(cells.X, sparse.csr_matrix):
-        fault = ("X", "a CSR matrix", type(cells.X).__name__)
-    elif strange:
-        fault = ("is_malignant", "1 tumour, 0 normal or -1 unknown", str(strange[0]))
-    elif units not in list(Units):
-        fault = ("uns units", f"one of {', '.join(Units)}", repr(units))
-    if fault is not None:
-        raise InputError(file=path, field=fault[0], expected=fault[1], found=fault[2], remedy=REMEDY)
+    if len(repeated):
+        raise _refused(path, "obs index", "each cell id once", f"{repeated[0]} more than once")
+    if strange:
+        raise _refused(path, "is_malignant", "1 tumour, 0 normal or -1 unknown", str(strange[0]))
+    if units not in list(Units):
+        raise _refused(path, "uns units", f"one of {', '.join(Units)}", repr(units))
     check_values(cells.X.data, units, file=path, field="X", is_source=False)
+
+
+def _refused(path: Path | str, field: str, expected: str, found: str) -> InputError:
+    return InputError(file=path, field=field, expected=expected, found=found, remedy=REMEDY)

@@ -83,9 +83,10 @@ def align_cells(
         celllm align_cells --raw resources/raw/pbmc68k_reduced/manifest.json \
             --hgnc resources/raw/hgnc_demo/manifest.json --vocabulary results/vocabulary/genes.tsv \
             --cells pbmc68k.h5ad --harmonisation pbmc68k.json \
-            --dataset '{"dataset": "pbmc68k_reduced", "title": "PBMC", "role": "task", "reader": "pbmc68k_reduced",
+            --dataset '{"dataset": "pbmc68k_reduced", "title": "PBMC", "role": "task", "reader": "h5ad",
                         "units": "counts", "simulated": false, "label_column": "bulk_labels", "sample_column": null,
-                        "malignancy": "normal", "min_genes": 1, "citation": null, "licence": null}'
+                        "malignancy": "normal", "min_genes": 1, "citation": null, "licence": null,
+                        "matrix": "raw", "recover": "ln(x+1)"}'
     """
     from celllm.base.heap import return_large_blocks
     from celllm.base.provenance import stamp

@@ -18,7 +18,6 @@ class SampleCells:
 
     kept: int
     empty: int
-    """Cells without any count."""
     too_few_genes: int
     """Cells with some counts, but fewer expressed genes than the dataset's min_genes."""
 
@@ -47,7 +46,6 @@ class Harmonisation:
     top_lost: list[tuple[str, float]]
     """The unmapped names with most counts, with their share of the counts."""
     samples: dict[str, SampleCells]
-    """By sample: its cells kept and dropped."""
     threshold: float
     """The least mapped_share_of_counts that is accepted."""
     missing: dict[str, int] = field(default_factory=dict)

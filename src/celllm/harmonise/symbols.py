@@ -7,7 +7,6 @@ Otherwise the old symbol of a non-coding gene could hit a coding gene that merel
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -48,18 +47,11 @@ class Mapping:
     """Where N names of a source go."""
 
     names: list[str]
-    """As the source gives them."""
     index_N: npt.NDArray[np.int64]
     """Vocabulary index of each, -1 where it does not map."""
     routes: list[str]
-    """One of MAPPED_ROUTES or UNMAPPED_ROUTES for each."""
     conflicts: list[str] = field(default_factory=list)
     """Names whose Ensembl id is one gene's and whose symbol is another's; the id has decided."""
-
-    def by_route(self) -> dict[str, int]:
-        """Count the names by route; routes without a name are 0."""
-        counted = Counter(self.routes)
-        return {route: counted[route] for route in (*MAPPED_ROUTES, *UNMAPPED_ROUTES)}
 
 
 class SymbolIndex:

@@ -17,7 +17,6 @@ from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 
 COLUMNS = ("symbol", "hgnc_id", "ensembl", "entrez")
-REMEDY = "rebuild it: snakemake --forcerun build_vocabulary"
 
 
 @dataclass(frozen=True)
@@ -64,26 +63,23 @@ def of_locus_group(hgnc: pd.DataFrame, locus_group: str) -> Vocabulary:
 def read(path: Path | str) -> Vocabulary:
     """Read `genes.tsv`; InputError if a column is missing, the index does not count 0…n-1, or a symbol stands twice."""
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    symbols = table.get("symbol", pd.Series(dtype=str))
-    is_repeated = symbols.duplicated()
-    fault: tuple[str, str, str] | None = None
     if not {"index", *COLUMNS} <= set(table.columns):
-        fault = ("columns", ", ".join(("index", *COLUMNS)), ", ".join(table.columns))
-    elif list(table["index"]) != [str(i) for i in range(len(table))]:
-        fault = ("index", f"0 to {len(table) - 1} in order", "another order or a gap")
-    elif is_repeated.any():
-        fault = ("symbol", "each symbol once", f"{symbols[is_repeated].iloc[0]} more than once")
-    if fault is not None:
-        raise InputError(file=path, field=fault[0], expected=fault[1], found=fault[2], remedy=REMEDY)
+        raise _damaged(path, "columns", ", ".join(("index", *COLUMNS)), ", ".join(table.columns))
+    if list(table["index"]) != [str(i) for i in range(len(table))]:
+        raise _damaged(path, "index", f"0 to {len(table) - 1} in order", "another order or a gap")
+    repeated = table["symbol"][table["symbol"].duplicated()]
+    if len(repeated):
+        raise _damaged(path, "symbol", "each symbol once", f"{repeated.iloc[0]} more than once")
     return Vocabulary(table[list(COLUMNS)].copy())
 
 
-def read_list(path: Path | str) -> Vocabulary:
-    """Read `genes.tsv`, or a plain list of symbols, one a line, which knows no cross-references.
+def _damaged(path: Path | str, field: str, expected: str, found: str) -> InputError:
+    remedy = "rebuild it: snakemake --forcerun build_vocabulary"
+    return InputError(file=path, field=field, expected=expected, found=found, remedy=remedy)
 
-    A table keeps its digest; a list has a digest of its own, since it has no HGNC ids. InputError as in `read`; for a
-    list, if it is empty, a line is blank, or a symbol occurs twice.
-    """
+
+def read_list(path: Path | str) -> Vocabulary:
+    """Read `genes.tsv`, or a list of symbols, one a line, which knows no cross-references; errors as in `read`."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     if lines and "\t" in lines[0]:
         return read(path)

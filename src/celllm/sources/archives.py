@@ -34,7 +34,6 @@ UNPACKERS: Final = {
 }
 """What reads a file that begins so: gzip, bzip2, xz."""
 N_MAGIC: Final = 10
-"""Bytes that tell them apart."""
 N_FIRST: Final = 512
 """Bytes that tell what a file is."""
 NO_DATA: Final = (
@@ -105,13 +104,11 @@ def chained(first: bytes, rest: IO[bytes]) -> IO[bytes]:
 
 
 def members(path: Path, *, limit: int = LIMIT) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield name and stream of each regular file of a tar (plain or gzipped) or zip archive, gzip within undone.
+    """Yield name and stream of each regular file of a tar or zip archive, compression undone, but for macOS's own.
 
-    A stream is good until the next one is asked for. Directories, and the `._*` and `__MACOSX` files that macOS
-    adds, are passed over.
-
-    InputError if it is no archive, or truncated; if a member has an absolute path, a path with `..`, is a link or a
-    device, or unpacks to more than `limit` bytes. tarfile's filters would mend some of these paths in silence.
+    A stream is good until the next one is asked for. InputError if it is no archive, or truncated; if a member has an
+    absolute path or one with `..`, is a link or a device, or unpacks to more than `limit` bytes. tarfile's filters
+    would mend some of these paths in silence.
     """
     with reading(path, "a tar or zip archive"):
         for name, size, is_regular, content in _zip(path) if zipfile.is_zipfile(path) else _tar(path, limit):

@@ -33,13 +33,9 @@ class Checksum:
     """One row: a file as it first arrived."""
 
     dataset: str
-    """The dataset it belongs to."""
     file: str
-    """Its name."""
     bytes: Annotated[int, Field(ge=0)]
-    """Its size."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """Its checksum in hex."""
     source: str
     """The address that gave it, or `mirror`."""
     date: str

@@ -57,7 +57,7 @@ def fetch(
     Example::
 
         python -m celllm fetch \
-            --dataset '{"dataset": "pbmc", "title": "PBMC", "role": "task", "reader": "pbmc68k_reduced",
+            --dataset '{"dataset": "pbmc", "title": "PBMC", "role": "task", "reader": "h5ad",
                 "units": "counts", "simulated": false, "label_column": "bulk_labels", "sample_column": null,
                 "malignancy": "normal", "min_genes": 1, "citation": null, "licence": null}' \
             --files '[{"dataset": "pbmc", "file": "pbmc.h5ad", "bytes": null, "sha256": null, "sample": null,
@@ -116,19 +116,27 @@ def simulate(
         python -m celllm simulate --dataset simulated_drug_cells --kind drug_cells --seed 0 \
             --hgnc resources/raw/hgnc_demo/manifest.json --manifest resources/raw/simulated_drug_cells/manifest.json
     """
+    import anndata as ad
+    import pandas as pd
+
+    from celllm.base.atomic import writing
     from celllm.sources import hgnc as annotation
-    from celllm.sources import raw, simulated
+    from celllm.sources import raw
+    from celllm.sources.simulate_lines import draw
 
     if not dataset.startswith("simulated_"):
         expected, remedy = "a name that begins with simulated_", f"call it simulated_{dataset}"
         raise InputError(file="(command line)", field="--dataset", expected=expected, found=dataset, remedy=remedy)
-    cells, responses = simulated.draw(kind, annotation.read(raw.read(hgnc).only().path), seed=seed)
+    cells, responses = draw(kind, annotation.read(raw.read(hgnc).only().path), seed=seed)
     manifest.unlink(missing_ok=True)
     files = [manifest.parent / f"{dataset}.h5ad"]
-    simulated.write_cells(cells, files[0])
+    var, uns = pd.DataFrame(index=pd.Index(cells.names)), {"units": "counts", "simulated": True}
+    with writing(files[0]) as part:
+        ad.AnnData(cells.counts, cells.obs, var, uns).write_h5ad(part, compression="gzip")
     if responses is not None:
         files.append(manifest.parent / f"{dataset}_response.parquet")
-        simulated.write_responses(responses, files[1])
+        with writing(files[1]) as part:
+            responses.to_parquet(part, index=False)
     raw.write(dataset, map(raw.describe, files), manifest)
     expressed = cells.counts.getnnz(axis=1).mean()
     n_cells, n_genes = cells.counts.shape

@@ -47,7 +47,6 @@ LOG_EVERY_S = 10.0
 PARTIAL: Final = ".partial"
 """Folder beside the file's place, so in the same file system."""
 PIECE: Final = 1 << 16
-"""Bytes written at once."""
 OWN_NAME: Final = f"celllm/{__version__}"
 BROWSER: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36"
 USER_AGENTS: Final = {
@@ -56,14 +55,13 @@ USER_AGENTS: Final = {
 }
 """User-Agent by host, where a site needs another than ours."""
 PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
-"""Answers that may be others in a minute."""
 WEB_PAGE: Final = (b"<!doctype html", b"<html")
 USER: Final = re.compile(r"//[^/\s]*@")
 SECRET: Final = re.compile(r"(?i)((?:token|key|secret|password|signature|sig|credential)=)[^&#\s]+")
 
 
 class DownloadError(CellLMError):
-    """An address, or each of several, does not give the file, now or in the next minutes."""
+    """An address does not give the file, now or in the next minutes."""
 
 
 class Cut(Exception):
@@ -75,34 +73,23 @@ def public(text: str) -> str:
     return SECRET.sub(r"\1***", USER.sub("//", text))
 
 
-def download(addresses: Sequence[str], place: Path, *, expected: Sequence[Expected] = ()) -> tuple[str, str]:
-    """Download a file from the first address that gives it, and check it before it takes its name.
+def download(address: str, place: Path, *, expected: Sequence[Expected] = ()) -> str:
+    """Download a file, check it before it takes its name, and return its sha256 in hex; a right one there is kept.
 
-    A file that is there with the expected checksum is kept. A download that broke off for good leaves its part in
-    `.partial/` if the server can resume it, and the next call does; a wrong file is removed.
-
-    Returns the address that gave it, the first where it was kept, and its sha256 in hex. InputError if the only address
-    gives a file of another size or checksum; DownloadError if none gives the file, which says what each gave instead.
+    InputError if it is of another size or checksum; DownloadError if the address does not give it.
     """
     pooch.get_logger().setLevel(logging.WARNING)
     known = next((said.sha256 for said in expected if said.sha256 is not None), None)
     if known is None:
         # nothing says that it is the file, and pooch would keep it
         place.unlink(missing_ok=True)
-    answers: list[str] = []
-    for address in addresses:
-        resuming = Resuming(place, expected)
-        try:
-            pooch.retrieve(address, known, fname=place.name, path=place.parent, downloader=resuming)
-        except DownloadError as error:
-            answers.append(f"{public(address)} answered: {error}")
-        except InputError as error:
-            if len(addresses) == 1:
-                raise
-            answers.append(f"{public(address)} answered: a file with {error.field} {error.found}, not {error.expected}")
-        else:
-            return address, resuming.sha256 or str(known)
-    raise DownloadError("; ".join(answers))
+    resuming = Resuming(place, expected)
+    try:
+        pooch.retrieve(address, known, fname=place.name, path=place.parent, downloader=resuming)
+    except DownloadError as error:
+        msg = f"{public(address)} answered: {error}"
+        raise DownloadError(msg) from None
+    return resuming.sha256 or str(known)
 
 
 class Resuming:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +18,12 @@ from celllm.base.atomic import writing
 from celllm.base.errors import InputError
 from celllm.base.provenance import digest
 from celllm.config.tables import SourceFile
-from celllm.sources.archives import is_archive, reading, unreadable
+from celllm.sources.archives import is_archive, members, reading, unreadable, wrong_members
 from celllm.sources.checksums import FILES, LOCKS, check, expected_of, record_first
 from celllm.sources.download import DownloadError, download, public
 from celllm.sources.mirror import find, has_built, shipped
-from celllm.sources.raw import RawFile
-from celllm.sources.unpack import unpacked
+from celllm.sources.raw import RawFile, describe
+from celllm.sources.samples import SAFE
 
 MAX_FAILURES: Final = 5
 """Files of one dataset that may fail before the rest is not tried any more."""
@@ -33,11 +34,8 @@ class FetchContext:
     """Where files go and may come from."""
 
     folder: Path
-    """The dataset's: `resources/raw/{dataset}`."""
     mirrors: Sequence[Path] = ()
-    """Folders that are looked in before the network."""
     checkout: Path = Path()
-    """Folder that `repo:` addresses start from."""
     checksums: Path | None = None
     """`config/checksums.tsv`, committed; none: not kept."""
     built: tuple[str, ...] = ()
@@ -67,7 +65,7 @@ def fetch_all(wanted: Sequence[tuple[SourceFile, Mapping[str, str]]], context: F
                     break
             else:
                 is_chosen = file.part is not None and is_archive(file.name)
-                fetched += unpacked(file, context.folder) if is_chosen else [file]
+                fetched += _unpacked(file, context.folder) if is_chosen else [file]
                 if file.source.startswith("http"):
                     sys.stderr.write(f"{row.file}: {file.bytes / 1e6:.1f} MB ({number} of {len(wanted)} files)\n")
     if len(failures) > 1:
@@ -149,33 +147,23 @@ def _published(row: SourceFile, place: Path, context: FetchContext) -> tuple[str
             sha256 = digest(part)
             check(expected, file=held, size=part.stat().st_size, sha256=sha256)
         return "mirror", sha256
-    addresses = _addresses(row, context)
+    field = f"url of {row.dataset}"
+    if row.url is None:
+        folder = context.mirrors[0].absolute() if context.mirrors else FILES
+        wanted = f"{row.file} of {row.dataset} in a mirror folder; it has no address to download from"
+        raise unreadable(folder, wanted, _looked(row, context), field=row.file, remedy=_by_hand(row, context))
+    if not row.url.startswith(("https://", "http://")):
+        wanted = "https://…, package:<module>:<path>, repo:<path> or -"
+        raise unreadable(FILES, wanted, public(row.url), field=field, remedy="correct the address")
     if place.is_symlink():
         place.unlink()
     try:
-        source, sha256 = download(addresses, place, expected=expected)
+        sha256 = download(row.url, place, expected=expected)
     except DownloadError as error:
-        wanted, found = (
-            f"{row.file} from {' or '.join(map(public, addresses))}",
-            f"{error}; and {_looked(row, context)}",
-        )
         remedy = f"try again later, or {_by_hand(row, context)}"
-        raise unreadable(FILES, wanted, found, field=f"url of {row.dataset}", remedy=remedy) from None
-    return public(source), sha256
-
-
-def _addresses(row: SourceFile, context: FetchContext) -> list[str]:
-    """Return all addresses of a file; InputError if it has none, or one of a kind that is unknown here."""
-    addresses = [address for address in (row.url, *row.mirrors) if address is not None]
-    if not addresses:
-        place = context.mirrors[0].absolute() if context.mirrors else FILES
-        expected = f"{row.file} of {row.dataset} in a mirror folder; it has no address to download from"
-        raise unreadable(place, expected, _looked(row, context), field=row.file, remedy=_by_hand(row, context))
-    for address in addresses:
-        if not address.startswith(("https://", "http://")):
-            expected, field = "https://…, package:<module>:<path>, repo:<path> or -", f"url of {row.dataset}"
-            raise unreadable(FILES, expected, public(address), field=field, remedy="correct the address")
-    return addresses
+        wanted, found = f"{row.file} from {public(row.url)}", f"{error}; and {_looked(row, context)}"
+        raise unreadable(FILES, wanted, found, field=field, remedy=remedy) from None
+    return public(row.url), sha256
 
 
 def _looked(row: SourceFile, context: FetchContext) -> str:
@@ -194,3 +182,44 @@ def _by_hand(row: SourceFile, context: FetchContext) -> str:
     else:
         said = f"put {row.file} into a folder and name the folder: --config mirror=FOLDER"
     return f"{said}: {context.how_to}" if context.how_to else said
+
+
+def _unpacked(archive: RawFile, folder: Path) -> list[RawFile]:
+    """Unpack the members in whose names the pattern `part` is found; its group is the sample, also as a fact.
+
+    Names of folders stand before a file's, with `_` between; `.gz` goes. InputError if no member fits, or a name
+    is unsafe.
+    """
+    pattern = _pattern(archive)
+    files: list[RawFile] = []
+    names = []
+    for name, stream in members(archive.path):
+        names.append(name)
+        found = pattern.search(name)
+        if found is None:
+            continue
+        place = folder / name.removesuffix(".gz").removeprefix("./").replace("/", "_")
+        if not SAFE.fullmatch(place.name) or place == archive.path or any(place == file.path for file in files):
+            expected = "members that become files of different names, of letters, digits and . _ + -"
+            raise unreadable(archive.path, expected, place.name, field=f"member {name}")
+        with writing(place) as part, part.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+        sample = found[1]
+        made = describe(place, sample=sample, facts=archive.facts | {"sample": sample})
+        files.append(RawFile(**vars(made) | {"source": archive.source, "use": archive.use}))
+    if not files:
+        raise wrong_members(archive.path, expected=f"members that fit {archive.part}", found=names)
+    return files
+
+
+def _pattern(archive: RawFile) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(str(archive.part))
+    except re.error as error:
+        found = f"{archive.part}: {error}"
+    else:
+        if pattern.groups == 1:
+            return pattern
+        found = f"{archive.part}, with {pattern.groups} groups"
+    expected = "a pattern of members' names with one group, the sample: (GSM\\d+)_.*"
+    raise unreadable(FILES, expected, found, field=f"part of {archive.name}", remedy="correct the column part")

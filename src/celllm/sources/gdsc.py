@@ -11,16 +11,13 @@ import pandas as pd
 
 from celllm.base.parquet import read_frame
 from celllm.sources.archives import BROKEN, unreadable
-from celllm.sources.missing import plain
 from celllm.sources.raw import RawFile, RawManifest
-from celllm.sources.texts import read_texts, require
+from celllm.sources.texts import plain, read_texts, require
 
 FITTED: Final = ("DATASET", "COSMIC_ID", "CELL_LINE_NAME", "SANGER_MODEL_ID", "DRUG_ID", "DRUG_NAME", "LN_IC50")
-"""The columns that are used of GDSC's fitted responses."""
 LINES: Final = ("DepMap_ID", "COSMICID", "Sanger_Model_ID")
 DRUGS: Final = ("drug_id", "PubCHEM")
 TGSA: Final = {"Drug name": "drug", "IC50": "ln_ic50", "drug_name": "drug", "CanonicalSMILES": "smiles"}
-"""TGSA's columns, by the names that the mirror's copies have."""
 
 
 def read_gdsc_tgsa(manifest: RawManifest) -> tuple[pd.DataFrame, Mapping[str, int]]:
@@ -45,25 +42,18 @@ def read_gdsc_tgsa(manifest: RawManifest) -> tuple[pd.DataFrame, Mapping[str, in
 
 
 def read_gdsc_xlsx(manifest: RawManifest) -> tuple[pd.DataFrame, Mapping[str, int]]:
-    """Read a release of GDSC, with lines as DepMap ids and drugs as SMILES.
+    """Read a release of GDSC, with lines as DepMap ids and drugs as SMILES; and count the curves that are no pair.
 
     Four files, told apart by their names and columns; others, such as Cell_Lines_Details.xlsx, are not needed:
 
-    - `GDSC2_fitted_dose_response_27Oct23.xlsx`: the columns FITTED and others; LN_IC50 is ln of µM; one row a fitted
-      curve.
-    - DepMap's `sample_info.csv`: DepMap_ID, COSMICID, Sanger_Model_ID and others. A line is found by its Sanger id,
-      else by its COSMIC id; an id that means two DepMap lines means none.
+    - `GDSC2_fitted_dose_response_27Oct23.xlsx`: a row a fitted curve; LN_IC50 is ln of µM.
+    - DepMap's `sample_info.csv`: a line is found by its Sanger id, else by its COSMIC id; an id that means two DepMap
+      lines means none.
     - A list of drugs, csv, with drug_id and PubCHEM.
     - PubChem id and SMILES, tab-separated txt without a header.
 
     A drug is its DRUG_ID: the same name under two ids was screened twice, from two stocks. Several curves of one
-    pair are averaged.
-
-    Returns
-    -------
-    The pairs; and how many curves had no DepMap line, no SMILES, or were averaged into another.
-
-    InputError if a file is missing, broken or lacks a column; or no pair is left.
+    pair are averaged. InputError if a file is missing, broken or lacks a column; or no pair is left.
     """
     releases = [file for file in manifest.ending(".xlsx") if "fitted_dose_response" in file.name]
     if len(releases) != 1:

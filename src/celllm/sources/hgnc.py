@@ -20,12 +20,7 @@ REMEDY = "use the HGNC complete set as published, hgnc_complete_set_*.txt from g
 
 
 def read(path: Path | str) -> pd.DataFrame:
-    """Read the approved entries; withdrawn ones are left out.
-
-    Returns
-    -------
-    One row a gene in the order of the file, index 0…n-1; columns hgnc_id, symbol, locus_group, entrez_id,
-    ensembl_gene_id (str, empty where unknown), prev_symbol, alias_symbol (lists of str).
+    """Read the approved entries, a row a gene in the order of the file: COLUMNS, "" where unknown, lists as lists.
 
     InputError if a column is missing, no entry is approved, or a symbol or HGNC id occurs twice.
     """

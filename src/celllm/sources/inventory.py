@@ -29,21 +29,16 @@ class Inventory:
     files: Table[SourceFile]
     checksums: Table[Checksum]
     raw: Path
-    """`resources/raw`."""
     mirrors: Sequence[Path]
     checkout: Path
     """Where `repo:` addresses start."""
     excluded: Sequence[str]
-    """Studies that are left out."""
 
     def entry(self, name: str) -> dict[str, Any]:
-        """Look for a dataset's files.
+        """Look for a dataset's files: each with its address (none: only by hand), bytes (none: unknown) and state.
 
-        Returns
-        -------
-        dataset, title, licence, citation; files: file, address (none: only by hand), bytes (none: unknown), state
-        (`fetched`, `in mirror`, `in package`, `in checkout` or `missing`); is_template: whether the list of samples is
-        not here yet, so that the number of files is not known; how_to: how to make the file by hand.
+        States are `fetched`, `in mirror`, `in package`, `in checkout` and `missing`; is_template: the list of samples
+        is not here yet, so that the number of files is not known.
         """
         dataset = self.datasets.row(name)
         rows = list(self.files.of(name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,6 @@ from celllm.sources.readers.cells import RawCells
 from celllm.sources.units import evidence
 
 N_PARTS: Final = 40
-"""Parts of a file that are listed."""
 HDF5: Final = b"\x89HDF\r\n\x1a\n"
 R_BEGINS: Final = (b"RDX", b"RDA", b"RDB", b"X\n", b"A\n", b"B\n")
 REFUSED: Final = {
@@ -62,17 +61,16 @@ def _found(path: Path, begin: bytes, unpacked: bytes) -> Found:
     return look_text.table(path)
 
 
-def _raw(path: Path, part: str | None = None) -> RawFile:
-    return RawFile(path.name, path, path.stat().st_size, "", part=part)
+def _raw(path: Path) -> RawFile:
+    return RawFile(path.name, path, path.stat().st_size, "")
 
 
-def of_cells(where: str, pieces: Iterator[RawCells], shape: tuple[int, int] | None = None) -> Matrix:
-    """Look at the first piece of cells that a reader gives."""
-    first = next(pieces)
-    n_cells, n_genes = shape or first.matrix.shape
+def of_cells(where: str, first: RawCells, n_cells: int | None = None) -> Matrix:
+    """Look at the first piece of cells that a reader gives, of so many in the file."""
     n_read = first.matrix.shape[0]
-    seen = "" if n_read == n_cells else f"of the first {n_read:,} cells"
-    return Matrix(where, n_genes, n_cells, "genes", first.names, list(first.obs.index), evidence(first.matrix), seen)
+    seen = "" if n_cells in {None, n_read} else f"of the first {n_read:,} cells"
+    n_genes, cells = len(first.names), list(first.obs.index)
+    return Matrix(where, n_genes, n_cells or n_read, "genes", first.names, cells, evidence(first.matrix), seen)
 
 
 def _hdf5(path: Path) -> Found:
@@ -109,7 +107,7 @@ def _h5ad(path: Path, file: h5py.File) -> Found:
     for where in matrices(file, path):
         try:
             piece = next(read_one(_raw(path), matrix=where))
-            found.matrices.append(of_cells(where, iter([piece]), (n_cells, len(piece.names))))
+            found.matrices.append(of_cells(where, piece, n_cells))
             found.parts = found.parts or look_text.columns(piece.obs, "obs:")
             if look_text.rows_are(list(piece.obs.index), piece.names) == "genes":
                 found.remarks.append(f"{where} has genes in obs: transpose it, adata.T")
@@ -122,10 +120,8 @@ def _loom(path: Path, file: h5py.File) -> Found:
     from celllm.sources.readers.loom import read_one
 
     found = Found("Loom", [(f"layers/{name}", "layer") for name in file.get("layers", ())], reader="loom")
-    pieces = read_one(_raw(path))
-    shape = file["matrix"].shape
-    first = next(pieces)
-    found.matrices.append(of_cells("matrix", iter([first]), (shape[1], shape[0])))
+    first = next(read_one(_raw(path)))
+    found.matrices.append(of_cells("matrix", first, file["matrix"].shape[1]))
     found.parts += look_text.columns(first.obs, "col_attrs:")
     return found
 
@@ -135,9 +131,8 @@ def _tenx_h5(path: Path, file: h5py.File, groups: Sequence[str]) -> Found:
 
     found = Found("Cell Ranger's HDF5 matrix", [(name, "a genome, or matrix") for name in groups], reader="tenx_h5")
     if len(groups) == 1:
-        shape = tuple(int(n) for n in file[groups[0]]["shape"][:])
         first = next(read_h5(_raw(path)))
-        found.matrices.append(of_cells(groups[0], iter([first]), (shape[1], len(first.names))))
+        found.matrices.append(of_cells(groups[0], first, int(file[groups[0]]["shape"][1])))
         found.remarks += [f"{n:,} features are {kind} and are left out" for kind, n in first.left_out.items()]
     return found
 
@@ -210,8 +205,8 @@ def _archive(path: Path) -> Found:
         parts.append((name, said[2] if said else look_text.line_of(stream.read(400))))
     found = Found("an archive", parts, reader="tenx_mtx" if folders else None)
     if len(folders) == 1:
-        pieces = read_tenx_mtx(RawManifest(path.name, (_raw(path),), path), None)  # type: ignore[arg-type] # no row needed
-        found.matrices.append(of_cells("matrix.mtx", pieces))
+        (first, *_) = read_tenx_mtx(RawManifest(path.name, (_raw(path),), path), None)  # type: ignore[arg-type] # no row needed
+        found.matrices.append(of_cells("matrix.mtx", first))
     elif folders:
         found.remarks.append(f"{len(folders)} matrices: a pattern in the column part of files.tsv names the samples")
     return found

@@ -30,7 +30,6 @@ class RawFile:
     bytes: int
     sha256: str
     sample: str | None = None
-    """The sample it holds, where a dataset has one file a sample."""
     facts: dict[str, str] = field(default_factory=dict)
     """What the list of samples says of that sample: study, tissue, malignancy …"""
     source: str = ""
@@ -49,7 +48,6 @@ class RawManifest:
     files: tuple[RawFile, ...]
     """In the order of `files.tsv`."""
     file: Path
-    """The manifest itself; errors name it."""
 
     def ending(self, *suffixes: str) -> tuple[RawFile, ...]:
         """Return the files whose names end so; InputError if there is none."""

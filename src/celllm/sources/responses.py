@@ -35,7 +35,6 @@ class Responses:
     table: pd.DataFrame
     """Columns line, drug, smiles, response (ln IC50, µM); sorted by line and drug; each pair once."""
     simulated: bool
-    """Whether they come from the simulator."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why measurements of the source are not in the table, and how many each; empty once written and read."""
 

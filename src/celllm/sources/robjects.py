@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 STEP: Final = re.compile(r"(@|\$)(?:`([^`]+)`|([^@$\[`\s]+))|\[\[(\d+)\]\]")
 ROOT: Final = re.compile(r"\.(?=$|[@$\[])|(?:`([^`]+)`|([^@$\[`\s]+))?")
 NAMES: Final = {"VEC": "list", "LIST": "list", "STR": "character", "REAL": "numeric", "INT": "integer"}
-"""What R calls its types."""
 PATH: Final = re.compile(r"(?:`[^`]*`|[^`\s])+")
 
 

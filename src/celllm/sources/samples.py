@@ -35,7 +35,6 @@ CANCERSCEM_TYPES: Final = {"Tumour": "tumour", "Normal": "normal", "PBMC": "norm
 MALIGNANCY: Final = ("normal", "tumour", "unknown")
 FIELD: Final = re.compile(r"\{(\w+)\}")
 FILES: Final = "config/files.tsv"
-"""Where templates stand; errors name it."""
 CORRECT: Final = "correct the list, or take the published one"
 SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 """What becomes part of a file's name: no separators, no leading dot."""
@@ -46,7 +45,6 @@ class Sample:
     """One sample of a list."""
 
     name: str
-    """Its name in our tables."""
     fields: dict[str, str]
     """What stands for each {field} of the template."""
     facts: dict[str, str] = field(default_factory=dict)
@@ -58,17 +56,15 @@ class SampleList:
     """The samples of a dataset, in the order of the list."""
 
     file: Path
-    """The list; errors name it."""
     samples: tuple[Sample, ...]
     remarks: tuple[str, ...] = ()
     """What was left out, and what the list is silent about; to be printed."""
 
 
 def read(path: Path, reader: str, *, dataset: str) -> SampleList:
-    """Read a list of samples, gzipped or not.
+    """Read a list of samples, packed or not.
 
-    InputError if no reader of that name reads lists, or the file is not what the reader expects; if it has no sample,
-    lists one twice, or has a name that cannot be part of a file's name.
+    InputError if it is not what the reader expects, has no sample, one twice, or one whose name can't be a file's.
     """
     if reader not in READERS:
         expected = f"one of {', '.join(READERS)}, which read lists of samples"
@@ -124,7 +120,7 @@ def expand(
 
 
 def fill(row: SourceFile, sample: Sample) -> SourceFile:
-    """Put a sample's fields into the name and addresses of a template; addresses are quoted."""
+    """Put a sample's fields into the name and address of a template; the address is quoted."""
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in sample.fields:
@@ -134,20 +130,11 @@ def fill(row: SourceFile, sample: Sample) -> SourceFile:
             raise unreadable(FILES, expected, found, field=field, remedy=remedy)
         return sample.fields[match[1]]
 
-    def quoted(address: str) -> str:
-        return FIELD.sub(lambda match: quote(value(match), safe=""), address)
-
-    return replace(
-        row,
-        file=FIELD.sub(value, row.file),
-        url=None if row.url is None else quoted(row.url),
-        mirrors=tuple(map(quoted, row.mirrors)),
-        sample=sample.name,
-    )
+    url = None if row.url is None else FIELD.sub(lambda match: quote(value(match), safe=""), row.url)
+    return replace(row, file=FIELD.sub(value, row.file), url=url, sample=sample.name)
 
 
 Listed = tuple[list[Sample], list[str]]
-"""Samples and remarks."""
 
 
 def _panglaodb(path: Path) -> Listed:
@@ -231,7 +218,6 @@ READERS: Final[dict[str, Callable[[Path], Listed]]] = {
     "cancerscem_samples": _cancerscem,
     "sample_table": _sample_table,
 }
-"""By the name that `datasets.tsv` uses."""
 HOW_TO: Final = {
     "cancerscem_samples": "the release's table of samples, saved as CSV under that name: a header line with at least "
     f"{', '.join(CANCERSCEM_NEEDED)}, one line a sample",

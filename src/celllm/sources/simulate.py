@@ -32,7 +32,6 @@ RENAMED_SHARE = 0.08
 """Share of genes that go by a name they had before, where they had one; harmonisation must find them."""
 
 MEAN_SPREAD = 1.6
-"""Standard deviation of the log means of genes."""
 LIBRARY_SIZE = 900.0
 """Median counts of a cell over these genes."""
 LIBRARY_SPREAD = 0.35
@@ -62,9 +61,7 @@ class Genome:
     type_folds: Floats
     """Types x genes: log fold changes of the marker genes, 0 elsewhere."""
     block: NDArray[np.int64]
-    """Block of each gene."""
     proliferation: NDArray[np.int64]
-    """Indices of the proliferation programme."""
     resistance: Floats
     """Log fold change of each gene in a fully resistant cell; 0 for most."""
 

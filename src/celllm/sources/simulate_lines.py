@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from celllm.sources.simulate import Genome, SimulatedCells, draw_counts
+from celllm.sources.simulate import Genome, SimulatedCells, draw_counts, drug_cells, genome, tumour_cells
 
+SIZES = {"tumour_cells": 400, "drug_cells": 500, "cell_lines": 80}
+"""Cells or lines of each kind."""
 LIBRARY_SIZE = 1e6
 """Counts of a bulk sample over these genes."""
 GENES_PER_PATHWAY = 30
@@ -44,6 +46,16 @@ DRUGS = {
     "olaparib": ("repair", "O=C(C1CC1)N1CCN(CC1)C(=O)c1cc(Cc2n[nH]c(=O)c3ccccc23)ccc1F"),
 }
 """Name, its target among the pathways above, and its structure as SMILES."""
+
+
+def draw(kind: str, hgnc: pd.DataFrame, *, seed: int) -> tuple[SimulatedCells, pd.DataFrame | None]:
+    """Draw a kind of SIZES with names of the gene annotation; return the cells, and for cell lines their responses."""
+    genes = genome(hgnc, np.random.default_rng(seed))
+    generator = np.random.default_rng([seed, 1 + list(SIZES).index(kind)])
+    if kind == "cell_lines":
+        return cell_lines(genes, SIZES[kind], generator)
+    simulate = tumour_cells if kind == "tumour_cells" else drug_cells
+    return simulate(genes, SIZES[kind], generator), None
 
 
 def cell_lines(genes: Genome, n_lines: int, generator: np.random.Generator) -> tuple[SimulatedCells, pd.DataFrame]:

@@ -47,7 +47,6 @@ class Evidence:
     lowest: float
     highest: float
     whole: float
-    """Share of the stored numbers that are whole."""
     sums: tuple[float, ...]
     """Of the first, the middle and the last cell with values."""
 

@@ -17,7 +17,6 @@ from celllm.config.datasets import LOGARITHM
 from celllm.config.units import Units
 
 MAX_COUNT: Final = int(np.iinfo(np.int32).max)
-"""Largest count that is held."""
 MAX_LOG: Final = 30.0
 """No logarithm of a sequencer's numbers is larger: 2^30 reads of one gene in one cell."""
 MIN_HIGHEST: Final = 20.0
@@ -48,10 +47,9 @@ def check_values(
 ) -> None:
     """Raise InputError if numbers cannot be what they are said to be.
 
-    Counts must be whole, not negative and at most 2^31 - 1. TPM, CP10K and expected counts must not be negative.
-    Where a logarithm `log` is said to have been taken, none may be larger than a logarithm can be; where TPM or CP10K
-    are said to be plain, one at least must be larger, if these are the source's own numbers (`is_source`). Z-scores may
-    be anything finite.
+    Counts must be whole and at most 2^31 - 1; nothing but z-scores may be negative. Where a logarithm `log` is said to
+    have been taken, none may be larger than a logarithm can be; where TPM or CP10K are said to be plain, one at least
+    must be larger, if these are the source's own numbers (`is_source`).
     """
     if not len(data):
         return

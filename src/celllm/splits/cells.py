@@ -14,32 +14,32 @@ from numpy.typing import NDArray
 from celllm.base.errors import InputError
 from celllm.config.tables import Task
 
-TABLE = "config/tasks.tsv"
-"""Where a task's row is mended; named in errors."""
 MIN_CLASS_SIZE = 3
 """Cells a class needs to be in training, validation and test."""
+
+
+def wrong(task: Task, columns: str, expected: str, found: str, remedy: str) -> InputError:
+    """Say that a task's row cannot be carried out, and by which columns it is mended."""
+    field = f"{columns} of {task.task}"
+    return InputError(file="config/tasks.tsv", field=field, expected=expected, found=found, remedy=remedy)
 
 
 def stratified(labels: NDArray[np.str_], units: Sequence[str], task: Task, *, seed: int) -> NDArray[np.str_]:
     """Return the subset of each cell, so that each class has nearly the same share of every subset.
 
-    Cells without a label (""), and those of classes with fewer than `min_class_size` cells, are `unused`. The shares
-    refer to the others. What the shares leave over is `unused` too: a few-shot task has train 0.05, validation 0,
-    test 0.2. Every class has at least one training cell. The split follows the ids (`units`), not their order.
+    Cells without a label (""), those of classes with fewer than `min_class_size` cells, and what the shares of the
+    others leave over are `unused`. Every class has at least one training cell. The split follows the ids (`units`).
 
     InputError if fewer than two classes are large enough, or the classes are too many for the test subset.
     """
     usable, classes = _usable(labels, units, task)
     n_test, n_validation, n_train = subset_sizes(task, len(usable))
     if len(classes) < 2 or not len(classes) <= n_test <= len(usable) - len(classes):
-        raise InputError(
-            file=TABLE,
-            field=f"min_class_size, test of {task.task}",
-            expected="at least 2 classes, and at least as many cells as classes in the test subset and outside it",
-            found=f"{len(classes)} classes of at least {_smallest(task)} labelled cells; "
-            f"test has {n_test} of {len(usable)}",
-            remedy="lower min_class_size or change test, or check the dataset's label_column in config/datasets.tsv",
-        )
+        expected = "at least 2 classes, and at least as many cells as classes in the test subset and outside it"
+        found = f"{len(classes)} classes of at least {_smallest(task)} labelled cells; "
+        found += f"test has {n_test} of {len(usable)}"
+        remedy = "lower min_class_size or change test, or check the dataset's label_column in config/datasets.tsv"
+        raise wrong(task, "min_class_size, test", expected, found, remedy)
     rest, test = _draw(usable, n_test, labels, seed)
     return _divided(labels, test, rest, classes, n_train=n_train, n_validation=n_validation, seed=seed)
 
@@ -49,35 +49,28 @@ def by_donor(
 ) -> NDArray[np.str_]:
     """Test one donor's cells; train and choose on those of the others.
 
-    The others' cells are divided as by `stratified`, the shares `train` and `validation` being of them. A class that
-    only the tested donor has stays in the test subset: no method can know it, and it counts as missed. Cells of no
-    known donor ("") are `unused`. `seed` is the position of the tested donor among the donors with usable cells,
-    sorted by name, from 0; and the random seed.
+    A class that only the tested donor has stays in the test subset: no method can know it, and it counts as missed.
+    Cells of no known donor ("") are `unused`. `seed` is the position of the tested donor among the donors with usable
+    cells, sorted by name, from 0; and the random seed.
 
     InputError if there are fewer donors, or fewer than two classes or too few cells to train on.
     """
     usable, classes = _usable(np.where(donors == "", "", labels), units, task)
     names = np.unique(donors[usable])
     if len(names) < 2 or seed >= len(names):
-        raise InputError(
-            file=TABLE,
-            field=f"split_seeds of {task.task}",
-            expected=f"0-{len(names) - 1}, one a donor: {', '.join(names)}" if len(names) > 1 else "two donors or more",
-            found=f"{seed}" if len(names) > 1 else f"{', '.join(names) or 'none'}",
-            remedy="correct split_seeds, or the dataset's donor_column or sample_column in config/datasets.tsv",
-        )
+        listed, remedy = ", ".join(names) or "none", "correct split_seeds, or the dataset's donor_column or "
+        expected, found = f"0-{len(names) - 1}, one a donor: {listed}", f"{seed}"
+        if len(names) < 2:
+            expected, found = "two donors or more", listed
+        raise wrong(task, "split_seeds", expected, found, f"{remedy}sample_column in config/datasets.tsv")
     is_tested = donors[usable] == names[seed]
     rest = usable[~is_tested]
     known = [label for label in classes if label in labels[rest]]
     _, n_validation, n_train = subset_sizes(task, len(rest))
     if len(known) < 2 or n_validation + len(known) > len(rest):
-        raise InputError(
-            file=TABLE,
-            field=f"train, validation of {task.task}",
-            expected="at least 2 classes among the cells of the other donors, and a training cell of each",
-            found=f"{len(known)} classes, {len(rest)} cells, {n_validation} of them for validation",
-            remedy="lower validation, or the task's min_class_size",
-        )
+        expected = "at least 2 classes among the cells of the other donors, and a training cell of each"
+        found = f"{len(known)} classes, {len(rest)} cells, {n_validation} of them for validation"
+        raise wrong(task, "train, validation", expected, found, "lower validation, or the task's min_class_size")
     return _divided(labels, usable[is_tested], rest, known, n_train=n_train, n_validation=n_validation, seed=seed)
 
 

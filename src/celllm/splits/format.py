@@ -23,9 +23,7 @@ from celllm.base.errors import InputError
 
 Subset = Literal["train", "validation", "test", "unused"]
 SUBSETS: tuple[Subset, ...] = ("train", "validation", "test", "unused")
-REMEDY = "remove the file and make it again: snakemake --forcerun make_splits"
 KEY = b"celllm"
-"""Of the schema metadata."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +49,8 @@ class Split:
         subset_of = dict(zip(self.units, self.subsets.tolist(), strict=True))
         strange = next((unit for unit in units if unit not in subset_of), None)
         if strange is not None or len(units) != len(self.units):
-            raise InputError(
-                file=self.file,
-                field="unit",
-                expected=f"the units of the data, {len(units)} of them",
-                found=f"{len(self.units)} units" + ("" if strange is None else f", {strange} not among them"),
-                remedy=REMEDY,
-            )
+            found = f"{len(self.units)} units" + ("" if strange is None else f", {strange} not among them")
+            raise _refused(self.file, "unit", f"the units of the data, {len(units)} of them", found)
         return np.flatnonzero(np.array([subset_of[unit] for unit in units], dtype=str) == subset).astype(np.int64)
 
 
@@ -72,20 +65,12 @@ def write(split: Split, path: Path | str) -> None:
 
 
 def read(path: Path | str) -> Split:
-    """Read a split.
-
-    InputError if a column or the metadata is missing, a unit occurs twice or a subset is unknown.
-    """
+    """Read a split; InputError if a column or the metadata is missing, a unit occurs twice or a subset is unknown."""
     table = pq.read_table(path)
     stored = (table.schema.metadata or {}).get(KEY)
     if stored is None or not {"unit", "subset"} <= set(table.column_names):
-        raise InputError(
-            file=path,
-            field="columns and schema metadata",
-            expected="unit, subset; the key celllm",
-            found=f"{', '.join(table.column_names)}; {'the key' if stored is not None else 'no such key'}",
-            remedy=REMEDY,
-        )
+        found = f"{', '.join(table.column_names)}; {'the key' if stored is not None else 'no such key'}"
+        raise _refused(path, "columns and schema metadata", "unit, subset; the key celllm", found)
     units, subsets = table["unit"].to_pylist(), np.array(table["subset"].to_pylist(), dtype=str)
     split = Split(units=units, subsets=subsets, file=path, **json.loads(stored))
     _check(split, path)
@@ -122,11 +107,13 @@ def _check(split: Split, path: Path | str) -> None:
     unknown = sorted(set(split.subsets.tolist()) - set(SUBSETS))
     n_units = len(set(split.units))
     if unknown:
-        fault = ("subset", f"one of {', '.join(SUBSETS)}", unknown[0])
-    elif n_units != len(split.units):
-        fault = ("unit", "each unit once", f"{len(split.units)} units, {n_units} different ones")
-    elif len(split.subsets) != len(split.units):
-        fault = ("subset", f"one for each of {len(split.units)} units", str(len(split.subsets)))
-    else:
-        return
-    raise InputError(file=path, field=fault[0], expected=fault[1], found=fault[2], remedy=REMEDY)
+        raise _refused(path, "subset", f"one of {', '.join(SUBSETS)}", unknown[0])
+    if n_units != len(split.units):
+        raise _refused(path, "unit", "each unit once", f"{len(split.units)} units, {n_units} different ones")
+    if len(split.subsets) != len(split.units):
+        raise _refused(path, "subset", f"one for each of {len(split.units)} units", str(len(split.subsets)))
+
+
+def _refused(path: Path | str, field: str, expected: str, found: str) -> InputError:
+    remedy = "remove the file and make it again: snakemake --forcerun make_splits"
+    return InputError(file=path, field=field, expected=expected, found=found, remedy=remedy)

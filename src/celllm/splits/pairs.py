@@ -12,9 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from celllm.base.errors import InputError
 from celllm.config.tables import Task
-from celllm.splits.cells import TABLE, subset_sizes
+from celllm.splits.cells import subset_sizes, wrong
 
 
 def divide(
@@ -22,13 +21,9 @@ def divide(
 ) -> NDArray[np.str_]:
     """Return the subset of each pair, by the task's rule; whole lines or drugs where the rule names them.
 
-    Under `both` a training pair has a training line and a training drug, and a validation pair a validation line and a
-    validation drug, so that what is chosen on validation is chosen for the question that the test asks. All other pairs
-    are `unused`: of a share of 0.7, 0.1 and 0.2 nearly half of the pairs are for training, 1 % for validation, 4 % for
-    test.
-
-    No pair of line and drug may come twice. A compound that was screened under two names is one drug under every rule:
-    `structures` has one text a compound, as `splits.compounds` gives it.
+    Under `both` line and drug of a pair are of the same subset, and all other pairs `unused`: of shares of 0.7, 0.1 and
+    0.2 nearly half of the pairs are for training, 1 % for validation, 4 % for test. A compound that was screened under
+    two names is one drug under every rule: `structures` has one text a compound, as `splits.compounds` gives it.
 
     InputError if a subset that has a share gets nothing.
     """
@@ -47,13 +42,9 @@ def divide(
     subsets = np.where(by_line == by_drug, by_line, "unused")
     for subset, share in _shares(task).items():
         if share > 0 and not (subsets == subset).any():  # of a sparse table
-            raise InputError(
-                file=TABLE,
-                field=f"{subset} of {task.task}",
-                expected="at least one pair whose line and whose drug are both in this subset",
-                found=f"{(by_line == subset).sum()} pairs of its lines, {(by_drug == subset).sum()} of its drugs",
-                remedy=f"raise the task's share {subset}",
-            )
+            expected = "at least one pair whose line and whose drug are both in this subset"
+            found = f"{(by_line == subset).sum()} pairs of its lines, {(by_drug == subset).sum()} of its drugs"
+            raise wrong(task, subset, expected, found, f"raise the task's share {subset}")
     return subsets
 
 
@@ -64,13 +55,9 @@ def _whole(names: NDArray[np.str_], task: Task, *, seed: int, of: str) -> NDArra
     n_test, n_validation, n_train = subset_sizes(task, n)
     for (subset, share), size in zip(_shares(task).items(), (n_train, n_validation, n_test), strict=True):
         if share > 0 and size < 1:
-            raise InputError(
-                file=TABLE,
-                field=f"{subset} of {task.task}",
-                expected=f"at least one of the {of}",
-                found=f"none: the share {share:g} of {n}",
-                remedy=f"raise the task's share {subset}, choose another split rule, or give more {of}",
-            )
+            found = f"none: the share {share:g} of {n}"
+            remedy = f"raise the task's share {subset}, choose another split rule, or give more {of}"
+            raise wrong(task, subset, f"at least one of the {of}", found, remedy)
     order = np.random.default_rng(seed).permutation(n)
     subsets = np.full(n, "unused", dtype="<U10")
     subsets[order[:n_test]] = "test"

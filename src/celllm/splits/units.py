@@ -14,6 +14,7 @@ from scipy import sparse
 from celllm.base.errors import InputError
 from celllm.config.tables import Task
 from celllm.config.units import Units
+from celllm.splits.cells import wrong
 
 if TYPE_CHECKING:
     from celllm.harmonise.cells import AlignedCells
@@ -31,7 +32,6 @@ class Cells:
     """One a cell; "" where there is none or it is hidden."""
     cell_ids: np.ndarray
     simulated: bool
-    """Whether the cells come from the simulator."""
 
     @property
     def units(self) -> list[str]:
@@ -55,7 +55,6 @@ class Pairs:
     line_ids: np.ndarray
     drugs: list[str]
     smiles: list[str]
-    """Structures of the drugs."""
     line: np.ndarray
     """For each pair the row of its line in `expression`."""
     drug: np.ndarray
@@ -63,7 +62,6 @@ class Pairs:
     response: np.ndarray
     """ln IC50 (natural logarithm of µM) of each pair; nan where hidden."""
     simulated: bool
-    """Whether expression or responses come from the simulator."""
 
     @property
     def units(self) -> list[str]:
@@ -113,13 +111,9 @@ def pairs_from(adata: AlignedCells, responses: Responses, *, file: Path | str) -
 def check_responses(task: Task, responses: Path | None) -> None:
     """Refuse a regression without a table of responses, and any other task with one."""
     if (task.kind == "regression") != (responses is not None):
-        raise InputError(
-            file="config/tasks.tsv",
-            field=f"kind and response of {task.task}",
-            expected="--responses for a regression, and only there",
-            found=f"{task.kind}, {responses or 'no --responses'}",
-            remedy="give or leave out --responses, or correct the task's columns kind and response",
-        )
+        found = f"{task.kind}, {responses or 'no --responses'}"
+        remedy = "give or leave out --responses, or correct the task's columns kind and response"
+        raise wrong(task, "kind and response", "--responses for a regression, and only there", found, remedy)
 
 
 def line_of(cell_id: str) -> str:
@@ -132,13 +126,10 @@ def with_expression(responses: pd.DataFrame, line_ids: Sequence[str] | np.ndarra
     table = responses.astype({"line": str, "drug": str})
     kept = table[table["line"].isin(list(line_ids))]
     if kept.empty:
-        raise InputError(
-            file=file,
-            field="line",
-            expected=f"lines with expression, such as {', '.join(line_ids[:3])}",
-            found=f"others, such as {', '.join(table['line'].unique()[:3])}",
-            remedy="check the columns dataset and response of the task in config/tasks.tsv",
-        )
+        expected = f"lines with expression, such as {', '.join(line_ids[:3])}"
+        found = f"others, such as {', '.join(table['line'].unique()[:3])}"
+        remedy = "check the columns dataset and response of the task in config/tasks.tsv"
+        raise InputError(file=file, field="line", expected=expected, found=found, remedy=remedy)
     structures = kept[["drug", "smiles"]].drop_duplicates()
     without = structures["drug"][structures["smiles"].fillna("").str.strip() == ""]
     twice = structures[structures["drug"].duplicated(keep=False)].sort_values("drug", kind="stable")

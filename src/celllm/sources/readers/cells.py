@@ -13,8 +13,8 @@ from scipy import sparse
 
 from celllm.config.tables import Dataset
 from celllm.sources.archives import unreadable
-from celllm.sources.missing import plain, texts
 from celllm.sources.raw import RawFile, RawManifest
+from celllm.sources.texts import plain, texts
 
 PIECE: Final = 2048
 """Cells that a reader gives at once, where its format can be read in pieces."""
@@ -30,9 +30,7 @@ class RawCells:
     names: list[str]
     """Gene names as the source gives them, one a column, repeats possible; the same list in all pieces of a file."""
     obs: pd.DataFrame
-    """What the source says of these cells, indexed by barcode."""
     file: Path
-    """Where they were read from; errors name it."""
     sample: str | None = None
     """The sample that the whole file holds, if the manifest or the format names one."""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +53,6 @@ class RawCells:
 
 
 Reader = Callable[[RawManifest, Dataset], Iterator[RawCells]]
-"""Reads a dataset's files piece by piece, values as published."""
 
 
 def in_pieces(cells: RawCells, size: int = PIECE) -> Iterator[RawCells]:
@@ -68,16 +65,11 @@ def in_pieces(cells: RawCells, size: int = PIECE) -> Iterator[RawCells]:
 def annotate(cells: RawCells, dataset: Dataset, *, rule: str = "metadata") -> pd.DataFrame:
     """Find each cell's sample, donor, study, label and malignancy, as the dataset's row says.
 
-    `label_column` may be `sample`: the sample is then the label. `rule` says where malignancy comes from: `metadata`
-    (the row's `malignancy`: annotation of cells or samples) or `by_source` (the row's `source_malignancy`: one label
-    for the whole source, the paper's literal reading).
+    `rule` says where malignancy comes from: `metadata` (the row's `malignancy`: annotation of cells or samples) or
+    `by_source` (the row's `source_malignancy`: one label for the whole source, the paper's literal reading).
 
-    Returns
-    -------
-    Columns sample, donor, study, label (str; "" where there is none, or what missing.py lists), is_malignant (int8:
-    1 tumour, 0 normal, -1 unknown); index as in `cells.obs`.
-
-    InputError if a column that the row names is missing, or a label is not in the row's `label_map`.
+    Returns sample, donor, study, label (str; "" where there is none), is_malignant (int8: 1 tumour, 0 normal, -1
+    unknown). InputError if a column that the row names is missing, or a label is not in the row's `label_map`.
     """
     made = pd.DataFrame(index=cells.obs.index)
     made["sample"] = cells.sample or dataset.dataset

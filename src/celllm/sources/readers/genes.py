@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pandas as pd
 
 INDEX: Final = "index"
-"""Name of the index among the columns."""
 ENSEMBL: Final = re.compile(r"ENSG\d+")
 BUILD: Final = re.compile(
     r"(?:(?:GRCh3[78](?:\.p\d+)?|hg19|hg38|b37|DEPRECATED)(?:[_-]premrna)?[_.-]+)+(?=.)", re.IGNORECASE

@@ -36,9 +36,8 @@ CONVERT: Final = {
 def read_h5ad(manifest: RawManifest, dataset: Dataset) -> Iterator[RawCells]:
     """Read AnnData files: the matrix that the row's `matrix` names (X, raw or layers:NAME), `var`, `obs`.
 
-    Where `var` has Ensembl ids beside the symbols, a name is `SYMBOL_ENSG…`: the id settles what a
-    repeated or an ambiguous symbol leaves open. Features that are no genes are left out and counted. A CSR matrix and a
-    dense one are read in pieces; a CSC matrix is read whole, because its cells lie scattered.
+    Features that are no genes are left out and counted. A CSR matrix and a dense one are read in pieces; a CSC matrix
+    is read whole, because its cells lie scattered.
     """
     for file in manifest.ending(".h5ad"):
         yield from read_one(file, matrix=dataset.matrix)

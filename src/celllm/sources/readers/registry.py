@@ -26,11 +26,10 @@ READERS: Final = {
     "genes_by_cells": "tables",
     "h5ad": "h5ad",
     "loom": "loom",
-    "pbmc68k_reduced": "bundled",
     "robjects": "robjects",
     "tenx_h5": "tenx",
     "tenx_mtx": "tenx",
-    "zscore_table": "bundled",
+    "zscore_table": "tables",
 }
 """Name that `datasets.tsv` uses, and the module beside this one that holds its function `read_{name}`."""
 

@@ -1,4 +1,4 @@
-"""Readers of published text tables, genes x cells (CancerSCEM, Drop-seq, csv, TPM) or cells x genes (GEO, DepMap)."""
+"""Readers of published tables: genes x cells (CancerSCEM, Drop-seq, TPM), cells x genes (GEO, DepMap), z-scores."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import IO, Final
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
+from celllm.base.parquet import read_frame
 from celllm.config.tables import Dataset
-from celllm.sources.archives import chained, opened, reading
+from celllm.sources.archives import chained, opened, reading, unreadable
 from celllm.sources.raw import RawFile, RawManifest
 from celllm.sources.readers.cells import RawCells, in_pieces
 from celllm.sources.readers.text import TextTable, genes_by_cells
@@ -29,8 +31,7 @@ TEXTS: Final = tuple(f"{ending}{packed}" for ending in (".tsv", ".csv", ".txt", 
 def read_genes_by_cells(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     """Read tables of genes x cells, one file a sample, whose line 1 holds the cells' names.
 
-    CancerSCEM's and others that R wrote, comma-separated or not; Drop-seq tools' digital expression, whose barcodes are
-    not filtered: most may be nearly empty. No part of such a table is complete before its end.
+    No part of such a table is complete before its end.
     """
     for file in manifest.ending(*TEXTS):
         with reading(file.path, "genes x cells as text"), opened(file.path) as stream:
@@ -53,9 +54,8 @@ def read_cells_by_genes(manifest: RawManifest, dataset: Dataset) -> Iterator[Raw
 def read_depmap_csv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
     """Read DepMap's `CCLE_expression.csv`: cell lines x genes, log2(TPM + 1), comma-separated.
 
-    Line 1 is an empty field and `SYMBOL (Entrez id)` a gene; rows begin with the line's DepMap id, `ACH-000001`. Since
-    2025 columns of texts stand before the genes: the line is then `ModelID`, and profiles that are not its default
-    are left out.
+    Rows begin with the line's DepMap id, `ACH-000001`. Since 2025 columns of texts stand before the genes: the line is
+    then `ModelID`, and profiles that are not its default are left out.
     """
     for file in manifest.ending("expression.csv", "expression.csv.gz"):
         with opened(file.path) as stream:
@@ -64,6 +64,25 @@ def read_depmap_csv(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
                 is_default = obs[DEFAULT].eq("Yes").to_numpy() if DEFAULT in obs else np.ones(len(obs), dtype=bool)
                 kept = obs.index[is_default]
                 yield replace(cells, matrix=cells.matrix[np.flatnonzero(is_default)], obs=pd.DataFrame(index=kept))
+
+
+def read_zscore_table(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
+    """Read a table of z-scores, lines x genes, as parquet: line names in the index, symbols as column names.
+
+    A csv is TGSA's `exp.csv`, whose columns are `(Entrez id)`: its logarithms become z-scores by gene, as there.
+    """
+    for file in manifest.ending(".parquet", ".csv"):
+        try:
+            if file.name.endswith(".csv"):
+                table = pd.read_csv(file.path, index_col=0)
+                table = ((table - table.mean()) / table.std(ddof=0).replace(0, 1)).fillna(0)
+                table.columns = table.columns.str.strip("()")
+            else:
+                table = read_frame(file.path)
+        except (OSError, ValueError, TypeError) as error:
+            raise unreadable(file.path, "a table of numbers, lines x genes", error) from None
+        matrix, names = sparse.csr_matrix(table.to_numpy(dtype=np.float32)), [str(name) for name in table.columns]
+        yield from in_pieces(RawCells.of(file, matrix, names, pd.DataFrame(index=table.index.astype(str))))
 
 
 def _cells_by_genes(

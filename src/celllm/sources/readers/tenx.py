@@ -38,7 +38,6 @@ PART: Final = re.compile(r"(.*?)(matrix\.mtx|features\.tsv|genes\.tsv|barcodes\.
 """A part's name: what stands before it (folder, sample) belongs to all three parts."""
 EXPECTED: Final = "matrix.mtx, features.tsv or genes.tsv, and barcodes.tsv of one matrix"
 EXPRESSION: Final = "Gene Expression"
-"""The type of a feature that is a gene."""
 HEADERS: Final = re.compile(r"(?i)(gene|feature|cell|ensembl)([_ .]?ids?)?|ids?|genes|cells|barcodes?|x|v1")
 """First fields of lines of names, which Cell Ranger does not write."""
 BANNER: Final = re.compile(rb"(?i)%%matrixmarket\s+matrix\s+coordinate\s+(integer|real|double)\s+general\s*$")
@@ -50,11 +49,9 @@ HDF5: Final = "Cell Ranger's HDF5 file with one group, matrix or that of a genom
 
 
 def read_tenx_mtx(manifest: RawManifest, _: Dataset) -> Iterator[RawCells]:
-    """Read Cell Ranger's matrices, one an archive or one a set of three files.
+    """Read Cell Ranger's matrices, one an archive or one a set of three files; 16 bytes a value while one is read.
 
-    Where Ensembl ids stand beside symbols, a name is `SYMBOL_ENSG…`; features that are no genes are
-    left out and counted. Barcodes without a value are cells without a value. A matrix takes 16 bytes a value while it
-    is read.
+    Features that are no genes are left out and counted. Barcodes without a value are cells without a value.
     """
     archives = [file for file in manifest.files if is_archive(file.name)]
     others = [file for file in manifest.files if file not in archives and not PART.match(file.name)]

@@ -32,7 +32,6 @@ ANNOTATION: Final = re.compile(
 )
 """Names of columns that say something of a gene and are no cells: featureCounts' Length, Excel's Total."""
 RAGGED: Final = re.compile(r"in line (\d+), saw (\d+)")
-"""How pandas says that a line has too many fields."""
 NUMBER: Final = re.compile(r"-?\d+([.,]\d+)?([eE][-+]?\d+)?")
 MIN_SUMMED: Final = 20
 """Numbers above 0 of a table of which a column or row may be seen to be the sum of the others."""
@@ -46,16 +45,8 @@ DECIMAL_COMMA: Final = re.compile(r"-?\d+,\d+")
 class TextTable:
     """A table of numbers with a header, and row names in its first column; remarks (`#`) before it are skipped.
 
-    Parameters
-    ----------
-    stream
-        Its bytes, UTF-8.
-    path
-        Named in errors.
-    separator
-        Between fields. Where lines 1 and 2 do not fit each other so, the one of SEPARATORS is taken that makes them.
-    n_texts
-        Leading columns that hold text, at least the row names.
+    Where lines 1 and 2 do not fit each other with `separator`, the one of SEPARATORS is taken that makes them.
+    `n_texts` leading columns hold text, at least the row names.
     """
 
     def __init__(self, stream: IO[bytes], path: Path | str, *, separator: str, n_texts: int = 1) -> None:
