@@ -41,10 +41,10 @@ def folder(template, tmp_path, cells, pairs, parts, vocabulary, aligned):
     """The files of a job, in a folder of the test's own."""
     if not any(template.iterdir()):
         vocabulary_file.write(vocabulary, template / "genes.tsv")
-        counts.write(aligned(cells.counts, vocabulary, dataset="tiny", label=cells.labels), template / "types.h5ad")
+        aligned(cells.counts, vocabulary, dataset="tiny", label=cells.labels).write_h5ad(template / "types.h5ad")
         lines = aligned(pairs.expression, vocabulary, dataset="tiny", units="zscore", label="")
         lines.obs_names = [f"tiny:{line}" for line in pairs.line_ids]
-        counts.write(lines, template / "lines.h5ad")
+        lines.write_h5ad(template / "lines.h5ad")
         columns = {"line": pairs.line_ids[pairs.line], "drug": np.array(pairs.drugs)[pairs.drug]}
         columns |= {"smiles": np.array(pairs.smiles)[pairs.drug], "response": pairs.response}
         responses.write(Responses(pd.DataFrame(columns), simulated=True), template / "responses.parquet")
@@ -246,7 +246,7 @@ def test_a_changed_class_and_other_cells_make_a_run_anew(fit, folder, monkeypatc
         times.append(path.stat().st_mtime_ns)
     assert times[0] == times[1] < times[2]
 
-    counts.write(aligned(cells.counts * 2, vocabulary, dataset="tiny", label=cells.labels), folder / "types.h5ad")
+    aligned(cells.counts * 2, vocabulary, dataset="tiny", label=cells.labels).write_h5ad(folder / "types.h5ad")
     fit(MAJORITY)
     assert predictions.read(path)[1].provenance["inputs"]["cells"] == job.digest(folder / "types.h5ad")
 

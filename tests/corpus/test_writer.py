@@ -9,7 +9,6 @@ from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.corpus import format as shards
 from celllm.corpus import writer
 from celllm.corpus.reader import ShardReader
-from celllm.harmonise import cells as counts
 from celllm.harmonise.vocabulary import Vocabulary
 
 N_GENES = 30
@@ -48,7 +47,8 @@ def write(cells, manifest, *, excluded=(), equal=(), seed=0, join=True, **change
     for number, one in enumerate(cells):
         source = manifest.parent.parent / f"{number}" / f"{one.uns['dataset']}.h5ad"
         parts.append(manifest.parent / f"{number}" / "manifest.json")
-        counts.write(one, source)
+        source.parent.mkdir(parents=True, exist_ok=True)
+        one.write_h5ad(source)
         part = writer.write(source, parts[-1], **{**settings, **changes})
     return writer.join(parts, manifest, seed=seed, provenance=settings["provenance"]) if join else part
 

@@ -130,7 +130,7 @@ def test_cells_of_the_corpus_and_z_scores_are_refused(
     training: Any, probed: dict[str, Path], aligned: Any, change: dict[str, str], field: str
 ) -> None:
     facts = {"dataset": "probe", **change}
-    cell_files.write(aligned(np.eye(40), training.genes, **facts), probed["probe_cells"])
+    aligned(np.eye(40), training.genes, **facts).write_h5ad(probed["probe_cells"])
     with pytest.raises(InputError) as caught:
         probe.read(*probed.values(), corpus=ShardReader(training.path / "manifest.json"), vocabulary=training.genes)
     assert caught.value.field == field

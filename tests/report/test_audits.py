@@ -16,7 +16,6 @@ from celllm.bench.confounding import Answer
 from celllm.config import catalogue as catalogues
 from celllm.config import tables
 from celllm.config.catalogue import Catalogue
-from celllm.harmonise import cells as cell_files
 from celllm.report.audits import HEAD, embedding_table, head_rows, label_rule_table, labels_table, source_table
 from celllm.report.commands import audit_encoder
 from celllm.report.page import Page
@@ -142,7 +141,7 @@ def diagnose(training, encoder_file):
 def relabel(training, labels, samples):
     cells = training.cells.copy()
     cells.obs["label"], cells.obs["sample"] = labels, samples
-    cell_files.write(cells, training.path / "cells.h5ad")
+    cells.write_h5ad(training.path / "cells.h5ad")
 
 
 def test_cells_of_one_label_have_no_metrics_of_labels_but_their_spread(training, encoder_file):
