@@ -144,6 +144,6 @@ def test_every_method_has_a_line_of_its_own_and_texts_are_apart(scores, catalogu
 
 
 def test_a_step_that_does_not_fit_is_named(catalogue):
-    rows = [(4, "chunked", 1.0, 0.5, True), (4, "full-batch", None, None, False)]
-    table = pd.DataFrame(rows, columns=["B", "mode", "seconds", "peak_gb", "fits"])
+    rows = [(4, "chunked", 1.0, 0.5), (4, "full-batch", None, None)]
+    table = pd.DataFrame(rows, columns=["B", "mode", "seconds", "peak_gb"])
     assert "4 cells do not fit" in texts(draw_cost_of_encoder(table, catalogue, "celllm"))

@@ -20,7 +20,7 @@ from celllm.config.recipe import Recipe
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.config.settings import FitBudget
 from celllm.config.tables import Method, Task
-from celllm.pretrain.flops import Flops, Probe, probe
+from celllm.pretrain.flops import Probe, probe
 from celllm.pretrain.gpus import Gpu, gpu_seconds
 
 DEFAULT_SIZE = (10_000, 1_618)
@@ -70,14 +70,11 @@ def _probed(settings: EncoderSettings, length: int) -> Probe:
 def hours_of(recipe: Recipe, method: Method, uses: Uses, gpu: Gpu, *, length: int, efficiency: float) -> float:
     """Return the hours of a job on one GPU, at a share of its peaks."""
     one = _probed(recipe.encoder, length)
-    is_float32 = recipe.encoder.attention == "favor"
-    forward = Flops(one.forward_flops - is_float32 * one.forward_bmm_flops, is_float32 * one.forward_bmm_flops)
-    backward = Flops(one.backward_flops - is_float32 * one.backward_bmm_flops, is_float32 * one.backward_bmm_flops)
     on = {"efficiency": efficiency}
     training = recipe.training.model_copy(update={"precision": "bf16-mixed"})  # as fits on a GPU have it
     mixed = recipe.model_copy(update={"training": training})
-    forward_s = gpu_seconds(mixed, gpu, forward, one.forward_traffic, **on)
-    backward_s = gpu_seconds(mixed, gpu, backward, one.traffic - one.forward_traffic, **on)
+    forward_s = gpu_seconds(mixed, gpu, one.forwards, one.forward_traffic, **on)
+    backward_s = gpu_seconds(mixed, gpu, one.backwards, one.traffic - one.forward_traffic, **on)
     depth = recipe.encoder.depth
     n_trained = {"full": depth, "lora": depth}.get(method.options.get("mode", "last_layer"), 1)
     n_trained = min(depth, n_trained + (method.options.get("layer") == "second_last"))

@@ -135,7 +135,7 @@ def draw_cost_of_encoder(cost: pd.DataFrame, catalogue: Catalogue, subject: str)
         for i, (mode, name) in enumerate(_NAMES.items()):
             rows = cost[cost["mode"] == mode].sort_values("B")
             colour, mark = look(i)
-            fitting, over = rows[rows["fits"]], rows[~rows["fits"]]
+            fitting, over = rows[rows["seconds"].notna()], rows[rows["seconds"].isna()]
             for axis, column in ((memory, "peak_gb"), (seconds, "seconds")):
                 axis.plot(fitting["B"], fitting[column], color=colour, marker=mark, label=name)
             if len(over):
