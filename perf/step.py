@@ -225,7 +225,7 @@ def whole_step(overlays: list[dict[str, Any]], corpus: MemoryCorpus) -> tuple[Ca
         return make_batch(corpus, cells, recipe, panel=None, seed=0, step=1, device=CPU)
 
     budgets = {"max_tokens": training.chunk_tokens, "keep_tokens": training.keep_tokens}
-    step, batch = StepLoss(module, recipe.objectives, **budgets, autocast=nullcontext), make()
+    step, batch = StepLoss(module, **budgets, autocast=nullcontext), make()
 
     def take() -> None:
         module.zero_grad(set_to_none=True)
@@ -262,9 +262,9 @@ def draw(path: Path, batches: list[int], limit_gb: float) -> Figures:
     catalogue = Catalogue(tasks={}, methods={}, datasets={}, runs={}, not_run=(), claims=(), config=config)
     draw_cost_of_encoder(table, catalogue, what).savefig(path, dpi=150)
     for mode, rows in table.groupby("mode"):
-        over = rows[~rows["fits"]]
+        over = rows[rows["seconds"].isna()]
         told = f"does not fit: B = {int(over['B'].min()):,}" if len(over) else "all fit"
-        largest = rows[rows["fits"]].sort_values("B").iloc[-1]
+        largest = rows[rows["seconds"].notna()].sort_values("B").iloc[-1]
         peer = f"limit {limit_gb:g} GB; {told}; peak {largest['peak_gb']:.2f} GB, {largest['seconds']:.1f} s a step"
         yield line(f"largest_batch_{mode}", int(largest["B"]), "cells", peer=peer)
 

@@ -30,6 +30,7 @@ import pandas as pd
 import torch
 import yaml
 from scipy import linalg, sparse
+from sklearn.preprocessing import StandardScaler
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
@@ -48,7 +49,7 @@ from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.model.inference import embed_cells
 from celllm.model.store import PretrainedEncoder
 from celllm.pretrain import run as pretraining
-from celllm.pretrain.probe import drawn, standardised
+from celllm.pretrain.probe import drawn
 from celllm.splits.units import cells_from
 
 KEY = ["variant", "seed", "task", "features", "share", "split"]
@@ -131,9 +132,13 @@ class Task:
         A penalised regression needs no more of genes than scalar products: a Cholesky factor has the same ones, and as
         many columns as there are training cells.
         """
-        dense = None if embedded is None else standardised(embedded, train)
+
+        def standardised(features: np.ndarray) -> np.ndarray:
+            return StandardScaler().fit(features[train]).transform(features)
+
+        dense = None if embedded is None else standardised(embedded)
         if dense is not None and name != "with genes":
-            dense = np.hstack([dense, standardised(self.components, train)]) if name == "with components" else dense
+            dense = np.hstack([dense, standardised(self.components)]) if name == "with components" else dense
             return [dense[train], dense[test]]
         products = self.products[:, train] if dense is None else self.products[:, train] + dense @ dense[train].T
         among = products[train]

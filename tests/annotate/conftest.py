@@ -1,23 +1,16 @@
 """An encoder's folder over forty genes, and cells as a stranger's AnnData holds them."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import anndata as ad
 import pandas as pd
 import pytest
 
 from celllm.annotate import folder as folders
 from celllm.annotate.card import card
-from celllm.annotate.folder import EncoderFolder
-from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model.store import load_encoder
-from celllm.splits.units import Cells
 
 
 @pytest.fixture
-def hgnc(vocabulary: Vocabulary) -> pd.DataFrame:
+def hgnc(vocabulary):
     """The forty genes, with ids, and one that is not in the vocabulary."""
     symbols = [*vocabulary.symbols, "OTHER"]
     numbers = range(len(symbols))
@@ -35,7 +28,7 @@ def hgnc(vocabulary: Vocabulary) -> pd.DataFrame:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, encoder_file: Path, vocabulary: Vocabulary, hgnc: pd.DataFrame) -> EncoderFolder:
+def folder(tmp_path, encoder_file, vocabulary, hgnc):
     """The encoder of two layers as a package carries one."""
     pretrained = load_encoder(encoder_file)
     text = card(pretrained)
@@ -43,7 +36,7 @@ def folder(tmp_path: Path, encoder_file: Path, vocabulary: Vocabulary, hgnc: pd.
 
 
 @pytest.fixture
-def own(cells: Cells, vocabulary: Vocabulary) -> ad.AnnData:
+def own(cells, vocabulary):
     """Ninety cells of three types and three donors; counts in X, sparse."""
     obs = pd.DataFrame(
         {"cell_type": cells.labels, "donor": [f"d{number % 3}" for number in range(90)]},

@@ -1,26 +1,18 @@
 """`celllm.adapt` goes on pretraining on one's own cells."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
-import anndata as ad
 import numpy as np
 import pytest
 
 import celllm
 from celllm.annotate import folder as folders
-from celllm.annotate.folder import EncoderFolder
 from celllm.base.errors import InputError
 from celllm.pretrain import history
 
 
-def test_an_adapted_encoder_begins_with_the_weights_it_is_given_and_learns(
-    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_adapted_encoder_begins_with_the_weights_it_is_given_and_learns(tmp_path, own, folder, capsys):
     old = folder.pretrained.encoder.state_dict()
 
-    def furthest(steps: int) -> float:
+    def furthest(steps):
         made = celllm.adapt(own, tmp_path / f"{steps}", encoder=folder.path, steps=steps, labels="cell_type")
         new = folders.read(made).pretrained.encoder.state_dict()
         return max(float((new[name] - old[name]).abs().max()) for name in old if "projection" not in name)
@@ -41,9 +33,7 @@ def test_an_adapted_encoder_begins_with_the_weights_it_is_given_and_learns(
     [(9, "out", 0, "at least 16 cells"), (90, "out", -1, "0 or more"), (90, "file", 0, "which is no folder")],
     ids=["a handful of cells", "seed", "a file for a folder"],
 )
-def test_what_cannot_be_adapted_is_refused_at_once(
-    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, n_cells: int, out: str, seed: int, said: str
-) -> None:
+def test_what_cannot_be_adapted_is_refused_at_once(tmp_path, own, folder, n_cells, out, seed, said):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=said):
         celllm.adapt(own[:n_cells].copy(), tmp_path / out, encoder=folder.path, seed=seed)

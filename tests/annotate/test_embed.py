@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
-from pathlib import Path
 
 import anndata as ad
 import h5py
@@ -15,16 +13,15 @@ from scipy import sparse
 
 import celllm
 from celllm.annotate import commands
-from celllm.annotate.folder import EncoderFolder
 from celllm.base.errors import InputError
 from celllm.model.inference import embed_cells
 
 
-def contents(path: Path) -> dict[str, bytes]:
+def contents(path):
     """Every array of a file with its attributes, and every group's attributes."""
     found: dict[str, bytes] = {}
 
-    def note(name: str, item: h5py.Group | h5py.Dataset) -> None:
+    def note(name, item):
         attributes = repr(sorted((key, str(value)) for key, value in item.attrs.items())).encode()
         found[name] = attributes + (repr(item[()]).encode() if isinstance(item, h5py.Dataset) else b"")
 
@@ -34,14 +31,12 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def plain(own: ad.AnnData, folder: EncoderFolder) -> np.ndarray:
+def plain(own, folder):
     """What the cells' embeddings must be."""
     return embed_cells(folder.pretrained, own.X, units="counts")
 
 
-def test_a_file_keeps_all_it_had_and_gets_its_embedding(
-    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, plain: np.ndarray, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_keeps_all_it_had_and_gets_its_embedding(tmp_path, own, folder, plain, capsys):
     own.layers["counts"] = own.X.toarray()
     own.X = own.X.copy()
     own.X.data = np.log1p(own.X.data)
@@ -69,10 +64,10 @@ def test_a_file_keeps_all_it_had_and_gets_its_embedding(
     assert "layers:counts; gene names: index; 40 of 40 names mapped, 100.0% of the counts" in capsys.readouterr().out
 
 
-def changed(change: Callable[[ad.AnnData], object]) -> Callable[[ad.AnnData, Path], None]:
+def changed(change):
     """Write the object after a change of it."""
 
-    def write(own: ad.AnnData, path: Path) -> None:
+    def write(own, path):
         change(own)
         own.write_h5ad(path)
 
@@ -80,70 +75,70 @@ def changed(change: Callable[[ad.AnnData], object]) -> Callable[[ad.AnnData, Pat
     return write
 
 
-def csc(own: ad.AnnData) -> None:
+def csc(own):
     own.X = sparse.csc_matrix(own.X)
 
 
-def dense(own: ad.AnnData) -> None:
+def dense(own):
     own.X = own.X.toarray()
 
 
-def normalised_beside_counts(own: ad.AnnData) -> None:
+def normalised_beside_counts(own):
     own.layers["raw_counts"] = own.X.copy()
     own.X = own.X.multiply(1 / own.X.sum(axis=1)).log1p().tocsr()
 
 
-def counts_in_raw(own: ad.AnnData) -> None:
+def counts_in_raw(own):
     own.raw = own.copy()
     own.X = own.X.log1p()
 
 
-def ensembl(own: ad.AnnData) -> None:
+def ensembl(own):
     own.var_names = [f"ENSG{number:011d}" for number in range(40)]
 
 
-def versions_in_a_column(own: ad.AnnData) -> None:
+def versions_in_a_column(own):
     own.var["gene_ids"] = [f"ENSG{number:011d}.{number + 1}" for number in range(40)]
     own.var_names = [f"{number}" for number in range(40)]
 
 
-def entrez_in_a_column(own: ad.AnnData) -> None:
+def entrez_in_a_column(own):
     own.var["entrez"] = np.arange(7000, 7040).astype(float)
     own.var["n_cells"] = np.arange(7039, 6999, -1)
     own.var_names = [f"gene-{number}" for number in range(40)]
 
 
-def numbers_that_look_like_entrez_ids(own: ad.AnnData) -> None:
+def numbers_that_look_like_entrez_ids(own):
     own.var["features"] = own.var_names.tolist()
     own.var_names = [str(number) for number in range(7039, 6999, -1)]
 
 
-def mixed(own: ad.AnnData) -> None:
+def mixed(own):
     names = own.var_names.tolist()
     own.var_names = [f"ENSG{i:011d}" if i % 3 else names[i] for i in range(40)]
 
 
-def retired_ids(own: ad.AnnData) -> None:
+def retired_ids(own):
     own.var["symbol"] = own.var_names.tolist()
     own.var_names = [f"ENSG{number if number > 4 else 900 + number:011d}" for number in range(40)]
 
 
-def previous_symbols(own: ad.AnnData) -> None:
+def previous_symbols(own):
     own.var_names = [f"OLD{number:02d}" for number in range(40)]
 
 
-def blanks_and_a_genome(own: ad.AnnData) -> None:
+def blanks_and_a_genome(own):
     own.var_names = [f"GRCh38_{name} " for name in own.var_names]
 
 
-def of_a_release_to_come(own: ad.AnnData, path: Path) -> None:
+def of_a_release_to_come(own, path):
     own.var["note"] = "a"
     own.write_h5ad(path)
     with h5py.File(path, "r+") as file:
         file["var/note"].attrs["encoding-type"] = "not-yet-known"
 
 
-def of_seurat(own: ad.AnnData, path: Path) -> None:
+def of_seurat(own, path):
     counts_in_raw(own)
     own.write_h5ad(path)
     with h5py.File(path, "r+") as file:
@@ -154,7 +149,7 @@ def of_seurat(own: ad.AnnData, path: Path) -> None:
             del var.attrs[name]
 
 
-def of_cite_seq(own: ad.AnnData, path: Path) -> None:
+def of_cite_seq(own, path):
     antibodies = sparse.csr_matrix(np.full((own.n_obs, 2), 900))
     types = {"feature_types": ["Gene Expression"] * own.n_vars + ["Antibody Capture"] * 2}
     var = pd.DataFrame(types, index=[*own.var_names, "ENSG00000000000", "ENSG00000000001"])
@@ -180,13 +175,7 @@ OBJECTS = [
 @pytest.mark.parametrize(
     "write", [*map(changed, OBJECTS), of_a_release_to_come, of_seurat, of_cite_seq], ids=lambda one: one.__name__
 )
-def test_the_form_of_a_file_changes_no_embedding(
-    tmp_path: Path,
-    own: ad.AnnData,
-    folder: EncoderFolder,
-    plain: np.ndarray,
-    write: Callable[[ad.AnnData, Path], None],
-) -> None:
+def test_the_form_of_a_file_changes_no_embedding(tmp_path, own, folder, plain, write):
     write(own, tmp_path / "my.h5ad")
     commands.embed(tmp_path / "my.h5ad", out=tmp_path / "out.h5ad", encoder=folder.path)
     with h5py.File(tmp_path / "out.h5ad") as file:
@@ -194,24 +183,20 @@ def test_the_form_of_a_file_changes_no_embedding(
 
 
 @pytest.mark.parametrize("change", OBJECTS, ids=lambda one: one.__name__)
-def test_the_form_of_an_object_changes_no_embedding(
-    own: ad.AnnData, folder: EncoderFolder, plain: np.ndarray, change: Callable[[ad.AnnData], None]
-) -> None:
+def test_the_form_of_an_object_changes_no_embedding(own, folder, plain, change):
     change(own)
     assert celllm.embed(own, encoder=folder.path) is own
     np.testing.assert_allclose(own.obsm["X_celllm"], plain, atol=1e-6)
 
 
-def test_an_object_backed_by_a_file_is_embedded(
-    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, plain: np.ndarray
-) -> None:
+def test_an_object_backed_by_a_file_is_embedded(tmp_path, own, folder, plain):
     own.write_h5ad(tmp_path / "my.h5ad")
     backed = ad.read_h5ad(tmp_path / "my.h5ad", backed="r")
     np.testing.assert_allclose(celllm.embed(backed, encoder=folder.path).obsm["X_celllm"], plain, atol=1e-6)
     backed.file.close()
 
 
-def test_names_of_one_gene_are_summed(own: ad.AnnData, folder: EncoderFolder, plain: np.ndarray) -> None:
+def test_names_of_one_gene_are_summed(own, folder, plain):
     half = sparse.csr_matrix(own.X.toarray() // 2)
     split = sparse.hstack([half, own.X - half], format="csr")
     names = [*own.var_names, *(f"ENSG{number:011d}" for number in range(40))]
@@ -219,45 +204,45 @@ def test_names_of_one_gene_are_summed(own: ad.AnnData, folder: EncoderFolder, pl
     np.testing.assert_allclose(celllm.embed(twice, encoder=folder.path).obsm["X_celllm"], plain, atol=1e-6)
 
 
-def cut(own: ad.AnnData, path: Path) -> None:
+def cut(own, path):
     own.write_h5ad(path)
     path.write_bytes(path.read_bytes()[:3000])
 
 
-def compressed(own: ad.AnnData, path: Path) -> None:
+def compressed(own, path):
     own.write_h5ad(path)
     path.write_bytes(gzip.compress(path.read_bytes()))
 
 
-def multimodal(own: ad.AnnData, path: Path) -> None:
+def multimodal(own, path):
     own.write_h5ad(path)
     with h5py.File(path, "r+") as file:
         del file["X"]
         file.create_group("mod")
 
 
-def mouse(own: ad.AnnData) -> None:
+def mouse(own):
     own.var_names = [f"Gene{number}a" for number in range(40)]
 
 
-def transposed(own: ad.AnnData, path: Path) -> None:
+def transposed(own, path):
     own.T.copy().write_h5ad(path)
 
 
-def of_cell_ranger(own: ad.AnnData, path: Path) -> None:
+def of_cell_ranger(own, path):
     with h5py.File(path, "w") as file:
         file["matrix/indptr"] = own.X.indptr
 
 
-def logarithms(own: ad.AnnData) -> None:
+def logarithms(own):
     own.X = own.X.log1p()
 
 
-def two_counts(own: ad.AnnData) -> None:
+def two_counts(own):
     own.layers["spliced"] = sparse.csr_matrix(own.X.toarray() // 2)
 
 
-def one_fraction(own: ad.AnnData, path: Path) -> None:
+def one_fraction(own, path):
     counts = np.tile(own.X.toarray(), (4, 1))
     counts[100, 0] = 1.5  # neither among the first cells, nor in the middle, nor among the last
     ad.AnnData(sparse.csr_matrix(counts), var=own.var).write_h5ad(path)
@@ -284,14 +269,7 @@ def one_fraction(own: ad.AnnData, path: Path) -> None:
         pytest.param(changed(dense), {"out": "my.h5ad"}, "another file than the input", id="the input"),
     ],
 )
-def test_what_cannot_be_embedded_is_refused_and_nothing_is_left(
-    tmp_path: Path,
-    own: ad.AnnData,
-    folder: EncoderFolder,
-    write: Callable[[ad.AnnData, Path], None],
-    options: dict[str, str],
-    said: str,
-) -> None:
+def test_what_cannot_be_embedded_is_refused_and_nothing_is_left(tmp_path, own, folder, write, options, said):
     write(own, tmp_path / "my.h5ad")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     options = {"out": "out.h5ad", **options}
@@ -300,9 +278,7 @@ def test_what_cannot_be_embedded_is_refused_and_nothing_is_left(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
-def test_a_call_on_an_object_writes_no_file_and_one_on_a_file_names_one(
-    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder
-) -> None:
+def test_a_call_on_an_object_writes_no_file_and_one_on_a_file_names_one(tmp_path, own, folder):
     own.write_h5ad(tmp_path / "my.h5ad")
     with pytest.raises(InputError, match="out=FILE"):
         celllm.embed(tmp_path / "my.h5ad", encoder=folder.path)
@@ -312,9 +288,7 @@ def test_a_call_on_an_object_writes_no_file_and_one_on_a_file_names_one(
     assert ad.read_h5ad(made).obsm["X_celllm"].shape[0] == 90
 
 
-def test_a_user_is_warned_of_genes_that_are_missing(
-    own: ad.AnnData, folder: EncoderFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_user_is_warned_of_genes_that_are_missing(own, folder, capsys):
     celllm.embed(own[:, :10].copy(), encoder=folder.path)
     said = capsys.readouterr()
     assert "25.0% of the encoder's genes have a name" in said.out

@@ -1,11 +1,7 @@
 """An encoder's folder holds all that cells of strangers need, and says when it does not."""
 
-from __future__ import annotations
-
 import json
 import re
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +9,6 @@ import pytest
 
 from celllm.annotate import commands
 from celllm.annotate import folder as folders
-from celllm.annotate.folder import EncoderFolder
 from celllm.base.errors import InputError, VocabularyMismatch
 from celllm.harmonise import vocabulary as vocabulary_file
 from celllm.harmonise.vocabulary import Vocabulary
@@ -21,7 +16,7 @@ from celllm.model.store import load_encoder
 from celllm.sources import raw
 
 
-def published(hgnc: pd.DataFrame, folder: Path) -> Path:
+def published(hgnc, folder):
     """Write HGNC's table as it is published, and return its manifest."""
     lists = {name: hgnc[name].str.join("|") for name in ("prev_symbol", "alias_symbol")}
     hgnc.assign(status="Approved", **lists).to_csv(folder / "hgnc.txt", sep="\t", index=False)
@@ -29,21 +24,21 @@ def published(hgnc: pd.DataFrame, folder: Path) -> Path:
     return folder / "hgnc.json"
 
 
-def test_golden_cells_get_their_embeddings_again_and_other_weights_give_others(folder: EncoderFolder) -> None:
+def test_golden_cells_get_their_embeddings_again_and_other_weights_give_others(folder):
     assert folders.golden_difference(folders.read(folder.path)) < folders.TOLERANCE
     weights = folder.pretrained.encoder.norm.weight
     weights.data[0] += 0.01
     assert folders.golden_difference(folder) > folders.TOLERANCE
 
 
-def test_the_encoder_in_the_package_is_small_and_gives_its_golden_embeddings() -> None:
+def test_the_encoder_in_the_package_is_small_and_gives_its_golden_embeddings():
     found = folders.read()
     assert (found.path / folders.ENCODER).stat().st_size <= folders.MAX_BYTES
     assert folders.golden_difference(found) < folders.TOLERANCE
     assert "## Limits" in (found.path / folders.CARD).read_text()
 
 
-def test_weights_of_genes_take_half_the_room(folder: EncoderFolder, encoder_file: Path) -> None:
+def test_weights_of_genes_take_half_the_room(folder, encoder_file):
     table = load_encoder(encoder_file).encoder.embedding.genes.weight
     rounded = table.detach().numpy().astype(np.float16).astype(np.float32)
     np.testing.assert_array_equal(folder.pretrained.encoder.embedding.genes.weight.detach().numpy(), rounded)
@@ -51,9 +46,7 @@ def test_weights_of_genes_take_half_the_room(folder: EncoderFolder, encoder_file
     assert saved == pytest.approx(table.numel() * 2, abs=200)
 
 
-def test_the_command_writes_a_folder_from_the_workflows_files(
-    tmp_path: Path, encoder_file: Path, vocabulary: Vocabulary, hgnc: pd.DataFrame, folder: EncoderFolder
-) -> None:
+def test_the_command_writes_a_folder_from_the_workflows_files(tmp_path, encoder_file, vocabulary, hgnc, folder):
     vocabulary_file.write(vocabulary, tmp_path / "genes.tsv")
     options = {"encoder": encoder_file, "vocabulary": tmp_path / "genes.tsv", "hgnc": published(hgnc, tmp_path)}
     commands.package_encoder(**options, folder=tmp_path / "made")
@@ -63,9 +56,7 @@ def test_the_command_writes_a_folder_from_the_workflows_files(
         assert (tmp_path / "made" / name).read_bytes() == (folder.path / name).read_bytes()
 
 
-def test_the_card_says_what_the_probe_of_the_run_said_beside_its_rivals(
-    training: Any, probed: dict[str, Path], hgnc: pd.DataFrame
-) -> None:
+def test_the_card_says_what_the_probe_of_the_run_said_beside_its_rivals(training, probed, hgnc):
     genes = {"method": "graphmae", "epochs": 5, "hidden": 8, "trainable": "trained"}
     training.write_recipe(training={"probe_every": 4}, genes=genes)
     training.embed_genes()
@@ -89,9 +80,7 @@ def test_the_card_says_what_the_probe_of_the_run_said_beside_its_rivals(
             assert re.search(rf"^\| [^|]*{title} \| {value} \| {value} \|$", card, re.MULTILINE)
 
 
-def test_an_encoder_too_large_for_the_package_is_refused(
-    tmp_path: Path, folder: EncoderFolder, vocabulary: Vocabulary, hgnc: pd.DataFrame
-) -> None:
+def test_an_encoder_too_large_for_the_package_is_refused(tmp_path, folder, vocabulary, hgnc):
     with pytest.raises(InputError, match=r"at most 0\.001 MB"):
         folders.write(
             tmp_path / "none", folder.pretrained, vocabulary=vocabulary, hgnc=hgnc, card="", stamp={}, max_bytes=1000
@@ -100,23 +89,23 @@ def test_an_encoder_too_large_for_the_package_is_refused(
 
 
 @pytest.mark.parametrize("name", [folders.ENCODER, folders.GENES, folders.HGNC])
-def test_what_is_missing_is_named_with_the_command_that_makes_it(folder: EncoderFolder, name: str) -> None:
+def test_what_is_missing_is_named_with_the_command_that_makes_it(folder, name):
     (folder.path / name).unlink()
     with pytest.raises(InputError, match=rf"no {name}[\s\S]*celllm package_encoder"):
         folders.read(folder.path)
 
 
-def test_the_file_in_a_folder_names_the_folder(folder: EncoderFolder) -> None:
+def test_the_file_in_a_folder_names_the_folder(folder):
     assert folders.read(folder.path / folders.ENCODER).pretrained.digest == folder.pretrained.digest
 
 
-def test_genes_of_another_encoder_are_refused(folder: EncoderFolder, vocabulary: Vocabulary) -> None:
+def test_genes_of_another_encoder_are_refused(folder, vocabulary):
     vocabulary_file.write(Vocabulary(vocabulary.genes[::-1].reset_index(drop=True)), folder.path / folders.GENES)
     with pytest.raises(VocabularyMismatch, match=r"own genes\.tsv"):
         folders.read(folder.path)
 
 
-def test_without_an_encoder_in_the_package_one_is_told_what_to_give(monkeypatch, tmp_path: Path) -> None:
+def test_without_an_encoder_in_the_package_one_is_told_what_to_give(monkeypatch, tmp_path):
     monkeypatch.setattr(folders, "packaged", lambda: tmp_path / "none")
     with pytest.raises(InputError, match="--encoder FOLDER"):
         folders.read()

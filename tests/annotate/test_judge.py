@@ -1,7 +1,5 @@
 """Ways of labelling are compared on held-out cells or donors, and their probabilities mean what they say."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
@@ -19,7 +17,7 @@ N = 300
 
 
 @pytest.fixture
-def reference(generator: np.random.Generator) -> Reference:
+def reference(generator):
     """Two donors' worth of labels that the embedding knows by type, and the genes by donor alone."""
     labels = np.array(["a", "b", "c"])[generator.integers(0, 3, N)]
     donors = np.repeat([f"d{number}" for number in range(6)], N // 6)
@@ -30,8 +28,8 @@ def reference(generator: np.random.Generator) -> Reference:
     return Reference({"embedding": is_type, "genes": sparse.csr_matrix(is_donor)}, labels, donors)
 
 
-def test_held_out_donors_unmask_a_way_that_knows_donors_alone(reference: Reference) -> None:
-    def scores(cells: Reference) -> dict[str, float]:
+def test_held_out_donors_unmask_a_way_that_knows_donors_alone(reference):
+    def scores(cells):
         return {found.way: found.interval[0] for found in judges.judge(cells, ways=["embedding", "genes"])}
 
     cells_out = scores(Reference(reference.views, reference.labels))
@@ -41,20 +39,20 @@ def test_held_out_donors_unmask_a_way_that_knows_donors_alone(reference: Referen
     assert donors_out["embedding"] > 0.8
 
 
-def test_every_cell_is_asked_once_and_the_best_way_wins(reference: Reference) -> None:
+def test_every_cell_is_asked_once_and_the_best_way_wins(reference):
     found = judges.judge(reference, ways=["genes", "embedding"])
     assert all(sorted(judgement.rows) == list(range(N)) for judgement in found)
     assert judges.best(found).way == "embedding"
 
 
-def test_a_way_that_is_always_right_has_an_interval_by_the_number_of_cells_asked() -> None:
+def test_a_way_that_is_always_right_has_an_interval_by_the_number_of_cells_asked():
     rows, sure = np.arange(100), np.ones((100, 2))
     mean, low, high = judges.Judgement("genes", (1.0,) * 5, rows, sure).interval
     assert (mean, high) == (1, 1)
     assert 0.6 < low < 0.9
 
 
-def test_small_classes_and_unlabelled_cells_are_left_out(reference: Reference) -> None:
+def test_small_classes_and_unlabelled_cells_are_left_out(reference):
     labels = reference.labels.astype(object)
     labels[:4], labels[4:10] = "rare", ""
     kept, small = judges.check(Reference(reference.views, labels.astype(str), reference.donors), file="ref.h5ad")
@@ -64,9 +62,7 @@ def test_small_classes_and_unlabelled_cells_are_left_out(reference: Reference) -
 
 @pytest.mark.parametrize("way", list(judges.WAYS))
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c"]], ids=["two", "three"])
-def test_one_matrix_says_what_the_pipeline_says(
-    reference: Reference, way: str, classes: list[str], monkeypatch
-) -> None:
+def test_one_matrix_says_what_the_pipeline_says(reference, way, classes, monkeypatch):
     rows = np.flatnonzero(np.isin(reference.labels, classes))
     made = []
     monkeypatch.setattr(judges, "of_fitted", lambda *fitted: made.append(fitted) or heads.of_fitted(*fitted))
@@ -80,7 +76,7 @@ def test_one_matrix_says_what_the_pipeline_says(
 
 
 @pytest.mark.parametrize("sureness", [0.3, 1.0, 4.0], ids=["too unsure", "right", "too sure"])
-def test_calibrated_confidence_is_the_share_that_is_right(generator: np.random.Generator, sureness: float) -> None:
+def test_calibrated_confidence_is_the_share_that_is_right(generator, sureness):
     logits = 2 * generator.normal(size=(20_000, 3))
     right = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     classes = np.array(["a", "b", "c"])
@@ -110,7 +106,7 @@ SAVED = {"encoder": "one", "vocabulary": "genes", "sizes": {"embedding": 2, "gen
         pytest.param({"temperature": 0.0}, {}, "temperature above 0", id="temperature"),
     ],
 )
-def test_a_model_is_refused_where_it_means_something_else(tmp_path, head, given, said) -> None:
+def test_a_model_is_refused_where_it_means_something_else(tmp_path, head, given, said):
     whole = LinearHead({"genes": np.eye(3, 2)}, np.zeros(2), ("a", "b"), 1.5)
     types = novelties.Types(np.eye(2), np.zeros((2, 2)), np.array([0.5, 1.0]))
     for one, name in ((whole, "whole"), (dataclasses.replace(whole, **head), "changed")):

@@ -1,9 +1,5 @@
 """`celllm.annotate` and `celllm annotate`: the way that does best on the reference labels the query."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import anndata as ad
 import h5py
 import numpy as np
@@ -12,12 +8,11 @@ import pytest
 import celllm
 from celllm.annotate import commands, label
 from celllm.annotate import judge as judges
-from celllm.annotate.folder import EncoderFolder
 from celllm.base.errors import InputError
 
 
 @pytest.fixture
-def halves(own: ad.AnnData) -> tuple[ad.AnnData, ad.AnnData]:
+def halves(own):
     """A labelled reference, and a query of other cells of the same types, one of them empty."""
     query = own[1::2].copy()
     query.X = query.X.multiply(np.arange(query.n_obs)[:, None] > 0).tocsr()
@@ -25,9 +20,7 @@ def halves(own: ad.AnnData) -> tuple[ad.AnnData, ad.AnnData]:
     return own[::2].copy(), query
 
 
-def test_cells_get_the_labels_of_their_like(
-    halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_cells_get_the_labels_of_their_like(halves, folder, capsys):
     reference, query = halves
     clusters = query.obs["cell_type"].copy()
     query.obs["cluster"] = clusters
@@ -49,9 +42,7 @@ def test_cells_get_the_labels_of_their_like(
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.9, 1.01])
-def test_below_the_threshold_a_cell_is_unassigned(
-    halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, threshold: float
-) -> None:
+def test_below_the_threshold_a_cell_is_unassigned(halves, folder, threshold):
     reference, query = halves
     options = {"encoder": folder.path, "threshold": threshold, "novelty": 0}
     found = celllm.annotate(query, reference, labels="cell_type", **options)
@@ -59,9 +50,7 @@ def test_below_the_threshold_a_cell_is_unassigned(
     np.testing.assert_array_equal(is_unassigned, found.obs["celllm_confidence"] < threshold)
 
 
-def test_a_type_that_the_reference_lacks_is_unassigned_unless_novelty_is_off(
-    halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_type_that_the_reference_lacks_is_unassigned_unless_novelty_is_off(halves, folder, capsys):
     reference, query = halves
     is_known = (reference.obs["cell_type"] != "gamma").to_numpy()
     rows = np.flatnonzero((query.obs["cell_type"] != "gamma").to_numpy() | (np.arange(query.n_obs) % 5 == 0))[1:]
@@ -78,9 +67,7 @@ def test_a_type_that_the_reference_lacks_is_unassigned_unless_novelty_is_off(
 
 
 @pytest.mark.parametrize("way", list(judges.WAYS))
-def test_a_saved_model_labels_as_the_reference_did(
-    tmp_path: Path, halves: tuple[ad.AnnData, ad.AnnData], folder: EncoderFolder, way: str
-) -> None:
+def test_a_saved_model_labels_as_the_reference_did(tmp_path, halves, folder, way):
     for cells, name in zip(halves, ("reference", "query"), strict=True):
         cells.write_h5ad(tmp_path / f"{name}.h5ad")
     saved = tmp_path / "saved.safetensors"
@@ -119,13 +106,7 @@ def test_a_saved_model_labels_as_the_reference_did(
         pytest.param({"labels": "cell_type", "clusters": "leiden"}, "--clusters", id="no such clusters"),
     ],
 )
-def test_what_cannot_be_labelled_after_is_refused_and_nothing_is_left(
-    tmp_path: Path,
-    halves: tuple[ad.AnnData, ad.AnnData],
-    folder: EncoderFolder,
-    options: dict[str, str],
-    said: str,
-) -> None:
+def test_what_cannot_be_labelled_after_is_refused_and_nothing_is_left(tmp_path, halves, folder, options, said):
     reference, query = halves
     reference.obs["one"] = "a"
     reference.obs["barcode"] = [f"cell {number}" for number in range(reference.n_obs)]
@@ -140,16 +121,14 @@ def test_what_cannot_be_labelled_after_is_refused_and_nothing_is_left(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_clusters_commonest_label_is_each_of_its_cells() -> None:
+def test_a_clusters_commonest_label_is_each_of_its_cells():
     names = np.array(["a", "b", "b", "a", "c", "b"], dtype=object)
     groups = np.array(["0", "0", "0", "1", "1", "1"], dtype=object)
     assert list(label.majority(names, groups)) == ["b", "b", "b", "a", "a", "a"]
 
 
 @pytest.mark.parametrize("fault", ["none", "older release"])
-def test_a_query_is_refused_before_the_reference_is_judged(
-    tmp_path: Path, own: ad.AnnData, folder: EncoderFolder, fault: str
-) -> None:
+def test_a_query_is_refused_before_the_reference_is_judged(tmp_path, own, folder, fault):
     query = tmp_path / "query.h5ad"
     if fault != "none":
         own.write_h5ad(query)

@@ -1,11 +1,9 @@
 """Collapse, and depth in place of biology, are measured and told."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
-from celllm.annotate import quality
+from celllm.annotate.embed import described, quality
 
 N, D = 400, 8
 
@@ -19,8 +17,8 @@ N, D = 400, 8
 )
 def test_what_is_wrong_with_an_embedding_is_said(generator, view, warned):
     depths = generator.lognormal(6, 1, N)
-    found = quality.quality(view(generator, depths).astype(np.float32), depths)
-    first, *warnings = quality.described(found)
+    found = quality(view(generator, depths).astype(np.float32), depths)
+    first, *warnings = described(found)
     assert first.startswith("embedding: mean cosine")
     assert len(warnings) == bool(warned)
     assert warned in "".join(warnings)
@@ -29,9 +27,9 @@ def test_what_is_wrong_with_an_embedding_is_said(generator, view, warned):
 def test_depth_in_an_embedding_is_measured(generator):
     depths = generator.lognormal(6, 1, N)
     view = np.column_stack([np.log1p(depths) - 6, generator.normal(size=(N, D - 1))])
-    assert quality.quality(view.astype(np.float32), depths)["r2_of_depth"] > 0.99
+    assert quality(view.astype(np.float32), depths)["r2_of_depth"] > 0.99
 
 
 def test_depth_is_asked_of_cells_that_nothing_was_fitted_to(generator):
-    found = quality.quality(generator.normal(size=(60, 50)).astype(np.float32), generator.lognormal(6, 1, 60))
+    found = quality(generator.normal(size=(60, 50)).astype(np.float32), generator.lognormal(6, 1, 60))
     assert found["r2_of_depth"] < 0.2

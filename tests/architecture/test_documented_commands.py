@@ -53,7 +53,7 @@ COMMANDS = [name for name in app if not name.startswith("-")]
 
 
 @functools.cache
-def options_of(command: str) -> set[str]:
+def options_of(command):
     collected = app[command].assemble_argument_collection()
     return set(itertools.chain.from_iterable(argument.names for argument in collected)) | {"--traceback", "--help"}
 
@@ -67,16 +67,16 @@ class Line:
     is_inline: bool = False
     is_template: bool = False  # it has a word that its page declares to be a placeholder
 
-    def __str__(self) -> str:
+    def __str__(self):
         return f"{self.page}: {shlex.join(self.words)[:100]}"
 
     @property
-    def is_whole(self) -> bool:
+    def is_whole(self):
         """Whether nothing has to be put in or added before it can be typed."""
         return not self.is_template and not any(mark in " ".join(self.words) for mark in ELLIPSES)
 
     @property
-    def tool(self) -> str:
+    def tool(self):
         """What is called: celllm, snakemake, make, perf, option (one of celllm or perf) or another program."""
         if "-m" in self.words and self.words[self.words.index("-m") + 1].startswith("celllm"):
             return "celllm"
@@ -90,13 +90,13 @@ class Line:
         return self.words[0]
 
     @property
-    def arguments(self) -> list[str]:
+    def arguments(self):
         """Words behind the program, with `…` left out."""
         start = self.words.index("celllm") if self.tool == "celllm" else 0
         return [word for word in self.words[start + 1 :] if word not in ELLIPSES]
 
 
-def logical_lines(text: str) -> list[str]:
+def logical_lines(text):
     """Lines of a shell, continued where a backslash or an open quote says so."""
     lines: list[str] = []
     pending = ""
@@ -112,7 +112,7 @@ def logical_lines(text: str) -> list[str]:
     return lines
 
 
-def simple_commands(line: str) -> list[tuple[str, ...]]:
+def simple_commands(line):
     """Words of each program that a line calls, without comments, redirections and the words of loops."""
     line = re.sub(r"\w+\(\) \{.*\}", "", line)  # the definition of a function
     lexer = shlex.shlex(line, posix=True, punctuation_chars=";|&<>")
@@ -133,7 +133,7 @@ def simple_commands(line: str) -> list[tuple[str, ...]]:
     return found
 
 
-def lines_of(text: str, page: str, *, is_inline: bool = False, placeholders: tuple[str, ...] = ()) -> list[Line]:
+def lines_of(text, page, *, is_inline=False, placeholders=()):
     return [
         Line(page, words, is_inline, any(mark in " ".join(words) for mark in placeholders))
         for line in logical_lines(text)
@@ -141,7 +141,7 @@ def lines_of(text: str, page: str, *, is_inline: bool = False, placeholders: tup
     ]
 
 
-def lines_of_page(path: Path) -> list[Line]:
+def lines_of_page(path):
     text, page = path.read_text(), str(path.relative_to(ROOT))
     words = [declared.split() for declared in re.findall(r"<!-- placeholders: (.*?) -->", text)]
     placeholders = tuple(itertools.chain.from_iterable(words))
@@ -157,7 +157,7 @@ def lines_of_page(path: Path) -> list[Line]:
     return found
 
 
-def examples() -> list[Line]:
+def examples():
     """The end of each command's docstring."""
     found = []
     for path in sorted((ROOT / "src/celllm").glob("*/commands.py")):
@@ -172,7 +172,7 @@ def examples() -> list[Line]:
 LINES = list(dict.fromkeys([*itertools.chain.from_iterable(map(lines_of_page, PAGES)), *examples()]))
 
 
-def of_tool(*tools: str) -> pytest.MarkDecorator:
+def of_tool(*tools):
     return pytest.mark.parametrize("line", [line for line in LINES if line.tool in tools], ids=str)
 
 
@@ -181,7 +181,7 @@ def snakemake_parser():
     return cli.get_argument_parser()
 
 
-def parse_snakemake(arguments: list[str]):
+def parse_snakemake(arguments):
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
         try:
@@ -261,21 +261,3 @@ def test_a_documented_benchmark_is_there_with_its_options(line):
     script = (ROOT / line.words[1]).read_text() + (ROOT / "perf/line.py").read_text()  # where --json is
     for word in line.words[2:]:
         assert not word.startswith("--") or f'"{word}"' in script, word
-
-
-@pytest.mark.slow
-def test_make_works_in_a_folder_whose_name_has_a_blank(tmp_path):
-    folder = tmp_path / "my folder"
-    folder.mkdir()
-    (folder / "Makefile").write_text((ROOT / "Makefile").read_text())
-    (folder / "requirements.lock").write_text("")
-    make = ["make", f"PYTHON={sys.executable}", "--directory", str(folder)]
-    done = subprocess.run([*make, ".venv/complete"], env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    ruff = folder / ".venv/bin/ruff"
-    ruff.write_text("#!/bin/sh\necho formatted here\n")
-    ruff.chmod(0o755)
-    (folder / ".venv/bin/snakefmt").symlink_to(ruff)
-    done = subprocess.run([*make, "format"], env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("formatted here") >= 3

@@ -40,19 +40,19 @@ NOT_ASKED = {"h5py"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def lock() -> dict[str, str]:
+def lock():
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
     return {name.lower(): version for name, version in pairs}
 
 
-def pins(environment: Path) -> dict[str, str]:
+def pins(environment):
     dependencies = yaml.safe_load(environment.read_text())["dependencies"]
     pip = next(entry["pip"] for entry in dependencies if isinstance(entry, dict))
     return dict(entry.split("==") for entry in pip)
 
 
-def commands_in_environments() -> list[tuple[str, str]]:
+def commands_in_environments():
     """(command, environment) of every rule."""
     return [
         (command, environment)
@@ -66,37 +66,37 @@ def commands_in_environments() -> list[tuple[str, str]]:
 class Imports(ast.NodeVisitor):
     """Names of modules that code imports, in functions too, but not for type checkers alone."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.names: list[str] = []
 
-    def visit_Import(self, node: ast.Import) -> None:
+    def visit_Import(self, node):
         self.names += [alias.name for alias in node.names]
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+    def visit_ImportFrom(self, node):
         assert node.module is not None
         self.names += [f"{node.module}.{alias.name}" for alias in node.names]
 
-    def visit_Call(self, node: ast.Call) -> None:
+    def visit_Call(self, node):
         """`import_module(f"package.{name}")` may import any module of the package."""
         if ast.unparse(node.func).endswith("import_module") and isinstance(node.args[0], ast.JoinedStr):
             parts = node.args[0].values
             self.names.append("".join(part.value if isinstance(part, ast.Constant) else "*" for part in parts))
         self.generic_visit(node)
 
-    def visit_If(self, node: ast.If) -> None:
+    def visit_If(self, node):
         is_typing = ast.unparse(node.test).endswith("TYPE_CHECKING")
         for statement in node.orelse if is_typing else [*node.body, *node.orelse]:
             self.visit(statement)
 
 
-def imports_of(statements: list[ast.stmt]) -> list[str]:
+def imports_of(statements):
     visitor = Imports()
     for statement in statements:
         visitor.visit(statement)
     return visitor.names
 
 
-def code_of(function: str, tree: ast.Module) -> list[ast.stmt]:
+def code_of(function, tree):
     """What runs of a module for one of its functions: its top level, the function, and those that these name."""
     functions = {node.name: node for node in tree.body if isinstance(node, FUNCTIONS)}
     reached: set[str] = set()
@@ -109,13 +109,13 @@ def code_of(function: str, tree: ast.Module) -> list[ast.stmt]:
 
 
 @functools.cache
-def tree_of(module: tuple[str, ...], source: Path) -> ast.Module | None:
+def tree_of(module, source):
     path = source / Path(*module)
     files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
     return ast.parse(files[0].read_text()) if files else None
 
 
-def third_party(names: list[str], source: Path, seen: set[str]) -> set[str]:
+def third_party(names, source, seen):
     """Third-party packages that imports reach, through modules of ours and the packages above those.
 
     Of a module from which something is imported by name, a function say, only what that needs is followed.
@@ -140,8 +140,9 @@ def third_party(names: list[str], source: Path, seen: set[str]) -> set[str]:
 
 
 @functools.cache
-def packages_of(command: str, source: Path = ROOT / "src") -> set[str]:
+def packages_of(command):
     """Third-party packages that `python -m celllm {command}` imports, by names in methods.tsv and items.py too."""
+    source = ROOT / "src"
     rooms = sorted(path.parent.name for path in source.glob("celllm/*/commands.py"))
     names = ["celllm.__main__", *(f"celllm.{room}.commands.{command}" for room in rooms)]  # __main__ reads all rooms'
     named = (ROOT / "config/methods.tsv").read_text() if command == "fit" else str(ITEMS.get(command, ""))
@@ -157,11 +158,6 @@ def packages_of(command: str, source: Path = ROOT / "src") -> set[str]:
 def test_versions_are_those_of_the_lock(environment):
     locked = lock()
     assert pins(environment) == {name: locked[name] for name in pins(environment)}
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.stem)
-def test_an_environment_holds_third_party_packages_only(environment):
-    assert "celllm" not in environment.read_text()
 
 
 def test_torch_is_installed_once():
@@ -198,47 +194,6 @@ def test_every_package_of_an_environment_is_imported_by_a_command_that_runs_in_i
     used = {package for command in commands for package in packages_of(command)}
     superfluous = {name for name in pins(environment) if IMPORTED_AS.get(name, name) not in used} - INDIRECT
     assert not superfluous, f"envs/{environment.stem}.yaml holds {superfluous}, which nothing in it imports"
-
-
-@pytest.mark.parametrize(
-    ("file", "code", "is_needed"),
-    [
-        pytest.param("readers/__init__.py", "import rdata", True, id="package above a module"),
-        pytest.param("readers/h5ad.py", "def read():\n    import rdata", True, id="function of a module"),
-        pytest.param("commands.py", "import rdata", True, id="commands of another room"),
-        pytest.param("readers/text.py", "import rdata", False, id="module that nothing imports"),
-        pytest.param("formats/rds.py", "import rdata", True, id="module imported by its name at run time"),
-        pytest.param(
-            "readers/h5ad.py",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rdata",
-            False,
-            id="types alone",
-        ),
-    ],
-)
-def test_an_import_is_found_where_it_is_needed(tmp_path, file, code, is_needed):
-    modules = {
-        "__main__.py": "",
-        "sources/readers/__init__.py": "",
-        "sources/readers/h5ad.py": "",
-        "harmonise/__init__.py": "",
-        "harmonise/commands.py": """
-def align_cells():
-    read()
-
-def read():
-    from celllm.sources.readers import h5ad
-    import_module(f"celllm.sources.formats.{name}")
-
-def build_vocabulary():
-    import openpyxl
-""",
-    }
-    for name, text in (modules | {f"sources/{file}": code}).items():
-        path = tmp_path / "celllm" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    assert packages_of("align_cells", tmp_path) == ({"rdata"} if is_needed else set())
 
 
 def test_every_dependency_is_in_the_package_or_in_one_of_its_extras():

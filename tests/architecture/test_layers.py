@@ -20,7 +20,7 @@ TORCH_ROOMS = {"model", "genes", "pretrain", "bench", "annotate"}
 TORCH_MODULES = {"audits"}
 
 
-def imported(path: Path) -> set[str]:
+def imported(path):
     """Names of all modules a file imports, wherever in the file."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -31,12 +31,12 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def room(path: Path) -> str:
+def room(path):
     """The room a module lives in."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def ids(path: Path) -> str:
+def ids(path):
     return str(path.relative_to(PACKAGE))
 
 

@@ -1,7 +1,5 @@
 """Every rule has what the house asks of a rule; every table row names what exists."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

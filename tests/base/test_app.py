@@ -15,7 +15,7 @@ def test_a_path_that_is_not_there_is_named_with_its_option(tmp_path, capsys):
     app = commands()
 
     @app.command
-    def count(*, genes: str) -> None:
+    def count(*, genes):
         with open(genes, encoding="utf-8") as file:  # noqa: PTH123
             file.read()
 
@@ -32,7 +32,7 @@ def test_an_error_of_ours_that_is_an_oserror_too_is_printed(capsys):
     app = commands()
 
     @app.command
-    def fill() -> None:
+    def fill():
         raise FullError("no room")
 
     with pytest.raises(SystemExit) as end:

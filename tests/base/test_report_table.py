@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import re
 
 import pandas as pd
@@ -8,12 +6,12 @@ import pytest
 from celllm.base.report_table import Column, ReportTable, as_markdown, write_page, write_tsv
 
 
-def page(tmp_path, *tables: ReportTable, **options) -> str:
+def page(tmp_path, *tables, **options):
     write_page(tables, tmp_path / "new/page.html", title="T", **options)
     return (tmp_path / "new/page.html").read_text(encoding="utf-8")
 
 
-def cells(text: str) -> list[str]:
+def cells(text):
     return re.findall(r"<td[^>]*>(.*?)</td>", text)
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.bench.conftest import share_right
 
-from celllm.base.errors import InputError
 from celllm.bench.methods.annotation import EncoderClassifier
 from celllm.model.encoder import Encoder
 from celllm.model.heads import ClsHead, GeneScatterHead
@@ -14,10 +14,6 @@ from celllm.model.store import load_encoder, save_encoder
 
 QUICK = {"epochs": 1, "batch": 8, "learning_rate": 3e-3}
 CLASSES = ["alpha", "beta", "gamma"]
-
-
-def share_right(method, cells, rows):
-    return np.mean(method.classes_[method.predict(cells, rows).argmax(axis=1)] == cells.labels[rows])
 
 
 def size(weights):
@@ -55,12 +51,6 @@ def test_lora_trains_low_rank_weights_and_the_head_alone(made, cells, parts):
     assert method.trained_parameters == size(low_rank) + size(method._head.parameters())
 
 
-def test_seeds_differ(fitted, cells, parts):
-    scores = [fitted("celllm", seed=seed, **QUICK).predict(cells, parts["test"]) for seed in (1, 2)]
-
-    assert not np.allclose(*scores)
-
-
 def test_when_to_stop_is_chosen_on_validation_cells(fitted, cells, parts):
     """With validation labels that turn right predictions wrong, the first, least trained epoch is kept."""
     wrong, rows = cells.labels.copy(), parts["validation"]
@@ -69,14 +59,6 @@ def test_when_to_stop_is_chosen_on_validation_cells(fitted, cells, parts):
     misled, sound = (fitted("celllm", shown=shown, **options) for shown in (replace(cells, labels=wrong), cells))
 
     assert share_right(misled, cells, parts["test"]) < 0.75 < share_right(sound, cells, parts["test"])
-
-
-def test_without_validation_the_whole_budget_is_used(made, cells, parts):
-    method, seen = made("celllm", **QUICK | {"epochs": 2, "patience": 1}), []
-    method._pretrained.encoder.layers[-1].register_forward_hook(lambda *args: seen.append(len(args[1][0])))
-    method.fit(cells, parts["train"], parts["train"][:0])
-
-    assert sum(seen) == method.shown_units == 2 * len(parts["train"])
 
 
 @pytest.mark.parametrize(("attention", "head"), [("favor", GeneScatterHead), ("none", ClsHead)])
@@ -119,25 +101,3 @@ def test_what_frozen_layers_say_is_computed_once_for_all_runs_of_a_job(made, cel
     assert seen[1] == 0 < seen[0] == seen[2] <= 4 * len(cells.cell_ids)
     for other in answers[1:]:
         np.testing.assert_allclose(other, answers[0], atol=1e-5)
-
-
-def test_a_test_class_absent_in_training_is_predicted_as_another(fitted, cells, parts):
-    known = parts["train"][cells.labels[parts["train"]] != "gamma"]
-    method = fitted("celllm", parts={**parts, "train": known}, **QUICK)
-
-    assert list(method.classes_) == ["alpha", "beta"]
-    assert method.predict(cells, parts["test"]).shape == (len(parts["test"]), 2)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"mode": "last_layers"}, "did you mean last_layer"),
-        ({"mode": "lara"}, "did you mean lora"),
-        ({"head": "mlp"}, "gene_scatter"),
-        ({"lr": 1}, "lr"),
-    ],
-)
-def test_wrong_options_are_refused(made, options, message):
-    with pytest.raises(InputError, match=message):
-        made("celllm", **options)

@@ -1,17 +1,16 @@
 """What every shipped classifier does, and what is told of controls and of classifiers on a frozen embedding."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from tests.bench.conftest import ROWS, share_right
 
 from celllm.base.errors import InputError
 from celllm.config import tables
 
-ROWS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
 QUICK = {"epochs": 10, "batch": 8, "learning_rate": 3e-3}
 UNMOVED = {"head": "cls", "learning_rate": 1e-12}
 ENCODERS = {
@@ -33,14 +32,6 @@ EACH = pytest.mark.parametrize(
     ("name", "options"),
     [(name, {}) for name in OTHERS] + [(name, QUICK | options) for name, options in ENCODERS.items()],
 )
-
-
-def share_right(method, cells, rows):
-    return np.mean(method.classes_[method.predict(cells, rows).argmax(axis=1)] == cells.labels[rows])
-
-
-def test_the_shipped_table_has_such_rows():
-    assert len(OTHERS) > 8
 
 
 @EACH
@@ -105,13 +96,6 @@ def test_without_weight_the_rival_alone_is_left_and_with_it_the_embedding_counts
     np.testing.assert_allclose(without, linear, atol=1e-2)
     assert np.abs(with_it - linear).max() > 1e-3
     assert methods[1].trained_parameters == methods[0].trained_parameters + 3 * 16
-
-
-def test_genes_beside_the_embedding_are_regularised_by_themselves(fitted, cells, parts):
-    # of standardised numbers a weight of w and a penalty 1 / C are a penalty of 1 / (C w^2)
-    heavy, light = fitted("celllm_probe", weight=10.0, C=0.01), fitted("celllm_probe", weight=1.0, C=1.0)
-
-    np.testing.assert_allclose(heavy.predict(cells, parts["test"]), light.predict(cells, parts["test"]), atol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["ranked_genes", "logistic", "pca_logistic"])

@@ -1,4 +1,4 @@
-"""Linear probes, who answers without looking at the cell, and what both say of the tumour and the data set."""
+"""What linear probes, and those who do not look at the cell, say of the tumour and the data set."""
 
 from dataclasses import replace
 
@@ -13,11 +13,8 @@ from celllm.bench.confounding import (
     UNSEEN,
     CorpusCells,
     answers,
-    fit_probe,
     halves,
     predicted_by_others,
-    scored,
-    scored_by_group,
     taught_by_rules,
 )
 
@@ -43,19 +40,19 @@ def parts(corpus):
 
 
 def test_a_view_that_knows_the_data_set_is_told_from_one_that_knows_the_tumour(corpus, parts):
-    asked = {(one.question, one.view): one for one in answers(corpus, **parts)}
-    found = {key: one.metrics["accuracy"] for key, one in asked.items()}
+    asked = {(one["question"], one["view"]): one for one in answers(corpus, **parts)}
+    found = {key: one["accuracy"] for key, one in asked.items()}
 
     assert found[DATASET, "source"] == found[TUMOUR, "tumour"] == found[UNSEEN, "tumour"] == 1.0
     assert found[DATASET, MAJORITY] == pytest.approx(1 / 3)
     assert found[TUMOUR, MAJORITY] == found[TUMOUR, GROUP_ALONE] == pytest.approx(0.75)
     assert found[TUMOUR, "source"] < 0.85
     # cells without a label are asked for their data set only
-    sizes = [asked[question, MAJORITY].n_train + asked[question, MAJORITY].n_test for question in (DATASET, TUMOUR)]
+    sizes = [sum(asked[question, MAJORITY][name] for name in ("n_train", "n_test")) for question in (DATASET, TUMOUR)]
     assert sizes == [3 * N, 2 * N]
     # blood is asked of a probe taught the biopsy; blood alone teaches nothing
-    assert asked[UNSEEN, "tumour"].n_test == N
-    assert np.isnan(asked[UNSEEN, "tumour"].metrics["auroc"])
+    assert asked[UNSEEN, "tumour"]["n_test"] == N
+    assert np.isnan(asked[UNSEEN, "tumour"]["auroc"])
 
 
 def test_a_question_with_one_answer_is_not_asked(corpus):
@@ -65,12 +62,13 @@ def test_a_question_with_one_answer_is_not_asked(corpus):
 
 
 def test_the_rule_by_source_teaches_the_source_and_nothing_where_it_is_never_wrong(corpus, parts):
-    found = {(one.rule, one.view): one for one in taught_by_rules(corpus, **parts)}
+    found = {(one["rule"], one["view"]): one for one in taught_by_rules(corpus, **parts)}
     misled = found["by_source", "source"]
-    sizes = (misled.n_wrong, misled.n_right, misled.n_train, misled.n_wrong_in_train)
-    assert sizes == (N // 4, 3 * N // 4, N, N // 4)
-    assert (misled.accuracy_on_wrong, misled.accuracy_on_right) == (0.0, 1.0)
-    assert found["metadata", "tumour"].accuracy_on_wrong == 1.0
+    sizes = {"n_wrong": N // 4, "n_right": 3 * N // 4, "n_train": N, "n_wrong_in_train": N // 4}
+    assert sizes | {"accuracy_on_wrong": 0.0, "accuracy_on_right": 1.0} == {
+        name: value for name, value in misled.items() if name not in ("rule", "view")
+    }
+    assert found["metadata", "tumour"]["accuracy_on_wrong"] == 1.0
     assert list(taught_by_rules(replace(corpus, is_malignant=corpus.by_source), **parts)) == []
 
 
@@ -83,44 +81,13 @@ def test_each_stratum_is_halved_and_no_cell_is_in_both_parts():
     np.testing.assert_array_equal(test, halves(strata, test_share=0.5, seed=0)[1])
 
 
-def test_who_knows_the_group_alone_says_its_commonest_training_label():
-    groups = np.array(["a", "a", "a", "b", "b", "a", "b"])
-    labels = np.array(["x", "x", "y", "y", "y", "x", "x"])
-    found = scored_by_group(groups, labels, train=np.arange(5), test=np.array([5, 6]))
-    assert found["accuracy"] == 0.5  # right of a, wrong of b
-    everyone = np.full(7, "all")
-    assert scored_by_group(everyone, labels, train=np.arange(3), test=np.array([5, 6]))["accuracy"] == 1.0
-
-
-@pytest.fixture
-def blobs(generator):
-    """Two labels in each of three groups: the first number tells the label, the second the group."""
-    labels = np.array(["normal", "tumour"])[np.arange(120) % 2]
-    groups = np.array(["a", "b", "c"])[np.arange(120) // 40]
-    view = generator.normal(0, 0.1, (120, 2))
-    view[:, 0] += labels == "tumour"
-    view[:, 1] += np.arange(120) // 40
-    return view, labels, groups
-
-
-def test_a_probe_answers_what_its_view_tells_and_not_what_it_hides(blobs):
-    view, labels, _ = blobs
-    train, test = halves(labels, test_share=0.5, seed=0)
-    told, hidden = (scored(fit_probe(seen, labels, train), seen, labels, test) for seen in (view, view[:, 1:]))
-    assert told["accuracy"] == told["auroc"] == 1.0
-    assert hidden["accuracy"] < 0.75
-
-
-def test_a_group_is_predicted_by_probes_that_never_saw_it_where_the_others_have_two_labels(blobs):
-    view, labels, groups = blobs
+def test_a_group_is_predicted_by_probes_that_never_saw_it_where_the_others_have_two_labels():
+    labels, groups = np.array(["normal", "tumour"])[np.arange(120) % 2], np.repeat(["a", "b", "c"], 40)
     is_c = groups == "c"
-    flipped = np.where(is_c, np.where(labels == "tumour", "normal", "tumour"), labels)
+    flipped = np.where(is_c, np.roll(labels, 1), labels)
     clue = np.where(is_c, np.where(flipped == "tumour", 10.0, -10.0), 0.0)  # who was taught c looks at this
-    rows, said = predicted_by_others(np.column_stack([view, clue]), flipped, groups)
+    rows, said = predicted_by_others(np.column_stack([labels == "tumour", clue]), flipped, groups)
     assert sorted(rows) == list(range(120))
     assert (said == flipped[rows])[is_c[rows]].mean() == 0.0
-    assert (said == flipped[rows])[groups[rows] == "a"].mean() > 0.5
-
-    rows, said = predicted_by_others(view, np.where(groups == "a", "tumour", "normal"), groups)
+    rows, _ = predicted_by_others(clue[:, None], np.where(groups == "a", "tumour", "normal"), groups)
     assert set(groups[rows]) == {"b", "c"}
-    assert len(said) == len(rows)

@@ -2,16 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
 from rdkit import DataStructs
 from rdkit.Chem import MolFromSmiles, rdFingerprintGenerator
 
 from celllm.base.errors import InputError
-from celllm.bench.methods.deepcdr import DeepCDR, _batches
-from celllm.bench.methods.drugs import N_ATOM_FEATURES, DrugEncoder, drug_graphs
+from celllm.bench.methods.deepcdr import DeepCDR
+from celllm.bench.methods.drugs import N_ATOM_FEATURES, drug_graphs
 from celllm.bench.methods.molecules import fingerprints, tanimoto
 from celllm.config.settings import FitBudget
-from celllm.model.encoder import evaluating
 
 SMILES = ["CC(=O)OC1=CC=CC=C1C(=O)O", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "C", "CCO", "OCC"]
 
@@ -45,50 +43,12 @@ def test_without_validation_the_whole_budget_is_used(made, pairs, divided):
     assert method.shown_units == 130
 
 
-@pytest.mark.parametrize(
-    ("n", "wanted"),
-    [(1, [(0, 1)]), (4, [(0, 4)]), (5, [(0, 5)]), (6, [(0, 4), (4, 6)]), (9, [(0, 4), (4, 9)])],
-)
-def test_no_batch_but_an_only_one_is_of_a_single_pair(n, wanted):
-    assert _batches(n, 4) == wanted
-
-
-@pytest.fixture
-def network():
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(2)
-        return DeepCDR(5)
-
-
 def test_it_has_as_many_weights_as_the_papers_sizes_ask_for():
     graph = (N_ATOM_FEATURES + 1) * 256 + 2 * 257 * 256 + 257 * 100 + 2 * (3 * 256 + 100)
     expression = (697 + 1) * 256 + 2 * 256 + 257 * 100
     joined = 201 * 300 + (150 + 1) * 30 + (30 * 5 + 1) * 10 + (10 * 5 + 1) * 5 + 31
 
     assert sum(weight.numel() for weight in DeepCDR(697).parameters()) == graph + expression + joined
-
-
-def test_a_convolution_is_the_normalised_adjacency_times_features_times_weights(network):
-    graphs = drug_graphs(["a"], SMILES[:1])
-    adjacency = torch.eye(len(graphs.x))
-    adjacency[graphs.edge_index[0], graphs.edge_index[1]] = 1
-    root = adjacency.sum(dim=1).rsqrt()
-    normalised, hidden = root[:, None] * adjacency * root[None, :], graphs.x
-    with evaluating(network):
-        for layer in network.graph:
-            hidden = layer.norm((normalised @ hidden @ layer.convolution.lin.weight.T + layer.convolution.bias).relu())
-
-        torch.testing.assert_close(network.drugs(graphs), hidden.amax(dim=0, keepdim=True), atol=1e-5, rtol=1e-4)
-
-
-def test_a_pair_does_not_hang_on_the_other_drugs_and_lines(network):
-    genes = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 5))).float()
-    with evaluating(network):
-        together = network(genes, network.drugs(drug_graphs("abc", SMILES[:3])), torch.tensor([0, 1, 2, 0]))
-        alone = network(genes[2:3], network.drugs(drug_graphs("c", SMILES[2:3])), torch.tensor([0]))
-
-    torch.testing.assert_close(alone, together[2:3], atol=1e-5, rtol=1e-4)
-    assert len(set(together.tolist())) == 4
 
 
 def test_ethanol_is_three_atoms_and_two_bonds_in_both_directions():
@@ -108,16 +68,6 @@ def test_a_structure_that_cannot_be_read_names_its_drug_and_keeps_the_terminal_c
         read(["ethanol", "mystery"], ["CCO", smiles])
 
     assert capfd.readouterr().err == ""
-
-
-def test_a_drugs_embedding_follows_its_structure_not_its_spelling_or_its_companions():
-    torch.manual_seed(0)
-    encoder = DrugEncoder(width=8).eval()
-    one = encoder(drug_graphs("abc", ["OCC", "CCO", "CCCl"]))
-
-    torch.testing.assert_close(one[0], one[1])
-    torch.testing.assert_close(one[1], encoder(drug_graphs("b", ["CCO"]))[0])
-    assert not torch.allclose(one[1], one[2], atol=1e-4)
 
 
 def test_similarities_equal_those_of_rdkit_and_spelling_does_not_matter():

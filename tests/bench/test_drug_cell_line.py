@@ -21,46 +21,13 @@ def long_lines(pairs):
     return replace(pairs, expression=type(pairs.expression)(positive))
 
 
-@pytest.mark.parametrize("options", [{"pool": "cls", "mode": "full"}, {"mode": "frozen"}])
-def test_other_modes_learn_the_lines_and_the_drugs(answered, pairs, divided, options):
-    predicted = answered("celllm_response", pairs, divided, **BRIEF | {"epochs": 12, "patience": 12}, **options)
+def test_answers_tell_lines_and_drugs_apart(answered, pairs, divided):
+    predicted = answered("celllm_response", pairs, divided, **BRIEF | {"epochs": 12, "patience": 12})
 
     assert np.corrcoef(predicted, pairs.response[divided.test])[0, 1] > 0.5
     for names in (pairs.line, pairs.drug):  # answers differ where either does
         known = names[divided.test]
         assert all(len(set(predicted[known == name].round(4))) == np.sum(known == name) for name in set(known))
-
-
-def test_every_training_pair_is_met_once_an_epoch_with_its_own_line_and_drug(
-    encoder_file, made, pairs, divided, monkeypatch
-):
-    method, seen = made("celllm_response", **BRIEF), []
-    code = pairs.line + pairs.drug / 10
-    embedded, forward, loss = FrozenLayers.embedded, ResponseHead.forward, torch.nn.functional.mse_loss
-    lines = []
-    monkeypatch.setattr(
-        FrozenLayers,
-        "embedded",
-        lambda self, rows, *args, **named: lines.append(rows) or embedded(self, rows, *args, **named),
-    )
-
-    def noting(self, cells, drugs, line, drug):
-        if self.training:
-            seen.append((lines[-1][line], np.unique(pairs.drug[divided.train])[drug]))
-        return forward(self, cells, drugs, line, drug)
-
-    def checking(answers, target):
-        of_line, of_drug = seen[-1]
-        truth = target * method._spread + method._mean
-        np.testing.assert_allclose(truth, of_line + of_drug / 10, atol=1e-4)
-        return loss(answers, target)
-
-    monkeypatch.setattr(ResponseHead, "forward", noting)
-    monkeypatch.setattr("celllm.bench.methods.drugs.functional.mse_loss", checking)
-    method.fit(replace(pairs, response=code), divided.train, divided.none)
-
-    met = np.concatenate([of_line + of_drug / 10 for of_line, of_drug in seen])
-    np.testing.assert_allclose(np.sort(met), np.sort(code[divided.train]))
 
 
 def test_answers_of_several_subsets_are_averaged(made, long_lines, divided, monkeypatch):
@@ -78,14 +45,6 @@ def test_answers_of_several_subsets_are_averaged(made, long_lines, divided, monk
 
     np.testing.assert_allclose(averaged, np.mean(single, axis=0), rtol=1e-5)
     assert (single[0] != single[1]).any()
-
-
-def test_subsets_change_nothing_for_lines_that_fit_whole(answered, pairs, divided):
-    few = replace(pairs, expression=pairs.expression.multiply(pairs.expression > 0.4).tocsr())
-    assert np.diff(few.expression.indptr).max() <= 23
-    answers = [answered("celllm_response", few, divided, **BRIEF, subsets=subsets) for subsets in (1, 4)]
-
-    np.testing.assert_array_equal(*answers)
 
 
 def test_truncation_to_the_top_ignores_what_is_expressed_least(answered, long_lines, divided):

@@ -1,19 +1,16 @@
 """Classifiers of scikit-learn as rows of config/methods.tsv, on genes and on the principal components of the corpus."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
+from tests.bench.conftest import ROWS
 
 from celllm.base.errors import InputError, VocabularyMismatch
-from celllm.config import tables
 from celllm.corpus.components import gene_features
 from celllm.harmonise.vocabulary import Vocabulary
-
-ROWS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
 
 
 def test_answers_equal_scikit_learns_on_log_counts_per_ten_thousand(fitted, cells, parts):
@@ -43,14 +40,6 @@ def test_l1_of_several_classes_is_one_liblinear_model_a_class_against_the_rest(f
     np.testing.assert_allclose(fitted("logistic_l1").predict(cells, parts["test"]), expected, atol=1e-3)
 
 
-def test_l1_of_two_classes_is_one_model_and_leaves_genes_out(fitted, cells, parts):
-    two = {name: rows[cells.labels[rows] != "gamma"] for name, rows in parts.items()}
-    (one,) = fitted("logistic_l1", parts=two).model.estimators_
-
-    assert 0 < np.count_nonzero(one.coef_) < 40
-    assert np.count_nonzero(fitted("logistic", parts=two).model.coef_) == 40
-
-
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
@@ -77,21 +66,6 @@ def test_as_many_neighbours_vote_as_asked_for_and_all_where_there_are_fewer(fitt
     assert (scores.max(axis=1) < 1).all()
     of_few = fitted("pca_knn", parts=few).predict(cells, parts["test"])
     np.testing.assert_allclose(of_few, [[0.5, 0.25, 0.25]] * len(parts["test"]))
-
-
-def test_components_carry_over_to_cells_of_few_labels(fitted, cells, parts):
-    """With three labelled cells a class, components of the unlabelled corpus beat the genes themselves."""
-    noise = np.random.default_rng(0).poisson(1.0, size=cells.counts.shape)
-    noisy = replace(cells, counts=type(cells.counts)(cells.counts.toarray() * 0.25 + noise.astype(np.float32)))
-    of_class = [parts["train"][cells.labels[parts["train"]] == name] for name in ("alpha", "beta", "gamma")]
-    few = {**parts, "train": np.concatenate([rows[:3] for rows in of_class])}
-
-    def accuracy(name):
-        method = fitted(name, shown=noisy, parts=few)
-        said = method.classes_[method.predict(noisy, parts["test"]).argmax(axis=1)]
-        return np.mean(said == cells.labels[parts["test"]])
-
-    assert accuracy("pca_logistic") > accuracy("logistic")
 
 
 def test_z_scores_are_taken_as_they_are_and_refused_by_components_of_counts(made, cells):

@@ -30,7 +30,6 @@ def method(vocabulary, encoder_file):
         ("last_layer", "last", {"layers.1", "norm"}),
         ("last_layer", "second_last", {"layers.0", "norm"}),
         ("full", "last", {"layers.0", "layers.1", "norm", "embedding.expression"}),
-        ("frozen", "last", set()),
     ],
 )
 def test_a_mode_trains_what_it_says(method, mode, layer, trained):
@@ -86,20 +85,19 @@ def test_a_schedule_keeps_to_the_budget(method, n_train, n_batches, options, exp
 
 
 @pytest.mark.parametrize(
-    ("scores", "seconds", "n_seen", "best"),
+    ("scores", "n_seen", "best"),
     [
-        pytest.param([0.0, 0.1, 0.2, 0.3, 0.4], None, 8, 8, id="to the end"),
-        pytest.param([0.0, 0.5, 0.4, 0.5], None, 6, 2, id="to the end of patience, and back to the best"),
-        pytest.param([0.5, 0.4, 0.5], None, 4, 0, id="to the end of patience, and back to the start"),
-        pytest.param(None, None, 8, 8, id="without validation"),
-        pytest.param([0.0, 0.1], 1e-9, 1, 1, id="to the end of its seconds, with a check"),
+        pytest.param([0.0, 0.1, 0.2, 0.3, 0.4], 8, 8, id="to the end"),
+        pytest.param([0.0, 0.5, 0.4, 0.5], 6, 2, id="to the end of patience, and back to the best"),
+        pytest.param([0.5, 0.4, 0.5], 4, 0, id="to the end of patience, and back to the start"),
+        pytest.param(None, 8, 8, id="without validation"),
     ],
 )
-def test_training_ends_by_batches_patience_or_seconds_and_keeps_the_best_check(method, scores, seconds, n_seen, best):
+def test_training_ends_by_batches_or_patience_and_keeps_the_best_check(method, scores, n_seen, best):
     made, module, seen, asked = method(), nn.Linear(1, 1), [], iter(scores or [])
     module.bias.requires_grad_(False)
     # 4 checks of 2 batches each, of 3 batches an epoch
-    made.budget = FitBudget(cells=8, epochs=30, checks=4, patience=2, seconds=seconds)
+    made.budget = FitBudget(cells=8, epochs=30, checks=4, patience=2)
     weights = []
 
     def loss_of(batch):

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.bench.conftest import ROWS
 
 from celllm.base.errors import CellLMError, InputError, VocabularyMismatch
 from celllm.bench import commands, job, predictions, process, runs
 from celllm.bench.method import Classifier
-from celllm.config import tables
 from celllm.config.rows import as_json
 from celllm.config.settings import FitBudget
 from celllm.harmonise import cells as counts
@@ -22,7 +22,6 @@ from celllm.sources.responses import Responses
 from celllm.splits import format as splits
 from celllm.splits.format import Split
 
-ROWS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
 LOGISTIC = replace(ROWS.row("logistic"), options={"max_iter": 500}, search={"C": [1.0, 0.1]})
 ENCODER = replace(ROWS.row("celllm"), options={"epochs": 1, "batch": 8}, search={}, compat={})
 DRUG_MEAN, MAJORITY = ROWS.row("drug_mean"), ROWS.row("majority")
@@ -41,10 +40,10 @@ def folder(template, tmp_path, cells, pairs, parts, vocabulary, aligned):
     """The files of a job, in a folder of the test's own."""
     if not any(template.iterdir()):
         vocabulary_file.write(vocabulary, template / "genes.tsv")
-        counts.write(aligned(cells.counts, vocabulary, dataset="tiny", label=cells.labels), template / "types.h5ad")
+        aligned(cells.counts, vocabulary, dataset="tiny", label=cells.labels).write_h5ad(template / "types.h5ad")
         lines = aligned(pairs.expression, vocabulary, dataset="tiny", units="zscore", label="")
         lines.obs_names = [f"tiny:{line}" for line in pairs.line_ids]
-        counts.write(lines, template / "lines.h5ad")
+        lines.write_h5ad(template / "lines.h5ad")
         columns = {"line": pairs.line_ids[pairs.line], "drug": np.array(pairs.drugs)[pairs.drug]}
         columns |= {"smiles": np.array(pairs.smiles)[pairs.drug], "response": pairs.response}
         responses.write(Responses(pd.DataFrame(columns), simulated=True), template / "responses.parquet")
@@ -246,7 +245,7 @@ def test_a_changed_class_and_other_cells_make_a_run_anew(fit, folder, monkeypatc
         times.append(path.stat().st_mtime_ns)
     assert times[0] == times[1] < times[2]
 
-    counts.write(aligned(cells.counts * 2, vocabulary, dataset="tiny", label=cells.labels), folder / "types.h5ad")
+    aligned(cells.counts * 2, vocabulary, dataset="tiny", label=cells.labels).write_h5ad(folder / "types.h5ad")
     fit(MAJORITY)
     assert predictions.read(path)[1].provenance["inputs"]["cells"] == job.digest(folder / "types.h5ad")
 
@@ -351,12 +350,6 @@ def test_a_split_that_cannot_be_read_fails_its_own_runs(fit, folder):
     assert [failure.split for failure in made.failures] == [1]
     with pytest.raises(InputError, match=r"split\{number\}.parquet"):
         fit(MAJORITY, splits=[folder / "types.parquet"])
-
-
-def test_a_method_without_its_encoder_fails_and_says_what_to_give(fit):
-    (failure,) = fit(ENCODER, encoder=None).failures
-
-    assert "--encoder" in failure.message
 
 
 def test_cells_on_another_vocabulary_are_refused_and_leave_no_predictions(fit, folder, vocabulary):

@@ -5,9 +5,7 @@ import pytest
 import torch
 
 from celllm.bench.methods import frozen
-from celllm.bench.methods.finetune import n_frozen_layers
-from celllm.bench.methods.frozen import DRAWS, FrozenLayers, Kept
-from celllm.bench.tokens import token_source
+from celllm.bench.methods.frozen import DRAWS, FrozenLayers, Kept, token_source
 from celllm.model.store import load_encoder
 
 
@@ -77,26 +75,3 @@ def test_a_cell_that_is_cut_at_random_shows_a_few_subsets_each_run_once(pretrain
     assert sum(seen) == 2 * 4 + DRAWS - 2
     plain = layers_of(source, pretrained.encoder, None)
     torch.testing.assert_close(plain.embedded(np.arange(4), draw=1), second, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_the_company_of_a_longer_line_does_not_change_an_embedding(pretrained, source, pool):
-    by_length = np.argsort(source.lengths(np.arange(30)))
-    for n_frozen in (None, 1):
-        embedder = layers_of(source, pretrained.encoder, n_frozen)
-        alone, together = (embedder.embedded(rows, pool=pool) for rows in (by_length[:1], by_length[[0, -1]]))
-        torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("mode", "layer", "wanted"),
-    [
-        ("last_layer", "last", 1),
-        ("last_layer", "second_last", 0),
-        ("frozen", "last", 2),
-        ("full", "last", None),
-        ("lora", "last", None),
-    ],
-)
-def test_layers_below_the_trained_one_are_frozen(pretrained, mode, layer, wanted):
-    assert n_frozen_layers(pretrained.encoder, {"mode": mode, "layer": layer}) == wanted

@@ -82,12 +82,6 @@ def test_of_two_ways_to_be_drawn_both_count(pairs):
     assert errors[2] >= max(errors[:2])
 
 
-def test_a_method_does_not_differ_from_itself(cells):
-    one = influence(cells, "macro_f1", kind="classification", split="random")
-
-    assert (one - one).error == 0
-
-
 def test_a_median_over_drugs_and_the_calibration_error_have_none(pairs, cells):
     assert influence(cells, "ece", kind="classification", split="random") is None
     assert influence(pairs, "pearson_per_drug", kind="regression", split="lines") is None

@@ -5,17 +5,16 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.bench.conftest import ROWS
 
 import celllm.bench.methods
 from celllm.base.errors import InputError
 from celllm.bench.metrics import classification_metrics
 from celllm.config import tables
 
-ROWS = tables.read_methods(Path(__file__).resolve().parents[2] / "config/methods.tsv")
 ROW = ROWS.row("majority")
 MODULE = "celllm.bench.methods.nearest_centroid"
 # torch takes seconds and scanpy more, which is longer than most of these methods take to fit

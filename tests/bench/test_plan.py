@@ -4,15 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.bench.conftest import ROWS
 
 from celllm.bench.commands import plan_bench
 from celllm.bench.plan import uses_of, wall_hours
-from celllm.config import tables
 from celllm.config.catalogue import Runs
 from celllm.config.settings import FitBudget
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = tables.read_methods(ROOT / "config/methods.tsv")
 BUDGET = FitBudget(cells=7000, epochs=30, checks=5, patience=3)
 RUNS = Runs(splits=(0, 1), seeds=(0,))
 
@@ -29,14 +28,14 @@ RUNS = Runs(splits=(0, 1), seeds=(0,))
 )
 def test_cells_are_encoded_as_often_as_the_budget_has_it(cells_task, method, n_kept, expected):
     task = replace(cells_task, train=0.7, validation=0.1, test=0.2)
-    found = uses_of(task, METHODS.row(method), RUNS, BUDGET, n=1000, trials=3, n_kept=n_kept)
+    found = uses_of(task, ROWS.row(method), RUNS, BUDGET, n=1000, trials=3, n_kept=n_kept)
 
     assert (found.frozen, found.forwards, found.backwards) == pytest.approx(expected)
 
 
 def test_under_compat_the_released_epochs_are_counted(cells_task):
     task = replace(cells_task, train=0.8, validation=0, test=0.2, protocol="compat")
-    found = uses_of(task, METHODS.row("celllm"), RUNS, BUDGET, n=1000, trials=3, n_kept=1000)
+    found = uses_of(task, ROWS.row("celllm"), RUNS, BUDGET, n=1000, trials=3, n_kept=1000)
 
     assert found.backwards == 2 * 100 * 800
     assert found.forwards == 2 * 100 * 800 + 2 * 100 * 200 + 2 * 200

@@ -61,7 +61,7 @@ def scored(tmp_path, cells_task, pairs_task):
         commands.score(runs=list(paths), tasks=[replace(cells_task, **changes), pairs_task], **files)
         return (
             scores.read(files["scores"]),
-            scores.read_trials(files["trials"]),
+            pd.read_table(files["trials"]),
             scores.read_failures(files["failures"]),
         )
 

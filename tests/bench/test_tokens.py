@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from celllm.bench.tokens import token_source
+from celllm.bench.methods.frozen import token_source
 from celllm.config.recipe_encoder import TokenSettings
 from celllm.corpus.tokens import PAD
 
@@ -22,16 +22,6 @@ def test_every_row_comes_once_an_epoch(source, generator, n_rows):
         batches = list(batches)
         assert sorted(np.concatenate(batches)) == list(range(n_rows))
         assert max(map(len, batches)) <= 8
-
-
-def test_epochs_differ_and_equal_generators_give_equal_epochs(source):
-    def epoch(generator):
-        return [tuple(at) for at in source.shuffled(np.arange(100), 8, generator)]
-
-    one, two = np.random.default_rng(4), np.random.default_rng(4)
-    first = epoch(one)
-    assert first == epoch(two)
-    assert first != epoch(one)
 
 
 def test_sorting_by_length_saves_most_of_the_padding(source, generator):

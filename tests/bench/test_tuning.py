@@ -12,7 +12,7 @@ SEARCH = {"C": [1.0, 0.1, 10.0], "penalty": ["l2", "l1"]}
 DEFAULTS = (1.0, "l2")
 
 
-def chosen(worth, *, budget=6, metric="macro_f1", seconds=None):
+def chosen(worth, *, budget=6, metric="macro_f1"):
     """Choose among candidates that are worth 0.5, or what is said of their C and penalty; an error is raised."""
 
     def fit(options):
@@ -27,7 +27,6 @@ def chosen(worth, *, budget=6, metric="macro_f1", seconds=None):
         options={"iterations": 5},
         search=SEARCH,
         budget=budget,
-        seconds=seconds,
         seed=0,
         metric=metric,
     )
@@ -68,12 +67,6 @@ def test_a_candidate_that_fails_loses_and_is_told_of(error):
     assert np.isnan(choice.trials[0].value)
     with pytest.raises(type(error), match=str(error)):
         chosen({"others": error})
-
-
-def test_when_the_time_is_over_no_further_trial_is_begun():
-    choice = chosen({}, seconds=0)
-
-    assert (choice.options["C"], len(choice.trials)) == (1.0, 1)
 
 
 def test_a_budget_of_one_takes_the_defaults_and_judges_nothing():

@@ -1,7 +1,5 @@
 """Recipes are laid over one another key by key, and every value keeps its standing: published, or our choice."""
 
-from __future__ import annotations
-
 import pytest
 import yaml
 from tests.recipes import TINY

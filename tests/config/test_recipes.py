@@ -1,7 +1,5 @@
 """The encoders of the shipped configurations: no value without a source, ablations change what they are named for."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which methods stand beside a pretrained encoder and which bound a task, by their roles in config/methods.tsv."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

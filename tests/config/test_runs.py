@@ -1,7 +1,5 @@
 """A table of runs says which methods run on which tasks; what it names must exist and fit."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

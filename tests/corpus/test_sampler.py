@@ -26,8 +26,6 @@ def test_epochs_and_seeds_differ_and_a_seed_repeats():
     assert (first != second).any()
     assert (next(BatchSampler(50, 50, seed=1)) != first).any()
     np.testing.assert_array_equal(next(BatchSampler(50, 50, seed=0)), first)
-    sampler = BatchSampler(10, 4, seed=0)  # epochs are counted by cells seen
-    assert [(next(sampler), sampler.epoch)[1] for _ in range(5)] == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize("taken", [0, 3, 15, 40])
@@ -38,7 +36,6 @@ def test_a_resumed_sampler_goes_on_exactly(taken):
     resumed = BatchSampler(11, 8, seed=4)
     resumed.resume(json.loads(json.dumps(straight.state())))
 
-    assert resumed.epoch == straight.epoch
     np.testing.assert_array_equal(take(resumed, 30), take(straight, 30))
 
 

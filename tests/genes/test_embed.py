@@ -72,11 +72,6 @@ def test_features_may_be_wider_than_the_embedding_and_are_as_wide_if_nothing_is_
     assert np.abs(wide - plain).max() > 0.1
 
 
-def test_an_embedding_that_comes_from_elsewhere_is_not_made_from_a_network() -> None:
-    with pytest.raises(ValueError, match="an embedding by gene2vec is not made from a network"):
-        made("gene2vec")
-
-
 def test_the_adjacency_is_that_of_kipf_and_welling() -> None:
     found = normalised_adjacency(torch.tensor([0, 1]), torch.tensor([1, 2]), 3).to_dense()
     with_own = torch.tensor([[1.0, 1, 0], [1, 1, 1], [0, 1, 1]])

@@ -58,24 +58,6 @@ def test_embeddings_that_saw_the_groups_find_edges_again_and_noise_does_not() ->
         assert abs(found[kind, "random"] - 0.5) < 0.1, kind
 
 
-def test_degree_says_much_of_uniform_pairs_and_little_of_matched_ones() -> None:
-    found = aurocs(scored(hubs(), seeds=range(5), methods=["degree_product"]))
-    assert found["uniform", "degree_product"] > 0.65
-    assert abs(found["degree_matched", "degree_product"] - 0.5) < 0.1
-
-
-def test_scores_follow_the_seed_and_count_genes_that_lose_all_their_edges() -> None:
-    star = np.array([[0, leaf] for leaf in range(100, 120)])  # leaves with one edge each
-    edges = np.unique(np.concatenate([network()[network()[:, 1] < 100], star]), axis=0)
-    rows = scored(edges, methods=["svd"])
-    pd.testing.assert_frame_equal(rows, scored(edges, methods=["svd"]))
-    assert rows["auroc"].nunique() == len(rows)
-    held = links.hold_out(edges, 0)[1]
-    first = rows[rows["seed"] == 0]
-    assert set(first["held_out"]) == {len(held)}
-    assert set(first["cut_off"]) == {int((held[:, 1] >= 100).sum())} != {0}
-
-
 def test_nothing_that_scores_a_pair_sees_the_held_out_edges(monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
     monkeypatch.setattr(links, "scores", lambda _, train, pairs, **__: given.append(train) or np.zeros(len(pairs)))
@@ -108,14 +90,6 @@ def test_pairs_that_are_no_edges_are_distinct_ordered_and_of_connected_genes(kin
     assert has_equal_ends == (kind == "degree_matched")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_complete_network_has_no_pairs_to_offer(kind: links.Negatives, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "ROUNDS", 20)
-    complete = np.stack(np.triu_indices(8, k=1), axis=1)
-    with pytest.raises(ValueError, match="too dense, or too small, for 3 pairs"):
-        links.non_edges(complete[:3], complete, kind, 0)
-
-
 def test_scores_of_the_network_are_those_of_networkx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "BLOCK_PAIRS", 7)
     edges = hubs()
@@ -131,15 +105,6 @@ def test_scores_of_the_network_are_those_of_networkx(monkeypatch: pytest.MonkeyP
         asked = np.concatenate([pairs, lonely])
         found = links.scores(method, edges, asked, n_genes=310, width=2, settings=SETTINGS, seed=0)
         np.testing.assert_allclose(found, [*expected, 0, 0], rtol=1e-12)
-
-
-def test_the_score_of_an_embedding_is_the_cosine_and_none_for_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "BLOCK_PAIRS", 2)
-    vectors = np.array([[0.5, 0], [2, 2], [0, 0], [-3, 0]], dtype=np.float32)
-    monkeypatch.setattr(links.embed, "from_network", lambda *_, **__: (vectors, {}))
-    pairs = np.array([[0, 1], [0, 2], [0, 3]])
-    found = links.scores("svd", pairs, pairs, n_genes=4, width=2, settings=SETTINGS, seed=0)
-    np.testing.assert_allclose(found, [0.5**0.5, 0, -1], atol=1e-7)
 
 
 def test_the_script_writes_a_row_for_each_method_kind_of_negatives_and_seed(tmp_path, vocabulary, capsys) -> None:

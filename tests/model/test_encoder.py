@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
-import torch._dynamo.utils
 
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.corpus.tokens import CLS, PAD
@@ -39,18 +36,6 @@ def cells(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
         bins[row, :length] = torch.randint(6, (length,), generator=generator)
     genes[:, 0], bins[:, 0] = N_GENES, CLS
     return genes, bins, torch.rand(genes.shape, generator=generator) * (bins < CLS)
-
-
-@pytest.mark.parametrize(("n_tokens", "n_parameters"), [(8, 51_926_536), (9, 51_926_536 + 1025)])
-def test_the_papers_settings_give_the_papers_number_of_parameters(n_tokens: int, n_parameters: int) -> None:
-    paper = EncoderSettings(width=512, depth=10, heads=16, head_width=64)
-    with torch.device("meta"):
-        made = Encoder(paper, n_genes=19_379, gene_embedding=None, n_tokens=n_tokens)
-    assert sum(parameter.numel() for parameter in made.parameters()) == n_parameters
-    assert made.embedding.genes.weight.numel() == 9_923_072
-    last = [*made.layers[-1].parameters(), *made.norm.parameters()]
-    assert sum(parameter.numel() for parameter in last) == 4_200_448
-    assert made.layers[0].attention.features_ME.shape == (266, 64)
 
 
 @pytest.mark.parametrize("choices", KINDS, ids=str)
@@ -127,17 +112,6 @@ def test_dropout_makes_two_views_differ_in_training_and_not_in_evaluation() -> N
     assert made.training
 
 
-def test_redrawing_features_changes_outputs_and_follows_the_generator() -> None:
-    made = encoder().eval()
-    genes, bins, _ = cells([12])
-    before = made.embed(genes, bins)
-    made.redraw_features(torch.Generator().manual_seed(1))
-    first = made.embed(genes, bins)
-    made.redraw_features(torch.Generator().manual_seed(1))
-    assert not torch.allclose(before, first, atol=1e-4)
-    assert torch.equal(first, made.embed(genes, bins))
-
-
 def test_only_the_layers_asked_for_are_trained() -> None:
     made = encoder()
     made.train_only([-1])
@@ -147,27 +121,3 @@ def test_only_the_layers_asked_for_are_trained() -> None:
     }
     assert all(name.startswith(("layers.1", "norm")) for name in trained)
     assert any(name.startswith("layers.1") for name in trained)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # torch.compile looks at .grad of what is no leaf
-def test_compiled_layers_give_the_same_gradient_with_dropout_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    # graphs are traced and differentiated as ever; to write kernels for them takes a C++ compiler a minute
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    made = encoder().train()
-    made.layers = made.layers[:1]
-    tokens = cells([20, 20, 20])
-    names = list(made.state_dict())
-
-    def gradient() -> torch.Tensor:
-        made.zero_grad(set_to_none=True)
-        torch.default_generator.manual_seed(1)
-        made.embed(*tokens).square().sum().backward()
-        return torch.cat([p.grad.flatten() for p in made.parameters() if p.grad is not None])
-
-    plain = gradient()
-    torch._dynamo.utils.counters.clear()
-    made.compile_layers()
-    torch.testing.assert_close(gradient(), plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
-    assert list(made.state_dict()) == names

@@ -254,12 +254,6 @@ def test_hgncs_table_gives_a_list_its_ids(root: Path, checkpoints: Path, capsys:
     assert capsys.readouterr().out.endswith("embedding of 24 genes, 2 with an HGNC id\n")
 
 
-def test_a_list_of_other_genes_is_refused(checkpoints: Path) -> None:
-    with pytest.raises(InputError, match="--genes"):
-        call(checkpoints, "celllm", genes=checkpoints / "scbert.txt")
-    assert not (checkpoints / "encoder.safetensors").exists()
-
-
 def test_the_command_is_called_import(checkpoints: Path) -> None:
     files = {"checkpoint": "celllm.pth", "genes": "celllm.txt", "out": "encoder.safetensors"}
     options = [f"--{name}={checkpoints / file}" for name, file in files.items()]

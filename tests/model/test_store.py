@@ -64,6 +64,10 @@ def test_another_vocabulary_and_a_file_of_another_kind_are_refused(path: Path) -
     save_file({"genes": np.zeros(2, np.float32)}, str(path), metadata={"celllm": '{"format": "celllm-genes-1"}'})
     with pytest.raises(InputError, match="celllm-genes-1"):
         load_encoder(path)
+    header = {"format": "celllm-encoder-1", "vocabulary": "abc", "panel": None, "recipe": "none"}
+    save_file({"genes": np.zeros(2, np.float32)}, str(path), metadata={"celllm": json.dumps(header)})
+    with pytest.raises(InputError, match="values together"):
+        load_encoder(path)
     encoder = Encoder(recipe().encoder, n_genes=20, gene_embedding=None)
     save_encoder(path, encoder, recipe=recipe(width=12), vocabulary="abc")
     with pytest.raises(InputError, match="weights"):

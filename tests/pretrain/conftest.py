@@ -1,4 +1,4 @@
-"""Fixtures of pretraining: what `tiny` has, and processes that start in no time."""
+"""Processes of pretraining that start in no time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ import os
 import sys
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny import TABLE, GroupedCorpus, made_corpus, tiny_recipe
 
 
 @pytest.fixture(scope="session")
@@ -29,19 +25,3 @@ def forked(root: Path) -> BaseContext:
         first.start()
     first.join()
     return context
-
-
-@pytest.fixture
-def corpus() -> GroupedCorpus:
-    return made_corpus()
-
-
-@pytest.fixture
-def gene_embedding() -> NDArray[np.float32]:
-    return TABLE.copy()
-
-
-@pytest.fixture(name="tiny_recipe")
-def tiny_recipe_fixture() -> Any:
-    """The function `tiny_recipe`."""
-    return tiny_recipe

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny import made_corpus, tiny_recipe
 
 from celllm.corpus.sampler import BatchSampler
 from celllm.corpus.tokens import CLS, MASK, PAD, tokenise
@@ -14,24 +15,22 @@ from celllm.pretrain import batch as batches
 from celllm.pretrain.batch import IGNORED, StepBatch, make_batch
 from celllm.pretrain.views import choose_masked
 
-INDICES = np.array([5, 0, 9, 3, 41, 22])
+INDICES, CORPUS = np.array([5, 0, 9, 3, 41, 22]), made_corpus()
 
 
-def made(corpus: Any, recipe: Any, **options: Any) -> StepBatch:
+def made(recipe: Any, **options: Any) -> StepBatch:
     return make_batch(
-        corpus,
+        CORPUS,
         INDICES,
         recipe,
         **{"panel": None, "seed": 0, "step": 1, "device": torch.device("cpu"), **options},
     )
 
 
-def test_chunks_are_padded_to_their_own_longest_cell_and_hold_the_tokens_of_the_tokeniser(
-    corpus: Any, tiny_recipe: Any
-) -> None:
+def test_chunks_are_padded_to_their_own_longest_cell_and_hold_the_tokens_of_the_tokeniser() -> None:
     recipe = tiny_recipe(tokens={"max_length": 60})
-    batch = made(corpus, recipe)
-    tokens = tokenise(corpus.rows(INDICES), recipe.tokens)
+    batch = made(recipe)
+    tokens = tokenise(CORPUS.rows(INDICES), recipe.tokens)
     genes_BL, bins_BL, _ = tokens.padded()
     assert batch.lengths_B.tolist() == tokens.lengths_B.tolist()
     assert batch.genes_N.dtype == batch.tokens_N.dtype == np.uint8  # 40 genes and CLS
@@ -40,11 +39,11 @@ def test_chunks_are_padded_to_their_own_longest_cell_and_hold_the_tokens_of_the_
         longest = int(batch.lengths_B[rows].max())
         assert view["genes"].tolist() == genes_BL[rows, :longest].tolist()
         assert view["bins"].tolist() == bins_BL[rows, :longest].tolist()
-        assert batch.labels(rows).tolist() == corpus.is_malignant[INDICES][rows].tolist()
+        assert batch.labels(rows).tolist() == CORPUS.is_malignant[INDICES][rows].tolist()
 
 
-def test_masked_cells_hide_what_is_to_be_predicted_and_never_cls(corpus: Any, tiny_recipe: Any) -> None:
-    batch = made(corpus, tiny_recipe(objectives={"masked": {"rate": 0.5}}))
+def test_masked_cells_hide_what_is_to_be_predicted_and_never_cls() -> None:
+    batch = made(tiny_recipe(objectives={"masked": {"rate": 0.5}}))
     everything = slice(0, 6)
     plain, view = batch.plain()[everything], batch.masked()[everything]
     is_target = view["targets"] != IGNORED
@@ -57,34 +56,32 @@ def test_masked_cells_hide_what_is_to_be_predicted_and_never_cls(corpus: Any, ti
     assert "targets" not in batch.masked(targets=False)[everything]
 
 
-def test_values_stand_beside_the_bins_and_a_hidden_token_has_none(corpus: Any, tiny_recipe: Any) -> None:
+def test_values_stand_beside_the_bins_and_a_hidden_token_has_none() -> None:
     objectives = {"masked": {"rate": 0.5}}
     recipe = tiny_recipe(encoder={"expression": "value"}, tokens={"max_length": 60}, objectives=objectives)
-    batch = made(corpus, recipe)
-    expected = torch.from_numpy(tokenise(corpus.rows(INDICES), recipe.tokens).padded()[2])
+    batch = made(recipe)
+    expected = torch.from_numpy(tokenise(CORPUS.rows(INDICES), recipe.tokens).padded()[2])
     everything = slice(0, 6)
     assert torch.equal(batch.plain()[everything]["values"], expected)
     view = batch.masked()[everything]
     assert torch.equal(view["values"], expected.masked_fill(view["bins"] == MASK, 0))
-    assert "values" not in made(corpus, tiny_recipe()).plain()[everything]
+    assert "values" not in made(tiny_recipe()).plain()[everything]
 
 
 @pytest.mark.parametrize("piece", [1, 4])
-def test_tokens_do_not_depend_on_how_many_cells_are_made_at_once(
-    corpus: Any, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch, piece: int
-) -> None:
+def test_tokens_do_not_depend_on_how_many_cells_are_made_at_once(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     recipe = tiny_recipe(tokens={"max_length": 15})  # so that cells are truncated at random
-    expected = made(corpus, recipe)
+    expected = made(recipe)
     monkeypatch.setattr(batches, "PIECE", piece)
-    found = made(corpus, recipe)
+    found = made(recipe)
     for name in ("genes_N", "tokens_N", "lengths_B"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-    other = made(corpus, recipe, step=2)
+    other = made(recipe, step=2)
     assert not np.array_equal(other.tokens_N, expected.tokens_N)
 
 
-def test_without_a_masked_loss_nothing_is_hidden(corpus: Any, tiny_recipe: Any) -> None:
-    batch = made(corpus, tiny_recipe(objectives={"masked": {"weight": 0.0}}))
+def test_without_a_masked_loss_nothing_is_hidden() -> None:
+    batch = made(tiny_recipe(objectives={"masked": {"weight": 0.0}}))
     assert not len(batch.targets())
     everything = slice(0, 6)
     assert torch.equal(batch.masked()[everything]["bins"], batch.plain()[everything]["bins"])
@@ -119,15 +116,13 @@ def test_positions_are_cls_and_every_target() -> None:
     assert found.tolist() == [[IGNORED, 3, 5, 0], [IGNORED, 2, IGNORED, IGNORED]]
 
 
-def test_the_panel_holds_the_genes_of_highest_mean_share_whatever_the_piece(
-    corpus: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shares = corpus.counts.toarray() / corpus.counts.toarray().sum(1, keepdims=True)
+def test_the_panel_holds_the_genes_of_highest_mean_share_whatever_the_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = CORPUS.counts.toarray() / CORPUS.counts.toarray().sum(1, keepdims=True)
     expected = np.sort(np.argsort(-shares.mean(0), kind="stable")[:9])
     for piece in (7, 1000):
         monkeypatch.setattr(batches, "CELLS_AT_ONCE", piece)
-        np.testing.assert_array_equal(batches.choose_panel(corpus, 9), expected)
-    np.testing.assert_array_equal(batches.choose_panel(corpus, None), np.arange(40))
+        np.testing.assert_array_equal(batches.choose_panel(CORPUS, 9), expected)
+    np.testing.assert_array_equal(batches.choose_panel(CORPUS, None), np.arange(40))
 
 
 def test_holding_out_all_cells_is_refused() -> None:

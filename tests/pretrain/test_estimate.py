@@ -45,11 +45,11 @@ ALONE = {"masked": {"weight": 0}, "malignancy": {"weight": 0}}
 
 def test_the_papers_encoder_has_the_papers_parameters_and_ours_a_mask_token_and_a_head_more(root: Path) -> None:
     paper = recipes.read(root / "config/recipes/paper.yaml")
-    published, _ = parameters_of(paper, 19_379, n_tokens=8)
-    assert (published.total, published.gene_embedding) == (51_926_536, 9_923_072)
     ours, whole = parameters_of(paper, 19_379)
-    assert ours.total - published.total == 512 + 513  # its embedding, and a row of the output layer
+    assert ours.gene_embedding == 9_923_072
+    assert ours.total - 51_926_536 == 512 + 513  # MASK's embedding, and a row of the output layer
     assert whole.total - ours.total == 513  # tumour or normal
+    assert ours.buffers == 10 * 266 * 64  # int(64 ln 64) random features a layer
     assert whole.trained == whole.total - whole.gene_embedding
     frozen, learned = (parameters_of(tiny_recipe(genes={"trainable": t}), 40)[1] for t in ("frozen", "trained"))
     assert learned.trained - frozen.trained == 42 * 16
@@ -79,7 +79,7 @@ def test_a_steps_flops_are_those_that_torch_counts_in_a_real_step(
     lengths, targets = np.array([9, 24, 17, 12, 20]), np.array([1, 3, 2, 1, 3])
     targets *= recipe.objectives.masked.weight > 0
     module, settings = synthetic_module(recipe, 40), {"max_tokens": 40, "keep_tokens": keep_tokens}
-    step = StepLoss(module, recipe.objectives, **settings, autocast=nullcontext)
+    step = StepLoss(module, **settings, autocast=nullcontext)
     with FlopCounterMode(display=False) as counted:
         step.accumulate(synthetic_batch(lengths, targets, n_genes=40), health=False)
     flops = step_flops(recipe, lengths, targets, by_tokens(lengths, 40))

@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from tiny import TABLE, made_corpus, tiny_recipe
+from tiny import SPEEDS, TABLE, made_corpus, tiny_recipe
 
 from celllm.base.errors import InputError
 from celllm.config.units import Units
@@ -22,7 +18,6 @@ from celllm.harmonise import cells as cell_files
 from celllm.model.store import PretrainedEncoder
 from celllm.pretrain import probe
 from celllm.pretrain.checkpoint import BEST
-from celllm.pretrain.monitor import SPEEDS
 from celllm.pretrain.probe import Probe, ProbeCells
 from celllm.pretrain.run import PretrainingResult, pretrain
 
@@ -75,16 +70,6 @@ def test_figures_are_those_of_the_encoder_at_that_step_and_of_the_one_before_the
     assert last["probe_components_all"] == 1  # of a type's own number
     other = train(training={"steps": 6}).encoder.state_dict()
     assert all(torch.equal(tensor, other[name]) for name, tensor in result.encoder.state_dict().items())
-
-
-def test_a_score_is_that_of_scikit_learns_pipeline(cells: ProbeCells, generator: np.random.Generator) -> None:
-    x = generator.normal(size=(60, 5)) * [1, 10, 0.1, 1, 0] + (cells.labels == "a")[:, None]
-    train, test = probe.drawn(cells.labels, cells.cell_ids, train=0.8, seed=3)
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=probe.INVERSE_PENALTY, max_iter=5_000))
-    expected = f1_score(
-        cells.labels[test], pipeline.fit(x[train], cells.labels[train]).predict(x[test]), average="macro"
-    )
-    assert probe.macro_f1(probe.standardised(x, train), cells.labels, train, test) == pytest.approx(expected, abs=1e-12)
 
 
 def test_few_and_all_labels_are_tested_on_the_same_cells_and_every_class_is_learned(cells: ProbeCells) -> None:
@@ -145,7 +130,7 @@ def test_cells_of_the_corpus_and_z_scores_are_refused(
     training: Any, probed: dict[str, Path], aligned: Any, change: dict[str, str], field: str
 ) -> None:
     facts = {"dataset": "probe", **change}
-    cell_files.write(aligned(np.eye(40), training.genes, **facts), probed["probe_cells"])
+    aligned(np.eye(40), training.genes, **facts).write_h5ad(probed["probe_cells"])
     with pytest.raises(InputError) as caught:
         probe.read(*probed.values(), corpus=ShardReader(training.path / "manifest.json"), vocabulary=training.genes)
     assert caught.value.field == field

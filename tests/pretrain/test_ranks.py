@@ -42,6 +42,7 @@ def test_ranks_take_the_step_of_one_process(found: list[dict[str, Any]]) -> None
         assert_same(rank["small"], alone, rel=1e-12)
         assert rank["small"]["check"] < 1e-9
         assert rank["small"]["pass"] < 1e-12
+        assert rank["agree"] == [True, False]
     apart = [small_step(own, ALONE) for own in PARTS]  # ranks that keep to themselves take another step
     for name, expected in alone["gradients"].items():
         if not name.startswith(("head", "idle")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,13 +15,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import TABLE, GroupedCorpus, made_corpus, run_out, tiny_recipe
+from tiny import (
+    SPEEDS,
+    TABLE,
+    GroupedCorpus,
+    free_after,
+    made_corpus,
+    measure_a_step,
+    run_out,
+    tiny_recipe,
+    train_a_step,
+)
 
 from celllm.base.errors import InputError
 from celllm.model.encoder import Encoder
 from celllm.pretrain import history
 from celllm.pretrain.checkpoint import BEST, Checkpoints
-from celllm.pretrain.monitor import SPEEDS, Files, HistoryRow, Monitor, history_row
+from celllm.pretrain.monitor import Files, HistoryRow, Monitor, history_row
 from celllm.pretrain.run import PretrainingResult, Run, pretrain
 from celllm.pretrain.step import check_ranks
 from celllm.pretrain.stopping import DivergedError, OutOfMemory, Stopped, WrongGradientError, is_out_of_memory
@@ -127,7 +138,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights_bit_for_bit(
     if options is VIEWS:
         for row in whole.history:
             assert row["pass_difference"] == 0
-            assert 0 <= row["masked_hidden_cell_mode"] <= row["masked_cell_mode"] <= 1
+            assert 0 <= row["masked_cell_mode"] <= 1
             assert (row["contrastive_depth"] is not None) == (row["step"] % 2 == 0)
     train(**options, checkpoints=tmp_path, stop_after=stop_after)
     done = train(**options, checkpoints=tmp_path)
@@ -187,12 +198,6 @@ def test_training_learns_all_three_tasks() -> None:
     assert [row["step"] for row in rows] == list(range(10, 101, 10))
 
 
-def test_a_learned_gene_embedding_moves() -> None:
-    short, long = (train(genes={"trainable": "trained"}, stop_after=n) for n in (1, 2))
-    assert not torch.equal(short.encoder.embedding.genes.weight, long.encoder.embedding.genes.weight)
-    assert not long.encoder.embedding.genes.weight[41].any()  # PAD
-
-
 @pytest.mark.parametrize("weight", [1.0, 0.0], ids=["contrastive", "not contrastive"])
 def test_what_is_not_finite_stops_the_run_and_names_step_and_cells(
     straight: PretrainingResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: float
@@ -242,20 +247,10 @@ def test_a_wrong_gradient_stops_the_run_and_says_what_to_do(monkeypatch: pytest.
 
     monkeypatch.setattr(Encoder, "at", drifting)
     training = {"check_every": 1, "chunk_tokens": 400}
-    with pytest.raises(WrongGradientError, match=rf"(?s)step [12]: {figure} may be .*do this:  set training\.compile"):
+    with pytest.raises(
+        WrongGradientError, match=rf"(?s)step [12]: {figure} may be .*do this:  set training\.keep_tokens"
+    ):
         train(training=training if figure == "check_difference" else {}, objectives={"masked": {"weight": 0}})
-
-
-def test_layout_full_trains_on_a_panel_of_the_commonest_genes() -> None:
-    counts = made_corpus().counts.tolil()
-    counts[:, 7] = 50
-    corpus = replace(made_corpus(), counts=counts.tocsr())
-    without = {"contrastive": {"weight": 0}, "malignancy": {"weight": 0}}
-    made = train(corpus, tokens={"layout": "full", "panel_size": 12}, objectives=without)
-    assert len(made.panel) == 12
-    assert 7 in made.panel
-    assert list(made.panel) == sorted(made.panel)
-    assert made.history[-1]["contrastive"] is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda number: number.name)
@@ -453,3 +448,12 @@ def test_memory_that_really_runs_out_in_a_step_is_told_as_such(forked: BaseConte
     process.start()
     process.join()
     assert process.exitcode == 42
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="elsewhere freed blocks go back by themselves, or never")
+@pytest.mark.parametrize("work", [train_a_step, measure_a_step])
+def test_who_takes_steps_gives_freed_memory_back_to_the_system(forked: BaseContext, work: Callable[[], None]) -> None:
+    process = forked.Process(target=free_after, args=(work,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0

@@ -41,7 +41,7 @@ class Step:
     def take(self, *, max_tokens: int = 70, keep_tokens: int = 0, **options: Any) -> tuple[torch.Tensor, dict]:
         self.module.zero_grad()
         sizes = {"max_tokens": max_tokens, "keep_tokens": keep_tokens}
-        return StepLoss(self.module, self.objectives, **sizes, autocast=nullcontext).accumulate(self.batch, **options)
+        return StepLoss(self.module, **sizes, autocast=nullcontext).accumulate(self.batch, **options)
 
     def gradients(self) -> dict[str, torch.Tensor]:
         return {name: p.grad.clone() for name, p in self.module.named_parameters() if p.grad is not None}
@@ -165,8 +165,6 @@ def test_a_projection_is_the_recipes_and_leaves_the_encoder_as_it_is_drawn_witho
     for name, tensor in without.module.state_dict().items():
         assert torch.equal(projected.module.state_dict()[name], tensor), name
     assert not [name for name in projected.module.encoder.state_dict() if "projection" in name]
-    with pytest.raises(ValueError, match="disagree about a projection"):
-        StepLoss(without.module, projected.objectives, max_tokens=70, autocast=nullcontext)
 
 
 def test_without_a_contrastive_weight_no_view_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,18 +174,6 @@ def test_without_a_contrastive_weight_no_view_is_encoded(monkeypatch: pytest.Mon
     for name in ("contrastive", "alignment", "uniformity", "mean_cosine", "pass_difference", "malignancy"):
         assert figures[name] is None
     assert figures["masked"] == pytest.approx(figures["loss"])
-
-
-@pytest.mark.parametrize(("is_shared", "n_forwards"), [(False, 4), (True, 3)])
-def test_a_shared_masked_view_saves_one_forward_pass(
-    monkeypatch: pytest.MonkeyPatch, is_shared: bool, n_forwards: int
-) -> None:
-    step = Step(shared_masked_view=is_shared)
-    seen: list[int] = []
-    real = step.module.encoder.at
-    monkeypatch.setattr(step.module.encoder, "at", lambda *tokens: (seen.append(1), real(*tokens))[1])
-    step.take(max_tokens=1000)
-    assert len(seen) == n_forwards
 
 
 def test_a_batch_without_labels_has_no_malignancy_figures() -> None:

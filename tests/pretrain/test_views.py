@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_matrix
+from tiny import made_corpus, tiny_recipe
 
 from celllm.base.errors import InputError
 from celllm.corpus.tokens import CLS, MASK, tokenise
@@ -19,16 +20,16 @@ from celllm.pretrain.batch import IGNORED, StepBatch, make_batch
 
 KINDS = ["dropout", "mask", "subset", "thinning", "thinning_subset"]
 DISJOINT = {"views": "subset", "view_disjoint": True}
-INDICES = np.arange(20)
+INDICES, CORPUS = np.arange(20), made_corpus()
 ALL = slice(None)
 
 
-def made(corpus: Any, recipe: Any, indices: np.ndarray = INDICES, **options: Any) -> StepBatch:
+def made(recipe: Any, indices: np.ndarray = INDICES, *, corpus: Any = CORPUS, **options: Any) -> StepBatch:
     options = {"panel": None, "seed": 0, "step": 1, "device": torch.device("cpu"), **options}
     return make_batch(corpus, indices, recipe, **options)
 
 
-def recipe_of(tiny_recipe: Any, tokens: dict[str, Any] | None = None, **changes: Any) -> Any:
+def recipe_of(tokens: dict[str, Any] | None = None, **changes: Any) -> Any:
     shared = changes.pop("shared_masked_view", False)
     rest = {"tokens": {"max_length": 24, "target_sum": 100, **(tokens or {})}}
     return tiny_recipe(objectives={"contrastive": changes, "shared_masked_view": shared}, **rest)
@@ -49,39 +50,37 @@ def inputs(batch: StepBatch) -> list[list[list[tuple[int, int]]]]:
     ("kind", "is_shared"), [*((kind, False) for kind in KINDS), ("mask", True), ("thinning_subset", True)]
 )
 def test_a_cell_has_the_same_tokens_whatever_rank_or_piece_it_is_in(
-    corpus: Any, tiny_recipe: Any, monkeypatch: pytest.MonkeyPatch, kind: str, is_shared: bool
+    monkeypatch: pytest.MonkeyPatch, kind: str, is_shared: bool
 ) -> None:
-    recipe = recipe_of(tiny_recipe, {"max_length": 12}, views=kind, shared_masked_view=is_shared)
-    together = inputs(made(corpus, recipe))
+    recipe = recipe_of({"max_length": 12}, views=kind, shared_masked_view=is_shared)
+    together = inputs(made(recipe))
     monkeypatch.setattr(batches, "PIECE", 3)
     order = np.random.default_rng(0).permutation(20)
-    of_ranks = [inputs(made(corpus, recipe, part)) for part in np.array_split(order, 2)]
+    of_ranks = [inputs(made(recipe, part)) for part in np.array_split(order, 2)]
     for number, expected in enumerate(together):
         found = [cell for of_rank in of_ranks for cell in of_rank[number]]
         assert found == [expected[cell] for cell in order]
     for other in ({"seed": 1}, {"step": 2}):
-        assert inputs(made(corpus, recipe, **other)) != together
+        assert inputs(made(recipe, **other)) != together
 
 
 @pytest.mark.parametrize("kind", KINDS[2:])
-def test_views_differ_and_are_as_long_as_one_another(corpus: Any, tiny_recipe: Any, kind: str) -> None:
-    batch = made(corpus, recipe_of(tiny_recipe, views=kind))
+def test_views_differ_and_are_as_long_as_one_another(kind: str) -> None:
+    batch = made(recipe_of(views=kind))
     assert batch.views is not None
     first, second = batch.views
     np.testing.assert_array_equal(first.lengths_B, second.lengths_B)
     assert all(one != other for one, other in zip(shown(first), shown(second), strict=True))
     assert not (first.tokens_N & (views.IS_TARGET | views.IS_HIDDEN)).any()
-    assert (made(corpus, recipe_of(tiny_recipe, {"max_length": 6}, views=kind)).view_lengths_B == 6).all()
+    assert (made(recipe_of({"max_length": 6}, views=kind)).view_lengths_B == 6).all()
 
 
 @pytest.mark.parametrize("changes", [{"view_share": 0.3}, {"view_share": 0.8}, {"view_disjoint": True}], ids=str)
-def test_a_subset_shows_its_share_of_the_genes_in_the_bins_of_the_whole_cell(
-    corpus: Any, tiny_recipe: Any, changes: dict[str, Any]
-) -> None:
-    recipe = recipe_of(tiny_recipe, {"max_length": 60}, views="subset", **changes)
-    batch = made(corpus, recipe)
+def test_a_subset_shows_its_share_of_the_genes_in_the_bins_of_the_whole_cell(changes: dict[str, Any]) -> None:
+    recipe = recipe_of({"max_length": 60}, views="subset", **changes)
+    batch = made(recipe)
     assert batch.views is not None
-    whole = [dict(cell) for cell in shown(made(corpus, recipe_of(tiny_recipe, {"max_length": 60}, weight=0.0)))]
+    whole = [dict(cell) for cell in shown(made(recipe_of({"max_length": 60}, weight=0.0)))]
     whole = [{gene: flagged & views.BIN for gene, flagged in cell.items()} for cell in whole]
     for cell, one, other in zip(whole, *map(shown, batch.views), strict=True):
         assert dict(one).items() <= cell.items()
@@ -93,12 +92,12 @@ def test_a_subset_shows_its_share_of_the_genes_in_the_bins_of_the_whole_cell(
             assert len(one) == int(np.ceil(recipe.objectives.contrastive.view_share * len(cell)))
 
 
-def test_a_thinned_view_is_normalised_by_the_molecules_that_are_left(corpus: Any, tiny_recipe: Any) -> None:
-    recipe = recipe_of(tiny_recipe, {"max_length": 60}, views="thinning")
-    batch = made(corpus, recipe)
+def test_a_thinned_view_is_normalised_by_the_molecules_that_are_left() -> None:
+    recipe = recipe_of({"max_length": 60}, views="thinning")
+    batch = made(recipe)
     assert batch.views is not None
     keys = [draws.keys(INDICES, seed=0, step=1, purpose=p) for p in (Purpose.DEPTH, Purpose.THINNING)]
-    counts = corpus.rows(INDICES)
+    counts = CORPUS.rows(INDICES)
     bits_N = draws.of_genes(keys[1], np.diff(counts.indptr), counts.indices)
     left = draws.thinned(counts, 0.3 + 0.7 * draws.chances(keys[0]), bits_N)
     expected = tokenise(left, recipe.tokens)
@@ -111,9 +110,9 @@ def test_a_thinned_view_is_normalised_by_the_molecules_that_are_left(corpus: Any
         assert set(cell) <= set(pairs)  # the longer of two views loses some genes
 
 
-def test_a_masked_view_hides_its_own_share_of_the_bins(corpus: Any, tiny_recipe: Any) -> None:
-    recipe = recipe_of(tiny_recipe, {"max_length": 60}, views="mask", view_share=0.6)
-    batch = made(corpus, recipe)
+def test_a_masked_view_hides_its_own_share_of_the_bins() -> None:
+    recipe = recipe_of({"max_length": 60}, views="mask", view_share=0.6)
+    batch = made(recipe)
     assert batch.views is not None
     first, second = (view.masked(targets=False)[ALL] for view in batch.views)
     assert torch.equal(first["genes"], second["genes"])
@@ -125,10 +124,10 @@ def test_a_masked_view_hides_its_own_share_of_the_bins(corpus: Any, tiny_recipe:
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
-def test_the_first_view_is_what_is_predicted_from_if_it_is_shared(corpus: Any, tiny_recipe: Any, kind: str) -> None:
-    batch = made(corpus, recipe_of(tiny_recipe, views=kind, shared_masked_view=True))
+def test_the_first_view_is_what_is_predicted_from_if_it_is_shared(kind: str) -> None:
+    batch = made(recipe_of(views=kind, shared_masked_view=True))
     assert batch.views is not None
-    alone = made(corpus, recipe_of(tiny_recipe, views=kind)).views
+    alone = made(recipe_of(views=kind)).views
     assert alone is not None
     assert shown(batch.views[1]) == shown(alone[1])
     assert [[gene for gene, _ in cell] for cell in shown(batch)] == [[gene for gene, _ in c] for c in shown(alone[0])]
@@ -138,30 +137,29 @@ def test_the_first_view_is_what_is_predicted_from_if_it_is_shared(corpus: Any, t
     assert torch.equal(found["targets"][is_target], batch.plain()[ALL]["bins"][is_target])
 
 
-def test_without_other_losses_nothing_but_the_views_is_made(corpus: Any, tiny_recipe: Any) -> None:
+def test_without_other_losses_nothing_but_the_views_is_made() -> None:
     no_other = {"masked": {"weight": 0.0}, "malignancy": {"weight": 0.0}}
     objectives = {"contrastive": {"views": "thinning_subset"}}
     recipe, alone = (tiny_recipe(objectives=objectives | others) for others in ({}, no_other))
-    views, same = made(corpus, recipe).views, made(corpus, alone)
+    views, same = made(recipe).views, made(alone)
     assert views is not None
     assert same.views is not None
     assert [shown(view) for view in same.views] == [shown(view) for view in views]
     assert shown(same) == shown(views[0])
 
 
-def test_an_empty_cell_is_cls_alone_in_every_view(corpus: Any, tiny_recipe: Any) -> None:
+def test_an_empty_cell_is_cls_alone_in_every_view() -> None:
     counts = csr_matrix((np.ones(1, dtype=np.float32), ([1], [3])), shape=(60, 40))
-    corpus = replace(corpus, counts=counts)
     for kind in KINDS:
-        batch = made(corpus, recipe_of(tiny_recipe, views=kind))
+        batch = made(recipe_of(views=kind), corpus=replace(CORPUS, counts=counts))
         assert batch.view_lengths_B[0] == 1
         assert batch.view_lengths_B[1] <= 2
 
 
-def test_views_of_genes_need_tokens_of_expressed_genes(tiny_recipe: Any) -> None:
+def test_views_of_genes_need_tokens_of_expressed_genes() -> None:
     with pytest.raises(InputError, match=r"views subset needs tokens\.layout nonzero"):
-        recipe_of(tiny_recipe, {"layout": "full"}, views="subset")
-    recipe_of(tiny_recipe, {"layout": "full"}, views="subset", weight=0.0)
+        recipe_of({"layout": "full"}, views="subset")
+    recipe_of({"layout": "full"}, views="subset", weight=0.0)
 
 
 @pytest.mark.parametrize("count", [1, 3, draws.FEW, draws.FEW + 1, 400])

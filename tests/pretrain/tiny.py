@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -30,8 +30,9 @@ from celllm.pretrain.batch import make_batch
 from celllm.pretrain.chunks import NonFiniteError
 from celllm.pretrain.divide import Record, divide_and_conquer
 from celllm.pretrain.losses import info_nce
-from celllm.pretrain.measure import process_bytes
+from celllm.pretrain.measure import StepPlan, measured_step, process_bytes
 from celllm.pretrain.ranks import Alone, Ranks
+from celllm.pretrain.run import pretrain
 from celllm.pretrain.step import StepLoss
 from celllm.pretrain.stopping import is_out_of_memory
 from celllm.pretrain.synthetic import synthetic_batch, synthetic_module
@@ -83,6 +84,8 @@ STEPS = {
     "plain": {"masked": {"weight": 1.0}, "contrastive": {"weight": 0.5}, "malignancy": {"weight": 2.0}},
     "views": {"contrastive": {"views": "thinning_subset"}, "shared_masked_view": True},
 }
+SPEEDS = ("step_s", "cells_per_s", "tokens_per_s", "loader_wait", "probe_s")
+"""What of a row of the history depends on the machine; all else is the same whenever a run is repeated."""
 SHARED = ("loss", "masked", "masked_accuracy", "masked_cell_mode", "malignancy", "contrastive", "contrastive_depth")
 
 
@@ -98,7 +101,7 @@ def pretraining_step(own: slice, ranks: Alone, name: str) -> dict[str, Any]:
     cells = np.arange(20)[::2][:9][own]
     batch = make_batch(corpus, cells, recipe, panel=None, seed=0, step=1, device=torch.device("cpu"))
     module = synthetic_module(recipe, 30).double()
-    step = StepLoss(module, recipe.objectives, max_tokens=60, keep_tokens=120, autocast=nullcontext, ranks=ranks)
+    step = StepLoss(module, max_tokens=60, keep_tokens=120, autocast=nullcontext, ranks=ranks)
     loss, figures = step.accumulate(batch)
     return {"loss": float(loss), "figures": figures, "gradients": gradients_of(module.named_parameters())}
 
@@ -141,6 +144,7 @@ def take_steps(rank: int, folder: Path) -> None:
     own, ranks = PARTS[rank], Ranks()
     steps = {name: pretraining_step(own, ranks, name) for name in STEPS}
     steps |= {"small": small_step(own, ranks, check=True), "poisoned": small_step(own, ranks, poisoned=True)}
+    steps["agree"] = [ranks.agree(number, torch.device("cpu")) for number in (7, rank)]
     (folder / f"{rank}.json").write_text(json.dumps(steps))
     dist.destroy_process_group()  # its threads must not outlive the interpreter
 
@@ -156,10 +160,36 @@ def run_out() -> None:
     sizes = {"width": 64, "depth": 4, "heads": 4, "head_width": 32}
     module = synthetic_module(tiny_recipe(tokens={"max_length": 300}, encoder=sizes), 300)
     batch = synthetic_batch(np.full(60, 300), np.full(60, 40), n_genes=300)
-    step = StepLoss(module, tiny_recipe().objectives, max_tokens=18_000, autocast=nullcontext)
+    step = StepLoss(module, max_tokens=18_000, autocast=nullcontext)
     limit = process_bytes("VmSize") + (60 << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     try:
         step.accumulate(batch)
     except (RuntimeError, MemoryError) as error:
         raise SystemExit(42 if is_out_of_memory(error) else 1) from None
+
+
+def left_behind(n_mb: int) -> int:
+    """Bytes that a block of so many MiB still takes once it is freed, when a block behind it is not."""
+    before = process_bytes("VmRSS")
+    block, behind = np.ones(n_mb << 17), np.ones(1 << 17)
+    del block
+    return process_bytes("VmRSS") - before - behind.nbytes
+
+
+def free_after(work: Callable[[], object]) -> None:
+    """The exit status is 0 if freed blocks stay before the work, and go back to the system after it."""
+    torch.set_num_threads(1)
+    np.ones(3 << 20)  # a block of 24 MiB that is freed teaches glibc to keep blocks up to that size
+    kept = left_behind(16)
+    work()
+    raise SystemExit(not left_behind(20) < 4 << 20 < kept)
+
+
+def train_a_step() -> None:
+    pretrain(tiny_recipe(training={"steps": 1}), made_corpus(), gene_embedding=TABLE, gene_digest="genes", seed=0)
+
+
+def measure_a_step() -> None:
+    settings = tiny_recipe().encoder
+    assert measured_step(StepPlan(settings, n_genes=50, lengths_B=np.array([5, 9, 7, 6]), max_tokens=16))

@@ -1,14 +1,10 @@
 """A small benchmark, two tasks on real data, one on simulated."""
 
-from __future__ import annotations
-
 import math
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from celllm.base.report_table import ReportTable
 from celllm.config import catalogue as catalogues
 from celllm.config import tables
 from celllm.config.catalogue import Catalogue
@@ -41,12 +37,12 @@ simulated_cells Simulated_cells task h5ad counts yes cell_type - normal 0 - -
 """
 
 
-def _as_tsv(text: str) -> str:
+def _as_tsv(text):
     return text.replace(" ", "\t").replace("_of_", " of ").replace("_regression", " regression")
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Catalogue:
+def catalogue(tmp_path):
     """Three tasks on cells, one of them simulated and one not run, and one on lines."""
     read = {}
     for name, text in {"tasks": TASKS, "methods": METHODS, "datasets": DATASETS}.items():
@@ -59,19 +55,19 @@ def catalogue(tmp_path: Path) -> Catalogue:
 
 
 @pytest.fixture
-def catalogue_file(tmp_path: Path, catalogue: Catalogue) -> Path:
+def catalogue_file(tmp_path, catalogue):
     """The same on disk."""
     catalogues.write(catalogue, tmp_path / "catalogue.json")
     return tmp_path / "catalogue.json"
 
 
-def listed(**files: object) -> dict[str, list[str]]:
+def listed(**files):
     """Files as options of a command line."""
     lists = {name: given if isinstance(given, list) else [given] for name, given in files.items()}
     return {name: [str(file) for file in given] for name, given in lists.items()}
 
 
-def seen(table: ReportTable) -> list[dict[str, str]]:
+def seen(table):
     """Rows as readers see them, by heading."""
     rows = table.rows if table.shown is None else table.shown
     texts = {column.heading: column.texts(rows) for column in table.columns}
@@ -79,7 +75,7 @@ def seen(table: ReportTable) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def scores() -> pd.DataFrame:
+def scores():
     """Scores of three splits, one model seed each, on blood and invented: 0.7, 0.6, 0.8 … by method on average."""
     means = {
         "celllm": 0.7,

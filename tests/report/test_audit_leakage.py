@@ -13,11 +13,9 @@ from celllm.base.errors import InputError
 from celllm.config import catalogue as catalogues
 from celllm.config.catalogue import Catalogue
 from celllm.corpus.commands import join_shards, write_shards
-from celllm.harmonise import cells as counts
 from celllm.harmonise import vocabulary as vocabularies
 from celllm.harmonise.quality import cell_hashes
-from celllm.report.commands import report_table
-from celllm.report.page import Page
+from celllm.report.commands import Page, report_table
 from celllm.splits import format as splits
 from celllm.splits.format import Split
 
@@ -34,7 +32,7 @@ def folder(tmp_path, vocabulary, aligned, generator, cells_task, pairs_task):
     lines[1] = lines[0]
     for name, matrix in (("blood", blood), ("skin", skin), ("lines", lines)):
         hashes = cell_hashes(csr_matrix(matrix.astype(np.int32)))
-        counts.write(aligned(matrix, vocabulary, dataset=name, cell_hash=hashes), tmp_path / f"{name}.h5ad")
+        aligned(matrix, vocabulary, dataset=name, cell_hash=hashes).write_h5ad(tmp_path / f"{name}.h5ad")
     parts = np.array(["train"] * 10 + ["test"] + ["train"] * (N_CELLS - 11))
     splits.write(Split("blood", 0, [f"blood:{n}" for n in range(N_CELLS)], parts), tmp_path / "blood.parquet")
     pairs, of_pair = ["0|a", "0|b", "1|a", "2|a"], np.array(["train", "test", "test", "train"])
@@ -98,7 +96,7 @@ def test_a_leaked_cell_is_found_though_its_hash_on_disk_is_wrong(folder):
     file = folder / "skin.h5ad"
     cells = ad.read_h5ad(file)
     cells.obs["cell_hash"] = [f"wrong-{number}" for number in range(N_CELLS)]
-    counts.write(cells, file)
+    cells.write_h5ad(file)
     shards(folder)
     with pytest.raises(InputError, match="no cell with the counts of a benchmark cell"):
         audit(folder)

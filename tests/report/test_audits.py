@@ -1,7 +1,5 @@
 """Shards, cells and an encoder become the batch-confounding probe and the embedding diagnostics."""
 
-from __future__ import annotations
-
 import math
 from types import SimpleNamespace
 
@@ -9,17 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.recipes import tiny
-from tests.report.conftest import listed, seen
+from tests.report.conftest import listed
 
 from celllm.base.errors import VocabularyMismatch
-from celllm.bench.confounding import Answer
 from celllm.config import catalogue as catalogues
 from celllm.config import tables
 from celllm.config.catalogue import Catalogue
-from celllm.harmonise import cells as cell_files
-from celllm.report.audits import HEAD, embedding_table, head_rows, label_rule_table, labels_table, source_table
-from celllm.report.commands import audit_encoder
-from celllm.report.page import Page
+from celllm.report.audits import head_rows, label_rule_table, labels_table
+from celllm.report.commands import Page, audit_encoder
 
 DATASETS = """\
 dataset title role reader units simulated label_column sample_column malignancy source_malignancy min_genes citation \
@@ -95,15 +90,6 @@ def test_a_head_that_was_not_trained_has_no_row():
     assert head_rows(HISTORY[["step"]], recipe("last")) == []
 
 
-def test_the_table_has_the_probes_and_the_head():
-    metrics = {"accuracy": 0.51234, "macro_f1": 0.4, "auroc": math.nan}
-    table = source_table([Answer("tumour", "CellLM", 10, 1000, metrics)], head_rows(HISTORY, recipe("last")))
-    assert list(table.rows["question"]) == ["tumour", HEAD, HEAD]
-    first, *heads = seen(table)
-    assert (first["held-out cells"], first["accuracy"], first["AUROC"]) == ("1,000", "0.512", "")
-    assert [head["training cells"] for head in heads] == ["", ""]
-
-
 def test_labels_of_either_rule_are_counted_and_wrong_ones_too(catalogue):
     corpus = SimpleNamespace(
         dataset=pd.Categorical(["biopsy"] * 4 + ["blood"] * 2),
@@ -117,14 +103,6 @@ def test_labels_of_either_rule_are_counted_and_wrong_ones_too(catalogue):
 def test_a_run_whose_labels_are_those_of_the_source_says_that_the_truth_is_not_at_hand():
     assert "truth is not at hand" in label_rule_table([], "by_source").note
     assert "truth is not at hand" not in label_rule_table([], "metadata").note
-
-
-def test_what_does_not_apply_to_an_embedding_is_an_empty_cell():
-    spread = {"uniformity": -1.0, "mean_cosine": 0.25, "effective_rank": 12.34}
-    labelled = {"dataset": "Blood", "view": "CellLM", "silhouette_label": 0.5, "ilisi": 0.75, **spread}
-    first, second = seen(embedding_table([labelled, {"dataset": "Skin", "view": "CellLM", **spread}]))
-    assert (first["silhouette"], first["iLISI"], first["kBET"]) == ("0.500", "0.750", "")
-    assert (second["silhouette"], second["effective rank"]) == ("", "12.3")
 
 
 def diagnose(training, encoder_file):
@@ -142,7 +120,7 @@ def diagnose(training, encoder_file):
 def relabel(training, labels, samples):
     cells = training.cells.copy()
     cells.obs["label"], cells.obs["sample"] = labels, samples
-    cell_files.write(cells, training.path / "cells.h5ad")
+    cells.write_h5ad(training.path / "cells.h5ad")
 
 
 def test_cells_of_one_label_have_no_metrics_of_labels_but_their_spread(training, encoder_file):
@@ -164,13 +142,3 @@ def test_labelled_cells_of_two_samples_have_all_metrics(training, encoder_file):
     assert (found["cells"] == n).all()  # the cell without label counts for the spread
     assert (found[["labels", "batches"]] == [2, 3]).all(axis=None)
     assert found.notna().all(axis=None)
-
-
-@pytest.mark.slow
-def test_samples_that_are_labels_have_no_metrics_of_batches(training, encoder_file):
-    pytest.importorskip("scib_metrics", reason="scib-metrics is not installed")
-    names = [f"type{number % 2}" for number in range(training.cells.n_obs)]
-    relabel(training, names, names)
-    found = diagnose(training, encoder_file)
-    assert found["silhouette_label"].notna().all()
-    assert found["kbet"].isna().all()

@@ -1,9 +1,5 @@
 """The commands of the report on small inputs on disk."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,16 +14,13 @@ from celllm.bench.runs import Failure, Runs
 from celllm.harmonise import harmonisation
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.pretrain import history
-from celllm.report.commands import report_figure, report_table
-from celllm.report.page import Page
+from celllm.report.commands import Page, report_figure, report_table
 
 
 @pytest.fixture
-def inputs(tmp_path, scores, catalogue_file, training) -> dict[str, list[str]]:
+def inputs(tmp_path, scores, catalogue_file, training):
     """Scores, harmonisation and shards of a small benchmark."""
-    empty = pd.DataFrame(columns=list(score_files.TRIAL_COLUMNS))
     score_files.write(scores, tmp_path / "scores.tsv")
-    score_files.write_trials(empty, tmp_path / "trials.tsv")
     score_files.write_failures([], tmp_path / "failures.json")
     routes, shares = {"approved": 8, "unknown": 2}, {"approved": 0.95, "unknown": 0.05}
     samples = {"s": SampleCells(kept=40, empty=0, too_few_genes=2)}
@@ -36,16 +29,14 @@ def inputs(tmp_path, scores, catalogue_file, training) -> dict[str, list[str]]:
     return listed(
         catalogue=catalogue_file,
         scores=tmp_path / "scores.tsv",
-        trials=tmp_path / "trials.tsv",
         failures=tmp_path / "failures.json",
         harmonisation=[tmp_path / "blood.harmonisation.json"],
         shards=training.path / "manifest.json",
         cells=[training.path / "cells.h5ad"],
-        vocabulary=training.path / "genes.tsv",
     )
 
 
-def drawn(folder: Path, figure: str, inputs: dict[str, list[str]]) -> bytes:
+def drawn(folder, figure, inputs):
     report_figure(figure=figure, png=folder / "f.png", pdf=folder / "f.pdf", stage="figure-7", **inputs)
     assert (folder / "f.pdf").read_bytes().startswith(b"%PDF")
     return (folder / "f.png").read_bytes()
@@ -84,14 +75,14 @@ def test_an_unknown_item_and_a_missing_input_are_named(tmp_path, name, given, me
 def test_the_page_of_details_has_all_its_tables_and_the_rows_of_each_stand_beside_it(tmp_path, inputs):
     page = Page(html=tmp_path / "details.html", tsv=tmp_path / "details.tsv", rows=tmp_path / "rows")
     report_table(table="details", page=page, **inputs, recipes=["{}"])
-    names = ["spread", "classes", "trials", "choices", "vocabulary"]
+    names = ["spread", "classes", "choices"]
     text = page.html.read_text(encoding="utf-8")
     assert all(f'<h2 id="{name}">' in text for name in ["config", *names])
     assert {path.stem for path in page.rows.iterdir()} == set(names)
     assert page.tsv.read_text().startswith("key\tvalue")
 
 
-@pytest.mark.parametrize("figure", ["scores", "fewshot", "harmonisation"])
+@pytest.mark.parametrize("figure", ["scores", "fewshot"])
 def test_a_figure_is_drawn_and_says_what_made_it(tmp_path, inputs, figure):
     assert b"figure-7" in drawn(tmp_path, figure, inputs)
 
@@ -107,7 +98,7 @@ def test_curves_of_several_runs_are_drawn(tmp_path, inputs):
 def runs_of(tmp_path, made_of):
     """Write the runs of a method on blood, one finished and one failed, or both failed."""
 
-    def write(method: str = "celllm", *, has_failed: bool = False) -> Path:
+    def write(method="celllm", *, has_failed=False):
         table = pd.DataFrame(
             {
                 "unit": ["a", "b", "c"],

@@ -1,7 +1,5 @@
 """The page of details: spreads, classes, trials, choices, configuration; and the tables about data."""
 
-from __future__ import annotations
-
 import math
 from types import SimpleNamespace
 
@@ -10,12 +8,11 @@ import pandas as pd
 import pytest
 from tests.report.conftest import seen
 
-from celllm.bench.scores import TRIAL_COLUMNS
 from celllm.config import recipe as recipes
 from celllm.config.overlays import paths_of
 from celllm.harmonise.harmonisation import Harmonisation, SampleCells
 from celllm.report import details
-from celllm.report.data import corpus_table, harmonisation_table, vocabulary_table
+from celllm.report.data import corpus_table, harmonisation_table
 from celllm.report.results import Results
 
 REPORT = Harmonisation(
@@ -35,20 +32,6 @@ REPORT = Harmonisation(
     },
     threshold=0.8,
 )
-
-
-def test_trials_are_counted_by_options_with_how_often_each_was_chosen(scores, catalogue):
-    rows = [
-        ("blood", "logistic", 0, 0, 0, '{"C": 1.0}', 0.5, "no"),
-        ("blood", "logistic", 0, 0, 1, '{"C": 0.1}', 0.7, "yes"),
-        ("blood", "logistic", 1, 0, 0, '{"C": 1.0}', float("nan"), "no"),
-        ("blood", "logistic", 1, 0, 1, '{"C": 0.1}', 0.6, "yes"),
-    ]
-    frame = pd.DataFrame(rows, columns=TRIAL_COLUMNS)
-    table = details.trials_table(frame, Results(scores), catalogue).rows.set_index("options")
-    assert list(table.loc['{"C": 0.1}', ["tried", "failed", "chosen"]]) == [2, 0, 2]
-    assert table.loc['{"C": 0.1}', "validation"] == pytest.approx(0.65)
-    assert list(table.loc['{"C": 1.0}', ["tried", "failed", "chosen"]]) == [2, 1, 0]
 
 
 def test_spreads_of_splits_and_of_model_seeds_stand_apart(scores, catalogue):
@@ -139,22 +122,3 @@ def test_harmonisation_lists_what_was_lost_as_names_and_as_shares_of_counts(cata
     assert (found["cells_kept"], found["cells_dropped"]) == (90, 3)
     assert found["top_lost"] == "MALAT1 5.00%; XIST 1.00%"
     assert seen(table)[0]["mapped share"] == "91.3%"
-
-
-@pytest.mark.parametrize(
-    ("edges", "expected"),
-    [
-        (None, {"the vocabulary": 4, "named by a data set": 2}),
-        (
-            SimpleNamespace(a_E=np.array([1]), b_E=np.array([2]), source="ppi"),
-            {"the vocabulary": 4, "with an edge in ppi": 2, "named or": 3, "named and": 1},
-        ),
-    ],
-    ids=["no network", "network"],
-)
-def test_the_size_of_the_vocabulary_stands_beside_the_papers(catalogue, edges, expected):
-    is_named = np.array([True, True, False, False])
-    rows = vocabulary_table(SimpleNamespace(n_genes=4), is_named=is_named, edges=edges, config=catalogue.config).rows
-    for what, number in expected.items():
-        (row,) = rows[rows["genes"].str.contains(what)].to_dict("records")
-        assert (row["number"], row["beyond_paper"]) == (number, number - 19_379)

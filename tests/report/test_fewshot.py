@@ -26,18 +26,9 @@ def results(scores):
     return Results(pd.concat([blood, few, more]))
 
 
-def test_a_curve_is_made_of_tasks_alike_in_all_but_the_training_share(with_curve, results):
+def test_a_curve_is_made_of_tasks_alike_in_all_but_the_training_share_its_points_are_means(with_curve, results):
     (curve,) = curves_of(with_curve, results)
     assert [task.task for task in curve] == ["few", "all"]
-
-
-def test_one_task_alone_is_no_curve(with_curve, scores):
-    few = Results(scores[scores["task"] == "blood"].assign(task="few"))
-    assert curves_of(with_curve, few) == []
-
-
-def test_points_are_means_at_the_number_of_training_cells(with_curve, results):
-    (curve,) = curves_of(with_curve, results)
     (first, score), (second, _) = points_of(curve, with_curve, results)["logistic"]
 
     assert (first, second) == (50.0, 800.0)

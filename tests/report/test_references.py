@@ -1,16 +1,13 @@
 """No number of an encoder without its baselines, and none of simulated data without that word, wherever it stands."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 from tests.report.conftest import seen
 
-from celllm.bench.scores import TRIAL_COLUMNS
 from celllm.report.comparisons import comparisons_table, controls_table
-from celllm.report.details import classes_table, spread_table, trials_table
+from celllm.report.details import classes_table, spread_table
 from celllm.report.figures.benchmark import curves_of, dots_of, points_of
 from celllm.report.main_table import costs_table, main_table
 from celllm.report.references import missing_references, withheld
@@ -21,19 +18,8 @@ TABLES = {
     "comparisons": comparisons_table,
     "classes": classes_table,
     "spread": spread_table,
-    "trials": lambda results, catalogue: trials_table(
-        pd.DataFrame(
-            [(task, "celllm", 0, 0, 0, "{}", 0.123, "yes") for task in ("blood", "invented")], columns=TRIAL_COLUMNS
-        ),
-        results,
-        catalogue,
-    ),
 }
 TITLED = TABLES | {"costs": costs_table, "controls": controls_table}
-
-
-def test_nothing_is_withheld_where_all_ran(scores, catalogue):
-    assert withheld(Results(scores), catalogue) == set()
 
 
 @pytest.mark.parametrize("absent", ["logistic", "celllm_scratch"])
@@ -80,7 +66,7 @@ def test_simulated_data_are_called_simulated_in_every_row(with_class, catalogue,
 
 
 @pytest.fixture
-def with_class(scores) -> pd.DataFrame:
+def with_class(scores):
     """The scores, with the F1 of a class and a second model seed."""
     of_class = scores[scores["metric"] == "macro_f1"].assign(metric="f1:B cell")
     return pd.concat([scores, of_class, scores.assign(seed=1)])

@@ -41,10 +41,6 @@ def test_the_spread_of_model_seeds_is_that_within_a_split(results):
     assert found.sd_seeds == pytest.approx(math.sqrt(0.04 / 3))
 
 
-def test_one_seed_a_split_has_no_spread_of_seeds(results):
-    assert math.isnan(results.summary("t", "m", "f1:B cell").sd_seeds)
-
-
 def test_metrics_of_single_classes_costs_and_sizes_are_kept_apart(results):
     assert results.metrics() == ["macro_f1"]
     assert results.metrics(classes=True) == ["f1:B cell"]

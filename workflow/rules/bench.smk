@@ -89,7 +89,6 @@ rule fit:
         encoder=files_option("encoder", "components"),
         seeds=fit_seeds,
         trials=config["trials"],
-        seconds=trial_seconds_option(),
         budget=json.dumps(config["fit_budget"]),
         on_failure=config["on_failure"],
         accelerator=fit_accelerator,
@@ -105,7 +104,6 @@ rule fit:
         " {params.encoder}"
         " --seeds {params.seeds}"
         " --trials {params.trials}"
-        " {params.seconds}"
         " --budget {params.budget:q}"
         " --threads {threads}"
         " --accelerator {params.accelerator}"

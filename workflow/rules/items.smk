@@ -63,13 +63,7 @@ ITEM_INPUTS = {
         "cells": expand("results/cells/{dataset}.h5ad", dataset=config["embed"]),
         "vocabulary": "results/vocabulary/genes.tsv",
     },
-    "tables/details": SCORED
-    | {
-        "trials": "results/bench/trials.tsv",
-        "cells": expand("results/cells/{dataset}.h5ad", dataset=CELL_DATASETS),
-        "vocabulary": "results/vocabulary/genes.tsv",
-        "network": published_network(),
-    },
+    "tables/details": SCORED,
     "figures/scores": SCORED,
     "figures/fewshot": SCORED,
     "figures/per_drug": {"catalogue": SCORED["catalogue"]},
@@ -91,7 +85,6 @@ ITEM_INPUTS = {
         "catalogue": SCORED["catalogue"],
         "cost": "results/step_cost/{subject}.tsv",
     },
-    "figures/harmonisation": NAMED,
 }
 REPORT_TABLES = [
     *("main", "comparisons", "claims", "costs", "failures", "controls"),
@@ -99,7 +92,7 @@ REPORT_TABLES = [
     *(f"per_drug/{task}" for task in REGRESSIONS),
 ]
 REPORT_FIGURES = [
-    *("scores", "fewshot", "curves", "harmonisation"),
+    *("scores", "fewshot", "curves"),
     *(f"per_drug/{task}" for task in REGRESSIONS),
     *(
         f"confusion/{task}/{method}"

@@ -201,23 +201,10 @@ def fit_accelerator(wildcards) -> str:
     return ACCELERATOR if fit_gpus(wildcards) else "cpu"
 
 
-def trial_seconds_option() -> str:
-    """`--trial-seconds NUMBER` where trials end with time."""
-    seconds = config["trial_seconds"]
-    return "" if seconds is None else f"--trial-seconds {float(seconds)}"
-
-
 def fit_minutes(wildcards) -> int:
     """Wall clock of a job: four hours a run, a day at most; one that is cut short goes on where it was."""
     runs = RUNS[wildcards.task][wildcards.method]
     return min(1440, 240 * len(runs.splits) * len(runs.seeds))
-
-
-def published_network() -> list[str]:
-    """The gene network's file, unless the network is made from the corpus."""
-    return (
-        [] if config["network"] == "coexpression" else ["results/network/edges.parquet"]
-    )
 
 
 def network_option(_wildcards, input) -> str:

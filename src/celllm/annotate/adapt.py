@@ -46,22 +46,26 @@ def adapt(
 ) -> Path:
     """Go on pretraining an encoder on one's own cells, without their labels.
 
+    The same call resumes an interrupted run. Then: `celllm embed my.h5ad --encoder FOLDER -o embedded.h5ad`.
+
     Parameters
     ----------
     cells
-        As in `celllm.embed`; their counts are held in memory.
+        As of `celllm.embed`: an h5ad file, in Python an AnnData object too. Their counts are held in memory.
     out
-        Folder to write the new encoder to, with its checkpoints: the same call resumes an interrupted run.
+        Folder to write the new encoder to, with its checkpoints.
     encoder
-        Folder of the encoder to begin with; None: the one in the package.
+        Folder of the encoder to begin with; by default the one in the package.
     steps
         Optimiser steps.
     learning_rate
-        Peak learning rate; None: a tenth of that of the encoder's recipe.
+        Peak learning rate; by default a tenth of that of the encoder's recipe.
     labels
         Column of obs: a probe on these labels is scored before and after, by cross-validation.
-    counts, genes
-        As in `celllm.embed`.
+    counts
+        The matrix of counts: `X`, `raw` or `layers:NAME`; by default found by its values.
+    genes
+        The column of `var` that names genes, or `index`; by default found by its names.
     seed
         Random seed of order, masks and dropout.
 

@@ -5,27 +5,31 @@ Shapes: C cells of a piece, N names of the source, G genes of the axis, D width.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from tqdm import tqdm
 
 from celllm.annotate.folder import EncoderFolder
-from celllm.annotate.genes import map_genes
 from celllm.annotate.source import Source
 from celllm.config.units import Units
 from celllm.harmonise.align import SPIKE_IN, Tally, to_vocabulary
 from celllm.harmonise.counts import find_counts
 from celllm.harmonise.harmonisation import Harmonisation
+from celllm.harmonise.symbols import Mapping, SymbolIndex, map_names
+from celllm.harmonise.vocabulary import Vocabulary
 from celllm.model import inference
 from celllm.model.device import device_of
-from celllm.sources.readers.genes import genes_of
+from celllm.sources.archives import unreadable
+from celllm.sources.readers.genes import INDEX, genes_of, naming
 from celllm.sources.readers.h5ad import understood
 from celllm.sources.values import check_values
 
@@ -33,24 +37,18 @@ ENOUGH_MAPPED, ENOUGH_NAMED = 0.8, 0.5
 """Shares of the counts, and of the encoder's genes, below which a user is warned."""
 FEW_COUNTS = 100
 """Counts of a droplet below which it is taken to hold no cell, as DropletUtils does; a user is warned."""
+MIN_MAPPED, MOST = 0.01, 0.5
+"""Share of the counts below which names are no names of human genes, and above which they surely are."""
+MIN_CALLED = 0.2
+"""Share of cells called like genes from which on a matrix is taken to be transposed."""
+NUMBERS = re.compile(r"entrez|ncbi|gene_?id", re.IGNORECASE)
+"""Columns whose numbers are Entrez ids; other numbers, such as `n_cells`, only look so."""
 
 
 class OwnCells:
-    """Cells of a source: their counts found, their genes mapped.
+    """Cells of a source: their counts found, their genes mapped to those of the encoder.
 
-    Parameters
-    ----------
-    source
-        Where they are.
-    encoder
-        Says which genes, and how they are called.
-    counts, genes
-        The matrix and the column of `var` to take; None: found.
-
-    Raises
-    ------
-    InputError
-        If counts or genes are not found.
+    `counts` and `genes` are the matrix and the column of `var` to take; None: found. InputError if they are not.
     """
 
     def __init__(
@@ -152,6 +150,65 @@ class OwnCells:
                 "leave them out, or trust neither their embedding nor their label"
             )
         return lines
+
+
+def map_genes(
+    var: pd.DataFrame,
+    weights_N: NDArray[np.float64],
+    *,
+    index: SymbolIndex,
+    vocabulary: Vocabulary,
+    file: str,
+    asked: str | None = None,
+    cells: Callable[[], Iterable[object]] = tuple,
+) -> tuple[str, Mapping]:
+    """Find the columns of `var` that name genes, and map its names; return both.
+
+    Those that the workflow takes (ids and symbols together, so a retired id is found by its symbol) are tried first;
+    where they map few of the genes' counts, `weights_N`, the column is taken by which most map. `asked` is the column
+    to take alone; `index` is the index. InputError, of `file`, if there is no such column, or hardly any name is a
+    human gene's. `cells` gives names of cells, to tell a matrix of genes x cells.
+    """
+    columns: dict[str, pd.Index[Any] | pd.Series[Any]] = {INDEX: var.index, **{str(name): var[name] for name in var}}
+    if asked is not None and asked not in columns:
+        expected, found = "the column that --genes names", f"the columns {', '.join(columns)}"
+        raise unreadable(file, expected, found, field=f"var column {asked}", remedy="give one of them: --genes COLUMN")
+    best: tuple[float, str, Mapping] | None = None
+    for column, names in [naming(var), *_others(columns)] if asked is None else [(asked, _texts(columns[asked]))]:
+        mapping = map_names(names, index, vocabulary)
+        share = float(weights_N[mapping.index_N >= 0].sum()) / (float(weights_N.sum()) or 1.0)
+        if best is None or share > best[0]:
+            best = share, column, mapping
+        if share > MOST:
+            break
+    if best is None or best[0] < MIN_MAPPED:
+        expected, names = "symbols, Ensembl or Entrez ids of human genes", _texts(columns[asked or INDEX])
+        remedy = "name the column of var that has them: --genes COLUMN; genes of another species: "
+        remedy += "replace them by their human orthologues first"
+        of_cells = [name for name in map(str, cells()) if not name.isdecimal()]
+        if (map_names(of_cells, index, vocabulary).index_N >= 0).sum() > MIN_CALLED * len(of_cells):
+            remedy = "the cells are called like genes: transpose it, anndata.read_h5ad(FILE).T.copy().write_h5ad(NEW)"
+        field = f"gene names ({asked or INDEX})"
+        raise unreadable(file, expected, ", ".join(names[:8]) or "no gene", field=field, remedy=remedy)
+    return best[1], best[2]
+
+
+def _others(columns: dict[str, pd.Index[Any] | pd.Series[Any]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the columns whose values mostly differ, and are no plain numbers of another meaning than Entrez ids."""
+    for column, values in columns.items():
+        names = _texts(values)
+        known = [name for name in names if name]
+        are_numbers = 2 * sum(map(str.isdecimal, known)) > len(known)
+        are_counted = known == [str(i) for i in range(len(known))]
+        is_ids = (column == INDEX or NUMBERS.search(column) is not None) and not are_counted
+        if len(set(known)) > MOST * len(names) and (is_ids or not are_numbers):
+            yield column, names
+
+
+def _texts(values: pd.Index[Any] | pd.Series[Any]) -> list[str]:
+    """Return values as texts, "" where one is missing; Entrez ids with a gap are read as 672.0."""
+    is_whole = pd.api.types.is_float_dtype(values.dtype)
+    return ["" if pd.isna(value) else f"{value:.0f}" if is_whole else str(value).strip() for value in values]
 
 
 def embed_piece(encoder: EncoderFolder, counts_CG: sparse.csr_matrix) -> NDArray[np.float32]:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Callable
+from importlib.util import find_spec
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
+import celllm
 from celllm.base.app import Accelerator, Stage, Threads, VocabularyFile, commands
-from celllm.base.errors import InputError
 
 app = commands()
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
+Cores = Annotated[
+    int | None,
+    Parameter(help="Threads of torch on a CPU; by default all cores.", validator=validators.Number(gte=1)),
+]
 
 
+def helped(command: Callable[..., None]) -> Callable[..., None]:
+    """Explain a command by the docstring of the Python call of its name, which is not imported: torch takes seconds."""
+    spec = find_spec(celllm.CALLS[command.__name__])
+    tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    summary, _, example = cleandoc(command.__doc__ or "").partition("\n\n")
+    _, _, explained = (ast.get_docstring(functions[command.__name__]) or "").partition("\n\n")
+    command.__doc__ = "\n\n".join([summary, explained, example])
+    return command
+
+
+@helped
 @app.command
 def embed(
     cells: Path,
@@ -23,27 +43,9 @@ def embed(
     encoder: Path | None = None,
     counts: str | None = None,
     genes: str | None = None,
-    threads: int | None = None,
+    threads: Cores = None,
 ) -> None:
     r"""Embed the cells of an h5ad file: a copy of it with obsm["X_celllm"] and uns["celllm"], all else untouched.
-
-    Counts are looked for in X, raw and every layer; gene names in the index and every column of var. What was found,
-    and what the embedding is worth, is printed. Memory does not grow with the number of cells.
-
-    Parameters
-    ----------
-    cells
-        h5ad file; human, raw counts of all genes
-    out
-        file to write
-    encoder
-        folder of an encoder; by default the one in the package
-    counts
-        matrix of counts, X, raw or layers:NAME; by default found by its values
-    genes
-        column of var that names genes, or index; by default found by its names
-    threads
-        threads of torch on a CPU; by default all cores
 
     Example::
 
@@ -55,6 +57,7 @@ def embed(
     embed(cells, out, encoder=encoder, counts=counts, genes=genes)
 
 
+@helped
 @app.command
 def annotate(
     query: Path,
@@ -73,47 +76,9 @@ def annotate(
     clusters: str | None = None,
     counts: str | None = None,
     genes: str | None = None,
-    threads: int | None = None,
+    threads: Cores = None,
 ) -> None:
     r"""Label the cells of an h5ad file after a reference, in the way that does best on the reference.
-
-    Logistic regression on the embedding, on principal components, on both and on all genes are cross-validated on the
-    reference; their macro-F1 is printed and the best one is used. The copy of the query gets
-    obs["celllm_prediction"], obs["celllm_confidence"], obs["celllm_novelty"], obsm["celllm_probabilities"] and
-    uns["celllm_annotate"].
-
-    Parameters
-    ----------
-    query
-        h5ad file with cells to label
-    out
-        file to write
-    reference
-        h5ad file with labelled cells
-    labels
-        column of the reference's obs with the labels
-    donors
-        column of the reference's obs with donors, who are then held out whole
-    model
-        model of an earlier --save, in place of a reference
-    save
-        file to save the model to, safetensors
-    encoder
-        folder of an encoder; by default the one in the package
-    way
-        the way to take whatever the scores say
-    threshold
-        smallest confidence; cells below are `unassigned`
-    novelty
-        share of cells like the reference's that may be lost as unlike it, `unassigned` too; 0: none
-    clusters
-        column of the query's obs: the commonest label of each cluster goes into obs["celllm_majority"]
-    counts
-        matrix of counts in both files, X, raw or layers:NAME; by default found by its values
-    genes
-        column of var that names genes in both files, or index; by default found by its names
-    threads
-        threads of torch on a CPU; by default all cores
 
     Example::
 
@@ -128,6 +93,7 @@ def annotate(
     annotate(query, reference, out, encoder=encoder, **of_reference, **options)
 
 
+@helped
 @app.command
 def adapt(
     cells: Path,
@@ -141,34 +107,9 @@ def adapt(
     counts: str | None = None,
     genes: str | None = None,
     seed: int = 0,
-    threads: int | None = None,
+    threads: Cores = None,
 ) -> None:
     r"""Go on pretraining an encoder on the cells of an h5ad file, without their labels.
-
-    The same command resumes an interrupted run. Then: celllm embed my.h5ad --encoder FOLDER -o embedded.h5ad
-
-    Parameters
-    ----------
-    cells
-        h5ad file; its counts are held in memory
-    out
-        folder to write the new encoder to
-    encoder
-        folder of the encoder to begin with; by default the one in the package
-    steps
-        optimiser steps
-    learning_rate
-        peak learning rate; by default a tenth of that of the encoder's recipe
-    labels
-        column of obs: a probe on these labels is scored before and after
-    counts
-        matrix of counts, X, raw or layers:NAME; by default found by its values
-    genes
-        column of var that names genes, or index; by default found by its names
-    seed
-        random seed of order, masks and dropout
-    threads
-        threads of torch on a CPU; by default all cores
 
     Example::
 
@@ -277,13 +218,5 @@ def embed_cells(
 def _use(threads: int | None) -> None:
     import torch
 
-    if threads is not None and threads < 1:
-        raise InputError(
-            file="--threads",
-            field="threads",
-            expected="1 or more",
-            found=str(threads),
-            remedy="leave it out: all cores",
-        )
     if threads is not None:
         torch.set_num_threads(threads)

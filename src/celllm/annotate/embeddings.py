@@ -18,10 +18,7 @@ from celllm.base.parquet import read_frame
 def read(path: Path | str) -> tuple[pd.Index, npt.NDArray[np.float32], npt.NDArray[np.str_]]:
     """Read cell ids, embeddings (cells x width) and labels.
 
-    Raises
-    ------
-    InputError
-        If the label or the numbered columns are missing, or a value is not finite.
+    InputError if the label or the numbered columns are missing, or a value is not finite.
     """
     table = read_frame(path)
     if "cell_id" in table.columns:

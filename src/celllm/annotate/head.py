@@ -126,12 +126,8 @@ def save(model: Model, path: Path | str) -> None:
 def load(path: Path | str, *, encoder: str, vocabulary: str, sizes: Mapping[str, int]) -> Model:
     """Read a model; `sizes` has the number of features of each kind.
 
-    Raises
-    ------
-    InputError
-        If the file is none or its parts do not fit, or was made with another encoder.
-    VocabularyMismatch
-        If its genes are others than those of the encoder.
+    InputError if the file is none or its parts do not fit, or it was made with another encoder; VocabularyMismatch if
+    its genes are others.
     """
     remedy = "give the file that celllm annotate --save wrote, and the --encoder that it was saved with"
     entries = ("classes", "temperature", "encoder", "facts")

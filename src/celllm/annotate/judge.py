@@ -67,17 +67,9 @@ def _over_folds(values: Sequence[float]) -> Mean:
 
 
 def check(reference: Reference, *, file: str) -> tuple[Reference, dict[str, int]]:
-    """Take the cells that can be taught from.
+    """Take cells of known donors, of classes with cells for every fold; return also the sizes of the other classes.
 
-    Returns
-    -------
-    Cells of classes with enough cells for every fold, of known donors, and the classes left out with their number of
-    cells.
-
-    Raises
-    ------
-    InputError
-        If fewer than two classes are left, or there are fewer than two donors.
+    InputError if fewer than two classes are left, or there are fewer than two donors.
     """
     names, sizes = np.unique(reference.labels[reference.labels != ""], return_counts=True)
     small = {str(name): int(size) for name, size in zip(names, sizes, strict=True) if size < N_FOLDS}
@@ -108,6 +100,8 @@ def judge(reference: Reference, *, ways: Sequence[Way]) -> list[Judgement]:
 
     Donors are held out whole where they are known.
     """
+    from sklearn.metrics import f1_score
+
     classes = np.unique(reference.labels)
     folds = list(folds_of(reference))
     found = []
@@ -118,7 +112,8 @@ def judge(reference: Reference, *, ways: Sequence[Way]) -> list[Judgement]:
             known_NK = head.probabilities({name: reference.views[name][test] for name in head.weights})
             all_NK = np.zeros((len(test), len(classes)))
             all_NK[:, np.searchsorted(classes, np.array(head.classes))] = known_NK
-            scores.append(_macro_f1(reference.labels[test], classes[all_NK.argmax(axis=1)]))
+            truth, said = reference.labels[test], classes[all_NK.argmax(axis=1)]
+            scores.append(float(f1_score(truth, said, labels=np.unique(truth), average="macro", zero_division=0)))
             rows.append(test)
             probabilities.append(all_NK)
         found.append(Judgement(way, tuple(scores), np.concatenate(rows), np.concatenate(probabilities)))
@@ -174,10 +169,3 @@ def folds_of(reference: Reference) -> Iterator[tuple[NDArray[np.int64], NDArray[
     for train, test in drawn:
         if len(np.unique(labels[train])) > 1 and len(test):
             yield rows[train], rows[test]
-
-
-def _macro_f1(truth: NDArray[np.str_], predicted: NDArray[np.str_]) -> float:
-    """Return the mean F1 of the classes that are there."""
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0))

@@ -56,8 +56,8 @@ def annotate(
     """Label cells after a reference whose cells are labelled.
 
     Four ways are compared by cross-validation on the reference (logistic regression on the embedding, on principal
-    components, on both, on all genes), their macro-F1 is printed, and the best one labels the query. Nothing of the
-    query is changed but what is added: `obs["celllm_prediction"]`; `obs["celllm_confidence"]`, the probability of that
+    components, on both, on all genes), their macro-F1 is printed, and the best one labels the query. Nothing is changed
+    but what is added: `obs["celllm_prediction"]`; `obs["celllm_confidence"]`, the probability of that
     label, calibrated on held-out cells of the reference; `obs["celllm_novelty"]`, the share of such cells that
     are nearer to one of the reference's types in the embedding; `obsm["celllm_probabilities"]`, cells x labels in the
     order of `uns["celllm_annotate"]["classes"]`; and with `clusters` `obs["celllm_majority"]`.
@@ -65,9 +65,9 @@ def annotate(
     Parameters
     ----------
     query
-        Cells to label; as in `celllm.embed`.
+        Cells to label, as of `celllm.embed`: an h5ad file, in Python an AnnData object too.
     reference
-        Labelled cells; not needed with `model`.
+        Labelled cells, alike; not needed with `model`.
     out
         For a file: the copy of it that gets the labels.
     labels
@@ -75,11 +75,11 @@ def annotate(
     donors
         Column with the donors, who are then held out whole: the score is one for donors never seen.
     model
-        What an earlier call saved; no reference is needed then.
+        What an earlier call saved, in place of a reference.
     save
         File to save the model to.
     encoder
-        An encoder's folder; None: the one in the package.
+        An encoder's folder; by default the one in the package.
     way
         The way to take whatever the scores say: `embedding`, `pca`, `joined` or `genes`.
     threshold
@@ -89,8 +89,10 @@ def annotate(
         `unassigned`; 0: none. It holds for the reference's study; see `uns["celllm_annotate"]["times_as_far"]`.
     clusters
         Column of the query's obs: each cluster's commonest label is written too.
-    counts, genes
-        As in `celllm.embed`, for query and reference; None: found in each.
+    counts
+        The matrix of counts in query and reference: `X`, `raw` or `layers:NAME`; by default found in each.
+    genes
+        The column of `var` that names genes in both, or `index`; by default found in each.
 
     Returns
     -------

@@ -52,8 +52,6 @@ def learned(
 ) -> Types:
     """Learn the types of all cells, and from the folds (rows to learn from, rows to hold out) how far cells may be.
 
-    Notes
-    -----
     Lee et al. 2018, arXiv:1807.03888; held-out cells give the level, as in Lopez-De-Castro et al. 2025,
     doi:10.1093/bioinformatics/btaf521.
     """

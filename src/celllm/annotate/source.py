@@ -60,10 +60,7 @@ class Source:
 def opened(cells: Own) -> Iterator[Source]:
     """Give the cells of an object; or those of a file, to be read in pieces, a CSC matrix whole, if memory holds it.
 
-    Raises
-    ------
-    InputError
-        If the file is no h5ad file, or holds a CSC matrix that is too large.
+    InputError if the file is no h5ad file, or holds a CSC matrix that is too large.
     """
     if isinstance(cells, ad.AnnData):
         yield _of_object(cells)

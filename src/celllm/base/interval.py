@@ -39,17 +39,10 @@ class Mean:
     def interval(self, bounds: tuple[float, float] | None = None, *, n_units: float = math.nan) -> tuple[float, float]:
         """Return the 95 % interval, low and high; nan where the variance is unknown.
 
-        Parameters
-        ----------
-        bounds
-            Smallest and largest possible value, which the interval keeps to; None: it has none.
-        n_units
-            Test units of a split: what the interval of a bounded value rests on where all splits gave the same.
-
-        Notes
-        -----
-        Bounded values get the score interval of a proportion (Wilson 1927, doi:10.2307/2276774) for as many trials as
-        would give this variance, with Student's t in place of the normal quantile.
+        It keeps to the `bounds`, the smallest and largest possible value, where there are such. `n_units`: test units
+        of a split, what the interval of a bounded value rests on where all splits gave the same. Bounded values get the
+        score interval of a proportion (Wilson 1927, doi:10.2307/2276774) for as many trials as would give this
+        variance, with Student's t in place of the normal quantile.
         """
         if math.isnan(self.variance):
             return math.nan, math.nan
@@ -71,20 +64,12 @@ class Mean:
 
 
 def mean_over(values: Iterable[float], errors: Iterable[float], *, test: float, train: float) -> Mean:
-    """Return the mean of a score, or of a difference of two, over random splits of the same units.
+    """Return the mean of a score, or of a difference of two, over random splits of the same units, one value a split.
 
-    Parameters
-    ----------
-    values
-        One a split. Undefined ones (nan) make the mean undefined; a single one leaves its variance unknown.
-    errors
-        Standard error of each value by its own test units; nan where unknown.
-    test, train
-        Share of the units in the test and in the training subset; `test` 0: each split tests one group of units that
-        no other one tests, such as a donor.
+    An undefined value (nan) makes the mean undefined; a single one leaves its variance unknown. `errors`: standard
+    error of each value by its own test units; nan where unknown. `test`, `train`: share of the units in these subsets;
+    `test` 0: each split tests one group of units that no other one tests, such as a donor.
 
-    Notes
-    -----
     A value varies with the units tested (variance V, told by `errors`) and with those trained on (T). Two subsets of a
     share f of the units have a correlation of f, to first order. So the spread between splits is (1 - test) V + (1 -
     train) T, and the variance of their mean that spread / n + test V + train T. Of T only what the spread shows is

@@ -84,7 +84,6 @@ def fit(
     components: Path | None = None,
     seeds: list[int] | None = None,
     trials: int = 1,
-    trial_seconds: float | None = None,
     budget: FitBudgetJson | None = None,
     threads: Threads = 1,
     accelerator: Literal["auto", "cpu", "cuda"] = "auto",
@@ -121,8 +120,6 @@ def fit(
     trials
         Combinations of options to try on the validation subset, at most; with 2 or more, methods that fit in seconds
         try all of theirs.
-    trial_seconds
-        Time after which a run begins no further trial.
     budget
         How long a method that learns batch by batch may learn, as JSON; keys of fit_budget in config.yaml.
     accelerator
@@ -154,7 +151,6 @@ def fit(
         splits=numbered(splits),
         seeds=seeds or [0],
         trials=trials,
-        seconds=trial_seconds,
         budget=budget or FitBudget(),
         threads=threads,
         accelerator=accelerator,

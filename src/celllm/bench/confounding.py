@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ MAJORITY = "majority class"
 GROUP_ALONE = "data set alone"
 DATASET, TUMOUR, UNSEEN = "data set", "tumour", "tumour, data set never seen"
 Rows = NDArray[np.int64]
+Answer = dict[str, Any]
+"""A row of the audit."""
 
 
 def halves(strata: NDArray[np.str_], *, test_share: float, seed: int) -> tuple[Rows, Rows]:
@@ -99,23 +102,12 @@ class CorpusCells:
     """The same as the label rule `by_source` has it: one label a data set."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """How well one view answers one question on cells it was not taught."""
-
-    question: str
-    view: str
-    """What it was asked of, or who answers without looking at the cell."""
-    n_train: int
-    n_test: int
-    metrics: Mapping[str, float]
-    """accuracy, macro_f1, auroc."""
-
-
 def answers(cells: CorpusCells, *, train: Rows, test: Rows) -> Iterator[Answer]:
     """Ask for the data set, for the tumour, and for the tumour in data sets that the probe never saw.
 
-    A question that has one answer only, such as the data set of a corpus of one, is not asked.
+    An answer has `question`, `view` (what was asked, or who answers without looking at the cell), `n_train`, `n_test`
+    and the metrics on cells that were not taught. A question that has one answer only, such as the data set of a corpus
+    of one, is not asked.
     """
     n_cells = len(cells.dataset)
     everyone = np.full(n_cells, "all")
@@ -130,10 +122,10 @@ def answers(cells: CorpusCells, *, train: Rows, test: Rows) -> Iterator[Answer]:
             continue
         for name, group in groups.items():
             metrics = scored_by_group(group, labels, train=taught, test=held_out)
-            yield Answer(question, name, len(taught), len(held_out), metrics)
+            yield _answer(question, name, len(taught), len(held_out), metrics)
         for name, view_ND in cells.views.items():
             metrics = scored(fit_probe(view_ND, labels, taught), view_ND, labels, held_out)
-            yield Answer(question, name, len(taught), len(held_out), metrics)
+            yield _answer(question, name, len(taught), len(held_out), metrics)
     yield from _unseen(cells, tumour, np.flatnonzero(is_known))
 
 
@@ -146,29 +138,18 @@ def _unseen(cells: CorpusCells, tumour: NDArray[np.str_], known: Rows) -> Iterat
         certain = (said[:, None] == NAMES).astype(float)
         metrics = classification_metrics(tumour[known][rows], said, classes=NAMES.tolist(), scores=certain)
         # probes that were taught other cells have no common scale of scores
-        yield Answer(UNSEEN, name, len(known), len(rows), {**metrics, "auroc": float("nan")})
+        yield _answer(UNSEEN, name, len(known), len(rows), {**metrics, "auroc": float("nan")})
 
 
-@dataclass(frozen=True)
-class Taught:
-    """What a tumour probe says about held-out cells that `by_source` labels wrongly, and about the others."""
-
-    rule: str
-    """`by_source` or `metadata`: whose labels it was taught."""
-    view: str
-    n_train: int
-    n_wrong_in_train: int
-    n_wrong: int
-    n_right: int
-    accuracy_on_wrong: float
-    """Against the truth, as the next."""
-    accuracy_on_right: float
+def _answer(question: str, view: str, n_train: int, n_test: int, metrics: Mapping[str, float]) -> Answer:
+    return {"question": question, "view": view, "n_train": n_train, "n_test": n_test, **metrics}
 
 
-def taught_by_rules(cells: CorpusCells, *, train: Rows, test: Rows) -> Iterator[Taught]:
+def taught_by_rules(cells: CorpusCells, *, train: Rows, test: Rows) -> Iterator[Answer]:
     """Teach probes the labels of either rule on the same cells, those that both rules label.
 
-    Nothing comes where `by_source` has one label only, or is never wrong.
+    Each is asked about held-out cells that `by_source` labels wrongly, and about the others; accuracies are against the
+    truth. Nothing comes where `by_source` has one label only, or is never wrong.
     """
     has_both = (cells.is_malignant != UNKNOWN) & (cells.by_source != UNKNOWN)
     is_wrong = has_both & (cells.is_malignant != cells.by_source)
@@ -180,5 +161,9 @@ def taught_by_rules(cells: CorpusCells, *, train: Rows, test: Rows) -> Iterator[
     for rule, labels in (("by_source", NAMES[np.clip(cells.by_source, 0, 1)]), ("metadata", truth)):
         for name, view_ND in cells.views.items():
             made = fit_probe(view_ND, labels, taught)
-            accuracies = [float((made.predict(view_ND[rows]) == truth[rows]).mean()) for rows in (wrong, right)]
-            yield Taught(rule, name, len(taught), int(is_wrong[taught].sum()), len(wrong), len(right), *accuracies)
+            sizes = {"n_train": len(taught), "n_wrong_in_train": int(is_wrong[taught].sum())}
+            found: Answer = {"rule": rule, "view": name, **sizes}
+            for what, rows in (("wrong", wrong), ("right", right)):
+                accuracy = float((made.predict(view_ND[rows]) == truth[rows]).mean())
+                found |= {f"n_{what}": len(rows), f"accuracy_on_{what}": accuracy}
+            yield found

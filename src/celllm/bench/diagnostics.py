@@ -1,11 +1,8 @@
 """Embedding diagnostics: views of the same cells, how spread out they are, and how well they keep labels together.
 
 Labels and batches are measured as scIB does it, by the package scib-metrics. Those values lie between 0 and 1 except
-the adjusted Rand index, which may be below 0; larger is better. Shapes: N cells, D numbers of an embedding.
-
-Notes
------
-Luecken et al. 2022, Nat Methods 19:41 (scIB).
+the adjusted Rand index, which may be below 0; larger is better (Luecken et al. 2022, Nat Methods 19:41).
+Shapes: N cells, D numbers of an embedding.
 """
 
 from __future__ import annotations
@@ -39,11 +36,11 @@ _N_LISI, _N_KBET, _N_GRAPH = 90, 50, 15
 MAX_CELLS = 5_000
 
 
-def chosen_cells(n_cells: int, *, seed: int, max_cells: int = MAX_CELLS) -> np.ndarray:
-    """Return the rows to draw, in order: all, or `max_cells` drawn at random."""
+def chosen_cells(n_cells: int, max_cells: int = MAX_CELLS) -> NDArray[np.int64]:
+    """Return the rows to look at, in order: all, or a random choice that their numbers alone decide."""
     if n_cells <= max_cells:
         return np.arange(n_cells)
-    return np.sort(np.random.default_rng(seed).choice(n_cells, size=max_cells, replace=False))
+    return np.sort(np.random.default_rng(0).choice(n_cells, size=max_cells, replace=False))
 
 
 def principal_components(expression: csr_matrix, *, seed: int) -> np.ndarray:

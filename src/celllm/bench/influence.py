@@ -3,12 +3,8 @@
 The influence of a unit is the derivative of the metric by the unit's weight, times their number; its mean is 0. Medians
 over drugs or lines, and the calibration error, have none: they are no smooth function of the weights.
 
-Shapes: N test units, K classes.
-
-Notes
------
 Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans, chapter 6. For AUROC it is DeLong's variance (1988,
-doi:10.2307/2531595).
+doi:10.2307/2531595). Shapes: N test units, K classes.
 """
 
 from __future__ import annotations

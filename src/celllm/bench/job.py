@@ -48,8 +48,6 @@ class Job:
     """Random seeds of the method; each runs on every split."""
     trials: int
     """Combinations of options that a run tries at most; with 2 or more, a method that fits in seconds tries all."""
-    seconds: float | None
-    """Time after which a run begins no further trial; None: none."""
     budget: FitBudget
     threads: int
     accelerator: Literal["auto", "cpu", "cuda"]
@@ -122,7 +120,7 @@ class Job:
                 "task": [task.protocol, task.headline],
                 "method": [method.module, method.options, method.search],
                 "code": module_digest(method.module.partition(":")[0]),
-                "trials": [self.trials, self.seconds],
+                "trials": self.trials,
                 "budget": self.budget.model_dump(),
                 "seed": seed,
                 "precision": ["bf16-mixed"] if self.is_mixed else [],
@@ -156,7 +154,6 @@ class Job:
             make=make,
             search=search,
             trials=math.prod(map(len, search.values())) if is_cheap and self.trials > 1 else self.trials,
-            seconds=self.seconds,
             seed=int(digest_of([self.task.task, number, seed])[:15], 16),
         )
         fitted_at = time.perf_counter()

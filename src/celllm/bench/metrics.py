@@ -62,16 +62,10 @@ def is_better(value: float, other: float, *, metric: str) -> bool:
 def classification_metrics(
     truth: np.ndarray, predicted: np.ndarray, *, classes: Sequence[str], scores: np.ndarray
 ) -> dict[str, float]:
-    """Score predicted classes.
+    """Score predicted classes by every metric; `macro_f1` and `f1:{class}` are of classes in truth or prediction.
 
     `scores` are units x `classes`, those the method knows; larger means likelier. A true class that is not among them
     was absent in training: it can only be missed, and counts as such.
-
-    Returns
-    -------
-    accuracy, macro_f1 (mean F1 over the classes that occur in truth or prediction), balanced_accuracy
-    (mean recall over the true classes), auroc (see `auroc`), ece and brier (see there), `f1:{class}` of every
-    class that occurs in truth or prediction and, for drug tasks, f1_sensitive and f1_resistant.
     """
     from sklearn.metrics import accuracy_score, f1_score, recall_score
 
@@ -121,11 +115,8 @@ def expected_calibration_error(truth: np.ndarray, *, classes: Sequence[str], sco
     """Return by how much confidence and accuracy differ, averaged over the units; nan if scores are no probabilities.
 
     Units fall into 15 bins of equal width by the largest of their probabilities; a bin's gap between mean
-    probability and share of hits counts by its number of units. A bin includes its upper edge.
-
-    Notes
-    -----
-    Guo et al. 2017, arXiv:1706.04599, equation 3.
+    probability and share of hits counts by its number of units. A bin includes its upper edge. Guo et al. 2017,
+    arXiv:1706.04599, equation 3.
     """
     if not are_probabilities(scores):
         return float("nan")
@@ -140,11 +131,8 @@ def expected_calibration_error(truth: np.ndarray, *, classes: Sequence[str], sco
 def brier(truth: np.ndarray, *, classes: Sequence[str], scores: np.ndarray) -> float:
     """Return the squared distance of probabilities from the truth, summed over classes; nan if they are none.
 
-    0 is perfect, 2 is certain of a wrong class. A true class without a column had probability 0.
-
-    Notes
-    -----
-    Brier 1950, Monthly Weather Review 78:1, equation 2.
+    0 is perfect, 2 is certain of a wrong class. A true class without a column had probability 0. Brier 1950, Monthly
+    Weather Review 78:1, equation 2.
     """
     if not are_probabilities(scores):
         return float("nan")
@@ -164,13 +152,10 @@ def regression_metrics(
 ) -> dict[str, float]:
     """Score predicted responses, ln IC50 (natural logarithm of µM), of pairs of these drugs and lines.
 
-    Returns
-    -------
-    pearson and spearman over all pairs, rmse and mae in units of ln IC50, r2, and the medians of Pearson's
-    correlation over drugs (pearson_per_drug) and over lines (pearson_per_line). The global correlations mostly say
-    how well the drugs' means are known. Only the per-drug one says whether sensitive lines are told from resistant
-    ones; the per-line one says whether a line's drugs are put in order, which on known drugs their means do, and on
-    drugs held out is the question. A correlation is nan where it is not defined, as for a constant prediction.
+    The global correlations mostly say how well the drugs' means are known. Only the median over drugs says whether
+    sensitive lines are told from resistant ones; that over lines says whether a line's drugs are put in order, which on
+    known drugs their means do, and on drugs held out is the question. A correlation is nan where it is not defined, as
+    for a constant prediction.
     """
     from scipy import stats
     from sklearn.metrics import mean_absolute_error, r2_score
@@ -182,8 +167,8 @@ def regression_metrics(
         "rmse": rmse(truth, predicted),
         "mae": float(mean_absolute_error(truth, predicted)),
         "r2": float(r2_score(truth, predicted)) if len(truth) > 1 else float("nan"),
-        "pearson_per_drug": median(pearson_by(drugs, truth, predicted)),
-        "pearson_per_line": median(pearson_by(lines, truth, predicted)),
+        "pearson_per_drug": _median(pearson_by(drugs, truth, predicted)),
+        "pearson_per_line": _median(pearson_by(lines, truth, predicted)),
     }
 
 
@@ -219,8 +204,7 @@ def pearson_by(groups: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> 
     return values
 
 
-def median(values: Mapping[str, float]) -> float:
-    """Return the median over groups; nan if there is none."""
+def _median(values: Mapping[str, float]) -> float:
     return float(np.median(list(values.values()))) if values else float("nan")
 
 

@@ -20,7 +20,7 @@ from celllm.config.recipe import Recipe
 from celllm.config.recipe_encoder import EncoderSettings
 from celllm.config.settings import FitBudget
 from celllm.config.tables import Method, Task
-from celllm.pretrain.flops import Flops, Probe, probe
+from celllm.pretrain.flops import Probe, probe
 from celllm.pretrain.gpus import Gpu, gpu_seconds
 
 DEFAULT_SIZE = (10_000, 1_618)
@@ -57,7 +57,7 @@ def uses_of(task: Task, method: Method, runs: Runs, budget: FitBudget, *, n: int
     n_test = (task.test or 1 / max(2, len(task.split_seeds))) * n
     shown = n_fits * passes * n_train
     asked = n_fits * n_checks * n_validation + n_runs * n_test
-    is_frozen = options.get("mode", "last_layer") in ("last_layer", "frozen")
+    is_frozen = options.get("mode", "last_layer") == "last_layer"
     frozen = n_kept + (1 - n_kept / n) * (shown + asked) if is_frozen else shown + asked
     return Uses(frozen, shown + asked, shown)
 
@@ -70,14 +70,11 @@ def _probed(settings: EncoderSettings, length: int) -> Probe:
 def hours_of(recipe: Recipe, method: Method, uses: Uses, gpu: Gpu, *, length: int, efficiency: float) -> float:
     """Return the hours of a job on one GPU, at a share of its peaks."""
     one = _probed(recipe.encoder, length)
-    is_float32 = recipe.encoder.attention == "favor"
-    forward = Flops(one.forward_flops - is_float32 * one.forward_bmm_flops, is_float32 * one.forward_bmm_flops)
-    backward = Flops(one.backward_flops - is_float32 * one.backward_bmm_flops, is_float32 * one.backward_bmm_flops)
     on = {"efficiency": efficiency}
     training = recipe.training.model_copy(update={"precision": "bf16-mixed"})  # as fits on a GPU have it
     mixed = recipe.model_copy(update={"training": training})
-    forward_s = gpu_seconds(mixed, gpu, forward, one.forward_traffic, **on)
-    backward_s = gpu_seconds(mixed, gpu, backward, one.traffic - one.forward_traffic, **on)
+    forward_s = gpu_seconds(mixed, gpu, one.forwards, one.forward_traffic, **on)
+    backward_s = gpu_seconds(mixed, gpu, one.backwards, one.traffic - one.forward_traffic, **on)
     depth = recipe.encoder.depth
     n_trained = {"full": depth, "lora": depth}.get(method.options.get("mode", "last_layer"), 1)
     n_trained = min(depth, n_trained + (method.options.get("layer") == "second_last"))
@@ -100,11 +97,8 @@ def plan(
 ) -> pd.DataFrame:
     """Compute the hours of every job that starts from a pretrained encoder, at a share (`efficiency`) of a GPU's peaks.
 
-    `recipes` are by encoder; `sizes` by data set: cells (or lines), and mean tokens a cell.
-
-    Returns
-    -------
-    Columns task, method, runs, hours on one GPU.
+    `recipes` are by encoder; `sizes` by data set: cells (or lines), and mean tokens a cell. Returns columns task,
+    method, runs, hours on one GPU.
     """
     rows = []
     for name, of_task in runs.items():

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -26,8 +25,6 @@ from celllm.splits.units import Cells, Pairs
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Fitted = TypeVar("Fitted")
 
 
 def subsets_of(split: Split, task: Task, units: Sequence[str]) -> dict[str, np.ndarray]:
@@ -45,13 +42,12 @@ def fitted(
     make: Callable[[Mapping[str, Any]], Classifier | Regressor],
     search: Mapping[str, Sequence[Any]],
     trials: int,
-    seconds: float | None,
     seed: int,
-) -> tuple[Choice[Classifier | Regressor], Cells | Pairs]:
+) -> tuple[Choice, Cells | Pairs]:
     """Choose the method's options and fit it; return it and the data as it may see them.
 
     Options are chosen under the protocol clean alone, and only where there is a validation subset. `make` makes the
-    method with given options; `search`, `trials`, `seconds` and `seed` are as of `choose_options`, `trials` its budget.
+    method with given options; `search`, `seed` and `trials`, the budget, are as of `choose_options`.
     """
     is_compat = task.protocol == "compat"
     chooses = len(subsets["validation"]) > 0 and not is_compat
@@ -74,7 +70,6 @@ def fitted(
         options=row.options,
         search=search,
         budget=trials if chooses else 1,
-        seconds=seconds,
         seed=seed,
         metric=task.headline,
     )
@@ -110,10 +105,10 @@ def predicted(
 
 
 @dataclass(frozen=True)
-class Choice(Generic[Fitted]):
+class Choice:
     """The chosen method, fitted, with its options and all trials in the order they were made."""
 
-    method: Fitted
+    method: Any
     options: dict[str, Any]
     trials: tuple[Trial, ...]
 
@@ -130,39 +125,30 @@ def candidates(search: Mapping[str, Sequence[Any]], *, budget: int, seed: int) -
 
 
 def choose_options(
-    fit: Callable[[Mapping[str, Any]], Fitted],
-    judge: Callable[[Fitted], float],
+    fit: Callable[[Mapping[str, Any]], Any],
+    judge: Callable[[Any], float],
     *,
     options: Mapping[str, Any],
     search: Mapping[str, Sequence[Any]],
     budget: int,
-    seconds: float | None = None,
     seed: int,
     metric: str,
-) -> Choice[Fitted]:
+) -> Choice:
     """Fit every candidate, judge it on the validation subset by `metric`, keep the best; the earlier one wins a tie.
 
     `options` are fixed; `search`, `budget` and `seed` are as of `candidates`. With one candidate nothing is judged, and
-    there is no trial to tell of. After `seconds` no further candidate is begun.
-
-    Raises
-    ------
-    CellLMError, ValueError
-        What the first candidate met, if all of them fail. One that fails alone loses; a ValueError is how
-        scikit-learn refuses numbers that are not finite.
+    there is no trial to tell of. A candidate that fails loses (a ValueError is how scikit-learn refuses numbers that
+    are not finite); if all of them do, the first error is raised.
     """
     tried = candidates(search, budget=budget, seed=seed)
     if len(tried) == 1:
         chosen = {**options, **tried[0]}
         return Choice(fit(chosen), chosen, ())
-    best: tuple[Fitted, dict[str, Any]] | None = None
+    best: Choice | None = None
     value_of_best = math.nan
     trials: list[Trial] = []
     failures: list[CellLMError | ValueError] = []
-    start = time.perf_counter()
     for values in tried:
-        if trials and seconds is not None and time.perf_counter() - start > seconds:
-            break
         chosen = {**options, **values}
         try:
             fitted = fit(chosen)
@@ -173,7 +159,7 @@ def choose_options(
             continue
         trials.append(Trial(values, value))
         if best is None or is_better(value, value_of_best, metric=metric):
-            best, value_of_best = (fitted, chosen), value
+            best, value_of_best = Choice(fitted, chosen, ()), value
     if best is None:
         raise failures[0]
-    return Choice(best[0], best[1], tuple(trials))
+    return replace(best, trials=tuple(trials))

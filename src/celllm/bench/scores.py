@@ -74,12 +74,6 @@ def write_failures(failures: Iterable[Failure], path: Path | str) -> None:
         part.write_text(json.dumps([asdict(failure) for failure in failures], indent=1) + "\n")
 
 
-def read_trials(path: Path | str) -> pd.DataFrame:
-    """Read `trials.tsv`; value is float (nan where the fit failed), the other columns text."""
-    table = _read(path, TRIAL_COLUMNS)
-    return table.assign(value=table["value"].replace("", "nan").astype(float))
-
-
 def write_trials(table: pd.DataFrame, path: Path | str) -> None:
     """Write `trials.tsv`, sorted."""
     _write(_with_columns(table, TRIAL_COLUMNS, path), TRIAL_COLUMNS, path)

@@ -14,17 +14,13 @@ from pydantic.fields import FieldInfo
 from celllm.base.errors import InputError
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Say what to type in place of an unknown name: the nearest known one, or to remove it."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else "remove it, or add it where the known ones stand"
-
-
 def unknown(name: str, known: Iterable[str], *, file: Path | str, field: str, expected: str = "") -> InputError:
     """Return the error of a name that is none of the known ones; it names the nearest."""
     known = list(known)
     expected = expected or f"one of {', '.join(known) or 'nothing'}"
-    return InputError(file=file, field=field, expected=expected, found=repr(name), remedy=suggestion(name, known))
+    near = difflib.get_close_matches(name, known, n=1)
+    remedy = f"did you mean {near[0]}?" if near else "remove it, or add it where the known ones stand"
+    return InputError(file=file, field=field, expected=expected, found=repr(name), remedy=remedy)
 
 
 def fields_of(model: type[Any]) -> dict[str, FieldInfo]:

@@ -20,7 +20,6 @@ OPERATIONAL: Final = frozenset(
     {
         "training.chunk_tokens",
         "training.keep_tokens",
-        "training.compile",
         "training.health_every",
         "training.check_every",
         "training.checkpoint_every",

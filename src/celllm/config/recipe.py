@@ -160,8 +160,6 @@ class TrainingSettings(Section):
     steps: Annotated[int, Field(ge=0)]
     """Optimiser steps; 0: the encoder stays as it is drawn, the control without pretraining."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    compile: bool = False
-    """Let torch.compile write kernels for the layers; needs a C++ compiler or a GPU."""
     validation_cells: Annotated[int, Field(ge=0)] = 0
     """Cells of the corpus that are never trained on; 0: none, and no best checkpoint by their loss."""
     validate_every: Annotated[int, Field(ge=1)] = 100

@@ -42,23 +42,15 @@ def planned(
     for row in table:
         task = _known(row.task, tasks, table, "task")
         if task.kind == "regression" and task.dataset in corpus:
-            raise InputError(
-                file=table.file,
-                field=f"task {task.task}",
-                expected="no data set in the corpus whose lines are tested by a task",
-                found=task.dataset,
-                remedy=f"take {task.dataset} out of corpus, or {task.task} out of the runs",
-            )
+            expected = "no data set in the corpus whose lines are tested by a task"
+            remedy = f"take {task.dataset} out of corpus, or {task.task} out of the runs"
+            raise _refused(table, f"task {task.task}", expected, task.dataset, remedy)
         splits = task.split_seeds if row.splits is None else row.splits
-        unknown = set(splits) - set(task.split_seeds)
-        if unknown:
-            raise InputError(
-                file=table.file,
-                field=f"splits of {task.task}",
-                expected=f"split seeds of the task in {tasks.file}: {' '.join(map(str, task.split_seeds))}",
-                found=" ".join(map(str, sorted(unknown))),
-                remedy="take them out, or add them to the task's split_seeds",
-            )
+        extra = sorted(set(splits) - set(task.split_seeds))
+        if extra:
+            expected = f"split seeds of the task in {tasks.file}: {' '.join(map(str, task.split_seeds))}"
+            remedy = "take them out, or add them to the task's split_seeds"
+            raise _refused(table, f"splits of {task.task}", expected, " ".join(map(str, extra)), remedy)
         if row.optional:
             optional.add(task.task)
         of_task = found.setdefault(task.task, {})
@@ -69,16 +61,15 @@ def planned(
                 method = known[name] = method.pretrained_with(int(seed))
             _check_method(method, task, table=table, encoders=encoders)
             if name in of_task:
-                raise InputError(
-                    file=table.file,
-                    field=f"methods of {task.task}",
-                    expected="each method once a task",
-                    found=f"{name} twice",
-                    remedy="take it out of one of the two",
-                )
+                field, remedy = f"methods of {task.task}", "take it out of one of the two"
+                raise _refused(table, field, "each method once a task", f"{name} twice", remedy)
             of_task[name] = Runs(splits=splits, seeds=row.seeds if method.seeded else row.seeds[:1])
     beside = sorted(known, key=lambda name: methods.names.index(known[name].stem))
     return Planned(found, frozenset(optional), {name: known[name] for name in beside})
+
+
+def _refused(table: Table[Run], field: str, expected: str, found: str, remedy: str) -> InputError:
+    return InputError(file=table.file, field=field, expected=expected, found=found, remedy=remedy)
 
 
 def _known(name: str, rows: Table[Task] | Table[Method], table: Table[Run], field: str):  # type: ignore[no-untyped-def] # noqa: ANN202
@@ -89,27 +80,20 @@ def _known(name: str, rows: Table[Task] | Table[Method], table: Table[Run], fiel
 
 
 def _check_method(method: Method, task: Task, *, table: Table[Run], encoders: Sequence[str]) -> None:
+    name, start = method.method, method.encoder
     if method.kind != task.kind:
-        raise InputError(
-            file=table.file,
-            field=f"methods of {task.task}",
-            expected=f"methods of kind {task.kind}, as the task",
-            found=f"{method.method}, of kind {method.kind}",
-            remedy="take it out of this row",
+        fault = (
+            f"methods of kind {task.kind}, as the task",
+            f"{name}, of kind {method.kind}",
+            "take it out of this row",
         )
-    if method.pretrain_seed is not None and method.encoder in (None, COMPONENTS):
-        raise InputError(
-            file=table.file,
-            field=f"methods of {task.task}",
-            expected="another pretraining seed of methods alone that start from a pretrained encoder",
-            found=method.method,
-            remedy=f"write {method.method.partition(PRETRAIN)[0]}",
-        )
-    if method.encoder not in (None, COMPONENTS, *encoders):
-        raise InputError(
-            file=table.file,
-            field=f"methods of {task.task}",
-            expected=f"methods of the configuration's encoders: {', '.join(encoders)}",
-            found=f"{method.method}, which starts from {method.encoder}",
-            remedy=f"add {method.encoder} to encoders in the configuration, or take the method out",
-        )
+    elif method.pretrain_seed is not None and start in (None, COMPONENTS):
+        expected = "another pretraining seed of methods alone that start from a pretrained encoder"
+        fault = (expected, name, f"write {method.stem}")
+    elif start not in (None, COMPONENTS, *encoders):
+        expected = f"methods of the configuration's encoders: {', '.join(encoders)}"
+        remedy = f"add {start} to encoders in the configuration, or take the method out"
+        fault = (expected, f"{name}, which starts from {start}", remedy)
+    else:
+        return
+    raise _refused(table, f"methods of {task.task}", *fault)

@@ -48,8 +48,6 @@ class FitBudget(_Section):
     """How often the validation subset is asked meanwhile, in even distances; the best weights are kept."""
     patience: Annotated[int, Field(ge=1)] = 3
     """Checks without a better score after which learning ends."""
-    seconds: Annotated[float, Field(gt=0)] | None = None
-    """CPU seconds after which learning ends, checks among them; with it, outcomes depend on the machine."""
 
 
 class StepCost(_Section):
@@ -98,8 +96,6 @@ class Settings(_Section):
     trials: Annotated[int, Field(ge=1)]
     """Combinations of options that a method may try on the validation cells of a split; 1: defaults. With 2 or more,
     methods that fit in seconds try all of theirs."""
-    trial_seconds: Annotated[float, Field(gt=0)] | None
-    """Time after which a fit begins no further trial; null: none. With it outcomes depend on the machine."""
     fit_budget: FitBudget
     """How long methods that learn batch by batch may learn."""
     on_failure: Literal["show", "stop"]

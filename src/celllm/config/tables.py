@@ -6,6 +6,7 @@ One dataclass a table. Its fields are the columns; their docstrings say what a c
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -206,19 +207,12 @@ class Claim:
         return tuple(self.task.split("+"))
 
 
-def read_datasets(path: Path | str) -> Table[Dataset]:
-    """Read `datasets.tsv`; InputError names the file, the row's column and what it may hold."""
-    return read_rows(path, Dataset, key="dataset", unique=("dataset",))
-
-
-def read_files(path: Path | str) -> Table[SourceFile]:
-    """Read `files.tsv`; errors as in `read_datasets`."""
-    return read_rows(path, SourceFile, key="dataset", unique=("dataset", "file"))
-
-
-def read_tasks(path: Path | str) -> Table[Task]:
-    """Read `tasks.tsv`; refused are shares that make no split, unknown metrics, and `compat` with validation cells."""
-    return read_rows(path, Task, key="task", unique=("task",))
+read_datasets = partial(read_rows, model=Dataset, key="dataset", unique=("dataset",))
+read_files = partial(read_rows, model=SourceFile, key="dataset", unique=("dataset", "file"))
+read_tasks = partial(read_rows, model=Task, key="task", unique=("task",))
+read_runs = partial(read_rows, model=Run, key="task", unique=())
+read_claims = partial(read_rows, model=Claim, key="claim", unique=("claim",))
+"""Readers of the tables, given a path; InputError names the file, the row's column and what it may hold."""
 
 
 def read_methods(path: Path | str) -> Table[Method]:
@@ -235,13 +229,3 @@ def read_methods(path: Path | str) -> Table[Method]:
                 remedy="give one of the two another role",
             )
     return table
-
-
-def read_runs(path: Path | str) -> Table[Run]:
-    """Read a table of runs; errors as in `read_datasets`."""
-    return read_rows(path, Run, key="task", unique=())
-
-
-def read_claims(path: Path | str) -> Table[Claim]:
-    """Read `claims.tsv`; errors as in `read_datasets`."""
-    return read_rows(path, Claim, key="claim", unique=("claim",))

@@ -129,8 +129,7 @@ def write_shard(manifest: Path | str, name: str, shard: Shard, cells: pa.Table) 
     """
     files = {part: file_of(manifest, name, part) for part in PARTS}
     for file, array, dtype in zip(files.values(), shard, (np.int64, np.uint16, np.uint16, np.int64), strict=False):
-        with writing(file) as part, part.open("wb") as stream:
-            np.save(stream, np.asarray(array, dtype=dtype), allow_pickle=False)
+        _save(file, np.asarray(array, dtype=dtype))
     with writing(files["cells.parquet"]) as part:
         pq.write_table(cells.select(CELLS.names).cast(CELLS), part)
     return ShardEntry(
@@ -164,9 +163,13 @@ def discard(path: Path | str) -> None:
 def write_order(manifest: Path | str, order: NDArray[np.uint32]) -> str:
     """Write the shuffle beside the manifest-to-be; return its sha256."""
     file = Path(manifest).with_name("order.npy")
-    with writing(file) as part, part.open("wb") as stream:
-        np.save(stream, order, allow_pickle=False)
+    _save(file, order)
     return digest(file)
+
+
+def _save(file: Path, array: NDArray[Any]) -> None:
+    with writing(file) as part, part.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
 
 
 def open_order(manifest: Path | str) -> NDArray[np.uint32]:

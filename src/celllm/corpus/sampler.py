@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 _IDENTITY: Final = ("n_cells", "batch", "seed")
-
-
-class Sampler(Protocol):
-    """Endless batches of cell numbers, with a position that can be saved."""
-
-    def __next__(self) -> NDArray[np.int64]:
-        """Return this rank's part of the next batch."""
-
-    def state(self) -> dict[str, Any]:
-        """Return where it stands, as JSON-able values; the same on every rank."""
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on from a state; ValueError if it is that of another sampler."""
-
-
-def sampler_of(
-    n_cells: int, batch: int, seed: int, *, groups: NDArray[np.int64] | None, rank: int = 0, ranks: int = 1
-) -> Sampler:
-    """Return the sampler of batches that mix all cells, or with `groups`, a number for each cell, of one group each."""
-    if groups is None:
-        return BatchSampler(n_cells, batch, seed, rank=rank, ranks=ranks)
-    return GroupSampler(groups, batch, seed, rank=rank, ranks=ranks)
 
 
 class BatchSampler(Iterator[NDArray[np.int64]]):
@@ -66,11 +44,6 @@ class BatchSampler(Iterator[NDArray[np.int64]]):
             chosen = np.concatenate([chosen, self._order[:missing]])
             self._position = missing
         return np.array_split(chosen, self._ranks)[self._rank]
-
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch that the next cell belongs to, from 0."""
-        return self._epoch + self._position // self.n_cells
 
     def state(self) -> dict[str, Any]:
         """Return where the sampler stands, as JSON-able values; the same on every rank."""
@@ -155,3 +128,15 @@ def _joined(groups: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:
         cells[-2:] = [np.sort(np.concatenate(cells[-2:]))]
         cells.sort(key=len, reverse=True)
     return cells
+
+
+Sampler: TypeAlias = BatchSampler | GroupSampler
+
+
+def sampler_of(
+    n_cells: int, batch: int, seed: int, *, groups: NDArray[np.int64] | None, rank: int = 0, ranks: int = 1
+) -> Sampler:
+    """Return the sampler of batches that mix all cells, or with `groups`, a number for each cell, of one group each."""
+    if groups is None:
+        return BatchSampler(n_cells, batch, seed, rank=rank, ranks=ranks)
+    return GroupSampler(groups, batch, seed, rank=rank, ranks=ranks)

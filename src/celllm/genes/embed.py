@@ -38,14 +38,11 @@ def from_network(
     Every embedding is scaled to unit root mean square, which `genes.scale` then multiplies: the CLS row is all ones and
     expression embeddings start with unit variance, so at scale 1 gene and bin begin with equal weight in their sum.
 
-    ValueError if a method that needs a network gets one with too few genes for D, or the method needs something else.
+    Any other method is GraphMAE. ValueError if a method that needs a network gets one with too few genes for D.
     """
     if settings.method == "random":
         noise_GD = torch.randn(n_genes, width, generator=generator)
         return at_unit_scale(noise_GD.numpy()), {"genes_without_edges": n_genes, "losses": []}
-    if settings.method not in ("graphmae", "svd", "corpus_network"):
-        msg = f"an embedding by {settings.method} is not made from a network"
-        raise ValueError(msg)
     connected_N = np.union1d(a_E, b_E)
     if len(connected_N) <= width:
         msg = f"a network of {len(connected_N)} genes is too small for an embedding of width {width}"

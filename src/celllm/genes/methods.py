@@ -5,8 +5,7 @@ Shapes: G genes of the vocabulary, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,10 +77,13 @@ def _made(
         width -= of_corpus
     if "network" in files:
         edges = network_file.read(files["network"], vocabulary=genes)
-        with too_small(files["network"], width):
+        try:
             of_network, more = embed.from_network(
                 edges.a_E, edges.b_E, n_genes=genes.n_genes, width=width, settings=recipe.genes, generator=generator
             )
+        except ValueError as error:
+            expected, instead = f"a network of more than {width} genes", "genes.method random in the recipe"
+            raise _too_small(files["network"], "a, b", expected, error, f"{instead}, or another network") from error
         parts.append(of_network)
         report |= more
     return np.concatenate(parts, axis=1), report
@@ -98,26 +100,11 @@ def _of_corpus(manifest: Path, genes: Vocabulary, *, width: int, seed: int) -> e
             seed=stream_seed(seed, 0, Purpose.GENE_EMBEDDING),
         )
     except ValueError as error:
-        raise InputError(
-            file=manifest,
-            field="cells",
-            expected=f"more than {width} cells and genes",
-            found=str(error),
-            remedy="choose a smaller encoder.width, another genes.method or a larger corpus",
-        ) from error
+        expected, instead = f"more than {width} cells and genes", "another genes.method or a larger corpus"
+        raise _too_small(manifest, "cells", expected, error, instead) from error
     return embed.at_unit_scale(vectors_GD)
 
 
-@contextmanager
-def too_small(network: Path, width: int) -> Iterator[None]:
-    """Say of which file and setting it comes that a network is too small."""
-    try:
-        yield
-    except ValueError as error:
-        raise InputError(
-            file=network,
-            field="a, b",
-            expected=f"a network of more than {width} genes",
-            found=str(error),
-            remedy="choose a smaller encoder.width or genes.method random in the recipe, or another network",
-        ) from error
+def _too_small(file: Path, field: str, expected: str, found: ValueError, instead: str) -> InputError:
+    remedy = f"choose a smaller encoder.width, {instead}"
+    return InputError(file=file, field=field, expected=expected, found=str(found), remedy=remedy)

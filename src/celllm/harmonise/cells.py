@@ -119,13 +119,6 @@ def _uns(file: h5py.File, path: Path | str, vocabulary: str | None) -> dict[str,
     return uns | {"simulated": bool(uns["simulated"])}
 
 
-def named_genes(path: Path | str, *, vocabulary: str | None = None) -> npt.NDArray[np.bool_]:
-    """Tell for each gene whether the source had a name for it; errors as in `header`."""
-    header(path, vocabulary=vocabulary)
-    with h5py.File(path, "r") as file:
-        return np.asarray(file["var/is_named"], dtype=bool)
-
-
 def obs_pieces(path: Path | str, *, size: int = PIECE) -> Iterator[pd.DataFrame]:
     """Read what is known of aligned cells, `size` at a time, indexed by cell id; no count is read."""
     with h5py.File(path, "r") as file:

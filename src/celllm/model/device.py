@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
 from celllm.base.errors import InputError
 
-Accelerator = Literal["auto", "cpu", "cuda"]
-"""`auto`: a GPU if there is one."""
 
-
-def device_of(accelerator: Accelerator, *, threads: int) -> str:
-    """Return the device, and let torch use so many CPU threads."""
+def device_of(accelerator: str, *, threads: int) -> str:
+    """Return the device, of auto, cpu or cuda, and let torch use so many CPU threads."""
     torch.set_num_threads(threads)
     require(accelerator)
     is_gpu = accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available())

@@ -29,11 +29,6 @@ class Dropout(nn.Module):
             return x
         return functional.dropout(x, self.rate) if x.device.type != "cpu" else self._on_cpu(x)
 
-    @classmethod
-    def stay_out_of_graphs(cls) -> None:
-        """Keep torch.compile from tracing numpy's generator; importing the compiler takes seconds, so only then."""
-        cls._on_cpu = torch.compiler.disable(cls._on_cpu)  # type: ignore[method-assign]
-
     def _on_cpu(self, x: Tensor) -> Tensor:
         seed = int(torch.randint(torch.iinfo(torch.int64).max, ()))
         words = np.random.Generator(np.random.SFC64(seed)).integers(

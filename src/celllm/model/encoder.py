@@ -18,9 +18,6 @@ from celllm.model.dropout import Dropout
 from celllm.model.embedding import TokenEmbedding, mean_of_genes
 from celllm.model.released import filled_up
 
-KERNELS = 32
-"""Ways to call a layer that torch.compile may write kernels for, before it gives up on them."""
-
 
 class Layer(nn.Module):
     """Pre-LayerNorm attention, if any, and feed-forward, each added to its input, with dropout on what is added."""
@@ -139,24 +136,17 @@ class Encoder(nn.Module):
     def _run(
         self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None, *, positions_BQ: Tensor | None
     ) -> Tensor:
-        if not self.is_released:
-            return self._layered(genes_BL, bins_BL, values_BL, positions_BQ=positions_BQ)
-        longer = genes_BL, bins_BL
+        is_token_BL = bins_BL != PAD if self.is_released else None
         if self.padded_length is not None:
-            longer = filled_up(genes_BL, bins_BL, length=self.padded_length, n_genes=self.n_genes)
-        hidden = self._layered(*longer, None, positions_BQ=positions_BQ)
+            genes_BL, bins_BL = filled_up(genes_BL, bins_BL, length=self.padded_length, n_genes=self.n_genes)
+        is_early = self.settings.attention == "none"  # no layer needs the other tokens
+        x = self.below(genes_BL, bins_BL, values_BL, n_layers=0, positions_BQ=positions_BQ if is_early else None)
+        hidden = self.above(x, bins_BL, n_layers=0, positions_BQ=None if is_early else positions_BQ)
+        if is_token_BL is None:
+            return hidden
         if positions_BQ is None:
-            return hidden[:, : genes_BL.shape[1]] * (bins_BL != PAD)[:, :, None]
-        return hidden * (bins_BL != PAD).gather(1, positions_BQ)[:, :, None]
-
-    def _layered(
-        self, genes_BL: Tensor, bins_BL: Tensor, values_BL: Tensor | None, *, positions_BQ: Tensor | None
-    ) -> Tensor:
-        if self.settings.attention == "none" and positions_BQ is not None:
-            x_BQD = self.below(genes_BL, bins_BL, values_BL, n_layers=0, positions_BQ=positions_BQ)
-            return self.above(x_BQD, bins_BL, n_layers=0)
-        x_BLD = self.below(genes_BL, bins_BL, values_BL, n_layers=0)
-        return self.above(x_BLD, bins_BL, n_layers=0, positions_BQ=positions_BQ)
+            return hidden[:, : is_token_BL.shape[1]] * is_token_BL[:, :, None]
+        return hidden * is_token_BL.gather(1, positions_BQ)[:, :, None]
 
     def below(
         self,
@@ -210,17 +200,6 @@ class Encoder(nn.Module):
         for module in self.modules():
             if isinstance(module, Attention):
                 module.redraw(generator)
-
-    def compile_layers(self) -> None:
-        """Let torch.compile write kernels for the layers, once for all lengths of cells.
-
-        Names of parameters stay. A kernel is written for each way in which a layer is called: with padding or without,
-        for all tokens or some, with a graph or without.
-        """
-        Dropout.stay_out_of_graphs()
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, KERNELS)
-        for layer in self.layers:
-            layer.compile(dynamic=True)
 
     def train_only(self, layers: Iterable[int]) -> None:
         """Freeze everything but the final LayerNorm and the given layers (-1: the last).

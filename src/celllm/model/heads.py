@@ -23,21 +23,6 @@ class MalignancyHead(nn.Module):
         return self.linear(z_BD).squeeze(-1)  # type: ignore[no-any-return]
 
 
-class Projection(nn.Module):
-    """Two linear layers between a cell's vector and the contrastive loss, of the encoder's width; kept by no file.
-
-    Chen et al. 2020, arXiv:2002.05709 (SimCLR).
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-
-    def forward(self, z_BD: Tensor) -> Tensor:
-        """Return B x D."""
-        return self.layers(z_BD)  # type: ignore[no-any-return]
-
-
 class ClsHead(nn.Module):
     """From the hidden state of CLS to K answers: linear, or with one hidden layer, and dropout on it."""
 

@@ -43,6 +43,7 @@ SIZED_BY = {
 QUERIES, WIDE = list(SIZED_BY)[3:]
 MAX_LENGTH = 6000
 """CellLM's longest cell, CLS included; OpenBioMed, configs/ctc/cellLM.json. No checkpoint says it."""
+WHOLE = "give the published checkpoint, whole"
 NEVER = -1e9  # logit of a token kind that the checkpoint does not have
 
 
@@ -146,53 +147,46 @@ def _layer(sizes: Sizes) -> dict[str, tuple[str | None, tuple[int, ...]]]:
 
 def _state(path: Path | str) -> dict[str, Tensor]:
     """Read a state dict without running anything that the file might hold."""
+    field = "(whole file)"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(
-            file=path,
-            field="(whole file)",
-            expected="what torch.save writes, tensors and plain values only",
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            remedy="keep its state dict alone, on a machine that you can spare: torch.save(model.state_dict(), file)",
-        ) from error
+        expected = "what torch.save writes, tensors and plain values only"
+        found = str(error).splitlines()[0] if str(error) else type(error).__name__
+        remedy = "keep its state dict alone, on a machine that you can spare: torch.save(model.state_dict(), file)"
+        raise _wrong(field, expected, found, file=path, remedy=remedy) from error
     if isinstance(content, Mapping) and STATE in content:
         content = content[STATE]
     is_state = isinstance(content, Mapping) and content and all(isinstance(x, Tensor) for x in content.values())
     if not is_state:
-        raise InputError(
-            file=path,
-            field="(whole file)",
-            expected=f"a state dict, alone or as {STATE}",
-            found=f"keys {', '.join(map(str, content))}" if isinstance(content, Mapping) else type(content).__name__,
-            remedy="give the checkpoint that the authors publish, or torch.save(model.state_dict(), file)",
-        )
+        found = f"keys {', '.join(map(str, content))}" if isinstance(content, Mapping) else type(content).__name__
+        remedy = "give the checkpoint that the authors publish, or torch.save(model.state_dict(), file)"
+        raise _wrong(field, f"a state dict, alone or as {STATE}", found, file=path, remedy=remedy)
     return dict(content)
 
 
 def _sizes(state: Mapping[str, Tensor], *, layout: Layout, n_genes: int, file: Path | str) -> Sizes:
     """Read the sizes off the shapes, and hold them against layout and vocabulary."""
+    remedy = f"{WHOLE}; if it is no {layout} checkpoint, choose another --layout"
     for key, meaning in SIZED_BY.items():
         if key not in state or state[key].ndim != 2 or not state[key].numel():
-            raise _wrong(key, f"a matrix, {meaning}", _shape(state.get(key)), layout=layout, file=file)
+            raise _wrong(key, f"a matrix, {meaning}", _shape(state.get(key)), file=file, remedy=remedy)
     (kinds, width), (rows, _), (n_features, head_width), (inner, _), (feedforward, _) = (
         state[key].shape for key in SIZED_BY
     )
     if kinds != N_KINDS[layout]:
         key, expected = "token_emb.weight", f"{N_KINDS[layout]} rows, the token kinds of layout {layout}"
-        raise _wrong(key, expected, _shape(state[key]), layout=layout, file=file)
+        raise _wrong(key, expected, _shape(state[key]), file=file, remedy=remedy)
     if rows != n_genes + N_SPECIAL_GENES[layout]:
-        key = "pos_emb.emb.weight"
-        raise InputError(
-            file=file,
-            field=key,
-            expected=f"{n_genes + N_SPECIAL_GENES[layout]} rows: {n_genes} genes and {N_SPECIAL_GENES[layout]} more",
-            found=_shape(state[key]),
-            remedy="give as --genes the list of genes that the checkpoint was trained with, in its order",
+        key, remedy = (
+            "pos_emb.emb.weight",
+            "give as --genes the genes that the checkpoint was trained with, in its order",
         )
+        expected = f"{n_genes + N_SPECIAL_GENES[layout]} rows: {n_genes} genes and {N_SPECIAL_GENES[layout]} more"
+        raise _wrong(key, expected, _shape(state[key]), file=file, remedy=remedy)
     if inner % head_width or feedforward % width:
         key, unit = (QUERIES, head_width) if inner % head_width else (WIDE, width)
-        raise _wrong(key, f"rows that are a multiple of {unit}", _shape(state[key]), layout=layout, file=file)
+        raise _wrong(key, f"rows that are a multiple of {unit}", _shape(state[key]), file=file, remedy=remedy)
     depth = len({key.split(".")[3] for key in state if key.startswith(LAYERS)})
     heads = inner // head_width
     return Sizes(width, kinds, rows, depth, heads, head_width, n_features, feedforward)
@@ -203,26 +197,20 @@ def _check(state: Mapping[str, Tensor], sizes: Sizes, *, file: Path | str) -> No
     expected = shapes(sizes)
     for key, shape in expected.items():
         if key not in state or tuple(state[key].shape) != shape:
-            raise _wrong(key, " x ".join(map(str, shape)), _shape(state.get(key)), layout=None, file=file)
+            raise _wrong(key, " x ".join(map(str, shape)), _shape(state.get(key)), file=file)
     for key in state:
         if key not in expected and key != COUNTER:
             what = "biases on queries, keys and values" if re.search(r"to_[qkv]\.bias$", key) else "this tensor"
-            raise InputError(
-                file=file,
-                field=key,
-                expected="only tensors that the encoder can represent",
-                found=f"{_shape(state[key])}; the encoder has no place for {what}",
-                remedy="give a pretraining checkpoint; one fine-tuned or of another architecture cannot be imported",
-            )
+            found = f"{_shape(state[key])}; the encoder has no place for {what}"
+            remedy = "give a pretraining checkpoint; one fine-tuned or of another architecture cannot be imported"
+            raise _wrong(key, "only tensors that the encoder can represent", found, file=file, remedy=remedy)
 
 
 def _shape(tensor: Tensor | None) -> str:
     return "nothing" if tensor is None else " x ".join(map(str, tensor.shape)) or "a single number"
 
 
-def _wrong(key: str, expected: str, found: str, *, layout: Layout | None, file: Path | str) -> InputError:
-    tried = f"; if it is no {layout} checkpoint, choose another --layout" if layout else ""
-    remedy = f"give the published checkpoint, whole{tried}"
+def _wrong(key: str, expected: str, found: str, *, file: Path | str, remedy: str = WHOLE) -> InputError:
     return InputError(file=file, field=key, expected=expected, found=found, remedy=remedy)
 
 

@@ -6,7 +6,6 @@ Shapes: O outputs and I inputs of a linear layer, R rank of its update.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -42,13 +41,8 @@ def add_low_rank(encoder: Encoder, *, rank: int, alpha: float) -> list[nn.Parame
     """
     encoder.requires_grad_(False)  # noqa: FBT003 - torch's own signature
     added: list[nn.Parameter] = []
-    for linear in _linears(encoder):
+    for linear in (module for module in encoder.layers.modules() if isinstance(module, nn.Linear)):
         update = LowRank(linear.weight.detach(), rank=rank, alpha=alpha)
         parametrize.register_parametrization(linear, "weight", update)
         added += update.parameters()
     return added
-
-
-def _linears(encoder: Encoder) -> Iterator[nn.Linear]:
-    for layer in encoder.layers:
-        yield from (module for module in layer.modules() if isinstance(module, nn.Linear))

@@ -77,6 +77,6 @@ def stream_seed(seed: int, step: int, purpose: Purpose, *, rank: int = 0) -> int
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def torch_generator(seed: int, step: int, purpose: Purpose, *, rank: int = 0) -> torch.Generator:
+def torch_generator(seed: int, step: int, purpose: Purpose) -> torch.Generator:
     """Return a CPU generator for one step's stream."""
-    return torch.Generator().manual_seed(stream_seed(seed, step, purpose, rank=rank))
+    return torch.Generator().manual_seed(stream_seed(seed, step, purpose))

@@ -52,7 +52,10 @@ def load_encoder(path: Path | str, *, vocabulary: str | None = None) -> Pretrain
         vocabulary_remedy="pretrain again on this vocabulary: remove the file, then snakemake --forcerun pretrain",
         entries=("recipe", "panel"),
     )
-    recipe = recipes.parse(header["recipe"], file=path)
+    values = header["recipe"]
+    if isinstance(values, dict) and isinstance(values.get("training"), dict):
+        values["training"].pop("compile", None)  # a key that recipes of 0.1.0 had
+    recipe = recipes.parse(values, file=path)
     weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     first_genes_GD = weights.pop(FIRST_GENES, None)
     try:

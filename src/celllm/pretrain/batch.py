@@ -6,12 +6,11 @@ Shapes: B cells of the step, N tokens of all of them, C cells of a chunk, L toke
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from celllm.config.recipe import Recipe
@@ -19,6 +18,10 @@ from celllm.corpus.tokens import MASK, PAD, padded
 from celllm.model.randomness import Purpose, stream_seed
 from celllm.pretrain.chunks import Rows
 from celllm.pretrain.views import BIN, IS_HIDDEN, IS_TARGET, PieceMaker
+
+if TYPE_CHECKING:
+    from celllm.corpus.memory import MemoryCorpus
+    from celllm.corpus.reader import ShardReader  # it brings pyarrow, which `celllm adapt` does without
 
 PIECE = 256
 """Cells made into tokens at once."""
@@ -28,37 +31,8 @@ IGNORED = -100
 """Target of a token that is not to be predicted."""
 
 
-class Corpus(Protocol):
-    """Cells to learn from, in random access; `celllm.corpus.reader.ShardReader` is one."""
-
-    @property
-    def n_cells(self) -> int:
-        """Number of cells."""
-
-    @property
-    def n_genes(self) -> int:
-        """Size of the vocabulary."""
-
-    @property
-    def is_malignant(self) -> NDArray[np.int8]:
-        """1 tumour, 0 normal, -1 unknown, for each cell."""
-
-    @property
-    def vocabulary(self) -> str:
-        """Digest of the vocabulary."""
-
-    @property
-    def digest(self) -> str:
-        """Digest of the corpus."""
-
-    def rows(self, indices: NDArray[np.int64]) -> csr_matrix:
-        """Return the counts of some cells."""
-
-    def groups(self, of: Literal["dataset", "sample"]) -> NDArray[np.int64]:
-        """Return a number for each cell's data set, or sample of a data set."""
-
-    def names(self, indices: NDArray[np.int64]) -> list[str]:
-        """Return the ids of some cells."""
+Corpus: TypeAlias = "ShardReader | MemoryCorpus"
+"""Cells to learn from, in random access."""
 
 
 @dataclass(frozen=True)

@@ -155,19 +155,13 @@ def full_batch(encode: Encode, views: Sequence[Batch], chunks: Sequence[Rows]) -
     return whole, [more for _, more in made[0]]
 
 
-def sum_over_chunks(
-    per_chunk_loss: ChunkLoss,
-    *,
-    n_cells: int,
-    chunk_size: int | None = None,
-    chunks: Sequence[Rows] | None = None,
-) -> Tensor:
+def sum_over_chunks(per_chunk_loss: ChunkLoss, chunks: Sequence[Rows]) -> Tensor:
     """Accumulate the gradient of a loss that is a sum over chunks alone: no cell is compared with another.
 
     Arguments and result as in `divide.divide_and_conquer`; 0 if no chunk has a loss.
     """
     total = torch.zeros(())
-    for rows in partition(n_cells, chunk_size, chunks):
+    for rows in chunks:
         own = per_chunk_loss(rows, None)
         if own is not None:
             own.backward()  # type: ignore[no-untyped-call]

@@ -208,7 +208,7 @@ class _Passes:
                 is_finite[i] = torch.isfinite(own)
         if self.own_loss is not None:
             self.refuse_non_finite(is_finite, "the loss of a chunk")
-        return self.ranks.sum(total), differences
+        return total.new_tensor(self.ranks.total(float(total), self.device)), differences
 
     def push(
         self, v: int, i: int, gradients: Sequence[Tensor], kept: tuple[Tensor, Any] | None

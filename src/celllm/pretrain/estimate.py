@@ -13,7 +13,6 @@ import torch
 
 from celllm.base.errors import InputError
 from celllm.config.recipe import Recipe
-from celllm.corpus.tokens import N_TOKENS
 from celllm.model.encoder import Encoder
 from celllm.pretrain.chunks import by_tokens, padding_fraction
 from celllm.pretrain.flops import Flops, Layout, Passes, probe, step_flops
@@ -85,11 +84,11 @@ class Disk:
     encoder: int
 
 
-def parameters_of(recipe: Recipe, n_genes: int, *, n_tokens: int = N_TOKENS) -> tuple[Parameters, Parameters]:
+def parameters_of(recipe: Recipe, n_genes: int) -> tuple[Parameters, Parameters]:
     """Count the parameters of the encoder alone, and of all that is trained with it."""
     with torch.device("meta"):
         table = torch.empty(n_genes, recipe.encoder.width)
-        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table, n_tokens=n_tokens)
+        encoder = Encoder(recipe.encoder, n_genes=n_genes, gene_embedding=table)
         encoder.embedding.genes.weight.requires_grad_(recipe.genes.is_trained)
         whole = Pretrained(encoder, recipe.objectives)
 
@@ -110,10 +109,8 @@ class ChunkCost:
 
     constant_bytes: float
     token_bytes: float
-    forward_traffic: float
-    """Forwards, without a graph."""
     step_traffic: float
-    """All passes of a step."""
+    """Of all passes of a step."""
 
     def peak_bytes(self, n_tokens: int) -> float:
         """Return the most that a chunk of so many tokens, padding included, holds."""
@@ -137,7 +134,6 @@ def chunk_cost(recipe: Recipe, length: int, *, layout: Layout = "gpu") -> ChunkC
     return ChunkCost(
         constant_bytes=few.peak_bytes - slope * PROBED_CELLS[0] * length,
         token_bytes=slope + INPUT_BYTES,
-        forward_traffic=forward,
         step_traffic=forward * n_forwards + both * n_backwards,
     )
 

@@ -36,28 +36,21 @@ class Figures:
         return self.ranks.total(number, self.batch.device)
 
     def masked(self, told: Sequence[LossSum]) -> Values:
-        """Return loss and accuracies of masked bins, hidden ones and those that can be read off told apart.
+        """Return loss and accuracy of masked bins, and two rivals.
 
         `masked_majority` says the commonest bin of the batch. `masked_cell_mode` says of a hidden bin the commonest
-        that its cell shows, which is nearly its depth alone, and reads the others off; `masked_hidden_cell_mode` is
-        the same of hidden bins only.
+        that its cell shows, which is nearly its depth alone, and reads the visible ones off.
         """
-        accuracies = ("masked_accuracy", "masked_hidden_accuracy", "masked_visible_accuracy")
-        names = ("masked", *accuracies, "masked_majority", "masked_cell_mode", "masked_hidden_cell_mode")
+        names = ("masked", "masked_accuracy", "masked_majority", "masked_cell_mode")
         if self.settings.masked.weight == 0:
             return dict.fromkeys(names)
         targets_N = torch.from_numpy(self.batch.targets()).long()
         n, n_hidden, n_mode = (self._total(number) for number in (len(targets_N), *rivals.cell_mode(self.batch)))
-        n_right = self._total(sum(one.n_correct for one in told))
-        n_right_hidden = self._total(sum(one.n_correct_hidden for one in told))
         values = (
             self._total(sum(float(one.loss_sum) for one in told)) / max(1, n),
-            n_right / max(1, n),
-            n_right_hidden / n_hidden if n_hidden else None,
-            (n_right - n_right_hidden) / (n - n_hidden) if n > n_hidden else None,
+            self._total(sum(one.n_correct for one in told)) / max(1, n),
             losses.majority_accuracy(targets_N) if len(targets_N) else None,
             (n_mode + n - n_hidden) / n if n else None,
-            n_mode / n_hidden if n_hidden else None,
         )
         return dict(zip(names, values, strict=True))
 

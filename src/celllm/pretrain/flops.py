@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from typing import Any, Literal
 from unittest import mock
@@ -44,19 +44,33 @@ LOOK_UPS = {"embedding", "gather", "index"}
 
 
 @dataclass(frozen=True)
+class Flops:
+    """Floating-point operations: in the precision of training, and in float32 whatever that is (FAVOR+)."""
+
+    mixed: int = 0
+    float32: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.mixed + self.float32
+
+    def plus(self, other: Flops, *, times: int = 1) -> Flops:
+        """Return the sum of these and `times` the others."""
+        return Flops(self.mixed + times * other.mixed, self.float32 + times * other.float32)
+
+
+@dataclass(frozen=True)
 class Probe:
     """What encoding one chunk takes.
 
-    FLOPs are those of torch's own counter, batched products (`bmm`, all of them FAVOR+'s or softmax attention's) apart
-    too. Traffic is what each operation reads and writes, matrix products excepted: nothing is fused, as without a
-    compiler. `peak_bytes` are all tensors alive at the worst moment of forwards and backwards, parameters and their
-    gradients left out.
+    FLOPs are those of torch's own counter. Traffic is what each operation reads and writes, matrix products excepted:
+    nothing is fused, as without a compiler. `peak_bytes` are all tensors alive at the worst moment of forwards and
+    backwards, parameters and their gradients left out.
     """
 
-    forward_flops: int
-    forward_bmm_flops: int
-    backward_flops: int
-    backward_bmm_flops: int
+    forwards: Flops
+    backwards: Flops
     forward_traffic: int
     traffic: int
     peak_bytes: int
@@ -173,35 +187,19 @@ def probe(
         with watch, FlopCounterMode(display=False) as backwards:
             torch.autograd.backward(hidden_CQD, torch.empty_like(hidden_CQD))
     return Probe(
-        forwards.get_total_flops(),
-        _batched(forwards),
-        backwards.get_total_flops(),
-        _batched(backwards),
+        _counted(forwards, settings),
+        _counted(backwards, settings),
         forward_traffic,
         watch.traffic_bytes,
         watch.peak_bytes,
     )
 
 
-def _batched(counter: FlopCounterMode) -> int:
-    return sum(n for op, n in counter.get_flop_counts()["Global"].items() if "bmm" in str(op))
-
-
-@dataclass(frozen=True)
-class Flops:
-    """Floating-point operations: in the precision of training, and in float32 whatever that is (FAVOR+)."""
-
-    mixed: int = 0
-    float32: int = 0
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.mixed + self.float32
-
-    def plus(self, other: Flops, *, times: int = 1) -> Flops:
-        """Return the sum of these and `times` the others."""
-        return Flops(self.mixed + times * other.mixed, self.float32 + times * other.float32)
+def _counted(counter: FlopCounterMode, settings: EncoderSettings) -> Flops:
+    """Tell FAVOR+'s products, all the batched ones (`bmm`) that it has, from the others."""
+    by_operation = counter.get_flop_counts()["Global"]
+    float32 = sum(n for op, n in by_operation.items() if "bmm" in str(op)) if settings.attention == "favor" else 0
+    return Flops(counter.get_total_flops() - float32, float32)
 
 
 @dataclass(frozen=True)
@@ -238,16 +236,7 @@ def _flops_coefficients(settings: EncoderSettings) -> NDArray[np.float64]:
     shapes = np.array([(16, 1), (32, 1), (32, 8), (64, 8)], dtype=float)
     L, Q = shapes.T
     found = [probe(settings, length=int(n), queries=int(q)) for n, q in shapes]
-    is_float32 = settings.attention == "favor"
-    counted = [
-        (
-            one.forward_flops - is_float32 * one.forward_bmm_flops,
-            is_float32 * one.forward_bmm_flops,
-            one.backward_flops - is_float32 * one.backward_bmm_flops,
-            is_float32 * one.backward_bmm_flops,
-        )
-        for one in found
-    ]
+    counted = [(*astuple(one.forwards), *astuple(one.backwards)) for one in found]
     coefficients = np.linalg.solve(np.stack([L, Q, L**2, L * Q], axis=1), np.array(counted, dtype=float))
     return np.rint(coefficients).T
 

@@ -10,7 +10,6 @@ from celllm.model.randomness import Purpose, seeded, stream_seed
 from celllm.model.store import PretrainedEncoder
 from celllm.pretrain.batch import Corpus, StepBatch, make_batch
 from celllm.pretrain.probe import Probe, ProbeCells, score_of
-from celllm.pretrain.ranks import Alone
 from celllm.pretrain.step import StepLoss
 
 NOT_VALIDATED = ("pass_difference", "check_difference", "tokens")
@@ -32,9 +31,8 @@ class HeldOut:
         *,
         probe: ProbeCells | None,
         fabric: Fabric,
-        ranks: Alone,
     ) -> None:
-        self._pretrained, self._step_loss, self._fabric, self._ranks = pretrained, step_loss, fabric, ranks
+        self._pretrained, self._step_loss, self._fabric = pretrained, step_loss, fabric
         self._settings, self._rank = pretrained.recipe.training, fabric.global_rank
         self._validation: StepBatch | None = None
         self._probe: Probe | None = None
@@ -58,7 +56,8 @@ class HeldOut:
             loss = float(found["loss"] or 0.0)
         if settings.probe_every is not None and (step % settings.probe_every == 0 or is_last):
             probed: dict[str, float | None] = {} if self._probe is None else self._probe.figures(self._pretrained)
-            score = self._ranks.total(score_of(probed) if probed else 0.0, self._fabric.device)  # the others wait here
+            own = score_of(probed) if probed else 0.0
+            score = self._step_loss.ranks.total(own, self._fabric.device)  # the others wait here
             figures |= probed
             return figures, 1 - score if settings.select == "probe" else loss
         return figures, None if settings.select == "probe" else loss

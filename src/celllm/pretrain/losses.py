@@ -118,17 +118,13 @@ class LossSum:
     """Cross-entropy in nats, with its graph; 0 where nothing is predicted."""
     n: int
     n_correct: int
-    n_correct_hidden: int = 0
-    """Of the correct ones, how many could not be read off, because they were hidden."""
 
 
-def masked_loss(logits_NT: Tensor, targets_N: Tensor, is_hidden_N: Tensor) -> LossSum:
-    """Score predictions of bins, of which the encoder did not see those that are hidden; in float32 at least."""
+def masked_loss(logits_NT: Tensor, targets_N: Tensor) -> LossSum:
+    """Score predictions of bins; in float32 at least."""
     logits_NT = _at_least_float32(logits_NT)
     loss_sum = functional.cross_entropy(logits_NT, targets_N, reduction="sum")
-    is_right_N = logits_NT.detach().argmax(dim=-1) == targets_N
-    n_correct, n_correct_hidden = torch.stack([is_right_N.sum(), (is_right_N & is_hidden_N).sum()]).tolist()
-    return LossSum(loss_sum, len(targets_N), n_correct, n_correct_hidden)
+    return LossSum(loss_sum, len(targets_N), int((logits_NT.detach().argmax(dim=-1) == targets_N).sum()))
 
 
 def malignancy_loss(logits_B: Tensor, is_malignant_B: Tensor) -> LossSum:

@@ -157,7 +157,7 @@ def sweep(
             seconds, peak_gb = (float("nan"),) * 2 if cost is None else (cost.seconds, cost.peak_bytes / 1e9)
             told = "does not fit" if cost is None else f"{seconds:.2f} s, {peak_gb:.2f} GB"
             report(f"{mode}, {n_cells} cells: {told}")
-            rows.append({"B": n_cells, "mode": mode, "seconds": seconds, "peak_gb": peak_gb, "fits": cost is not None})
+            rows.append({"B": n_cells, "mode": mode, "seconds": seconds, "peak_gb": peak_gb})
             if cost is None:
                 break
     return rows
@@ -224,7 +224,7 @@ def time_steps(
         lengths = np.minimum(lengths_B[:n_cells], max_length)
         targets = np.minimum(targets_B[:n_cells] * lengths // lengths_B[:n_cells], lengths - 1)
         budget = max(1, min(recipe.training.chunk_tokens, int(lengths.sum()) // MIN_CHUNKS))
-        loss = StepLoss(module, recipe.objectives, max_tokens=budget, autocast=autocast)
+        loss = StepLoss(module, max_tokens=budget, autocast=autocast)
         batch = synthetic_batch(lengths, targets, n_genes=n_genes, device=device)
         optimiser.zero_grad(set_to_none=True)
         started = now()

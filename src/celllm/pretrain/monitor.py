@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 HistoryRow = dict[str, float | int | None]
 TIMES = ("seconds", "wait")
 """Figures of a step that are times; a row has speeds in their place."""
-SPEEDS = ("step_s", "cells_per_s", "tokens_per_s", "loader_wait", "probe_s")
-"""What of a row depends on the machine and its load; all else is the same whenever a run is repeated."""
-
 SHOWN = (
     "loss",
     "masked",

@@ -147,7 +147,7 @@ class Probe:
         labels = self._cells.labels
         return {
             f"probe_{name}{share}": float(
-                np.mean([macro_f1(standardised(features_ND, train), labels, train, test) for train, test in splits])
+                np.mean([macro_f1(features_ND, labels, train, test) for train, test in splits])
             )
             for share, splits in self._splits.items()
         }
@@ -179,19 +179,15 @@ def drawn(labels: NDArray[np.str_], cell_ids: NDArray[np.str_], *, train: float,
     return np.flatnonzero(subsets == "train"), np.flatnonzero(subsets == "test")
 
 
-def standardised(features_ND: NDArray[np.float64], train: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return features of mean 0 and standard deviation 1 over the training cells; one without spread becomes 0."""
-    deviation_D = features_ND[train].std(axis=0)
-    scale_D = np.where(deviation_D > 1e-12, deviation_D, np.inf)
-    return np.asarray((features_ND - features_ND[train].mean(axis=0)) / scale_D)
-
-
 def macro_f1(
     features: NDArray[np.float64], labels: NDArray[np.str_], train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> float:
-    """Fit multinomial logistic regression to the rows `train`; return its macro-F1 on the rows `test`."""
+    """Fit multinomial logistic regression to the standardised rows `train`; return its macro-F1 on the rows `test`."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import f1_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=5_000).fit(features[train], labels[train])
-    return float(f1_score(labels[test], model.predict(features[test]), average="macro", zero_division=0))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=5_000))
+    predicted = model.fit(features[train], labels[train]).predict(features[test])
+    return float(f1_score(labels[test], predicted, average="macro", zero_division=0))

@@ -21,10 +21,6 @@ class Alone:
         """Return the embeddings of all ranks, A x D."""
         return z_BD
 
-    def sum(self, number: Tensor) -> Tensor:
-        """Return the sum of one detached number of each rank."""
-        return number
-
     def total(self, number: float, device: torch.device) -> float:
         """Return the sum of one number of each rank."""
         del device
@@ -36,8 +32,7 @@ class Alone:
 
     def agree(self, number: int, device: torch.device) -> bool:
         """Return whether all ranks have the same number."""
-        del number, device
-        return True
+        return not self.any(self.total(number, device) != self.n_ranks * number, device)
 
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Replace each gradient by its sum over ranks; a rank without one adds zero, one that nobody has stays None."""
@@ -73,21 +68,11 @@ class Ranks(Alone):
         parts[self.rank] = z_BD
         return torch.cat(parts)
 
-    def sum(self, number: Tensor) -> Tensor:
-        """Add up in float64."""
-        return number.new_tensor(self.total(float(number), number.device))
-
     def total(self, number: float, device: torch.device) -> float:
         """Add up in float64."""
         summed = torch.tensor([number], dtype=torch.float64, device=device)
         dist.all_reduce(summed)
         return float(summed)
-
-    def agree(self, number: int, device: torch.device) -> bool:
-        """Hold the largest number against the smallest."""
-        ends = torch.tensor([number, -number], dtype=torch.int64, device=device)
-        dist.all_reduce(ends, op=dist.ReduceOp.MAX)
-        return int(ends[0]) == -int(ends[1])
 
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Add up whatever a rank has."""

@@ -133,8 +133,6 @@ class Run:
         self._module = initial_module(
             recipe, corpus.n_genes, gene_embedding, seed=seed, device=fabric.device, initial=initial
         )
-        if settings.compile:
-            self._module.encoder.compile_layers()
         self._optimiser = optim.optimiser_of(self._module, recipe.optimiser)
         cells = hold_out(corpus.n_cells, settings.validation_cells)
         self._training = cells.training
@@ -145,16 +143,13 @@ class Run:
         self.panel = choose_panel(corpus, recipe.tokens.panel_size) if recipe.tokens.layout == "full" else None
         self._step_loss = StepLoss(
             self._module,
-            recipe.objectives,
             max_tokens=settings.chunk_tokens,
             autocast=fabric.autocast,
             ranks=self._ranks,
         )
         self._update = Update(self._step_loss, self._optimiser, recipe, seed=seed, fabric=fabric)
         pretrained = PretrainedEncoder(self._module.encoder, recipe, corpus.vocabulary, self.panel, digest="")
-        self._held_out = HeldOut(
-            pretrained, self._step_loss, corpus, cells.validation, probe=probe, fabric=fabric, ranks=self._ranks
-        )
+        self._held_out = HeldOut(pretrained, self._step_loss, corpus, cells.validation, probe=probe, fabric=fabric)
         self._checkpoints: Checkpoints | None = None
         self._saved_step = -1
         self._is_best = False

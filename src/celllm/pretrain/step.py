@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from celllm.base.errors import InputError
 from celllm.config.recipe import ObjectiveSettings, Recipe
-from celllm.corpus.tokens import MASK
 from celllm.model.encoder import Encoder, evaluating
-from celllm.model.heads import MalignancyHead, Projection
+from celllm.model.heads import MalignancyHead
 from celllm.model.randomness import Purpose, seeded, stream_seed
 from celllm.pretrain import losses
 from celllm.pretrain.batch import IGNORED, StepBatch, positions
@@ -33,12 +32,14 @@ from celllm.pretrain.ranks import ALONE, Alone
 class Pretrained(nn.Module):
     """What pretraining trains: the encoder, the head that tells tumour from normal, and perhaps a projection."""
 
-    def __init__(self, encoder: Encoder, objectives: ObjectiveSettings | None = None) -> None:
+    def __init__(self, encoder: Encoder, objectives: ObjectiveSettings) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.objectives = encoder, objectives
         self.malignancy_head = MalignancyHead(encoder.width)
-        is_projected = objectives is not None and objectives.contrastive.projection == "mlp"
-        self.projection = Projection(encoder.embedding_width) if is_projected else None
+        width = encoder.embedding_width
+        self.projection: nn.Module | None = None
+        if objectives.contrastive.projection == "mlp":  # SimCLR's: Chen et al. 2020, arXiv:2002.05709
+            self.projection = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
 
 def check_trainable(recipe: Recipe) -> None:
@@ -105,18 +106,14 @@ class StepLoss:
     def __init__(
         self,
         module: Pretrained,
-        settings: ObjectiveSettings,
         *,
         max_tokens: int,
         keep_tokens: int = 0,
         autocast: Callable[[], AbstractContextManager[Any]],
         ranks: Alone = ALONE,
     ) -> None:
-        self.module, self.settings, self.max_tokens, self.autocast = module, settings, max_tokens, autocast
+        self.module, self.settings, self.max_tokens, self.autocast = module, module.objectives, max_tokens, autocast
         self.keep_tokens, self.ranks = keep_tokens, ranks
-        if (settings.contrastive.projection == "mlp") != (module.projection is not None):
-            msg = "the module and the recipe disagree about a projection: make it by Pretrained(encoder, objectives)"
-            raise ValueError(msg)
 
     def accumulate(
         self, batch: StepBatch, *, check: bool = False, health: bool = True
@@ -146,9 +143,9 @@ class StepLoss:
                 record=record,
             )
         else:
-            loss = sum_over_chunks(self._chunk_loss, n_cells=len(batch), chunks=chunks)
+            loss = sum_over_chunks(self._chunk_loss, chunks)
             self.ranks.sum_gradients(parameters)
-            loss = self.ranks.sum(loss)
+            loss = loss.new_tensor(self._total(float(loss)))
             if health:
                 record.embeddings = self._embedded(chunks)
         contrasted = record.coupled_loss / weight if weight > 0 else None
@@ -180,7 +177,7 @@ class StepLoss:
         self._batch = batch
         self._n_masked = max(1, int(self._total(len(batch.targets()))))
         self._n_labelled = max(1, int(self._total((batch.is_malignant_B != losses.UNKNOWN).sum())))
-        self._told: dict[int, tuple[LossSum | None, LossSum | None]] = {}
+        self._told: dict[int, tuple[LossSum | None, ...]] = {}
         self._masked = batch.masked()
         return by_tokens(np.maximum(batch.lengths_B, batch.view_lengths_B), self.max_tokens)
 
@@ -208,32 +205,31 @@ class StepLoss:
             if "targets" not in view:
                 return self._projected(encoder.embed(view["genes"], view["bins"], values))
             positions_BQ, targets_BQ = positions(view["targets"])
-            is_hidden_BQ = view["bins"].gather(1, positions_BQ) == MASK
             if self.settings.shared_masked_view and encoder.settings.pooling != "cls":
                 hidden_BLD = encoder(view["genes"], view["bins"], values)
                 hidden_BQD = hidden_BLD.gather(1, positions_BQ[:, :, None].expand(-1, -1, encoder.width))
                 z_BD = self._projected(encoder.pooled(hidden_BLD, view["bins"]))
-                return z_BD, (hidden_BQD, targets_BQ, is_hidden_BQ)
+                return z_BD, (hidden_BQD, targets_BQ)
             hidden_BQD = encoder.at(view["genes"], view["bins"], positions_BQ, values)
             # of the masked input's own pass nothing is compared
             z_BD = self._projected(hidden_BQD[:, 0]) if self.settings.shared_masked_view else hidden_BQD[:, 0]
-            return z_BD, (hidden_BQD, targets_BQ, is_hidden_BQ)
+            return z_BD, (hidden_BQD, targets_BQ)
 
     def _projected(self, z_BD: Tensor) -> Tensor:
-        return z_BD if self.module.projection is None else self.module.projection(z_BD)
+        return z_BD if self.module.projection is None else self.module.projection(z_BD)  # type: ignore[no-any-return]
 
-    def _chunk_loss(self, rows: Rows, encoded: tuple[Tensor, Tensor, Tensor] | None) -> Tensor | None:
+    def _chunk_loss(self, rows: Rows, encoded: tuple[Tensor, Tensor] | None) -> Tensor | None:
         settings = self.settings
         if encoded is None:
             _, encoded = self._encode(self._masked[rows])
-        hidden_CQD, targets_CQ, is_hidden_CQ = encoded
+        hidden_CQD, targets_CQ = encoded
         terms: list[Tensor] = []
         told = judged = None
         with self.autocast():
             if settings.masked.weight > 0:
                 is_target_CQ = targets_CQ != IGNORED
                 logits_NT = self.module.encoder.expression_logits(hidden_CQD[is_target_CQ])
-                told = losses.masked_loss(logits_NT, targets_CQ[is_target_CQ], is_hidden_CQ[is_target_CQ])
+                told = losses.masked_loss(logits_NT, targets_CQ[is_target_CQ])
                 terms.append(settings.masked.weight / self._n_masked * told.loss_sum)
             if settings.malignancy.weight > 0:
                 logits_C = self.module.malignancy_head(hidden_CQD[:, 0])
@@ -241,10 +237,7 @@ class StepLoss:
                 terms.append(settings.malignancy.weight / self._n_labelled * judged.loss_sum)
         # by chunk and not summed up here: a check goes through the chunks a second time
         first = int(rows.start if isinstance(rows, slice) else rows[0])
-        self._told[first] = (
-            None if told is None else replace(told, loss_sum=told.loss_sum.detach()),
-            None if judged is None else replace(judged, loss_sum=judged.loss_sum.detach()),
-        )
+        self._told[first] = tuple(one and replace(one, loss_sum=one.loss_sum.detach()) for one in (told, judged))
         return torch.stack(terms).sum() if terms else None
 
     def _features_below_epsilon(self) -> float | None:

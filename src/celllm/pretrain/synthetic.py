@@ -20,7 +20,7 @@ from celllm.corpus.tokens import CLS, N_BINS
 from celllm.model.encoder import Encoder
 from celllm.model.randomness import seeded
 from celllm.pretrain.batch import StepBatch
-from celllm.pretrain.step import Pretrained
+from celllm.pretrain.step import Pretrained, initial_module
 from celllm.pretrain.views import IS_HIDDEN, IS_TARGET
 
 MEAN_EXPRESSED, EXPRESSED_99, MIN_EXPRESSED = 1_616, 4_673, 200
@@ -112,10 +112,8 @@ def synthetic_encoder(settings: EncoderSettings, n_genes: int) -> Encoder:
 
 def synthetic_module(recipe: Recipe, n_genes: int, *, device: torch.device = CPU) -> Pretrained:
     """Return what a recipe trains, freshly drawn, with a gene embedding of noise."""
-    with seeded(0, CPU):
-        module = Pretrained(synthetic_encoder(recipe.encoder, n_genes), recipe.objectives)
-    module.encoder.embedding.genes.weight.requires_grad_(recipe.genes.is_trained)
-    return module.to(device).train()
+    noise_GD = np.random.default_rng(0).standard_normal((n_genes, recipe.encoder.width), dtype=np.float32)
+    return initial_module(recipe, n_genes, noise_GD, seed=0, device=device)
 
 
 def synthetic_batch(

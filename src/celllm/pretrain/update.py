@@ -103,8 +103,7 @@ class Update:
     def _refuse_wrong(self, step: int, figures: dict[str, float | None]) -> None:
         """Raise on every rank if the passes, or the gradients of a check, are further apart than rounding explains."""
         settings, ranks = self._recipe.training, self._step_loss.ranks
-        is_exact = self._fabric.device.type == "cpu" and not settings.compile
-        for name, tolerance in tolerances(settings.precision, is_exact=is_exact).items():
+        for name, tolerance in tolerances(settings.precision, self._fabric.device).items():
             found = figures[name] or 0.0
             if ranks.any(found > tolerance, self._fabric.device):
                 raise WrongGradientError(step, name, found, tolerance)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from celllm.base.errors import VocabularyMismatch
 from celllm.base.report_table import Column, ReportTable, frame_of
-from celllm.bench.confounding import MAJORITY, Answer, CorpusCells, Taught, answers, halves, taught_by_rules
+from celllm.bench.confounding import MAJORITY, CorpusCells, answers, halves, taught_by_rules
 from celllm.bench.diagnostics import BATCH_METRICS, COMPONENTS, LABEL_METRICS, chosen_cells
 from celllm.config.catalogue import Catalogue
 from celllm.config.recipe import Recipe
@@ -32,7 +32,7 @@ MAX_PROBED: Final = 2_000
 TEST_SHARE: Final = 0.5
 """Share of the cells that no probe is trained on."""
 SEED: Final = 0
-"""Of the cells drawn and of the weights that were not pretrained."""
+"""Of the halves and of the weights that were not pretrained."""
 _LABELS: Final = {value: name for name, value in MALIGNANCY.items()}
 _EMBEDDING_TITLES: Final = {
     "silhouette_label": "silhouette",
@@ -66,7 +66,7 @@ def source_tables(
         )
     by_source = {name: MALIGNANCY[catalogue.datasets[name].source_malignancy] for name in corpus.datasets}
     of_dataset = [np.flatnonzero(corpus.dataset == name) for name in corpus.datasets]
-    drawn = np.concatenate([rows[chosen_cells(len(rows), seed=SEED, max_cells=MAX_PROBED)] for rows in of_dataset])
+    drawn = np.concatenate([rows[chosen_cells(len(rows), MAX_PROBED)] for rows in of_dataset])
     dataset = np.asarray(corpus.dataset[drawn], dtype=str)
     cells = CorpusCells(
         views=views(pretrained, corpus.rows(drawn), units=Units.COUNTS, seed=SEED, device=device),
@@ -78,7 +78,7 @@ def source_tables(
     train, test = halves(strata, test_share=TEST_SHARE, seed=SEED)
     (history,) = histories.values()
     return [
-        source_table(list(answers(cells, train=train, test=test)), head_rows(history, pretrained.recipe)),
+        source_table([*answers(cells, train=train, test=test), *head_rows(history, pretrained.recipe)]),
         label_rule_table(list(taught_by_rules(cells, train=train, test=test)), catalogue.config["malignancy_rule"]),
         labels_table(corpus, catalogue, by_source=by_source),
     ]
@@ -95,7 +95,7 @@ def embeddings_table(
     for file in cells:
         aligned = cell_files.read(file, vocabulary=genes)
         title = title_of_dataset(catalogue, str(aligned.uns["dataset"]))
-        drawn = aligned[chosen_cells(len(aligned.obs), seed=SEED)]
+        drawn = aligned[chosen_cells(len(aligned.obs))]
         measured += [{"dataset": title, **one} for one in _measured(drawn, pretrained, device=device)]
     return embedding_table(measured)
 
@@ -140,20 +140,18 @@ def head_rows(history: pd.DataFrame, recipe: Recipe) -> list[dict[str, object]]:
     ]
 
 
-def source_table(answers: Sequence[Answer], heads: Sequence[Mapping[str, object]]) -> ReportTable:
+def source_table(rows: Sequence[Mapping[str, object]]) -> ReportTable:
     """Put what each view knows of the data set beside what it knows of the tumour."""
-    names = ["question", "view", "n_train", "n_test"]
-    metrics = ["accuracy", "macro_f1", "auroc"]
-    probes = [{name: getattr(one, name) for name in names} | dict(one.metrics) for one in answers]
+    names = ["question", "view", "n_train", "n_test", "accuracy", "macro_f1", "auroc"]
     columns = [
         *(Column("question"), Column("view", "asked of")),
         *(Column("accuracy", show=".3f"), Column("macro_f1", "macro F1", ".3f"), Column("auroc", "AUROC", ".3f")),
         *(Column("n_train", "training cells", ",d"), Column("n_test", "held-out cells", ",d")),
     ]
-    return ReportTable("audit_source", pd.DataFrame([*probes, *heads], columns=names + metrics), columns)
+    return ReportTable("audit_source", pd.DataFrame(rows, columns=names), columns)
 
 
-def label_rule_table(taught: Sequence[Taught], malignancy_rule: str) -> ReportTable:
+def label_rule_table(taught: Sequence[Mapping[str, object]], malignancy_rule: str) -> ReportTable:
     """Say what probes answer on cells that the rule `by_source` labels wrongly, taught by either rule."""
     columns = [
         Column("rule", "taught by"),
@@ -173,7 +171,7 @@ def label_rule_table(taught: Sequence[Taught], malignancy_rule: str) -> ReportTa
     )
     if malignancy_rule != "metadata":
         note += f" This run's labels are those of {malignancy_rule}, so the truth is not at hand: no cell is wrong."
-    rows = frame_of([vars(one) for one in taught], columns)
+    rows = frame_of(taught, columns)
     return ReportTable("label_rule", rows, columns, "What a label rule teaches", note)
 
 

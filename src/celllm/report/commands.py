@@ -2,15 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from celllm.base.app import Accelerator, Stage, Threads, commands
-from celllm.report.page import Page
+
+if TYPE_CHECKING:
+    from celllm.base.report_table import ReportTable
 
 app = commands()
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where tables go.
+
+    Parameters
+    ----------
+    html
+        Where to write the tables as a page; each can be sorted.
+    tsv
+        Where to write the rows of the first, numbers at full precision.
+    rows
+        Folder for the rows of the others, each under its own name.
+    title
+        Title of the page.
+    caption
+        How to read it.
+    """
+
+    html: Path
+    tsv: Path
+    rows: Path = Path("details")
+    title: str = ""
+    caption: str = ""
+
+    def write(self, made: ReportTable | Sequence[ReportTable]) -> None:
+        """Write the page, and the rows beside it; then raise what a table found that must stop the workflow."""
+        from celllm.base.report_table import ReportTable, write_page, write_tsv
+
+        tables = [made] if isinstance(made, ReportTable) else made
+        write_page(tables, self.html, title=self.title or tables[0].name, note=self.caption)
+        for number, table in enumerate(tables):
+            write_tsv(table.rows, self.rows / f"{table.name}.tsv" if number else self.tsv)
+        for table in tables:
+            if table.fault is not None:
+                raise table.fault
+
+
 PageFiles = Annotated[Page, Parameter(name="*")]
 
 
@@ -47,7 +90,7 @@ def report_figure(*, figure: str, png: Path, pdf: Path, stage: Stage = "report",
     Parameters
     ----------
     figure
-        Name of the figure: scores, fewshot, harmonisation, curves, step_cost/ENCODER, confusion/TASK/METHOD,
+        Name of the figure: scores, fewshot, curves, step_cost/ENCODER, confusion/TASK/METHOD,
         per_drug/TASK or umap/DATASET.
     png
         Where to write the figure for screens.

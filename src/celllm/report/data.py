@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from celllm.base.report_table import Column, ReportTable
 from celllm.config.catalogue import Catalogue
 from celllm.corpus.reader import ShardReader
-from celllm.genes.network import Edges
 from celllm.harmonise import harmonisation as harmonisation_files
 from celllm.harmonise.harmonisation import Harmonisation
-from celllm.harmonise.vocabulary import Vocabulary
 from celllm.pretrain import history as history_files
 from celllm.report.titles import title_of_dataset
 
-PAPER_GENES: Final = 19_379
-"""Rows of the released gene embedding, CLS and PAD left out: BioFM/OpenBioMed, cell encoder of CellLM."""
 # Lost names shown for each data set; the full list stands in its harmonisation.json.
 _TOP_LOST: Final = 5
 
@@ -75,42 +69,6 @@ def harmonisation_table(harmonisation: Sequence[Harmonisation], catalogue: Catal
         Column("top_lost"),
     ]
     return ReportTable("harmonisation", rows, columns)
-
-
-def vocabulary_table(
-    vocabulary: Vocabulary,
-    *,
-    is_named: npt.NDArray[np.bool_],
-    edges: Edges | None,
-    config: Mapping[str, Any],
-) -> ReportTable:
-    """Count the genes of the vocabulary beside the paper's 19,379, and those that other rules would take.
-
-    `is_named`: for each gene, whether a data set of the report has a name for it; `edges` None: the network is made
-    from the corpus itself.
-    """
-    counted = {
-        f"{config['locus_group']} of {config['gene_annotation']}: the vocabulary": vocabulary.n_genes,
-        "of these, named by a data set of this report": int(is_named.sum()),
-    }
-    if edges is not None:
-        has_edge = np.zeros(vocabulary.n_genes, dtype=bool)
-        has_edge[edges.a_E] = has_edge[edges.b_E] = True
-        counted |= {
-            f"of these, with an edge in {edges.source}": int(has_edge.sum()),
-            "named or with an edge": int((is_named | has_edge).sum()),
-            "named and with an edge": int((is_named & has_edge).sum()),
-        }
-    counted["the paper's gene embedding"] = PAPER_GENES
-    rows = pd.DataFrame(
-        [{"genes": what, "number": number, "beyond_paper": number - PAPER_GENES} for what, number in counted.items()]
-    )
-    columns = [Column("genes"), Column("number", show=",d"), Column("beyond_paper", "beyond the paper's", "+,d")]
-    note = (
-        "The paper's list of genes was not released; which rule gave its number is not known. Shards, encoders and "
-        "scores carry the digest of the list, and lists are never mixed."
-    )
-    return ReportTable("vocabulary", rows, columns, "Gene vocabulary", note)
 
 
 def corpus_table(corpus: ShardReader, catalogue: Catalogue) -> ReportTable:

@@ -1,51 +1,33 @@
-"""The page of details: spreads, single classes, options tried, choices and configuration in force."""
+"""The page of details: spreads, single classes, choices and configuration in force."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from celllm.base.report_table import Column, ReportTable, frame_of
 from celllm.config import recipe as recipe_files
 from celllm.config import recipe_choices
 from celllm.config.catalogue import Catalogue
 from celllm.config.recipe import Recipe
-from celllm.genes import network as network_file
-from celllm.harmonise import cells as cells_file
-from celllm.harmonise.vocabulary import Vocabulary
-from celllm.report.data import vocabulary_table
-from celllm.report.references import shown_pairs, withheld
+from celllm.report.references import shown_pairs
 from celllm.report.results import Results
 from celllm.report.titles import metric_title, task_and_method
 
 _F1_OF_CLASS = "f1:"
 
 
-def tables_of_details(
-    catalogue: Catalogue,
-    results: Results,
-    trials: pd.DataFrame,
-    recipes: Mapping[str, Recipe],
-    genes: Vocabulary,
-    cells: Sequence[Path],
-    network: Path | None = None,
-) -> list[ReportTable]:
+def tables_of_details(catalogue: Catalogue, results: Results, recipes: Mapping[str, Recipe]) -> list[ReportTable]:
     """Return the tables of the page, in its order; the rows of the first stand beside the page."""
-    edges = None if network is None else network_file.read(network, vocabulary=genes)
-    is_named = np.logical_or.reduce([cells_file.named_genes(path, vocabulary=genes.digest) for path in cells])
     return [
         config_table(catalogue.config),
         spread_table(results, catalogue),
         classes_table(results, catalogue),
-        trials_table(trials, results, catalogue),
         choices_table(recipes),
-        vocabulary_table(genes, is_named=is_named, edges=edges, config=catalogue.config),
     ]
 
 
@@ -94,37 +76,6 @@ def classes_table(results: Results, catalogue: Catalogue) -> ReportTable:
     ]
     note = "Mean over the splits whose test cells or predictions have the class. A mean over classes hides which fail."
     return ReportTable("classes", frame_of(rows, columns), columns, "F1 of every class", note)
-
-
-def trials_table(trials: pd.DataFrame, results: Results, catalogue: Catalogue) -> ReportTable:
-    """Say for each task and method which options were tried on validation cells, and how often each was chosen.
-
-    The score on validation is left out of a method whose numbers are withheld.
-    """
-    hidden = withheld(results, catalogue)
-    rows = [
-        {
-            "task": task,
-            "method": method,
-            "options": options,
-            "tried": len(group),
-            "failed": int(group["value"].isna().sum()),
-            "validation": math.nan if (task, method) in hidden else float(group["value"].mean()),
-            "chosen": int((group["chosen"] == "yes").sum()),
-        }
-        for (task, method, options), group in trials.groupby(["task", "method", "options"], sort=False)
-    ]
-    columns = [
-        *task_and_method(catalogue),
-        Column("options"),
-        *(Column(name, show=",d") for name in ("tried", "failed", "chosen")),
-        Column("validation", show=".3f"),
-    ]
-    note = (
-        "No method has more trials than another, and the first is its defaults. Validation: mean of the task's "
-        "headline metric on validation cells. Few-shot tasks and the protocol compat choose no options."
-    )
-    return ReportTable("trials", frame_of(rows, columns), columns, "Options tried", note)
 
 
 def read_recipes(text: str) -> dict[str, Recipe]:

@@ -40,7 +40,6 @@ ITEMS: Final = {
         "umap": "celllm.report.figures.maps:draw_embeddings",
         "curves": "celllm.report.figures.pretraining:draw_curves",
         "step_cost": "celllm.report.figures.pretraining:draw_cost_of_encoder",
-        "harmonisation": "celllm.report.figures.cells:draw_harmonisation",
     },
     "audit_encoder": {
         "audit_source": "celllm.report.audits:source_tables",
@@ -52,7 +51,6 @@ READERS: Final = {
     "catalogue": ("catalogue", "celllm.config.catalogue:read"),
     "results": ("scores", "celllm.report.results:read"),
     "failures": ("failures", "celllm.bench.scores:read_failures"),
-    "trials": ("trials", "celllm.bench.scores:read_trials"),
     "predictions": ("runs", "celllm.report.results:read_predictions"),
     "harmonisation": ("harmonisation", "celllm.report.data:read_harmonisation"),
     "corpus": ("shards", "celllm.corpus.reader:ShardReader"),
@@ -60,10 +58,7 @@ READERS: Final = {
     "cost": ("cost", "celllm.pretrain.step_cost:read"),
     "recipes": ("recipes", "celllm.report.details:read_recipes"),
     "genes": ("vocabulary", "celllm.harmonise.vocabulary:read"),
-    **{
-        name: (name, None)
-        for name in ("embeddings", "encoder", "cells", "benchmark_cells", "splits", "network", "runs")
-    },
+    **{name: (name, None) for name in ("embeddings", "encoder", "cells", "benchmark_cells", "splits", "runs")},
 }
 """By parameter of an item: the input with its file or files, and what reads them; None: the item does."""
 SEVERAL: Final = ("runs", "harmonisation", "cells", "benchmark_cells", "splits", "history")

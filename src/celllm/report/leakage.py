@@ -1,4 +1,7 @@
-"""Leakage: benchmark cells in the pretraining corpus, and exact duplicates within a task."""
+"""Leakage: benchmark cells in the pretraining corpus, and exact duplicates within a task.
+
+A cell is known by the hash of its counts (celllm.harmonise.quality.cell_hashes), whatever its name.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ import pandas as pd
 
 from celllm.base.errors import InputError
 from celllm.base.report_table import Column, ReportTable, frame_of
-from celllm.bench.overlap import ACROSS, Duplicates, exact_duplicates, leakage, subset_sizes
 from celllm.config.catalogue import Catalogue
 from celllm.corpus.reader import ShardReader
 from celllm.corpus.writer import benchmark_hashes
@@ -22,6 +24,8 @@ from celllm.splits.format import Split
 
 _AT_ONCE = 8_192
 """Cells of the shards read at once: about 100 MB at 1,600 expressed genes a cell."""
+_ACROSS = (("validation", "train"), ("test", "train"), ("test", "validation"))
+"""Pairs of subsets whose duplicates flatter a score: subset, and the other subset that gives it away."""
 
 
 def leakage_tables(
@@ -33,17 +37,23 @@ def leakage_tables(
 ) -> list[ReportTable]:
     """Say for each task data set and corpus data set how many cells they share, and how many are left in the shards.
 
-    The second table has the exact duplicates within each task. A benchmark cell in the shards is a fault of the first.
+    Aligned cells and shards are searched separately, the latter by hashes recomputed from the counts, so that a wrong
+    column hides nothing. The second table has the exact duplicates within each task. A benchmark cell in the shards is
+    a fault of the first.
     """
     drawn = [split_files.read(file) for file in split_files.files_of(splits)]
     own, benchmark = (dict(_cells_of(file) for file in files) for files in (cells, benchmark_cells))
     tested = {unit for split in drawn if catalogue.tasks[split.task].dataset in own for unit in split.units_of("test")}
     kept = _cells_in(corpus)
-    rows, leaked = [], []
+    rows: list[dict[str, object]] = []
+    leaked: list[str] = []
     for task, hashes in benchmark_hashes(benchmark_cells, cells, tested).items():
         for name, of_corpus in own.items():
-            found = leakage(hashes, corpus=of_corpus, shards=kept[kept["dataset"] == name])
-            leaked += found.in_shards
+            of_shards = kept[kept["dataset"] == name]
+            equal, in_shards = (
+                each.loc[each["cell_hash"].isin(hashes), "cell_id"].tolist() for each in (of_corpus, of_shards)
+            )
+            leaked += in_shards
             rows.append(
                 {
                     "task_dataset": task,
@@ -51,10 +61,10 @@ def leakage_tables(
                     "benchmark_cells": len(hashes),
                     "corpus_dataset": name,
                     "corpus_cells": len(of_corpus),
-                    "equal_before_exclusion": found.before,
-                    "left_out": found.left_out,
-                    "in_shards": len(found.in_shards),
-                    "verdict": "LEAK" if found.in_shards else "clean",
+                    "equal_before_exclusion": len(equal),
+                    "left_out": len(set(equal) - set(of_shards["cell_id"])),
+                    "in_shards": len(in_shards),
+                    "verdict": "LEAK" if in_shards else "clean",
                 }
             )
     columns = [
@@ -95,21 +105,15 @@ def _duplicates_table(splits: Sequence[Split], cells: dict[str, pd.DataFrame], c
     """Count the exact duplicates within each split, and the units of its subsets."""
     rows = []
     for split in splits:
-        task, sizes = catalogue.tasks[split.task], subset_sizes(split.subsets.tolist())
+        task = catalogue.tasks[split.task]
+        sizes = {f"{subset}_units": int((split.subsets == subset).sum()) for subset in ("train", "validation", "test")}
         found = _duplicates_in(split, cells[task.dataset], task.kind)
-        rows.append(
-            {
-                "task": split.task,
-                "split": split.seed,
-                "cells": found.n_cells,
-                **{f"{subset}_units": sizes.get(subset, 0) for subset in ("train", "validation", "test")},
-                "exact_duplicates": found.n_duplicates,
-                **{f"{subset}_in_{other}": found.across[subset, other] for subset, other in ACROSS},
-            }
-        )
-    numbers = ["cells", "train_units", "validation_units", "test_units", "exact_duplicates"]
-    numbers += [f"{subset}_in_{other}" for subset, other in ACROSS]
-    columns = [Column("task"), Column("split"), *(Column(name, show=",d") for name in numbers)]
+        rows.append({"task": split.task, "split": split.seed, "cells": found.pop("cells"), **sizes, **found})
+    columns = [
+        Column("task"),
+        Column("split"),
+        *(Column(name, show=",d") for name in list(rows[0] if rows else [])[2:]),
+    ]
     note = (
         "Cells (or lines) of a task with exactly the counts of another one of the same task. Test in train: test cells "
         "with a duplicate among the training cells, whose label gives theirs away. A line that a split by pairs has in "
@@ -118,10 +122,23 @@ def _duplicates_table(splits: Sequence[Split], cells: dict[str, pd.DataFrame], c
     return ReportTable("exact_duplicates", frame_of(rows, columns), columns, "Exact duplicates within a task", note)
 
 
-def _duplicates_in(split: Split, cells: pd.DataFrame, kind: str) -> Duplicates:
-    """Count the exact duplicates of a split; in a task of pairs of line and drug, the equal lines."""
+def _duplicates_in(split: Split, cells: pd.DataFrame, kind: str) -> dict[str, int]:
+    """Count cells of a split, those with an exact duplicate, and those whose duplicate lies in another subset.
+
+    In a task of pairs of line and drug, lines stand for cells: one may be in several subsets by design.
+    """
     names, units = cells["cell_id"], split.units
     if kind == "regression":  # a unit is {line}|{drug}, a cell id {dataset}:{line}
         names, units = names.str.split(":", n=1).str[-1], [unit.split("|", 1)[0] for unit in units]
-    hash_of = dict(zip(names, cells["cell_hash"], strict=True))
-    return exact_duplicates(hash_of, cells=units, subsets=split.subsets.tolist())
+    table = pd.DataFrame({"cell": units, "subset": split.subsets.tolist()}).drop_duplicates()
+    table["hash"] = table["cell"].map(dict(zip(names, cells["cell_hash"], strict=True)))
+    repeated = table[table.groupby("hash")["cell"].transform("nunique") > 1]
+    pairs = repeated.merge(repeated, on="hash", suffixes=("", "_other"))
+    pairs = pairs[pairs["cell"] != pairs["cell_other"]]
+    across = {
+        f"{subset}_in_{other}": pairs.loc[
+            (pairs["subset"] == subset) & (pairs["subset_other"] == other), "cell"
+        ].nunique()
+        for subset, other in _ACROSS
+    }
+    return {"cells": table["cell"].nunique(), "exact_duplicates": repeated["cell"].nunique(), **across}

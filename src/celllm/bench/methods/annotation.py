@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from celllm.bench.method import Classifier, labelled
-from celllm.bench.methods.finetune import LEARNING_RATES, Lesson, computing, layers_of, ready_encoder, rule_of, thaw
+from celllm.bench.methods.finetune import LEARNING_RATES, Lesson, computing, layers_of, ready_encoder, thaw
 from celllm.bench.methods.finetune import train as learn
 from celllm.bench.methods.frozen import FrozenLayers
 from celllm.model.encoder import Encoder, evaluating
@@ -75,7 +75,6 @@ class EncoderClassifier(Classifier):
         self._has_cls_head = (self.options["head"] or ("cls" if is_bag else "gene_scatter")) == "cls"
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose when to stop on `validation`."""
         encoder, options, layers = self._pretrained.encoder, self.options, self._layers(cells)
         self.classes_ = np.unique(labelled(cells, train))
         with computing(self, encoder) as device:
@@ -103,13 +102,11 @@ class EncoderClassifier(Classifier):
             learn(self, lesson, loss_of, encoders=[encoder], heads=[self._head], score=judge)
 
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
-        """Return class probabilities, rows x `classes_`."""
         with computing(self, self._pretrained.encoder):
             return self._probabilities(self._layers(cells), rows)
 
     def _layers(self, cells: Cells) -> FrozenLayers:
-        rule = rule_of(self._pretrained, self.options)
-        return layers_of(self, self._pretrained, cells.counts, cells.values, rule=rule)
+        return layers_of(self, self._pretrained, cells.counts, cells.values)
 
     def _start_head(self, layers: FrozenLayers, cells: Cells, train: np.ndarray) -> None:
         """Make the linear head the logistic regression on the standardised hidden states of CLS."""

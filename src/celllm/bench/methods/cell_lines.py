@@ -40,13 +40,11 @@ class DrugMean(Regressor):
     """The drug's mean response over its training lines; the grand mean for a drug without any."""
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Take the means."""
         self._grand = float(pairs.response[train].mean())
         self._drug = group_means(pairs.drug[train], pairs.response[train], len(pairs.drugs))
         self.trained_parameters = int(np.isfinite(self._drug).sum()) + 1
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return the mean of each row's drug."""
         return np.asarray(np.nan_to_num(self._drug[pairs.drug[rows]], nan=self._grand))
 
 
@@ -54,13 +52,11 @@ class DrugAndLineMean(DrugMean):
     """Drug mean + line mean - grand mean; an unseen drug or line counts as average."""
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Take the means."""
         super().fit(pairs, train, validation)
         self._line = group_means(pairs.line[train], pairs.response[train], len(pairs.line_ids))
         self.trained_parameters += int(np.isfinite(self._line).sum())
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return the sum of both effects."""
         line = np.nan_to_num(self._line[pairs.line[rows]], nan=self._grand)
         return np.asarray(super().predict(pairs, rows) + line - self._grand)
 
@@ -78,7 +74,6 @@ class RidgePerDrug(Regressor):
     defaults: ClassVar[Mapping[str, Any]] = {"alphas": (100.0, 300.0, 1000.0, 3000.0, 10000.0)}
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Fit each drug."""
         from sklearn.linear_model import RidgeCV  # takes seconds, and the means need none
 
         self._means = DrugMean({}, seed=self.seed, encoder=None, vocabulary=self.vocabulary)
@@ -95,7 +90,6 @@ class RidgePerDrug(Regressor):
         self.trained_parameters = sum(model.coef_.size + 1 for model in self._models.values())
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return each row's response."""
         predicted = self._means.predict(pairs, rows)
         lines = self.lines(pairs)
         for drug in np.unique(pairs.drug[rows]):

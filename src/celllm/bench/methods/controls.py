@@ -21,13 +21,11 @@ class MajorityClass(Classifier):
     """Says the commonest class of the training subset of every cell; the scores are the classes' shares."""
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Count the classes of the training subset."""
         labels = labelled(cells, train)
         self.classes_, counts = np.unique(labels, return_counts=True)
         self._shares = counts / counts.sum()
 
     def predict(self, cells: Cells, rows: np.ndarray) -> np.ndarray:
-        """Return the shares, the same for each row."""
         return np.tile(self._shares, (len(rows), 1))
 
 

@@ -53,7 +53,6 @@ class DeepCDRResponse(GraphRegressor):
     search: ClassVar[Mapping[str, Sequence[Any]]] = {"learning_rate": LEARNING_RATES}
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return the responses of the rows, ln IC50."""
         drugs, drug_of_row = np.unique(pairs.drug[rows], return_inverse=True)
         with computing(self, self._model) as device, evaluating(self._model):
             genes_LG = self._genes(pairs, device)
@@ -127,8 +126,6 @@ class _GraphLayer(nn.Module):
 class DeepCDR(nn.Module):
     """Drug graph and gene expression, each a vector of 100, joined by a small convolutional network.
 
-    Notes
-    -----
     Written anew from the paper's description. Not theirs: atoms have the features of `bench.methods.drugs` instead of
     DeepChem's 75; a drug has no padding atoms (theirs fill up to 100, and those take part in batch norm and pooling);
     there is no branch for mutations or methylation.

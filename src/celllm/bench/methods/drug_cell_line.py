@@ -16,8 +16,6 @@ from celllm.base.errors import InputError
 from celllm.bench.method import METHODS
 from celllm.bench.methods.drugs import DrugEncoder, GraphRegressor, drug_graphs, graphs_of
 from celllm.bench.methods.finetune import LEARNING_RATES, computing, layers_of, ready_encoder, rule_of, thaw
-from celllm.bench.methods.frozen import FrozenLayers
-from celllm.config.recipe_encoder import TokenSettings
 from celllm.model.encoder import evaluating
 from celllm.splits.units import Pairs
 
@@ -30,17 +28,16 @@ class EncoderResponse(GraphRegressor):
     A batch is some cell lines with all their training pairs, so that each line and each drug is encoded once
     a batch. When to stop is chosen on the validation subset by RMSE.
 
-    Options: `mode`, `last_layer` (that and the final norm), `full` or `frozen` cell encoder. `pool`: a line is its
-    `cls` token or the `mean` of its tokens; null: the mean, and `cls` without attention. `scratch`: without the
-    pretraining. `layer`: `last` or `second_last`. `epochs`, `patience`,
-    `learning_rate`: as of EncoderClassifier. `lines`: cell lines a batch. `truncation`: which genes stay of a line with
-    more than fit, `random_subset`, `head` or `top_expressed`; null: as in pretraining. `subsets`: so many random
-    subsets of such a line are answered, and the answers averaged; a line that fits whole is answered once.
+    Trained are one layer of the cell encoder, `last` or `second_last` by the option `layer`, and the final norm. A line
+    is the mean of its tokens; without attention it is CLS.
+
+    Options: `layer`; `scratch`: without the pretraining; `epochs`, `patience`, `learning_rate`: as of
+    EncoderClassifier; `lines`: cell lines a batch; `truncation`: which genes stay of a line with more than fit,
+    `random_subset`, `head` or `top_expressed`; null: as in pretraining; `subsets`: so many random subsets of such a
+    line are answered, and the answers averaged; a line that fits whole is answered once.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {
-        "mode": "last_layer",
-        "pool": None,
         "scratch": False,
         "layer": "last",
         "epochs": None,
@@ -51,8 +48,6 @@ class EncoderResponse(GraphRegressor):
         "subsets": 1,
     }
     choices: ClassVar[Mapping[str, Sequence[Any]]] = {
-        "mode": ("last_layer", "full", "frozen"),
-        "pool": (None, "cls", "mean"),
         "layer": ("last", "second_last"),
         "truncation": (None, "random_subset", "head", "top_expressed"),
     }
@@ -61,17 +56,15 @@ class EncoderResponse(GraphRegressor):
     def __init__(self, options: Mapping[str, Any], **made_with: Any) -> None:  # noqa: ANN401 - as of BenchMethod
         super().__init__(options, **made_with)
         self._pretrained = ready_encoder(self)
-        is_bag = self._pretrained.recipe.encoder.attention == "none"
-        self._pool = self.options["pool"] or ("cls" if is_bag else "mean")
+        self._pool = "cls" if self._pretrained.recipe.encoder.attention == "none" else "mean"
         self._check_subsets()
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return the responses of the rows, ln IC50."""
         lines, line_of_row = np.unique(pairs.line[rows], return_inverse=True)
         predicted = np.empty(len(rows))
         modules = self._pretrained.encoder, self._drugs, self._head
         with computing(self, *modules) as device, evaluating(*modules):
-            layers = self._layers(pairs)
+            layers = layers_of(self, self._pretrained, pairs.expression, pairs.values)
             drugs_MH = self._drugs(drug_graphs(pairs.drugs, pairs.smiles).to(device))
             for at in layers.source.in_order_of_length(lines, self.options["lines"]):
                 place = np.full(len(lines), -1)
@@ -92,7 +85,7 @@ class EncoderResponse(GraphRegressor):
 
     def _check_subsets(self) -> None:
         """Refuse options on truncation that would change nothing."""
-        rule, n_subsets = self._rule(), self.options["subsets"]
+        rule, n_subsets = rule_of(self._pretrained, self.options), self.options["subsets"]
         asks = self.options["truncation"] is not None or n_subsets != 1
         if asks and rule.layout == "full":
             fault = ("truncation, subsets", "neither with the layout full, whose cells are never cut", "layout full")
@@ -105,17 +98,9 @@ class EncoderResponse(GraphRegressor):
         remedy = "correct the method's options"
         raise InputError(file=METHODS, field=f"options.{fault[0]}", expected=fault[1], found=fault[2], remedy=remedy)
 
-    def _rule(self) -> TokenSettings:
-        """Return how lines become tokens, but for `truncation` as of `rule_of`."""
-        rule, truncation = rule_of(self._pretrained, self.options), self.options["truncation"]
-        return rule if truncation is None else rule.model_copy(update={"truncation": truncation})
-
-    def _layers(self, pairs: Pairs) -> FrozenLayers:
-        return layers_of(self, self._pretrained, pairs.expression, pairs.values, rule=self._rule())
-
     def _fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray, device: torch.device) -> None:
         encoder, n_at_once = self._pretrained.encoder.to(device), self.options["lines"]
-        layers = self._layers(pairs)
+        layers = layers_of(self, self._pretrained, pairs.expression, pairs.values)
         # no structure of a drug that training does not meet, which batch norm would learn from
         drugs = np.unique(pairs.drug[train])
         graphs = graphs_of(pairs, drugs).to(device)

@@ -49,7 +49,6 @@ class RidgePairs(Regressor):
             self._refuse_alpha("a number above 0")
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Solve for the weight of each training pair."""
         line, drug = pairs.line[train], pairs.drug[train]
         self._mean = float(pairs.response[train].mean())
         self._scale = LineScale(pairs, train)
@@ -74,7 +73,6 @@ class RidgePairs(Regressor):
         raise InputError(file=METHODS, field="options.alpha", expected=expected, found=found, remedy="raise it")
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return the mean and what the training pairs like it say."""
         lines_LL, drugs_MM = self._kernels(pairs)
         return np.asarray(self._mean + (lines_LL @ self._weights_LM @ drugs_MM)[pairs.line[rows], pairs.drug[rows]])
 
@@ -94,7 +92,6 @@ class ShuffledResponses(RidgePairs):
     """Must lose: the ridge regression for all pairs, taught the training responses in another order."""
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Permute the responses over lines and drugs by the method's seed, and solve."""
         response = pairs.response.copy()
         response[train] = np.random.default_rng(self.seed).permutation(response[train])
         super().fit(replace(pairs, response=response), train, validation)
@@ -115,7 +112,6 @@ class DrugNeighbour(Regressor):
     defaults: ClassVar[Mapping[str, Any]] = {"neighbours": 5}
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Take the means, and each line's deviations from them."""
         line, drug = pairs.line[train], pairs.drug[train]
         self._grand = float(pairs.response[train].mean())
         self._mean_M = group_means(drug, pairs.response[train], len(pairs.drugs))
@@ -124,7 +120,6 @@ class DrugNeighbour(Regressor):
         self.trained_parameters = len(train) + int(np.isfinite(self._mean_M).sum()) + 1
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return drug mean and line's deviation, each its own or its neighbours'."""
         bits = fingerprints(pairs.drugs, pairs.smiles)
         alike_MM = tanimoto(bits, bits)
         predicted = np.empty(len(rows))

@@ -57,7 +57,6 @@ class GraphRegressor(Regressor):
     """
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from `train`; choose when to stop on `validation`."""
         if len(train) == 0:
             raise InputError(
                 file="split",
@@ -110,14 +109,10 @@ def graphs_of(pairs: Pairs, drugs: np.ndarray) -> Batch:
 
 
 class DrugEncoder(nn.Module):
-    """Graph isomorphism network, mean over atoms, one linear layer.
+    """Graph isomorphism network (Xu et al. 2019, arXiv:1810.00826), mean over atoms, a linear layer; sizes as released.
 
-    Sizes are those of the released code.
-
-    Notes
-    -----
-    Xu et al. 2019, arXiv:1810.00826. Batch norm keeps the sums over neighbours in range; its statistics are
-    those of all drugs that are learned from, since all of them are embedded at once.
+    Batch norm keeps the sums over neighbours in range; its statistics are those of all drugs that are learned from,
+    since all of them are embedded at once.
     """
 
     def __init__(self, *, hidden: int = 128, layers: int = 3, width: int = 256) -> None:

@@ -48,7 +48,6 @@ class EmbeddedClassifier(SklearnClassifier):
         return bool(self.options["beside"] != "genes")
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""
         self._scaler = StandardScaler().fit(self._embedded(cells, train))
         super().fit(cells, train, validation)
 

@@ -25,20 +25,10 @@ if TYPE_CHECKING:
 class SklearnMethod(BenchMethod):
     """An estimator of scikit-learn.
 
-    Parameters
-    ----------
-    estimator
-        Class of the estimator.
-    options
-        The method's own, and parameters of the estimator by scikit-learn's own names. A value
-        `sklearn.<module>:<Estimator>` becomes such an estimator, whose parameters follow as `estimator__C`.
-    **made_with
-        As of `BenchMethod`; `seed` is the estimator's `random_state`, where it has one and the row gives none.
-
-    Raises
-    ------
-    InputError
-        For a parameter that it has not, and for another kind of estimator.
+    `options` are the method's own, and parameters of the estimator by scikit-learn's own names. A value
+    `sklearn.<module>:<Estimator>` becomes such an estimator, whose parameters follow as `estimator__C`. `seed` is the
+    estimator's `random_state`, where it has one and the row gives none. InputError for a parameter that it has not, and
+    for another kind of estimator.
     """
 
     is_cheap = True
@@ -96,13 +86,11 @@ class SklearnClassifier(SklearnMethod, Classifier):
     """
 
     def prepare(self) -> bool:
-        """Read the file that it starts from; return whether what the estimator sees is dense."""
         file, vocabulary = self.encoder_file, self.vocabulary.digest
         self._components = None if file is None else components.read(file, vocabulary=vocabulary)
         return self._components is not None
 
     def fit(self, cells: Cells, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""
         labels = labelled(cells, train)
         n_neighbors = self.model.get_params().get("n_neighbors")
         if n_neighbors is not None:

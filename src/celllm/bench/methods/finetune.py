@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,10 +51,10 @@ def ready_encoder(method: BenchMethod) -> PretrainedEncoder:
 def thaw(encoder: Encoder, options: Mapping[str, Any]) -> None:
     """Make the weights trainable that the option `mode` trains, and freeze all others.
 
-    `last_layer`: one layer, that of the option `layer`, and the final LayerNorm; below the layer torch keeps no graph.
-    `full`: all but a gene table that is frozen. `lora`: low-rank updates, added here. `frozen`: none.
+    `last_layer`, also without the option: one layer, that of the option `layer`, and the final LayerNorm; below the
+    layer torch keeps no graph. `full`: all but a gene table that is frozen. `lora`: low-rank updates, added here.
     """
-    mode = options["mode"]
+    mode = options.get("mode", "last_layer")
     if mode == "last_layer":
         # a model of one layer has no second-last one
         encoder.train_only([max(LAYERS[options["layer"]], -len(encoder.layers))])
@@ -63,38 +62,28 @@ def thaw(encoder: Encoder, options: Mapping[str, Any]) -> None:
         add_low_rank(encoder, rank=options["rank"], alpha=options["alpha"])
     else:
         has_learned_genes = encoder.embedding.genes.weight.requires_grad
-        encoder.requires_grad_(mode == "full")
-        encoder.embedding.genes.weight.requires_grad_(mode == "full" and has_learned_genes)
+        encoder.requires_grad_()
+        encoder.embedding.genes.weight.requires_grad_(has_learned_genes)
     encoder.to_expression.requires_grad_(False)  # noqa: FBT003 - predicts masked bins; no task uses it
 
 
-def n_frozen_layers(encoder: Encoder, options: Mapping[str, Any]) -> int | None:
-    """Return how many of the lowest layers a fit leaves as they are; None where not even the embedding of tokens is."""
-    depth, mode = len(encoder.layers), options["mode"]
-    if mode in ("full", "lora"):
-        return None
-    return depth + max(LAYERS[options["layer"]], -depth) if mode == "last_layer" else depth
-
-
 def layers_of(
-    method: BenchMethod,
-    pretrained: PretrainedEncoder,
-    values: sparse.csr_matrix,
-    units: Units,
-    *,
-    rule: TokenSettings,
+    method: BenchMethod, pretrained: PretrainedEncoder, values: sparse.csr_matrix, units: Units
 ) -> FrozenLayers:
     """Return what runs a method's encoder on cells x genes; what its frozen layers say is kept for the whole job."""
-    n_frozen = n_frozen_layers(pretrained.encoder, method.options)
+    is_last = method.options.get("mode", "last_layer") == "last_layer"
+    # None: not even the embedding of tokens stays as it is
+    n_frozen = max(0, len(pretrained.encoder.layers) + LAYERS[method.options["layer"]]) if is_last else None
+    rule = rule_of(pretrained, method.options)
     kept = kept_of(method, pretrained, values, units, rule=rule, what=n_frozen)
     return FrozenLayers(kept, pretrained.encoder, n_frozen=n_frozen)
 
 
 def rule_of(pretrained: PretrainedEncoder, options: Mapping[str, Any]) -> TokenSettings:
-    """Return how cells become tokens: as in pretraining, or as in embedding where nothing is trained or attended to."""
-    recipe = pretrained.recipe
-    is_light = options["mode"] == "frozen" or recipe.encoder.attention == "none"
-    return recipe.embedding_tokens if is_light else recipe.tokens
+    """Return how cells become tokens: as in pretraining, without attention as in embedding; or by `truncation`."""
+    recipe, truncation = pretrained.recipe, options.get("truncation")
+    rule = recipe.embedding_tokens if recipe.encoder.attention == "none" else recipe.tokens
+    return rule if truncation is None else rule.model_copy(update={"truncation": truncation})
 
 
 @contextmanager
@@ -131,21 +120,9 @@ def train(
 ) -> None:
     """Train by Adam without a rate schedule, as in the released fine-tuning, and keep the best check's weights.
 
-    Parameters
-    ----------
-    method
-        With the option `learning_rate`; is told how many weights were trained and how many units were shown.
-    lesson, loss_of
-        What is learned from, and the loss of a batch.
-    encoders, heads
-        Modules whose weights are trained where they are not frozen; in the heads dropout is on.
-    score
-        Score on the validation subset, larger is better; None: nothing is chosen.
-
-    Raises
-    ------
-    InputError
-        If the loss is no number any more.
+    The method is told how many weights were trained and how many units were shown. `loss_of` is of a batch. Weights of
+    `encoders` and `heads` are trained where they are not frozen; in the heads dropout is on. `score` is that on the
+    validation subset, larger is better; None: nothing is chosen. InputError if the loss is no number any more.
     """
     modules = [*encoders, *heads]
     weights = [weight for module in modules for weight in module.parameters() if weight.requires_grad]
@@ -153,7 +130,7 @@ def train(
     schedule = schedule_of(method, lesson)
     # fused, since the heads are wide
     optimiser = torch.optim.Adam(weights, lr=method.options["learning_rate"], fused=True)
-    n_since, number, start = 0, 0, time.process_time()
+    n_since, number = 0, 0
     # where it starts is a candidate too, so that a fit that only loses leaves the weights as they were
     best, kept = (-math.inf, []) if score is None else (score(), _state_of(modules))
     for head in heads:
@@ -172,7 +149,7 @@ def train(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        is_last = number == schedule.n_batches or time.process_time() - start > schedule.seconds
+        is_last = number == schedule.n_batches
         is_due = number % schedule.batches_a_check == 0 or is_last
         if is_due and score is not None:
             n_since += 1
@@ -188,12 +165,11 @@ def train(
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train: batches, batches from one check to the next, checks without a better score, CPU seconds."""
+    """How long to train: batches, batches from one check to the next, checks without a better score."""
 
     n_batches: int
     batches_a_check: int
     patience: int
-    seconds: float = math.inf
 
 
 def schedule_of(method: BenchMethod, lesson: Lesson) -> Schedule:
@@ -204,7 +180,7 @@ def schedule_of(method: BenchMethod, lesson: Lesson) -> Schedule:
         return Schedule(epochs * lesson.n_batches, lesson.n_batches, patience)
     passes = min(budget.epochs, getattr(budget, lesson.unit) / lesson.n_train)
     n_in_all = max(1, math.ceil(passes * lesson.n_batches))
-    return Schedule(n_in_all, math.ceil(n_in_all / budget.checks), patience, budget.seconds or math.inf)
+    return Schedule(n_in_all, math.ceil(n_in_all / budget.checks), patience)
 
 
 def _state_of(modules: Sequence[nn.Module]) -> list[dict[str, Any]]:

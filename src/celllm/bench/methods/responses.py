@@ -29,7 +29,6 @@ class SklearnRegressor(SklearnMethod, Regressor):
     defaults: ClassVar[Mapping[str, Any]] = {"line_components": 100, "drug_components": 50}
 
     def fit(self, pairs: Pairs, train: np.ndarray, validation: np.ndarray) -> None:
-        """Learn from the rows `train`; nothing is chosen, so `validation` is not looked at."""
         self._scale = LineScale(pairs, train)
         lines, drugs = self._known(pairs)
         self._of_line = _components(lines[np.unique(pairs.line[train])], self.options["line_components"], self.seed)
@@ -38,7 +37,6 @@ class SklearnRegressor(SklearnMethod, Regressor):
         self.trained_parameters = n_trained(self.model)
 
     def predict(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
-        """Return the responses of the rows, ln IC50."""
         return np.asarray(self.model.predict(self._features(pairs, rows)))
 
     def _known(self, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:

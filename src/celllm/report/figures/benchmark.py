@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -77,9 +78,8 @@ def _draw_panel(
     for (task, name), dot in dots.items():
         y = tasks.index(task) + (places[name] - (len(methods) - 1) / 2) * step
         _draw_dot(axis, dot, y, looks[name], title=method_title(catalogue, name))
-    handles = [
-        axis.plot([], [], linestyle="none", label=_title(method), **looks[method.method])[0] for method in methods
-    ]
+    titles = {method.method: method.title + " (trivial)" * (method.role == TRIVIAL) for method in methods}
+    handles = [axis.plot([], [], linestyle="none", label=titles[name], **looks[name])[0] for name in titles]
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
     axis.set_yticks(range(len(tasks)), labels=[fill(task_title(catalogue, task), 34) for task in tasks])
     axis.tick_params(axis="y", length=0)
@@ -109,10 +109,6 @@ def _draw_dot(axis: Axes, dot: Summary | None, y: float, look: Mapping[str, Any]
     axis.plot(dot.mean, y, linestyle="none", **look)
 
 
-def _title(method: Method) -> str:
-    return method.title + (" (trivial)" if method.role == TRIVIAL else "")
-
-
 def curves_of(catalogue: Catalogue, results: Results) -> list[Curve]:
     """Return the few-shot curves that were run.
 
@@ -121,19 +117,12 @@ def curves_of(catalogue: Catalogue, results: Results) -> list[Curve]:
     """
     found: dict[tuple[object, ...], list[Task]] = {}
     for task in catalogue.tasks.values():
-        if (
-            task.kind == "classification"
-            and task.split == "random"
-            and not task.validation
-            and task.protocol == "clean"
-        ):
+        is_fewshot = (task.kind, task.split, task.protocol) == ("classification", "random", "clean")
+        was_run = any(results.splits(task.task, method, task.headline) for method in catalogue.methods)
+        if is_fewshot and was_run and not task.validation:
             key = (task.dataset, task.test, task.min_class_size, task.headline)
             found.setdefault(key, []).append(task)
-    run = [
-        sorted((task for task in tasks if _was_run(task, catalogue, results)), key=lambda task: task.train)
-        for tasks in found.values()
-    ]
-    return [tuple(tasks) for tasks in run if len(tasks) > 1]
+    return [tuple(sorted(tasks, key=lambda task: task.train)) for tasks in found.values() if len(tasks) > 1]
 
 
 def points_of(curve: Curve, catalogue: Catalogue, results: Results) -> dict[str, list[tuple[float, Summary]]]:
@@ -162,35 +151,25 @@ def draw_fewshot(results: Results, catalogue: Catalogue) -> Figure:
         for axis, (curve, methods) in zip(axes, curves.items(), strict=True):
             for place, (method, points) in enumerate(methods.items()):
                 means = [score.mean for _, score in points]
-                below = [_length(score.mean, score.low) for _, score in points]
-                above = [_length(score.high, score.mean) for _, score in points]
+                lengths = [(score.mean - score.low, score.high - score.mean) for _, score in points]
                 # a little aside, so that intervals of many methods can be told apart
                 x = [size * 1.02 ** (place - len(methods) / 2) for size, _ in points]
                 axis.errorbar(
                     x,
                     means,
-                    yerr=[below, above],
+                    yerr=np.nan_to_num(lengths).T,
                     linewidth=1,
                     elinewidth=0.7,
                     **looks[method],
                     label=method_title(catalogue, method),
                 )
-            axis.set_xscale("log")
             sizes = sorted({round(size) for points in methods.values() for size, _ in points})
+            axis.set_xscale("log")
             axis.set_xticks(sizes, labels=[f"{size:,}" for size in sizes])
             axis.minorticks_off()
-            axis.set_xlabel("training cells")
-            axis.set_ylabel(metric_title(curve[0].headline))
+            axis.set(xlabel="training cells", ylabel=metric_title(curve[0].headline))
             axis.set_title(f"{data_title(catalogue, curve[0].task)}: mean and 95 % interval over splits")
             axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
             axis.grid(axis="y", alpha=0.3)
         figure.supxlabel(f"Methods that are missing: {WITHHELD}, or not run.", fontsize=7, x=0.01, ha="left")
         return figure
-
-
-def _was_run(task: Task, catalogue: Catalogue, results: Results) -> bool:
-    return any(results.splits(task.task, method.method, task.headline) for method in catalogue.methods.values())
-
-
-def _length(upper: float, lower: float) -> float:
-    return 0.0 if math.isnan(upper - lower) else upper - lower

@@ -1,39 +1,23 @@
-"""Cells: confusion matrices, and what reached the gene vocabulary."""
+"""Confusion matrices of cells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from celllm.bench.predictions import score_columns
 from celllm.config.catalogue import Catalogue
-from celllm.harmonise.harmonisation import Harmonisation
 from celllm.report.figures.style import ALL_FAILED, notice, style
 from celllm.report.results import Predictions, check
-from celllm.report.titles import method_title, task_title, title_of_dataset
+from celllm.report.titles import method_title, task_title
 
 MAX_NUMBERED: Final = 15
 """With more classes the numbers of a confusion matrix would overlap."""
-
-# Route to legend and colour: what was mapped in blues and greens, what was not in reds and greys.
-_ROUTES = {
-    "ensembl": ("Ensembl id", "#0072B2"),
-    "entrez": ("Entrez id", "#003F5C"),
-    "approved": ("approved symbol", "#56B4E9"),
-    "previous": ("previous symbol", "#009E73"),
-    "alias": ("alias", "#8FD1BC"),
-    "repaired": ("repaired spelling", "#F0E442"),
-    "ambiguous": ("lost: ambiguous", "#E69F00"),
-    "outside_vocabulary": ("lost: gene outside the vocabulary", "#CC79A7"),
-    "unknown": ("lost: unknown name", "#5A5A5A"),
-}
-_LABEL = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
 
 
 def draw_confusions(predictions: Sequence[Predictions], catalogue: Catalogue, subject: str) -> Figure:
@@ -81,8 +65,7 @@ def draw_confusion(
         labels = [f"{name}  (n = {int((truth == name).sum()):,})" for name in classes]
         axis.set_xticks(range(len(classes)), labels=list(classes), rotation=45, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(len(classes)), labels=labels)
-        axis.set_xlabel("predicted class")
-        axis.set_ylabel("true class")
+        axis.set(xlabel="predicted class", ylabel="true class")
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
         bar = figure.colorbar(image, ax=axis, shrink=0.8, pad=0.02)
@@ -90,49 +73,3 @@ def draw_confusion(
         bar.outline.set_visible(False)
         figure.suptitle(f"{title}\n{subtitle}")
         return figure
-
-
-def draw_harmonisation(harmonisation: Sequence[Harmonisation], catalogue: Catalogue) -> Figure:
-    """Draw, for each data set, the way its counts went and the way its names went."""
-    reports = harmonisation
-    names = [title_of_dataset(catalogue, report.dataset) for report in reports]
-    rows = range(len(reports))
-    longest = max(len(name) for name in names)
-    with style():
-        figure = Figure(figsize=(8.4 + 0.07 * longest, 0.34 * len(reports) + 2.0), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        _stack(left, [report.share_by_route for report in reports])
-        _stack(right, [_shares(report) for report in reports])
-        for row, report in enumerate(reports):
-            left.plot([report.threshold] * 2, [row - 0.4, row + 0.4], color="#D55E00", linewidth=2)
-            left.text(0.02, row, f"{report.mapped_share_of_counts:.1%}", va="center", fontsize=7.5, bbox=_LABEL)
-        left.plot([], [], color="#D55E00", linewidth=2, label="minimum share accepted")
-        left.set_xlabel("share of counts (z-scores: of names)")
-        left.set_yticks(list(rows), labels=names)
-        left.set_ylim(len(reports) - 0.5, -0.5)
-        right.set_xlabel("share of gene names")
-        for axis in (left, right):
-            axis.set_xlim(0, 1)
-            axis.tick_params(axis="y", length=0)
-        legend = {
-            label: handle
-            for axis in (left, right)
-            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(handles=list(legend.values()), loc="outside lower center", ncols=4)
-        figure.suptitle("Gene names mapped to the vocabulary")
-        return figure
-
-
-def _shares(report: Harmonisation) -> dict[str, float]:
-    return {route: n_names / max(1, report.n_names) for route, n_names in report.by_route.items()}
-
-
-def _stack(axis: Axes, shares: Sequence[Mapping[str, float]]) -> None:
-    """Draw one bar a data set, its routes side by side; routes that nobody took are not in the legend."""
-    ends = [0.0] * len(shares)
-    for route, (label, colour) in _ROUTES.items():
-        widths = [share.get(route, 0.0) for share in shares]
-        if any(widths):
-            axis.barh(range(len(shares)), widths, left=ends, color=colour, label=label)
-        ends = [end + width for end, width in zip(ends, widths, strict=True)]

@@ -7,6 +7,7 @@ drug-mean predictor has correlation 0 there by definition, so every method stand
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -124,13 +125,8 @@ def _draw_rows(axis: Axes, values: pd.DataFrame, titles: Mapping[str, str], *, c
         axis.text(1.01, row, f"{middle:.2f}  ({positive:.0f} %)", transform=axis.get_yaxis_transform(), va="center")
     axis.axvline(0, color=GREY, linestyle="--", linewidth=1)
     axis.text(1.01, 1.0, "median (drugs above 0)", transform=axis.transAxes, va="bottom", fontsize=7.5, color=GREY)
-    axis.set_yticks(range(len(titles)), labels=_distinct(list(titles.values())))
+    axis.set_yticks(range(len(titles)), labels=[fill(title, 34) for title in titles.values()])
     axis.set_ylim(len(titles) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("Pearson over the drug's test lines\n(dashed: mean of the drug, 0 by definition)")
     axis.grid(axis="x", alpha=0.3)
-
-
-def _distinct(titles: Sequence[str]) -> list[str]:
-    """Break long titles in two lines at a comma."""
-    return [title.replace(", ", ",\n", 1) if len(title) > 30 else title for title in titles]

@@ -23,8 +23,8 @@ from celllm.report.titles import title_of_dataset
 N_NEIGHBOURS: Final = 15
 
 
-def plane(features: np.ndarray, *, seed: int, metric: str) -> np.ndarray:
-    """Return two UMAP coordinates a cell, of features cells x features; another seed turns and bends the picture."""
+def plane(features: np.ndarray, metric: str) -> np.ndarray:
+    """Return two UMAP coordinates a cell, of features cells x features."""
     with warnings.catch_warnings():
         # that Tensorflow is absent; only umap's neural variant needs it
         warnings.simplefilter("ignore", ImportWarning)
@@ -34,7 +34,7 @@ def plane(features: np.ndarray, *, seed: int, metric: str) -> np.ndarray:
     mapper = UMAP(
         n_neighbors=min(N_NEIGHBOURS, len(features) - 1),
         metric=metric,
-        random_state=seed,
+        random_state=0,
         n_jobs=1,
         init="pca",
     )
@@ -55,14 +55,14 @@ def draw_embeddings(embeddings: Path, cells: Sequence[Path], catalogue: Catalogu
             found=f"{len(unknown)} that are not, such as {unknown[0]}",
             remedy="embed them again: snakemake --forcerun embed_cells",
         )
-    rows = chosen_cells(len(cell_ids), seed=0)
+    rows = chosen_cells(len(cell_ids))
     chosen = aligned[aligned.obs.index.get_indexer(cell_ids[rows])]
     is_proportional = Units(chosen.uns["units"]).is_proportional
     components = principal_components(log_normalised(chosen.X) if is_proportional else chosen.X, seed=0)
     what = "log-normalised counts" if is_proportional else "the values"
     planes = {
-        f"pretrained encoder ({embeddings.parent.name})": plane(embedded[rows], seed=0, metric="cosine"),
-        f"principal components of {what}": plane(components, seed=0, metric="euclidean"),
+        f"pretrained encoder ({embeddings.parent.name})": plane(embedded[rows], "cosine"),
+        f"principal components of {what}": plane(components, "euclidean"),
     }
     return draw_umap(planes, labels[rows], title=f"{title_of_dataset(catalogue, subject)}: {len(rows):,} cells")
 
@@ -93,11 +93,7 @@ def draw_umap(planes: Mapping[str, np.ndarray], labels: np.ndarray, *, title: st
                     label=str(name),
                     rasterized=True,
                 )
-            axis.set_title(panel)
-            axis.set_xlabel("UMAP 1 (no unit)")
-            axis.set_ylabel("UMAP 2 (no unit)")
-            axis.set_xticks([])
-            axis.set_yticks([])
+            axis.set(title=panel, xlabel="UMAP 1 (no unit)", ylabel="UMAP 2 (no unit)", xticks=[], yticks=[])
         handles, texts = axes[0].get_legend_handles_labels()
         legend = figure.legend(handles, texts, loc="outside right center", markerscale=(40 / size) ** 0.5)
         for handle in legend.legend_handles:

@@ -108,14 +108,12 @@ def _draw_panel(axis: Axes, panel: Panel, histories: Mapping[str, pd.DataFrame])
     axis.set_title(panel.title + (f"\n{textwrap.fill(said, 44)}" if said and drawn else ""))
     if not drawn:
         axis.text(0.5, 0.5, "left out", transform=axis.transAxes, ha="center", va="center", color=GREY)
-        axis.set_xticks([])
-        axis.set_yticks([])
+        axis.set(xticks=[], yticks=[])
         return
     for (rival, _), line in zip(panel.rivals, LINES, strict=False):
         if isinstance(rival, float):
             axis.axhline(rival, color=GREY, linestyle=line, linewidth=1)
-    axis.set_xlabel("optimiser step")
-    axis.set_ylabel(panel.unit)
+    axis.set(xlabel="optimiser step", ylabel=panel.unit)
     axis.grid(axis="y", alpha=0.25)
 
 
@@ -137,7 +135,7 @@ def draw_cost_of_encoder(cost: pd.DataFrame, catalogue: Catalogue, subject: str)
         for i, (mode, name) in enumerate(_NAMES.items()):
             rows = cost[cost["mode"] == mode].sort_values("B")
             colour, mark = look(i)
-            fitting, over = rows[rows["fits"]], rows[~rows["fits"]]
+            fitting, over = rows[rows["seconds"].notna()], rows[rows["seconds"].isna()]
             for axis, column in ((memory, "peak_gb"), (seconds, "seconds")):
                 axis.plot(fitting["B"], fitting[column], color=colour, marker=mark, label=name)
             if len(over):
