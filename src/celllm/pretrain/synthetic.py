@@ -130,22 +130,22 @@ def synthetic_batch(
     value.
     """
     generator = np.random.default_rng([0, 4])
-    gene_type = np.min_scalar_type(n_genes)
+    n_tokens, starts_B = int(lengths_B.sum()), np.cumsum(lengths_B) - lengths_B
+    genes_N = np.empty(n_tokens, dtype=np.min_scalar_type(n_genes))
+    tokens_N = np.empty(n_tokens, dtype=np.uint8)
     n_targets_B = np.zeros_like(lengths_B) if targets_B is None else targets_B
-    genes, tokens = [], []
-    for length, n_targets in zip(lengths_B.tolist(), n_targets_B.tolist(), strict=True):
-        genes_L = generator.integers(0, n_genes, length).astype(gene_type)
-        tokens_L = generator.integers(0, N_BINS, length).astype(np.uint8)
+    for start, length, n_targets in zip(starts_B.tolist(), lengths_B.tolist(), n_targets_B.tolist(), strict=True):
+        genes_L, tokens_L = genes_N[start : start + length], tokens_N[start : start + length]
+        genes_L[:] = generator.integers(0, n_genes, length)
+        tokens_L[:] = generator.integers(0, N_BINS, length)
         genes_L[0], tokens_L[0] = n_genes, CLS
         tokens_L[1 + generator.permutation(length - 1)[:n_targets]] |= IS_TARGET | IS_HIDDEN
-        genes.append(genes_L)
-        tokens.append(tokens_L)
     return StepBatch(
-        genes_N=np.concatenate(genes),
-        tokens_N=np.concatenate(tokens),
+        genes_N=genes_N,
+        tokens_N=tokens_N,
         lengths_B=lengths_B,
         is_malignant_B=np.arange(len(lengths_B)) % 2,
         n_genes=n_genes,
         device=device,
-        values_N=generator.random(int(lengths_B.sum()), dtype=np.float32) if has_values else None,
+        values_N=generator.random(n_tokens, dtype=np.float32) if has_values else None,
     )
