@@ -66,7 +66,7 @@ def loss(first_BD: Tensor, second_BD: Tensor) -> Tensor:
 
 
 def memory_flat(few: int = 64, many: int = 16_384) -> Figures:
-    """Peak memory at a large batch over that at a small one, the same budget of tokens, without cells and embeddings."""
+    """Peak memory, cells and embeddings aside, at a large batch over that at a small one, the same budget of tokens."""
     all_lengths = synthetic_lengths(many)
     plan = measure.StepPlan(SMALL, N_GENES, all_lengths, max_tokens=98_304)
     peaks, above, told = [], [], []
