@@ -41,7 +41,6 @@ rule harmonise:
     """Only the data: cells on the gene axis, and what became of names and cells; nothing is trained."""
     input:
         "results/report/tables/harmonisation.html",
-        "results/report/figures/harmonisation.png",
 
 
 rule bench:

@@ -202,9 +202,9 @@ def fit_accelerator(wildcards) -> str:
 
 
 def fit_minutes(wildcards) -> int:
-    """Wall clock of a job: four hours a run, a day at most; one that is cut short goes on where it was."""
+    """Wall clock of a job: eight hours a run, a day at most; one that is cut short goes on where it was."""
     runs = RUNS[wildcards.task][wildcards.method]
-    return min(1440, 240 * len(runs.splits) * len(runs.seeds))
+    return min(1440, 480 * len(runs.splits) * len(runs.seeds))
 
 
 def network_option(_wildcards, input) -> str:
